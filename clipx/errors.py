@@ -1,0 +1,58 @@
+"""Every exception clipx raises: one line that says what, where and the remedy.
+
+Each class also inherits the builtin a caller would expect, so ``except ValueError`` keeps working.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class ClipxError(Exception):
+    """Base of all clipx errors. The CLI prints ``str(error)`` and exits with status 2.
+
+    Args:
+        what: what is wrong, expected and got.
+        where: the file, argument or item it is wrong in.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, what: str, *, where: str | PathLike | None = None, remedy: str | None = None):
+        self.what, self.where, self.remedy = what, None if where is None else str(where), remedy
+        line = what if self.where is None else f"{self.where}: {what}"
+        super().__init__(" ".join((line if remedy is None else f"{line}; {remedy}").split()))
+
+    def __str__(self) -> str:  # OSError would print only its strerror
+        return str(self.args[0])
+
+
+class InputError(ClipxError, ValueError):
+    """An argument or the content of an input is unusable: empty cloud, NaN, duplicate label."""
+
+
+class FileError(ClipxError, OSError):
+    """A file is missing, unreadable, truncated, hostile or cannot be written."""
+
+
+class SpaceError(ClipxError, ValueError):
+    """A joint space cannot be loaded: unknown name, missing or torn weights, QuickGELU or tokenizer mismatch."""
+
+
+class SpaceMismatchError(ClipxError, ValueError):
+    """Embeddings of two different spaces were compared."""
+
+
+class VocabularyError(ClipxError, ValueError):
+    """An embedded space was asked about words it never saw."""
+
+
+class UnsupportedError(ClipxError, NotImplementedError):
+    """This backbone or modality cannot do what was asked (no patch tokens, no attention maps)."""
+
+
+class MissingDependencyError(ClipxError, ImportError):
+    """An optional package or a system library is not installed; the remedy is the install line."""
+
+
+class ContractError(ClipxError, TypeError):
+    """A plug-in breaks the Modality contract or claims what another plug-in owns."""

@@ -1,0 +1,79 @@
+"""The contract every sense fulfils: files in, unit vectors of a joint space out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from clipx.embedding import Embedding
+from clipx.errors import InputError
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """The config of a modality with nothing to set."""
+
+
+class Modality(ABC):
+    """A sense attached to a frozen joint space.
+
+    A subclass sets the class attributes and writes ``load`` and ``vectors``; ``clipx.testing`` checks the rest of the
+    contract. It is registered by an entry point of the group ``clipx.modalities``.
+
+    Args:
+        space: the frozen joint space.
+        config: an instance of ``Config``; its defaults when left out.
+    """
+
+    name: ClassVar[str]  # the entry point's name
+    suffixes: ClassVar[tuple[str, ...]]  # lower case, with the dot; each suffix has one owner
+    Config: ClassVar[type] = NoConfig  # a frozen dataclass; every field has a default and metadata={"help": ...}
+    prompts: ClassVar[str] = "photo"  # the prompt set that suits this sense (clipx.prompts)
+    array_key: ClassVar[str | None] = None  # the key under which an .npz data set holds this modality's samples
+
+    def __init__(self, space: JointSpace, config: Any = None):
+        self.space = space
+        self.config = self.Config() if config is None else config
+        if not isinstance(self.config, self.Config):
+            raise InputError(f"config must be a {self.Config.__qualname__}, got {type(config).__name__}", where=self.name)
+
+    @abstractmethod
+    def load(self, path: str | PathLike) -> Any:
+        """Read one file into a sample. Raises FileError or InputError, never anything else, on a bad file."""
+
+    @abstractmethod
+    def vectors(self, samples: Sequence[Any]) -> Tensor:
+        """Samples (at least one) -> (N, D) unit vectors. Must not depend on the batch they come in."""
+
+    def encode(self, samples: Sequence[Any], ids: Sequence[str] = ()) -> Embedding:
+        """Samples -> Embedding. An empty list gives an empty embedding; samples are never changed."""
+        with torch.no_grad():
+            rows = self.vectors(samples).float() if len(samples) else torch.zeros(0, self.space.dim)
+        return Embedding(rows, self.space.id, self.name, ids)
+
+    def from_array(self, array: Any, **about: Any) -> Any:
+        """One row of an .npz data set's ``array_key`` -> a sample. ``about`` holds the file's scalars, such as ``up``."""
+        raise NotImplementedError
+
+    def pictures(self, sample: Any) -> Tensor | None:
+        """What the space looks at, (V, 3, H, W) in [0, 1] to show a person; None where there is nothing to see."""
+        return None
+
+    @classmethod
+    def example(cls) -> Any:
+        """A small valid sample, made in code; the contract suite runs on it and on variations of it."""
+        raise NotImplementedError
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """None when the modality works here, else one line that names what to install."""
+        return None
