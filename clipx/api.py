@@ -1,0 +1,195 @@
+"""The one-liners: files in, labels or vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import torch
+
+from clipx.embedding import Embedding
+from clipx.errors import FileError, InputError, MissingDependencyError
+from clipx.modality import Modality
+from clipx.prompts import Prompts
+from clipx.registry import get_modality, modality_of
+from clipx.zeroshot import Prediction, ZeroShotClassifier
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+StrPath = str | PathLike[str]
+
+
+@overload
+def classify(path: StrPath, labels: Sequence[str], **options: Any) -> list[Prediction]: ...
+@overload
+def classify(path: Iterable[StrPath], labels: Sequence[str], **options: Any) -> list[list[Prediction]]: ...
+def classify(
+    path: StrPath | Iterable[StrPath],
+    labels: Sequence[str],
+    modality: str | None = None,
+    space: str | JointSpace = "nano",
+    top: int | None = None,
+    prompts: Prompts | None = None,
+    none_threshold: float | None = None,
+    device: str = "cpu",
+    batch_size: int = 32,
+    **config: Any,
+) -> list[Prediction] | list[list[Prediction]]:
+    """Name what is in a file, or in each of several files, by words.
+
+    >>> clipx.classify("chair.ply", ["chair", "table", "airplane"])[0].label   # doctest: +SKIP
+    'chair'
+
+    Args:
+        path: one file, or several; their modalities may differ.
+        labels: the words to choose from.
+        modality: a modality's name; told by each file's suffix when left out.
+        space: a space's name (see ``clipx.load_space``; loaded once and kept) or a ``JointSpace``.
+        top: how many predictions to keep; all by default.
+        prompts: anything ``clipx.prompts.sentences`` takes; each modality's own set by default.
+        none_threshold: see ``ZeroShotClassifier``.
+        device: where a space given by name is loaded.
+        batch_size: how many samples are held and encoded at a time.
+        **config: fields of the modality's ``Config``, such as ``up="z"``.
+
+    Returns:
+        One path: its predictions, best first. Several: one such list for each, in their order.
+    """
+    paths, one = _as_list(path)
+    space = _space(space, device)
+    found: list[list[Prediction]] = [[] for _ in paths]
+    for encoder, rows in _encoders(paths, modality, space, config):
+        classifier = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
+        embedding = _encode(encoder, [paths[i] for i in rows], batch_size)
+        for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
+            found[i] = predictions
+    return found[0] if one else found
+
+
+def embed(
+    paths: StrPath | Iterable[StrPath],
+    modality: str | None = None,
+    space: str | JointSpace = "nano",
+    device: str = "cpu",
+    batch_size: int = 32,
+    **config: Any,
+) -> Embedding:
+    """The files as unit vectors of a joint space, one row for each in their order; ``ids`` are the paths.
+
+    Args are those of ``classify``. Where the files are of several modalities, the embedding's modality joins their
+    names with ``+``.
+    """
+    paths, _ = _as_list(paths)
+    space = _space(space, device)
+    vectors = torch.zeros(len(paths), space.dim, device=space.device)
+    encoders = _encoders(paths, modality, space, config)
+    for encoder, rows in encoders:
+        vectors[rows] = _encode(encoder, [paths[i] for i in rows], batch_size).vectors
+    names = "+".join(sorted(encoder.name for encoder, _ in encoders)) or modality or "none"
+    return Embedding(vectors, space.id, names, [fspath(path) for path in paths])
+
+
+def group_by_modality(paths: Sequence[StrPath], modality: str | None = None) -> dict[str, list[int]]:
+    """Modality name -> positions in ``paths`` of the files it reads; ``modality`` overrules the suffixes.
+
+    Raises:
+        InputError: a suffix that no modality owns.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, path in enumerate(paths):
+        groups.setdefault(modality or modality_of(path), []).append(i)
+    return groups
+
+
+def make_modality(name: str, space: JointSpace, config: Mapping[str, Any] | None = None) -> Modality:
+    """A modality attached to a space, configured by field name.
+
+    Raises:
+        InputError: no such modality, or its ``Config`` has no such field.
+        MissingDependencyError: a package or system library it needs is not installed.
+    """
+    cls = get_modality(name)
+    if (missing := cls.missing()) is not None:
+        raise MissingDependencyError(f"modality {name!r} does not work here", remedy=missing)
+    _check_fields([cls], config or {})
+    return cls(space, cls.Config(**(config or {})))
+
+
+def parse_labels(text: str) -> list[str]:
+    """``"a,b,c"`` or ``"@labels.txt"`` -> labels.
+
+    A file holds one label a line, in UTF-8, and a label may hold commas; blank lines are skipped, and a file of a
+    single line is read as ``"a,b,c"``. Repeated and empty labels are the classifier's affair.
+
+    Raises:
+        FileError: the file is missing or is not text.
+    """
+    if not text.startswith("@"):
+        return _split(text)
+    path = Path(text[1:])
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise FileError("cannot be read as text", where=path, remedy="give a file with one label a line") from error
+    return _split(lines[0]) if len(lines) == 1 else lines
+
+
+def _split(line: str) -> list[str]:
+    return [label.strip() for label in line.split(",")] if line.strip() else []
+
+
+def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:
+    return ([path], True) if isinstance(path, str | PathLike) else (list(path), False)
+
+
+def _space(space: str | JointSpace, device: str) -> JointSpace:
+    return _load_once(space, device) if isinstance(space, str) else space
+
+
+@lru_cache(maxsize=2)
+def _load_once(name: str, device: str) -> JointSpace:
+    from clipx.space import load_space
+
+    return load_space(name, device=device)
+
+
+def _encoders(
+    paths: Sequence[StrPath], modality: str | None, space: JointSpace, config: Mapping[str, Any]
+) -> list[tuple[Modality, list[int]]]:
+    """The modality of each group of files with the files' positions; each takes the config fields that it has."""
+    groups = group_by_modality(paths, modality)
+    classes = {name: get_modality(name) for name in groups}
+    _check_fields(list(classes.values()), config)
+    return [
+        (make_modality(name, space, {k: v for k, v in config.items() if k in _field_names(classes[name])}), rows)
+        for name, rows in groups.items()
+    ]
+
+
+def _encode(encoder: Modality, paths: Sequence[StrPath], batch_size: int) -> Embedding:
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    parts = []
+    for i in range(0, len(paths), batch_size):
+        batch = paths[i : i + batch_size]
+        parts.append(encoder.encode([encoder.load(path) for path in batch]).vectors)
+    return Embedding(torch.cat(parts), encoder.space.id, encoder.name, [fspath(path) for path in paths])
+
+
+def _field_names(cls: type[Modality]) -> list[str]:
+    return [f.name for f in fields(cls.Config)]
+
+
+def _check_fields(classes: Sequence[type[Modality]], config: Mapping[str, Any]) -> None:
+    known = {name for cls in classes for name in _field_names(cls)}
+    for name in config:
+        if classes and name not in known:
+            raise InputError(
+                f"{' and '.join(cls.name for cls in classes)} has no setting {name!r}",
+                remedy=f"known: {', '.join(sorted(known)) or 'none'}",
+            )

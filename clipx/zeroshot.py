@@ -1,0 +1,139 @@
+"""Zero-shot classification: labels become a classifier over embeddings of any modality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from clipx.embedding import Embedding
+from clipx.errors import InputError
+from clipx.prompts import Prompts, sentences, spoken
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One label's share in a classification.
+
+    Args:
+        label: the label as it was given.
+        cosine: raw cosine with the label's class weight, in [-1, 1]; for real CLIPs a good match is 0.2 to 0.35.
+        probability: softmax of ``logit_scale * cosine`` over all candidates. It says which candidate fits best, not
+            whether any fits: the candidates always sum to 1.
+        rank: 1 for the best.
+    """
+
+    label: str
+    cosine: float
+    probability: float
+    rank: int
+
+
+class ZeroShotClassifier:
+    """Labels as a linear classifier of a joint space.
+
+    A label's weight is L2(mean over its sentences of L2(text)), as in the CLIP paper and CLIP_benchmark.
+
+    >>> classifier = ZeroShotClassifier(space, ["chair", "table"])            # doctest: +SKIP
+    >>> classifier.predict(cloud_embedding, top_k=1)[0][0].label              # doctest: +SKIP
+    'chair'
+
+    Args:
+        space: the joint space whose text tower reads the labels.
+        labels: K >= 1 different labels; upper case, ``_`` and white space make no difference between two.
+        prompts: anything ``clipx.prompts.sentences`` takes.
+        none_threshold: a raw cosine in [-1, 1]. One more candidate, ``"none"``, then stands in the ranking with that
+            cosine: it comes first exactly where every label's cosine is below the threshold.
+
+    Raises:
+        InputError: no labels, a blank or repeated label, unusable prompts or threshold.
+        VocabularyError: an embedded space never saw a word of the labels.
+    """
+
+    def __init__(
+        self, space: JointSpace, labels: Sequence[str], prompts: Prompts = "photo", none_threshold: float | None = None
+    ):
+        self.labels = _checked(labels, reserved=NONE if none_threshold is not None else None)
+        if none_threshold is not None and not -1 <= none_threshold <= 1:  # NaN fails too
+            raise InputError(f"none_threshold must be a cosine in [-1, 1], got {none_threshold}")
+        said = sentences(self.labels, prompts)
+        if space.embedded:
+            space.require_words([spoken(label) for label in self.labels])
+        self.logit_scale = space.logit_scale
+        self.none_threshold = none_threshold
+        self.weights = Embedding(_class_weights(space, said), space.id, "text", self.labels)  # (K, D)
+
+    def logits(self, embedding: Embedding) -> Tensor:
+        """``logit_scale * cosine`` of every input with every label: (N, K), on the embedding's device.
+
+        Raises:
+            SpaceMismatchError: the embedding lives in another space.
+        """
+        return self.logit_scale * self._cosines(embedding)
+
+    def predict(self, embedding: Embedding, top_k: int | None = None) -> list[list[Prediction]]:
+        """For each of the N inputs, its best ``top_k`` candidates (all of them by default), best first.
+
+        Raises:
+            InputError: ``top_k`` below 1.
+            SpaceMismatchError: the embedding lives in another space.
+        """
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top must be at least 1, got {top_k}")
+        cosines, names = self._cosines(embedding), self.labels
+        if self.none_threshold is not None:  # last, so that a label wins a tie
+            cosines = torch.cat([cosines, cosines.new_full((len(cosines), 1), self.none_threshold)], dim=1)
+            names = (*names, NONE)
+        probabilities = (self.logit_scale * cosines).softmax(dim=1).tolist()
+        best = cosines.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
+        return [
+            [Prediction(names[k], cosine[k], probability[k], rank) for rank, k in enumerate(order, start=1)]
+            for order, cosine, probability in zip(best, cosines.tolist(), probabilities, strict=True)
+        ]
+
+    def _cosines(self, embedding: Embedding) -> Tensor:
+        weights, device = self.weights, embedding.vectors.device
+        if weights.vectors.device != device:
+            weights = Embedding(weights.vectors.to(device), weights.space_id, weights.modality, weights.ids)
+        return embedding.similarity(weights)  # (N, K)
+
+
+def _checked(labels: Sequence[str], reserved: str | None) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        raise InputError(f"labels must be a list, got the string {labels!r}", remedy=f"write {labels.split(',')!r}")
+    if not len(labels):
+        raise InputError("the list of labels is empty", remedy="give at least one label")
+    seen: dict[str, str] = {}
+    for i, label in enumerate(labels):
+        if not isinstance(label, str) or not (key := spoken(label).casefold()):
+            raise InputError(f"label {i} is {label!r}, not a word", remedy="give every class a name")
+        if key in seen:
+            raise InputError(
+                f"label {label!r} is given twice" + (f", as {seen[key]!r} before" if seen[key] != label else ""),
+                remedy="keep one: two equal labels would share the probability",
+            )
+        seen[key] = label
+    if reserved in seen:
+        raise InputError(f"label {seen[reserved]!r} collides with the outcome that none_threshold adds")
+    return tuple(label.strip() for label in labels)
+
+
+@torch.no_grad()
+def _class_weights(space: JointSpace, said: list[list[str]], batch_size: int = 256) -> Tensor:
+    flat = [sentence for own in said for sentence in own]
+    text = torch.cat([space.encode_text(flat[i : i + batch_size]) for i in range(0, len(flat), batch_size)])
+    means = [rows.mean(dim=0) for rows in text.float().split([len(own) for own in said])]
+    weights = torch.stack(means)  # (K, D)
+    if not bool((torch.linalg.vector_norm(weights, dim=1) > math.sqrt(torch.finfo(torch.float32).eps)).all()):
+        raise InputError("the sentences of a label cancel out", remedy="use other prompts")
+    return normalize(weights, dim=1)
