@@ -1,0 +1,345 @@
+"""The contract suite: what every modality, ours or a stranger's, promises, each promise a check of its own.
+
+In a plug-in's own tests:
+
+    import pytest
+    from clipx.testing import checks
+    from clipx_toy import Toy
+
+    @pytest.mark.parametrize("check", checks(Toy))
+    def test_contract(check):
+        check(space)  # any JointSpace; a tiny one with random weights will do
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from clipx.embedding import Embedding
+from clipx.errors import ClipxError, ContractError
+from clipx.modality import Modality
+from clipx.prompts import get_prompts
+from clipx.registry import MODALITIES, registered
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+TOLERANCE = 1e-5  # how far a vector may move, per component, with the batch and the order it comes in
+
+
+def check_modality(cls: type[Modality], space: JointSpace, samples: Sequence[Any] | None = None) -> None:
+    """Run every check. Raises ContractError with one sentence for each broken promise."""
+    broken = []
+    for check in checks(cls, samples):
+        try:
+            check(space)
+        except ContractError as error:
+            broken.append(f"{check.name}: {error}")
+    if broken:
+        raise ContractError("; ".join(broken))
+
+
+def checks(cls: type[Modality], samples: Sequence[Any] | None = None) -> list[Check]:
+    """The checks of one modality, in the order in which they help.
+
+    Args:
+        cls: the modality's class.
+        samples: at least three different samples; by default ``cls.example()`` and noisy copies of it. Give your own
+            to cover samples of different sizes, or of a kind that holds no floats or bytes to vary.
+    """
+    return [Check(cls, promise, samples) for promise in _PROMISES]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Check:
+    """One promise of one modality; ``check(space)`` raises ContractError where it is broken."""
+
+    cls: type[Modality]
+    promise: Callable[[Subject], None]
+    samples: Sequence[Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.promise.__name__
+
+    @property
+    def __name__(self) -> str:  # pytest's id
+        return self.name
+
+    def __call__(self, space: JointSpace) -> None:
+        try:
+            self.promise(Subject(self.cls, space, self.samples))
+        except ClipxError as error:
+            if isinstance(error, ContractError):
+                raise
+            raise ContractError(f"{type(error).__name__}: {error}", where=self.cls.__name__) from error
+
+
+class Subject:
+    """A modality under examination: its class, a space, and samples."""
+
+    def __init__(self, cls: type[Modality], space: JointSpace, samples: Sequence[Any] | None):
+        self.cls, self.space, self._samples = cls, space, samples
+
+    def samples(self) -> list[Any]:
+        """Fresh copies of at least three samples."""
+        if self._samples is not None:
+            return copy.deepcopy(list(self._samples))
+        rng = np.random.default_rng(0)
+        return [self.cls.example(), *(_vary(self.cls.example(), rng) for _ in range(3))]
+
+    def encode(self, samples: Sequence[Any] | None = None) -> Embedding:
+        """Encode with a fresh instance, so that nothing is remembered from the last call."""
+        return self.cls(self.space).encode(self.samples() if samples is None else samples)
+
+    def require(self, promise: object, what: str) -> None:
+        if not promise:
+            raise ContractError(what, where=self.cls.__name__)
+
+
+# The promises, by name. Those about the class come first: the others lean on them.
+
+
+def entry_point_bears_its_name(it: Subject) -> None:
+    points = registered(MODALITIES)
+    it.require(it.cls.name in points, f"no entry point of the group {MODALITIES} is named {it.cls.name!r}")
+    it.require(points[it.cls.name].load() is it.cls, f"the entry point {it.cls.name!r} is another class")
+
+
+def suffixes_are_lower_case_and_different(it: Subject) -> None:
+    suffixes = it.cls.suffixes
+    it.require(isinstance(suffixes, tuple), "suffixes must be a tuple; of one suffix it needs a comma")
+    for suffix in suffixes:
+        it.require(suffix.startswith(".") and suffix == suffix.lower(), f"suffix {suffix!r} must be like '.png'")
+    it.require(len(set(suffixes)) == len(suffixes), "a suffix is listed twice")
+
+
+def config_is_frozen_with_defaults_and_help(it: Subject) -> None:
+    config = it.cls.Config
+    it.require(dataclasses.is_dataclass(config), "Config must be a dataclass")
+    it.require(config.__dataclass_params__.frozen, "Config must be frozen")  # type: ignore[attr-defined]
+    for field in dataclasses.fields(config):
+        default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        it.require(default, f"Config.{field.name} needs a default")
+        it.require(field.metadata.get("help"), f"Config.{field.name} needs metadata={{'help': ...}}: flags show it")
+
+
+def prompts_name_a_known_set(it: Subject) -> None:
+    get_prompts(it.cls.prompts)
+
+
+def vectors_are_unit_float32_of_the_space(it: Subject) -> None:
+    samples = it.samples()
+    it.require(len(samples) >= 3, "the suite needs at least three samples")
+    rows = it.cls(it.space).vectors(samples)
+    it.require(rows.shape == (len(samples), it.space.dim), f"vectors() gave {tuple(rows.shape)}, not (N, space.dim)")
+    it.require(rows.isfinite().all(), "vectors() gave values that are not finite")
+    it.require(((rows.float().norm(dim=1) - 1).abs() <= 1e-4).all(), "vectors() must give rows of unit norm")
+    it.require(it.encode().vectors.dtype == torch.float32, "encode() must give float32")
+
+
+def embedding_names_space_modality_and_ids(it: Subject) -> None:
+    samples = it.samples()
+    ids = [f"sample {i}" for i in range(len(samples))]
+    embedding = it.cls(it.space).encode(samples, ids)
+    it.require(embedding.space_id == it.space.id, f"space_id is {embedding.space_id!r}, not the space's own id")
+    it.require(embedding.modality == it.cls.name, f"modality is {embedding.modality!r}, not {it.cls.name!r}")
+    it.require(list(embedding.ids) == ids, "encode() must keep the ids it is given")
+
+
+def different_samples_get_different_vectors(it: Subject) -> None:
+    rows = it.encode().vectors
+    apart = torch.cdist(rows, rows) + torch.eye(len(rows), device=rows.device)
+    it.require(
+        apart.min() > TOLERANCE, "two different samples have one vector; if these samples are alike, give others"
+    )
+
+
+def batch_equals_singles(it: Subject) -> None:
+    together = it.encode().vectors
+    singles = torch.cat([it.encode([sample]).vectors for sample in it.samples()])
+    it.require(_close(together, singles), f"a sample's vector moves by {_gap(together, singles):.1e} with its batch")
+
+
+def order_follows_the_input(it: Subject) -> None:
+    forward, backward = it.encode().vectors, it.encode(it.samples()[::-1]).vectors.flip(0)
+    it.require(_close(forward, backward), f"reversed input is off by {_gap(forward, backward):.1e} when reversed back")
+
+
+def repeated_runs_agree_to_the_bit(it: Subject) -> None:
+    once, again = it.encode().vectors, it.encode().vectors
+    it.require(torch.equal(once, again), f"a second run is off by {_gap(once, again):.1e}; seed what is drawn")
+
+
+def random_state_is_left_alone(it: Subject) -> None:
+    before = _random_state()
+    it.encode()
+    it.require(_same(before, _random_state()), "encode() draws from or seeds a global generator; use one of its own")
+
+
+def input_is_untouched(it: Subject) -> None:
+    samples, kept = it.samples(), it.samples()
+    modality = it.cls(it.space)
+    modality.encode(samples)
+    modality.pictures(samples[0])
+    it.require(_same(samples, kept), "encode() or pictures() changed the samples")
+
+
+def dtype_and_device_are_kept(it: Subject) -> None:
+    before = it.space.dtype, torch.device(it.space.device), torch.get_default_dtype(), torch.is_grad_enabled()
+    rows = it.encode().vectors
+    after = it.space.dtype, torch.device(it.space.device), torch.get_default_dtype(), torch.is_grad_enabled()
+    it.require(before == after, f"encode() changed dtype, device or gradient mode: {before} became {after}")
+    it.require(rows.device.type == torch.device(it.space.device).type, f"vectors on {rows.device}, not the space's")
+    it.require(not rows.requires_grad, "encode() must not carry a gradient")
+
+
+def backbone_is_unchanged(it: Subject) -> None:
+    before = _fingerprint(it.space)
+    it.encode()
+    it.require(_fingerprint(it.space) == before, "encode() changed the backbone: weights, buffers or training mode")
+
+
+def empty_batch_gives_an_empty_embedding(it: Subject) -> None:
+    embedding = it.encode([])
+    it.require(embedding.vectors.shape == (0, it.space.dim), f"no samples gave {tuple(embedding.vectors.shape)}")
+    it.require((embedding.space_id, embedding.modality) == (it.space.id, it.cls.name), "and lost its space or modality")
+
+
+def bad_files_raise_clipx_errors_only(it: Subject) -> None:
+    modality = it.cls(it.space)
+    rng = np.random.default_rng(0)
+    for suffix in it.cls.suffixes:
+        with tempfile.TemporaryDirectory() as folder:
+            bad = Path(folder, f"bad{suffix}")
+            _require_refusal(it, modality, bad, f"a missing {suffix} file")
+            bad.mkdir()
+            _require_refusal(it, modality, bad, f"a folder named like a {suffix} file")
+            bad.rmdir()
+            for content, what in [(b"", "an empty"), (b" \n\n", "a blank")]:
+                bad.write_bytes(content)
+                _require_refusal(it, modality, bad, f"{what} {suffix} file")
+            for size in (1, 100, 10_000):
+                bad.write_bytes(rng.bytes(size))
+                try:  # bytes may be valid by chance in a raw format: then they must encode
+                    sample = modality.load(bad)
+                except ClipxError:
+                    continue
+                except Exception as error:
+                    it.require(False, f"{size} random bytes in a {suffix} file raised {type(error).__name__}: {error}")
+                modality.encode([sample])
+            it.require([p.name for p in Path(folder).iterdir()] == [bad.name], "load() left a file behind")
+
+
+def pictures_are_in_range(it: Subject) -> None:
+    pictures = it.cls(it.space).pictures(it.samples()[0])
+    if pictures is not None:
+        it.require(
+            pictures.ndim == 4 and pictures.shape[1] == 3, f"pictures must be (V, 3, H, W), got {pictures.shape}"
+        )
+        it.require(pictures.is_floating_point() and len(pictures), "pictures must be at least one, in floats")
+        it.require(((pictures >= 0) & (pictures <= 1)).all(), "pictures must lie in [0, 1]")
+
+
+_PROMISES: tuple[Callable[[Subject], None], ...] = (
+    entry_point_bears_its_name,
+    suffixes_are_lower_case_and_different,
+    config_is_frozen_with_defaults_and_help,
+    prompts_name_a_known_set,
+    vectors_are_unit_float32_of_the_space,
+    embedding_names_space_modality_and_ids,
+    different_samples_get_different_vectors,
+    batch_equals_singles,
+    order_follows_the_input,
+    repeated_runs_agree_to_the_bit,
+    random_state_is_left_alone,
+    input_is_untouched,
+    dtype_and_device_are_kept,
+    backbone_is_unchanged,
+    empty_batch_gives_an_empty_embedding,
+    bad_files_raise_clipx_errors_only,
+    pictures_are_in_range,
+)
+
+
+def _require_refusal(it: Subject, modality: Modality, path: Path, what: str) -> None:
+    try:
+        modality.load(path)
+    except ClipxError as error:
+        it.require(path.name in str(error) and "\n" not in str(error), f"the error for {what} must name it in one line")
+    except Exception as error:
+        it.require(False, f"{what} raised {type(error).__name__}, not a ClipxError: {error}")
+    else:
+        it.require(False, f"{what} was loaded as if it were good")
+
+
+def _vary(value: Any, rng: np.random.Generator) -> Any:
+    """A copy with every float and byte scaled by a factor of its own in [0.7, 1]; ranges such as [0, 1] still hold."""
+    if isinstance(value, Tensor):
+        return torch.from_numpy(_vary(value.cpu().numpy(), rng)).to(value.device)
+    if isinstance(value, np.ndarray) and (value.dtype == np.uint8 or np.issubdtype(value.dtype, np.floating)):
+        return (value * rng.uniform(0.7, 1, value.shape)).astype(value.dtype)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        own = {f.name: _vary(getattr(value, f.name), rng) for f in dataclasses.fields(value) if f.init}
+        return dataclasses.replace(value, **own)
+    if isinstance(value, dict):
+        return {key: _vary(item, rng) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
+        return type(value)(*(_vary(item, rng) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_vary(item, rng) for item in value)
+    return copy.deepcopy(value)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor | np.ndarray):
+        return type(a) is type(b) and a.dtype == b.dtype and np.array_equal(np.asarray(a), np.asarray(b))
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and _same(vars(a), vars(b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
+def _random_state() -> tuple[Any, ...]:
+    return torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and _gap(a, b) <= TOLERANCE
+
+
+def _fingerprint(space: JointSpace) -> str:
+    digest = hashlib.sha256(repr((space.id, float(space.logit_scale))).encode())
+    for module in _modules(space, depth=3):
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            digest.update(f"{name} {tensor.dtype} {tensor.requires_grad}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(bytes(part.training for part in module.modules()))
+    return digest.hexdigest()
+
+
+def _modules(holder: Any, depth: int) -> Iterator[nn.Module]:
+    """The networks that an object holds, directly or inside its own objects."""
+    if isinstance(holder, nn.Module):
+        yield holder
+    elif depth and hasattr(holder, "__dict__"):
+        for value in vars(holder).values():
+            yield from _modules(value, depth - 1)

@@ -1,0 +1,122 @@
+"""Features on disk, keyed by content, space, modality and config: a long run that was stopped resumes where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import clipx
+from clipx.embedding import Embedding
+from clipx.errors import FileError, InputError
+from clipx.modality import Modality
+
+
+class FeatureCache:
+    """One small ``.npy`` file for each unit vector under ``folder``; several processes may share it.
+
+    >>> cache = FeatureCache("~/.cache/clipx/features")                    # doctest: +SKIP
+    >>> embedding = cache.encode(make_modality("pointcloud", space), paths)  # doctest: +SKIP
+
+    Args:
+        folder: made at the first ``put``.
+    """
+
+    def __init__(self, folder: str | PathLike[str]):
+        self.folder = Path(folder).expanduser()
+
+    def encode(self, modality: Modality, paths: Sequence[str | PathLike[str]], batch_size: int = 32) -> Embedding:
+        """The files as an Embedding; only files that the cache does not know are read and encoded."""
+        keys = [self.key(modality, path) for path in paths]
+        rows = {key: row for key in dict.fromkeys(keys) if (row := self.get(key, modality.space.dim)) is not None}
+        todo = {key: path for key, path in zip(keys, paths, strict=True) if key not in rows}
+        for i in range(0, len(todo), batch_size):
+            batch = list(todo)[i : i + batch_size]
+            encoded = modality.encode([modality.load(todo[key]) for key in batch]).vectors.cpu()
+            for key, row in zip(batch, encoded, strict=True):
+                self.put(key, row)
+                rows[key] = row
+        device = modality.space.device
+        vectors = torch.stack([rows[key] for key in keys]) if keys else torch.zeros(0, modality.space.dim)
+        return Embedding(vectors.to(device), modality.space.id, modality.name, [fspath(path) for path in paths])
+
+    def key(self, modality: Modality, content: str | PathLike[str] | bytes) -> str:
+        """The name under which a sample's vector is kept: sha256 over all that decides it.
+
+        Args:
+            modality: its name, config and space count; a file that the config names by a ``Path`` counts by content.
+            content: the path of a file, or the sample's own bytes. A file's companions (an .obj's materials) do not
+                count.
+
+        Raises:
+            FileError: the file cannot be read.
+            InputError: the config holds what has no JSON form.
+        """
+        try:
+            config = json.dumps(asdict(modality.config), sort_keys=True, default=_json_of_path)
+        except TypeError as error:
+            raise InputError("the config has no JSON form, so its features cannot be cached") from error
+        decides = [clipx.__version__, modality.name, config, modality.space.id, _sha256(content)]
+        return hashlib.sha256("\0".join(decides).encode()).hexdigest()
+
+    def get(self, key: str, dim: int) -> Tensor | None:
+        """The (D,) float32 vector kept under ``key`` on the CPU, or None.
+
+        Raises:
+            FileError: the file is there but is not a unit vector of that dimension.
+        """
+        path = self._path(key)
+        try:
+            vector = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError) as error:
+            raise FileError("torn cache entry", where=path, remedy="delete it") from error
+        if vector.shape != (dim,) or vector.dtype != np.float32 or not abs(np.linalg.norm(vector) - 1) <= 1e-4:
+            raise FileError(f"cache entry is not a unit vector of dimension {dim}", where=path, remedy="delete it")
+        return torch.from_numpy(vector)
+
+    def put(self, key: str, vector: Tensor) -> None:
+        """Keep a (D,) unit vector under ``key``: written beside, then renamed, so no reader sees half a file."""
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    np.save(file, vector.detach().cpu().float().numpy(), allow_pickle=False)
+                os.replace(beside, path)
+            except BaseException:  # Ctrl-C too
+                os.unlink(beside)
+                raise
+        except OSError as error:
+            raise FileError(f"cannot write the cache entry ({error.strerror})", where=path) from error
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npy"
+
+
+def _sha256(content: str | PathLike[str] | bytes) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    try:
+        with open(content, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"cannot be read ({error.strerror})", where=content) from error
+
+
+def _json_of_path(value: Any) -> str:
+    if not isinstance(value, PathLike):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return _sha256(value)
