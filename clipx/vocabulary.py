@@ -1,0 +1,82 @@
+"""The words an embedded space knows, and the form in which it knows them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from clipx.errors import VocabularyError
+
+_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+
+
+class Vocabulary:
+    """The words a space's training saw.
+
+    Args:
+        words: word (or phrase) -> ``"pictures"`` when pictures stood behind it, ``"text"`` when only captions did.
+    """
+
+    def __init__(self, words: Mapping[str, str]):
+        self.words = dict(words)
+        self._known = {part for phrase in words for part in _split(phrase)}
+
+    def unknown(self, text: str) -> list[str]:
+        """Words of the text that training never saw, in order, each once. Plurals and hyphens are seen through."""
+        return list(dict.fromkeys(word for word in _split(text) if self._form(word) is None))
+
+    def rewrite(self, text: str) -> str:
+        """The text in forms that training saw: an unseen plural becomes its singular, and the other way round."""
+
+        def known(match: re.Match) -> str:
+            word = match.group()
+            return self._form(_plain(word)) or word
+
+        return re.sub(r"[A-Za-z0-9]+(?:['\u2019][A-Za-z]+)?", known, text)
+
+    def require(self, texts: Iterable[str], where: str) -> None:
+        """Raise VocabularyError naming the unknown words and, for each, the nearest known ones."""
+        unknown = list(dict.fromkeys(word for text in texts for word in self.unknown(text)))
+        if not unknown:
+            return
+        near = {word: difflib.get_close_matches(word, sorted(self._known), n=3, cutoff=0.6) for word in unknown[:5]}
+        hints = [f"{word} (nearest: {', '.join(n)})" if n else word for word, n in near.items()]
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise VocabularyError(
+            f"words this space never saw: {', '.join(hints)}{more}",
+            where=where,
+            remedy="use words it knows, or a real CLIP such as --space ViT-B-32-quickgelu/openai",
+        )
+
+    def _form(self, word: str) -> str | None:
+        """The word itself or its other number, whichever training saw."""
+        return next((form for form in (word, *_other_number(word)) if form in self._known), None)
+
+
+def _split(text: str) -> list[str]:
+    return _WORD.findall(_plain(text).replace("_", " "))
+
+
+def _plain(text: str) -> str:
+    return text.lower().replace("\u2019", "'")
+
+
+def _other_number(word: str) -> list[str]:
+    """Regular singulars and plurals of a word, likelier first; irregular ones are words of their own."""
+    if word.endswith("'s"):
+        return [word[:-2]]
+    if len(word) < 3:
+        return []
+    forms = []
+    if word.endswith("ies"):
+        forms.append(word[:-3] + "y")
+    if word.endswith("ves"):
+        forms += [word[:-3] + "f", word[:-3] + "fe"]
+    if word.endswith("s") and not word.endswith("ss"):
+        forms.append(word[:-1])
+    if word.endswith("es"):
+        forms.append(word[:-2])
+    if word.endswith("y"):
+        forms.append(word[:-1] + "ies")
+    return [*forms, word + "s", word + "es"]
