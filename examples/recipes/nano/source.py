@@ -1,0 +1,480 @@
+"""What `nano` learns from: photos, sketches and procedural shapes as pictures, and the word table as captions.
+
+Every batch is drawn from ``(seed, step)`` alone. A caption is true of a picture when its term (the concept itself or
+one of its hypernyms) and its style, if it names one, are; related concepts are neither true nor false.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import render
+import rooms
+import shapes
+import torch
+import torch.nn.functional as F
+import words
+from torch import Tensor
+
+from clipx.errors import FileError
+from clipx.modalities.pointcloud.projection import pointclip_v1, to_input
+from clipx.training import PairBatch
+from clipx.vocabulary import words_in
+
+# Share of each source in a batch.
+SHARES = {"caltech101": 0.42, "quickdraw": 0.24, "clouds": 0.11, "renders": 0.11, "grocery_store": 0.04,
+          "clothing": 0.03, "caltech256_5classes": 0.02, "rooms": 0.03}  # fmt: skip
+PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
+MODELNET10 = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night stand", "sofa", "table", "toilet")
+STYLE_WORDS = {
+    "photo": ("photo",),
+    "sketch": ("sketch", "drawing", "line drawing"),
+    "rendering": ("rendering",),
+    "silhouette": ("silhouette",),
+    "depth map": ("depth map",),
+    "point cloud": ("point cloud", "point cloud depth map"),
+}
+RENDER_STYLES = {"rendering": "rendering", "silhouette": "silhouette", "depth_near_dark": "depth map",
+                 "depth_near_bright": "depth map", "line": "sketch", "points": "point cloud"}  # fmt: skip
+EXTRA_CAPTIONS = 64  # captions of random concepts: more to tell apart than the batch itself holds
+DICTIONARY = 48
+
+
+def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...]) -> Source:
+    """The source of a run; pictures made by procedure or from strokes are kept in ``cache``."""
+    return Source(data, cache, seed, exclude)
+
+
+@dataclass
+class Bank:
+    """Pictures of one source in memory: (N, 3 or 1, R, R) uint8, or clouds (N, 1024, 3); concept and style a row."""
+
+    pictures: np.ndarray
+    concept: np.ndarray  # (N,) int64, index into Language.names; -1 where ``caption`` speaks for the row
+    style: np.ndarray  # (N,) int64, index into Language.styles
+    chance: np.ndarray  # (N,) probability of being drawn
+    caption: list[str] | None = None
+
+
+class Source:
+    def __init__(self, data: Path, cache: Path, seed: int, exclude: tuple[str, ...]):
+        self.seed, self.exclude = seed, exclude
+        self.language = Language(words.load())
+        self.files: dict[str, str] = {}
+        cache.mkdir(parents=True, exist_ok=True)
+        self.banks: dict[str, Bank] = {}
+        for name in PHOTOS:
+            self.banks[name] = self._photos(data / "images" / name, name)
+        self.banks["quickdraw"] = self._sketches(data / "images" / "quickdraw", cache)
+        self.banks |= self._procedural(cache)
+        self.shares = SHARES
+        self._sized: dict[int, dict[str, Tensor]] = {}
+
+    # ---------------------------------------------------------------------------------------------------- batches
+
+    def batch(self, step: int, size: int, image_size: int, mean: list[float], std: list[float]) -> PairBatch:
+        """One step's pictures, captions and truth table; see PairBatch."""
+        rng = np.random.default_rng([self.seed, step])
+        banks, language = self._at(image_size), self.language
+        counts = rng.multinomial(size, list(self.shares.values()))
+        pixels, concept, style, spoken = [], [], [], []
+        shift, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+        for name, count in zip(self.shares, counts, strict=True):
+            bank = self.banks[name]
+            rows = rng.choice(len(bank.concept), count, p=bank.chance)
+            if name == "clouds":  # raw depth, not normalised: as PointCLIP shows it to a tower
+                pixels.append(cloud_views(bank.pictures[rows], image_size, rng))
+            else:
+                picture = augment(banks[name][rows].float() / 255, image_size, rng, photo=name in PHOTOS)
+                pixels.append((picture - shift) / spread)
+            concept += bank.concept[rows].tolist()
+            style += bank.style[rows].tolist()
+            spoken += [bank.caption[row] if bank.caption else None for row in rows]
+        concept, style = np.array(concept), np.array(style)
+
+        captions = [
+            Caption(said, -1, -1) if said else language.caption(c, s, rng)
+            for c, s, said in zip(concept, style, spoken, strict=True)
+        ]
+        for c in rng.choice(language.pictured, EXTRA_CAPTIONS):
+            captions.append(language.caption(c, rng.choice(language.styles_of[c]), rng))
+        captions = list(dict.fromkeys(captions))
+        truth, ignore = language.truth(concept, style, captions, rng)
+        for i, said in enumerate(spoken):
+            if said:
+                truth[i] = [caption.text == said for caption in captions]
+                ignore[i] = False
+        targets = torch.from_numpy(truth).float()
+        photos = int(counts[: len([n for n in self.shares if n in PHOTOS])].sum())
+        batch = torch.cat(pixels)
+        photos = np.flatnonzero(style == language.styles.index("photo"))
+        cutmix(batch, targets, photos[rng.random(len(photos)) < 0.4], rng)
+        pairs, related = language.dictionary(DICTIONARY, rng)
+        return PairBatch(
+            batch,
+            [c.text for c in captions],
+            targets,
+            torch.from_numpy(ignore),
+            pairs,
+            torch.from_numpy(related),
+        )
+
+    def vocabulary(self) -> dict[str, str]:
+        return self.language.vocabulary(self.banks)
+
+    def about(self) -> dict:
+        digest = hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()
+        return {
+            "data": {name: {"pictures": len(bank.concept)} for name, bank in self.banks.items()},
+            "data_sha256": digest,
+        }
+
+    def _at(self, image_size: int) -> dict[str, Tensor]:
+        """The banks a little larger than the tower's input, so that a crop costs one small resampling."""
+        if image_size not in self._sized:
+            side = round(image_size * 1.2)
+            self._sized = {image_size: {n: _resize(b.pictures, side) for n, b in self.banks.items() if n != "clouds"}}
+        return self._sized[image_size]
+
+    # ------------------------------------------------------------------------------------------------------ banks
+
+    def _concepts(self, labels: list[str]) -> np.ndarray:
+        return np.array([self.language.index[words.canonical(label, self.language.concepts)] for label in labels])
+
+    def _bank(self, pictures, labels: list[str], styles: list[str], balance: float = 0.5) -> Bank:
+        """Classes are drawn by the power ``balance`` of their size: 0 is class-balanced, 1 as they come."""
+        concept = self._concepts(labels)
+        keep = np.array([self.language.names[c] not in self.exclude for c in concept])
+        concept, pictures = concept[keep], pictures[keep]
+        style = np.array([self.language.styles.index(s) for s in styles])[keep]
+        chance = np.bincount(concept)[concept] ** (balance - 1.0)
+        return Bank(pictures, concept, style, chance / chance.sum())
+
+    def _photos(self, folder: Path, name: str) -> Bank:
+        """Training photos, squashed to 116 px a side."""
+        from PIL import Image
+
+        rows = [row for row in _table(folder) if _split(row) == "train"]
+        pictures = np.empty((len(rows), 3, 116, 116), np.uint8)
+        for i, row in enumerate(rows):
+            with Image.open(folder / row["path"]) as picture:
+                squashed = picture.convert("RGB").resize((116, 116), Image.Resampling.BICUBIC)
+            pictures[i] = np.asarray(squashed).transpose(2, 0, 1)
+            self.files[f"{name}/{row['path']}"] = hashlib.sha256((folder / row["path"]).read_bytes()).hexdigest()
+        return self._bank(pictures, [row["label"] for row in rows], ["photo"] * len(rows))
+
+    def _sketches(self, folder: Path, cache: Path) -> Bank:
+        """Training sketches, each as the data set's own picture and drawn anew from its strokes four times."""
+        rows = [row for row in _table(folder) if row["split"] == "train"]
+        kept = np.load(folder / "quickdraw_64.npz", allow_pickle=False)["images"]
+        bitmaps = kept[[int(row["npz_index"]) for row in rows]]
+        drawings = {}
+        for line in (folder / "quickdraw_simplified.ndjson").read_text().splitlines():
+            entry = json.loads(line)
+            drawings[entry["word"], entry["key_id"]] = entry["drawing"]
+        self.files["quickdraw"] = hashlib.sha256(
+            json.dumps([(r["label"], r["key_id"]) for r in rows]).encode() + bitmaps.tobytes()
+        ).hexdigest()
+
+        def draw() -> np.ndarray:
+            rng = np.random.default_rng([self.seed, 1])
+            strokes = [drawings[row["label"], row["key_id"]] for row in rows]
+            return np.stack([draw_strokes(s, rng) for _ in range(4) for s in strokes])
+
+        drawn = _cached(cache / "quickdraw.npy", draw)
+        bitmaps = _resize(bitmaps[:, None], 96).numpy()
+        pictures = np.concatenate([bitmaps, drawn[:, None]])
+        labels = [row["label"] for row in rows] * 5
+        return self._bank(pictures, labels, ["sketch"] * len(labels))
+
+    def _procedural(self, cache: Path) -> dict[str, Bank]:
+        """Shapes as pictures in every style and as clouds, and rooms."""
+        plan = [(name, i) for name in shapes.CLASSES for i in range(400 if name in MODELNET10 else 110)]
+        labels = [name for name, _ in plan]
+        styles = list(RENDER_STYLES)
+
+        def mesh(number: int):
+            rng = np.random.default_rng([self.seed, 2, number])
+            return shapes.make(plan[number][0], rng), rng
+
+        def pictures() -> np.ndarray:
+            made = (mesh(n) for n in range(len(plan)))
+            return np.stack([render.render(m, rng, 96, styles[n % len(styles)]) for n, (m, rng) in enumerate(made)])
+
+        def clouds() -> np.ndarray:
+            made = (mesh(n) for n in range(len(plan)))
+            return np.stack([render.sample_points(m, 1024, rng, even=True) for m, rng in made]).astype(np.float16)
+
+        shown = _cached(cache / "renders.npy", pictures).transpose(0, 3, 1, 2)
+        names = [RENDER_STYLES[styles[n % len(styles)]] for n in range(len(plan))]
+        points = _cached(cache / "clouds.npy", clouds)
+        return {
+            "renders": self._bank(shown, labels, names),
+            "clouds": self._bank(points, labels, ["point cloud"] * len(plan), balance=1.0),
+            "rooms": self._rooms(cache),
+        }
+
+    def _rooms(self, cache: Path) -> Bank:
+        def make() -> np.ndarray:
+            made, said = [], []
+            for number in range(2400):
+                rng = np.random.default_rng([self.seed, 3, number])
+                picture, caption = rooms.make_captioned(rng, 96)
+                made.append(picture)
+                said.append(caption)
+            (cache / "rooms.json").write_text(json.dumps(said))
+            return np.stack(made)
+
+        shown = _cached(cache / "rooms.npy", make).transpose(0, 3, 1, 2)
+        said = json.loads((cache / "rooms.json").read_text())
+        nothing = np.full(len(shown), -1)
+        style = np.full(len(shown), self.language.styles.index("rendering"))
+        return Bank(shown, nothing, style, np.full(len(shown), 1 / len(shown)), said)
+
+
+# ------------------------------------------------------------------------------------------------------- language
+
+
+@dataclass(frozen=True)
+class Caption:
+    text: str
+    term: int  # index into Language.terms, -1 for a free sentence
+    style: int  # index into Language.styles, -1 where none is named
+
+
+class Language:
+    """The word table as captions, dictionary pairs and truth tables."""
+
+    def __init__(self, concepts: dict[str, words.Concept]):
+        self.concepts = concepts
+        self.names = list(concepts)
+        self.index = {name: i for i, name in enumerate(self.names)}
+        self.styles = list(STYLE_WORDS)
+        above = [self._above(name) for name in self.names]
+        self.terms = list(dict.fromkeys([*self.names, *(h for hs in above for h in hs)]))
+        self.term_index = {term: i for i, term in enumerate(self.terms)}
+        self.true = np.zeros((len(self.names), len(self.terms)), bool)
+        self.near = np.zeros((len(self.names), len(self.terms)), bool)
+        for i, hypernyms in enumerate(above):
+            self.true[i, [self.term_index[t] for t in (self.names[i], *hypernyms)]] = True
+            self.near[i, : len(self.names)] = [words.related(self.names[i], b, concepts) for b in self.names]
+        kinds = np.array([c.kind for c in concepts.values()])
+        self.pictured = np.flatnonzero(np.isin(kinds, ("picture", "procedural")))
+        made = set(shapes.CLASSES)
+        self.styles_of = [
+            np.arange(len(self.styles)) if name in made else np.array([0, 1]) for name in self.names
+        ]
+
+    def _above(self, name: str) -> list[str]:
+        """All hypernyms of a concept, through the table's own rows."""
+        found: list[str] = []
+        waiting = list(self.concepts[name].hypernyms)
+        while waiting:
+            term = waiting.pop(0)
+            if term not in found:
+                found.append(term)
+                waiting += self.concepts[term].hypernyms if term in self.concepts else ()
+        return found
+
+    def caption(self, concept: int, style: int, rng: np.random.Generator) -> Caption:
+        """A caption true of this concept in this style, with words and template drawn at random."""
+        entry = self.concepts[self.names[concept]]
+        term, word = self.term_index[entry.name], entry.name
+        if entry.synonyms and rng.random() < 0.35:
+            word = _pick(entry.synonyms, rng)
+        if entry.hypernyms and rng.random() < 0.1:
+            word = _pick(entry.hypernyms, rng)
+            term = self.term_index[word]
+        chance = rng.random()
+        if chance < 0.25:
+            return Caption(word, term, -1)
+        text = f"a {_pick(STYLE_WORDS[self.styles[style]], rng)} of a {word}"
+        if self.styles[style] == "point cloud" and chance < 0.4:
+            text = f"point cloud depth map of a {word}."
+        elif chance < 0.75:
+            pass
+        elif chance < 0.9 and entry.hypernyms:
+            text += f", a kind of {_pick(entry.hypernyms, rng)}"
+        elif chance < 0.95 and entry.parts:
+            text += f" with a {_pick(entry.parts, rng)}"
+        elif entry.places:
+            text += f" in the {_pick(entry.places, rng)}"
+        return Caption(text, term, style)
+
+    def truth(self, concept: np.ndarray, style: np.ndarray, captions: list[Caption], rng: np.random.Generator):
+        """(B, U) bool truth and (B, U) bool "neither". A wrong style on the right thing is false half of the time."""
+        term = np.array([c.term for c in captions])
+        said = np.array([c.style for c in captions])
+        same_thing = self.true[concept][:, term] & (term >= 0) & (concept >= 0)[:, None]
+        same_style = (said < 0) | (said == style[:, None])
+        neither = self.near[concept][:, term] & (term >= 0) & (concept >= 0)[:, None] & ~same_thing
+        neither |= same_thing & ~same_style & (rng.random(same_thing.shape) < 0.5)
+        return same_thing & same_style, neither
+
+    def dictionary(self, count: int, rng: np.random.Generator) -> tuple[list[tuple[str, str]], np.ndarray]:
+        """Pairs of texts that mean the same, and which of them are related to each other."""
+        chosen = rng.choice(len(self.names), count, replace=False)
+        pairs = []
+        for i in chosen:
+            entry = self.concepts[self.names[i]]
+            other = [*entry.synonyms, *entry.withheld * 2]
+            left, right = entry.name, entry.name
+            chance = rng.random()
+            if other and chance < 0.6:
+                left = _pick(other, rng)
+            elif entry.hypernyms and chance < 0.85:
+                left = f"{_pick([entry.name, *other], rng)}, a kind of {_pick(entry.hypernyms, rng)}"
+            elif entry.parts and chance < 0.93:
+                left = f"{_pick([entry.name, *other], rng)} with a {_pick(entry.parts, rng)}"
+            elif entry.places:
+                left = f"{_pick([entry.name, *other], rng)} in the {_pick(entry.places, rng)}"
+            if rng.random() < 0.5:
+                style = _pick(_pick(list(STYLE_WORDS.values()), rng), rng)
+                left, right = f"a {style} of a {left}", f"a {style} of a {right}"
+            pairs.append((left, right))
+        related = self.near[chosen][:, chosen] & ~np.eye(count, dtype=bool)
+        return pairs, related
+
+    def vocabulary(self, banks: dict[str, Bank]) -> dict[str, str]:
+        """Every word that training can say -> "pictures" if it names something with pictures, else "text"."""
+        pictured = {int(c) for bank in banks.values() for c in np.unique(bank.concept) if c >= 0}
+        known: dict[str, str] = {}
+        templates = "a photo of a thing, a kind of, with in the point cloud depth map line drawing"
+        said = [templates, *(w for ws in STYLE_WORDS.values() for w in ws)]
+        for i, entry in enumerate(self.concepts.values()):
+            shown = [entry.name, *entry.synonyms] if i in pictured else []
+            known |= {word: "pictures" for text in shown for word in words_in(text)}
+            said += [entry.name, *entry.synonyms, *entry.withheld, *entry.hypernyms, *entry.parts, *entry.places]
+        said += [caption for bank in banks.values() for caption in set(bank.caption or ())]
+        for text in said:
+            for word in words_in(text):
+                known.setdefault(word, "text")
+        return dict(sorted(known.items()))
+
+
+def _pick(items, rng: np.random.Generator):
+    return items[int(rng.integers(len(items)))]
+
+
+# ------------------------------------------------------------------------------------------------------- pictures
+
+
+def augment(pictures: Tensor, size: int, rng: np.random.Generator, photo: bool) -> Tensor:
+    """Random crop, proportion, turn, mirror, and for photos light and colour: (n, C, R, R) -> (n, 3, size, size)."""
+    n = len(pictures)
+    pictures = pictures.expand(-1, 3, -1, -1)
+    if not n:
+        return pictures.new_zeros(0, 3, size, size)
+    area = rng.uniform(0.35 if photo else 0.75, 1.0 if photo else 1.25, n)
+    aspect = np.exp(rng.uniform(-0.25, 0.25, n))
+    width, height = np.sqrt(area * aspect).clip(max=1.25), np.sqrt(area / aspect).clip(max=1.25)
+    if photo:
+        width, height = width.clip(max=1.0), height.clip(max=1.0)
+    angle = rng.normal(0, 0.1 if photo else 0.12, n)
+    mirror = np.where(rng.random(n) < 0.5, -1.0, 1.0)
+    theta = np.zeros((n, 2, 3), np.float32)
+    theta[:, 0, 0], theta[:, 0, 1] = width * np.cos(angle) * mirror, -height * np.sin(angle)
+    theta[:, 1, 0], theta[:, 1, 1] = width * np.sin(angle) * mirror, height * np.cos(angle)
+    theta[:, 0, 2] = rng.uniform(-1, 1, n) * np.abs(1 - width)
+    theta[:, 1, 2] = rng.uniform(-1, 1, n) * np.abs(1 - height)
+    grid = F.affine_grid(torch.from_numpy(theta), [n, 3, size, size], align_corners=False)
+    out = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    if photo:
+        light, contrast, colour = (
+            torch.from_numpy(np.exp(rng.normal(0, s, n)).astype(np.float32)).view(n, 1, 1, 1) for s in (0.2, 0.2, 0.3)
+        )
+        colour[torch.from_numpy(rng.random(n) < 0.1)] = 0.0
+        grey = out.mean(1, keepdim=True)
+        out = (grey + (out - grey) * colour) * light
+        middle = out.mean((1, 2, 3), keepdim=True)
+        out = (middle + (out - middle) * contrast).clamp(0, 1)
+    return out
+
+
+def cutmix(pixels: Tensor, targets: Tensor, rows: np.ndarray, rng: np.random.Generator) -> None:
+    """Paste a box of one picture into another and mix their targets by area, in place (CutMix, Yun et al. 2019)."""
+    if len(rows) < 2:
+        return
+    size = pixels.shape[-1]
+    other = np.roll(rows, 1)
+    source, wanted = pixels[other].clone(), targets[other].clone()
+    for k, row in enumerate(rows):
+        height, width = (np.sqrt(rng.beta(1, 1, 2)) * size * 0.75).astype(int)
+        top, left = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
+        pixels[row, :, top : top + height, left : left + width] = source[k, :, top : top + height, left : left + width]
+        kept = 1 - height * width / size**2
+        mine, theirs = targets[row], wanted[k]
+        targets[row] = kept * mine / mine.sum().clamp(min=1) + (1 - kept) * theirs / theirs.sum().clamp(min=1)
+
+
+def cloud_views(points: np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
+    """One PointCLIP V1 view of each cloud (z up), after a turn about the vertical, stretching, jitter and dropping."""
+    n = len(points)
+    if not n:
+        return torch.zeros(0, 3, size, size)
+    angle = rng.integers(4, size=n) * (np.pi / 2) + rng.normal(0, 0.12, n)
+    x, y, z = np.moveaxis(points.astype(np.float32), 2, 0)
+    c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    turned = np.stack([c * x - s * y, z, -(s * x + c * y)], 2)  # y up
+    turned *= np.exp(rng.uniform(-0.22, 0.22, (n, 1, 3)))
+    turned += rng.normal(0, 0.006, turned.shape)
+    turned -= turned.mean(1, keepdims=True)
+    turned /= np.linalg.norm(turned, axis=2).max(1)[:, None, None]
+    views = pointclip_v1(torch.from_numpy(turned.astype(np.float32)))
+    return to_input(views[torch.arange(n), torch.from_numpy(rng.integers(6, size=n))], size)
+
+
+def draw_strokes(strokes: list, rng: np.random.Generator, size: int = 96) -> np.ndarray:
+    """A QuickDraw drawing (strokes of x and y in 0..255) as a (size, size) uint8 picture, black on white."""
+    from PIL import Image, ImageDraw
+
+    scale = 2
+    canvas = Image.new("L", (size * scale, size * scale), 255)
+    pen = ImageDraw.Draw(canvas)
+    corner, factor = rng.uniform(0.02, 0.1, 2), rng.uniform(0.8, 0.9, 2)
+    width = int(rng.integers(3, 8))
+    high = max(max(max(xs), max(ys)) for xs, ys in strokes) or 1
+    wobble = rng.normal(0, 1.5, 2)
+    for xs, ys in strokes:
+        if len(strokes) > 3 and rng.random() < 0.06:
+            continue
+        xy = np.stack([xs, ys], 1) / high + rng.normal(0, 0.006, (len(xs), 2)) + wobble / 255
+        line = [tuple(p) for p in (xy * factor + corner) * size * scale]
+        pen.line(line, fill=0, width=width, joint="curve")
+    return np.asarray(canvas.resize((size, size), Image.Resampling.BOX))
+
+
+def _resize(pictures: np.ndarray, side: int) -> Tensor:
+    """(N, C, R, R) uint8 -> (N, C, side, side) uint8, antialiased, a thousand at a time."""
+    parts = (torch.from_numpy(np.ascontiguousarray(pictures[i : i + 1000])) for i in range(0, len(pictures), 1000))
+    return torch.cat([F.interpolate(p, (side, side), mode="bilinear", antialias=True) for p in parts])
+
+
+def _table(folder: Path) -> Iterator[dict[str, str]]:
+    path = folder / "labels.csv"
+    if not path.exists():
+        raise FileError("no labels.csv", where=folder, remedy="--data names the folder that holds images/")
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def _split(row: dict[str, str]) -> str:
+    """Grocery photos of one shelf are close in time: their authors' own split is the clean one."""
+    if "official_split" in row:
+        return "test" if row["official_split"] == "test" else "train"
+    return row["split"]
+
+
+def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    if not path.exists():
+        array = make()
+        with path.with_suffix(".part").open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+        path.with_suffix(".part").replace(path)
+    return np.load(path, allow_pickle=False)

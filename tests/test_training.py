@@ -1,0 +1,133 @@
+"""The losses against their definitions, and the loop: resumable to the bit, averaged, stoppable."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from clipx.errors import ClipxError
+from clipx.training import TrainConfig, contrastive_loss, plot_history, sigmoid_loss, train
+
+
+def unit(rows: int, seed: int) -> torch.Tensor:
+    return F.normalize(torch.randn(rows, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=1)
+
+
+def test_contrastive_loss_with_one_positive_is_clips():
+    a, b, scale = unit(6, 0), unit(6, 1), torch.tensor(20.0, dtype=torch.float64)
+    logits, arange = scale * a @ b.T, torch.arange(6)
+    expected = (F.cross_entropy(logits, arange) + F.cross_entropy(logits.T, arange)) / 2
+    torch.testing.assert_close(contrastive_loss(a, b, scale, torch.eye(6, dtype=torch.float64)), expected)
+
+
+def test_contrastive_loss_with_many_positives_by_hand():
+    a, b, scale = unit(3, 2), unit(4, 3), torch.tensor(5.0, dtype=torch.float64)
+    targets = torch.tensor([[1, 1, 0, 0], [0, 0, 2, 1], [0, 0, 0, 0]], dtype=torch.float64)
+    ignore = torch.zeros(3, 4, dtype=torch.bool)
+    ignore[0, 2] = ignore[0, 0] = True  # the second is a positive: a match is never ignored
+    logits = (scale * a @ b.T).tolist()
+
+    def cross_entropy(values, weights, skip):
+        total = math.log(sum(math.exp(v) for v, s in zip(values, skip, strict=True) if not s))
+        return sum(w / sum(weights) * (total - v) for v, w in zip(values, weights, strict=True) if w)
+
+    no = [False] * 4
+    by_row = [
+        cross_entropy(logits[0], [1, 1, 0, 0], [False, False, True, False]),
+        cross_entropy(logits[1], [0, 0, 2, 1], no),
+    ]
+    columns = list(zip(*logits, strict=True))
+    by_column = [
+        cross_entropy(columns[0], [1, 0, 0], no[:3]),
+        cross_entropy(columns[1], [1, 0, 0], no[:3]),
+        cross_entropy(columns[2], [0, 2, 0], [True, False, False]),
+        cross_entropy(columns[3], [0, 1, 0], no[:3]),
+    ]
+    expected = (sum(by_row) / 2 + sum(by_column) / 4) / 2
+    assert float(contrastive_loss(a, b, scale, targets, ignore)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_sigmoid_loss_by_hand():
+    a, b = unit(2, 4), unit(3, 5)
+    scale, bias = torch.tensor(10.0, dtype=torch.float64), torch.tensor(-3.0, dtype=torch.float64)
+    targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    ignore = torch.tensor([[False, True, False], [False, True, False]])
+    total = 0.0
+    for i in range(2):
+        for j in range(3):
+            z = float(scale * a[i] @ b[j] + bias)
+            if targets[i, j] or not ignore[i, j]:
+                total += math.log1p(math.exp(-z if targets[i, j] else z))
+    assert float(sigmoid_loss(a, b, scale, bias, targets, ignore)) == pytest.approx(total / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_losses_have_right_gradients(loss):
+    a, b = unit(4, 6).requires_grad_(), unit(5, 7).requires_grad_()
+    scale, bias = torch.tensor(3.0, dtype=torch.float64, requires_grad=True), torch.tensor(-1.0, dtype=torch.float64)
+    targets = torch.zeros(4, 5, dtype=torch.float64)
+    targets[[0, 1, 2, 2], [0, 3, 1, 2]] = 1
+    ignore = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)) < 0.2
+    function = {
+        "softmax": lambda a, b, s: contrastive_loss(a, b, s, targets, ignore),
+        "sigmoid": lambda a, b, s: sigmoid_loss(a, b, s, bias, targets, ignore),
+    }[loss]
+    assert torch.autograd.gradcheck(function, (a, b, scale))
+
+
+def line_fit(module: nn.Module, step: int) -> dict[str, torch.Tensor]:
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+    return {"loss": (module(x).squeeze(1) - x.sum(1)).square().mean()}
+
+
+def linear(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+
+
+CONFIG = TrainConfig(steps=12, lr=0.05, warmup=2, ema=0.5, checkpoint_every=5)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_training_learns_and_is_deterministic(tmp_path):
+    first, second = (train(linear(), line_fit, CONFIG, tmp_path / name) for name in "ab")
+    assert same(first, second) and not first.training
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "a" / "history.jsonl").read_text().splitlines()]
+    assert len(losses) == 12 and losses[-1] < losses[0] / 2
+    assert plot_history(tmp_path / "a").stat().st_size > 1000
+
+
+def test_a_stopped_run_resumes_to_the_bit(tmp_path):
+    whole = train(linear(), line_fit, CONFIG, tmp_path / "whole")
+    train(linear(), line_fit, CONFIG, tmp_path / "parts", stop_after=7)
+    parts = train(linear(1), line_fit, CONFIG, tmp_path / "parts", resume=True)  # its own start is overwritten
+    assert same(whole, parts)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "history.jsonl").read_text().splitlines()]
+    assert steps == list(range(12))
+
+
+def test_ctrl_c_saves_and_the_run_resumes_to_the_bit(tmp_path):
+    whole = train(linear(), line_fit, CONFIG, tmp_path / "whole")
+
+    def interrupted(module, step):
+        if step == 8:
+            raise KeyboardInterrupt
+        return line_fit(module, step)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(linear(), interrupted, CONFIG, tmp_path / "parts")
+    assert same(whole, train(linear(), line_fit, CONFIG, tmp_path / "parts", resume=True))
+
+
+def test_resume_refuses_another_runs_checkpoint_and_a_lost_loss_is_an_error(tmp_path):
+    train(linear(), line_fit, CONFIG, tmp_path)
+    with pytest.raises(ClipxError, match="other settings"):
+        train(linear(), line_fit, TrainConfig(steps=99), tmp_path, resume=True)
+    with pytest.raises(ClipxError, match="lower the learning rate"):
+        train(linear(), lambda m, s: {"loss": m(torch.ones(2, 4)).mean() * float("nan")}, CONFIG, tmp_path / "nan")
