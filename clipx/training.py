@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import signal
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -132,36 +134,53 @@ def train(
     average = {k: v.to(accelerator.device) for k, v in average.items()}
     history = _History(out / "history.jsonl", first)
     last = min(config.steps, stop_after or config.steps)
-    step = first
     wrapped.train()
-    try:
-        with _progress(first, config.steps, shown=accelerator.is_main_process) as advance:
-            for step in range(first, last):
-                began = time.perf_counter()
-                for group in optimizer.param_groups:
-                    group["lr"] = config.lr * _schedule(step, config)
-                scalars = loss_of(wrapped, step * accelerator.num_processes + accelerator.process_index)
-                accelerator.backward(scalars["loss"])
-                accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                values = {k: float(v.detach()) for k, v in scalars.items()}
-                if not math.isfinite(values["loss"]):
-                    raise InputError(f"the loss is {values['loss']} at step {step}", remedy="lower the learning rate")
-                _average(average, module, decay=min(config.ema, (1 + step) / (10 + step)))
-                history.add(step=step, lr=optimizer.param_groups[0]["lr"], **values, s=time.perf_counter() - began)
-                advance(values["loss"])
-                if (step + 1) % config.checkpoint_every == 0 and accelerator.is_main_process:
-                    _save(out, module, optimizer, average, config, step + 1, history)
-            step = last
-    except KeyboardInterrupt:
-        if accelerator.is_main_process:
-            _save(out, module, optimizer, average, config, step, history)
-        raise
-    if accelerator.is_main_process:
-        _save(out, module, optimizer, average, config, step, history)
+    with (
+        _progress(first, config.steps, shown=accelerator.is_main_process) as advance,
+        _stop_asked() as stop_asked,
+    ):
+        for step in range(first, last):
+            began = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * _schedule(step, config)
+            scalars = loss_of(wrapped, step * accelerator.num_processes + accelerator.process_index)
+            accelerator.backward(scalars["loss"])
+            accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            values = {k: float(v.detach()) for k, v in scalars.items()}
+            if not math.isfinite(values["loss"]):
+                raise InputError(f"the loss is {values['loss']} at step {step}", remedy="lower the learning rate")
+            _average(average, module, decay=min(config.ema, (1 + step) / (10 + step)))
+            history.add(step=step, lr=optimizer.param_groups[0]["lr"], **values, s=time.perf_counter() - began)
+            advance(values["loss"])
+            due = stop_asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
+            if due and accelerator.is_main_process:
+                _save(out, module, optimizer, average, config, step + 1, history)
+            if stop_asked():
+                raise KeyboardInterrupt
     module.load_state_dict(average)
     return module.eval()
+
+
+@contextmanager
+def _stop_asked() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is heard between two steps, so that a checkpoint never holds half of one; a second Ctrl-C stops at once."""
+    asked: list[int] = []
+
+    def hear(number, frame):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _schedule(step: int, config: TrainConfig) -> float:
@@ -242,7 +261,13 @@ def _progress(first: int, steps: int, *, shown: bool):
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("", total=steps, completed=first, loss="")
         yield lambda loss: bar.update(task, advance=1, loss=f"loss {loss:.3f}")
