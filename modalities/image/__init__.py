@@ -1,0 +1,134 @@
+"""Photos and pictures as a sense: what the joint space's image tower was trained for."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import FileError, InputError
+from clipx.files import read_bytes
+from clipx.modality import Modality
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
+MAX_PIXELS = 2**27  # 134 megapixels, the largest cameras' size, take 400 MB as 8-bit RGB
+_PICTURES_AT_ONCE = 64
+
+
+class Image(Modality):
+    """Pictures, encoded as the space's own image tower prescribes (size, mean, standard deviation).
+
+    A sample is a (3, H, W) float32 tensor, RGB in [0, 1].
+    """
+
+    name = "image"
+    suffixes = tuple(FORMATS)
+    prompts = "photo"
+    array_key = "images"
+
+    def load(self, path: str | PathLike) -> Tensor:
+        """Read a picture: turned upright by its EXIF tag, transparency laid on white, the first frame of several.
+
+        16-bit grey is scaled to [0, 1], not cut off. A picture of more than four times the space's input is averaged
+        down by a whole factor, to no less than twice that input.
+
+        Raises:
+            FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture of its suffix's family.
+        """
+        data = read_bytes(path, self.suffixes)
+        from PIL import Image as pil
+        from PIL import ImageOps
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", pil.DecompressionBombWarning)  # below: an error, not a warning
+                picture = pil.open(io.BytesIO(data), formats=sorted(set(FORMATS.values())))
+            if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
+                raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
+            rgb = _rgb(ImageOps.exif_transpose(picture))
+        except FileError:
+            raise
+        except Exception as error:  # whatever a decoder trips over in a damaged file
+            raise FileError(f"not a readable picture: {_reason(error)}", where=path) from error
+        height, width = self.space.image_size
+        factor = min(rgb.height // (2 * height), rgb.width // (2 * width))
+        return _pixels(np.asarray(rgb.reduce(factor) if factor > 1 else rgb))
+
+    def from_array(self, array: Any, **about: Any) -> Tensor:
+        """(H, W) grey or (H, W, 3) RGB -> a sample: integers in [0, 255], or floats in [0, 1].
+
+        Values are taken as they are: dark on light stays dark on light.
+
+        Raises:
+            InputError: wrong shape, type or range, or NaN.
+        """
+        values = np.asarray(array)
+        if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or 0 in values.shape:
+            raise InputError(f"a picture must be (H, W) or (H, W, 3), got {values.shape}")
+        if values.dtype.kind not in "fiu":
+            raise InputError(f"a picture must hold integers or floats, got {values.dtype}")
+        top = 1 if values.dtype.kind == "f" else 255
+        if not (values.min() >= 0 and values.max() <= top):  # a NaN fails both
+            raise InputError(
+                f"a picture of {values.dtype} must lie in [0, {top}], got {values.min()} to {values.max()}"
+            )
+        return _pixels(values)
+
+    def vectors(self, samples: Sequence[Tensor]) -> Tensor:
+        rows = []
+        for start in range(0, len(samples), _PICTURES_AT_ONCE):
+            # resized one by one, so that pictures of different sizes share a batch
+            resized = [self._resized(sample) for sample in samples[start : start + _PICTURES_AT_ONCE]]
+            rows.append(self.space.encode_image(torch.cat(resized)))
+        return torch.cat(rows)
+
+    def _resized(self, sample: Tensor) -> Tensor:
+        if sample.ndim != 3 or sample.shape[0] != 3 or 0 in sample.shape or not sample.is_floating_point():
+            raise InputError(f"a picture must be floating (3, H, W), got {tuple(sample.shape)} {sample.dtype}")
+        if not ((sample >= 0) & (sample <= 1)).all():  # a NaN fails both
+            raise InputError("a picture must lie in [0, 1]", remedy="divide 8-bit values by 255")
+        return self.space.preprocess.resize(sample[None].to(self.space.device)).clamp(0, 1)  # bicubic overshoots
+
+    def pictures(self, sample: Tensor) -> Tensor:
+        return sample.detach().clone()[None]
+
+    @classmethod
+    def example(cls) -> Tensor:
+        """An orange disc on a blue slope, 48 x 64."""
+        y, x = torch.meshgrid(torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 64), indexing="ij")
+        disc = (x**2 + y**2 < 0.5).float()
+        return torch.stack([disc, disc * 0.6, (1 - disc) * (y + 1) / 2])
+
+
+def _rgb(picture: Picture) -> Picture:
+    """8-bit RGB of a picture of any mode; transparent parts become white."""
+    from PIL import Image as pil
+
+    if picture.mode.startswith("I"):  # Pillow would cut 16-bit grey off at 255
+        picture = pil.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        return pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _pixels(values: np.ndarray) -> Tensor:
+    """(H, W) or (H, W, 3), integers in [0, 255] or floats in [0, 1] -> (3, H, W) float32 in [0, 1]."""
+    scaled = values.astype(np.float32) / (1 if values.dtype.kind == "f" else 255)
+    channels = np.broadcast_to(scaled, (3, *scaled.shape)) if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
+    return torch.from_numpy(np.array(channels, order="C"))
+
+
+def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    return "no picture data" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__

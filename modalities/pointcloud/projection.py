@@ -27,7 +27,8 @@ def pointclip_v1(points: Tensor, setting: str = "zero_shot", resolution: int | N
     dropped. The order of the points does not matter, and no cloud depends on the others of its batch.
 
     Args:
-        points: (N, P, 3) floating, in the unit sphere, +y up. Half precision is projected in float32.
+        points: (N, P, 3) floating, in the unit sphere, +y up. Half precision is projected in float32. A point with a
+            NaN is not drawn: rows of NaN pad clouds of different sizes to one batch.
         setting: ``"zero_shot"`` (6 views of 128 px from distance 1.6: four around the y axis, top, bottom) or
             ``"few_shot"`` (10 views of 224 px from distance 1.4: four oblique ones come before top and bottom).
         resolution: side of the square canvas in pixels, if not the setting's own.
@@ -58,6 +59,7 @@ def pointclip_v1(points: Tensor, setting: str = "zero_shot", resolution: int | N
 
     # Sums in float64 come out the same, once rounded, in whatever order a GPU adds them. (MPS has no float64.)
     wide = torch.float32 if points.device.type == "mps" else torch.float64
+    depth = torch.where(drawn, depth, 0)
     weight = torch.where(drawn, 1 / (depth + _EPS), 0).to(wide)
     canvas = torch.zeros(*weight.shape[:2], size * size, dtype=wide, device=points.device)
     mass = canvas.scatter_add(2, pixel, weight)
