@@ -6,9 +6,12 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipx.errors import ContractError, InputError
-from clipx.modality import Modality
+
+if TYPE_CHECKING:  # importing it imports torch, and `clipx --help` need not
+    from clipx.modality import Modality
 
 MODALITIES = "clipx.modalities"
 COMMANDS = "clipx.commands"
@@ -35,6 +38,8 @@ def get_modality(name: str) -> type[Modality]:
         InputError: no such modality is installed.
         ContractError: what is registered under the name is not a Modality.
     """
+    from clipx.modality import Modality
+
     points = registered(MODALITIES)
     if name not in points:
         raise InputError(f"no modality named {name!r}", remedy=f"installed: {', '.join(points)}")

@@ -1,0 +1,130 @@
+"""The command line. Commands are found through the entry-point group ``clipx.commands``; each is a function, read by
+typer, or a ``typer.Typer`` app, and is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from clipx.errors import ClipxError
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's own class: some releases of typer bring their own click
+_ClickException: Any = _UsageError.__mro__[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0: done. 1: a fault of ours or of a library. 2: the user's mistake. 130: stopped by Ctrl-C. Anything but 0 comes
+    with one line on stderr; ``--traceback`` anywhere, or ``CLIPX_DEBUG=1``, shows where it was raised.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--traceback" in args or os.environ.get("CLIPX_DEBUG", "0") not in ("", "0")
+    args = [arg for arg in args if arg != "--traceback"]
+    try:
+        status = get_command(app).main(args or ["--help"], prog_name="clipx", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except ClipxError as error:
+        status = _fail(str(error), 2, debug)
+    except _ClickException as error:
+        where = getattr(getattr(error, "ctx", None), "command_path", "clipx")
+        status = _fail(f"{error.format_message().rstrip('.')}; see {where} --help", 2, debug)
+    except BrokenPipeError:  # the reader, such as `head`, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        status = _fail(f"{what} (a fault in clipx or below it; run with --traceback for details)", 1, debug)
+    if status == 130:
+        print("interrupted", file=sys.stderr)
+    return status if isinstance(status, int) else 0
+
+
+class _Commands(TyperGroup):
+    """The registered commands; listing them imports those of clipx itself, which are light, and no others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_points())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command to be listed: without the flags that come from modalities, as those would have to be imported."""
+        point = _points().get(cmd_name)
+        if point is None:
+            return None
+        return _build(cmd_name, point.load()) if point.value.startswith("clipx.cli.") else _stranger(point)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A command to be run, or to show its own help: with all its flags."""
+        from clipx.cli._flags import with_settings
+
+        points = _points()
+        self.commands = dict.fromkeys(points)  # for "did you mean"
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in points:
+            command = _build(name, with_settings(points[name].load()))
+        return name, command, rest
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from clipx import __version__
+
+        print("clipx", __version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error was raised.")] = False,
+) -> None:
+    """New senses for a frozen CLIP: point clouds, sounds, depth and sketches, named by words.
+
+    Example: clipx classify chair.ply --labels chair,table,airplane
+    """
+
+
+def _points() -> dict[str, EntryPoint]:
+    from clipx.registry import COMMANDS, registered
+
+    return registered(COMMANDS)
+
+
+def _build(name: str, target: Any) -> Any:
+    """A function or a Typer app -> a click command of that name."""
+    if isinstance(target, typer.Typer):
+        command = get_command(target)
+        command.name = name
+        return command
+    single = typer.Typer(add_completion=False)
+    single.command(name)(target)
+    return get_command(single)
+
+
+def _stranger(point: EntryPoint) -> Any:
+    def command() -> None: ...
+
+    command.__doc__ = f"(from {point.dist.name if point.dist else point.value})"
+    return _build(point.name, command)
+
+
+def _fail(line: str, status: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print("error:", " ".join(line.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,231 @@
+"""Labelled data for ``clipx eval``: a folder with labels.csv, class folders, or an .npz."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipx.cli._work import Item, check_present, file_items
+from clipx.errors import FileError, InputError
+from clipx.modality import Modality
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """N items, each of one of K classes.
+
+    Args:
+        name: of the folder or file.
+        items: N things to encode.
+        labels: N class names.
+        classes: the K names to choose from.
+    """
+
+    name: str
+    items: Sequence[Item]
+    labels: Sequence[str]
+    classes: Sequence[str]
+
+    def sha256(self) -> str:
+        """Hash over the sorted (name, label, content) of the rows: the same rows give the same hash anywhere."""
+        total = hashlib.sha256()
+        for item, label in sorted(zip(self.items, self.labels, strict=True), key=lambda pair: pair[0].id):
+            if callable(item.content):
+                content = hashlib.sha256(item.content()).hexdigest()
+            else:
+                with item.content.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            total.update("\0".join((Path(item.id).as_posix(), label, content, "")).encode())
+        return total.hexdigest()
+
+
+def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]] = ()) -> LabelledData:
+    """Read a labelled set, keeping the rows whose columns have the wanted values.
+
+    Args:
+        data: a folder with labels.csv, or that file: columns ``path``, ``label`` and any others; or, beside an .npz,
+            ``npz_index`` in place of ``path``. A folder of class folders: their names are the labels. An .npz: the
+            modality's ``array_key`` (N, ...), ``labels`` (N,) as class names or as integers into ``classes`` (or
+            ``names``), other arrays of N values as columns, scalars as facts about the samples, such as ``up``.
+        modality: who reads it.
+        where: (column, value) pairs that a row must all have; true and false match 1 and 0.
+
+    Returns:
+        The rows kept. The classes are those the .npz or the class folders name, else those of the rows kept.
+
+    Raises:
+        FileError: a file is missing (all of them in one line) or malformed. InputError: an unknown column, no rows.
+    """
+    check_present([data])
+    if data.suffix.lower() == ".npz":
+        return _from_npz(data, modality, where)
+    table = data / "labels.csv" if data.is_dir() else data
+    if table.suffix.lower() == ".csv" and table.exists():
+        return _from_csv(table, modality, where)
+    if data.is_dir():
+        return _from_class_folders(data, modality, where)
+    raise InputError(
+        "is no labelled data", where=data, remedy="give a folder with labels.csv, class folders or an .npz"
+    )
+
+
+def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise FileError(f"cannot be read as CSV ({error})", where=table) from error
+    columns = list(rows[0]) if rows else []
+    if rows and ("label" not in columns or not {"path", "npz_index"} & set(columns)):
+        raise FileError("needs the columns path (or npz_index) and label", where=table)
+    if any(None in row or None in row.values() for row in rows):
+        raise FileError("a row has more or fewer cells than the header", where=table)
+    if "path" not in columns and rows:
+        return _from_npz(_only_npz(table), modality, where, rows)
+    kept = [row for row in rows if _matches(row, where, table)]
+    paths = [table.parent / row["path"] for row in kept]
+    check_present(paths, where=table)
+    return _checked(
+        table.parent.resolve().name, file_items(paths, table.parent), [row["label"] for row in kept], None, table
+    )
+
+
+def _from_class_folders(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
+    paths = [p for p in sorted(data.glob("*/**/*")) if p.suffix.lower() in modality.suffixes and p.is_file()]
+    folders = [path.relative_to(data).parts[0] for path in paths]
+    if not paths:
+        raise InputError(
+            f"holds neither labels.csv nor class folders with {' '.join(modality.suffixes)} files", where=data
+        )
+    kept = [i for i, folder in enumerate(folders) if _matches({"label": folder}, where, data)]
+    labels = [folders[i].replace("_", " ") for i in kept]
+    classes = sorted({folder.replace("_", " ") for folder in folders})
+    return _checked(data.resolve().name, file_items([paths[i] for i in kept], data), labels, classes, data)
+
+
+def _from_npz(
+    path: Path, modality: type[Modality], where: Sequence[tuple[str, str]], rows: Sequence[dict[str, str]] | None = None
+) -> LabelledData:
+    """``rows``: of a labels.csv beside it, which tell by ``npz_index`` what other columns a sample has."""
+    if modality.array_key is None:
+        raise InputError(f"{modality.name} has no samples in .npz data sets", where=path)
+    arrays = _read_npz(path)
+    missing = {modality.array_key, "labels"} - set(arrays)
+    if missing:
+        raise InputError(
+            f"holds no {' and no '.join(sorted(missing))}", where=path, remedy=f"it holds {', '.join(arrays)}"
+        )
+    samples = arrays.pop(modality.array_key)
+    labels, classes = _class_names(arrays, path)
+    if samples.ndim < 2 or len(samples) != len(labels):
+        raise InputError(f"{modality.array_key} has shape {samples.shape} for {len(labels)} labels", where=path)
+    about = {key: array.item() for key, array in arrays.items() if array.ndim == 0}
+    columns = {key: array for key, array in arrays.items() if array.ndim == 1 and len(array) == len(labels)}
+    records = [
+        {"label": label} | {k: str(column[i]) for k, column in columns.items()} for i, label in enumerate(labels)
+    ]
+    order = list(range(len(labels)))
+    if rows is not None:
+        order = _indices(rows, len(labels), path)
+        records = [records[i] | row for i, row in zip(order, rows, strict=True)]
+    kept = [i for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
+    items = [
+        Item(f"{i:08d}", partial(_row_bytes, samples[i], about), partial(_from_row, samples[i], about)) for i in kept
+    ]
+    return _checked(path.stem, items, [labels[i] for i in kept], classes, path)
+
+
+def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str], list[str]]:
+    """(N labels, K classes). ``names`` may also be the samples' own names; ``classes`` is then there as well."""
+    labels = arrays["labels"]
+    if labels.ndim != 1:
+        raise InputError(f"labels must be (N,), got shape {labels.shape}", where=path)
+    if labels.dtype.kind in "US":
+        words = [str(label) for label in labels.astype(str)]
+        return words, sorted(set(words))
+    names = arrays.get("classes", arrays.get("names"))
+    if labels.dtype.kind not in "iu" or names is None or names.ndim != 1 or names.dtype.kind not in "US":
+        raise InputError("labels must be class names, or integers beside an array classes (or names)", where=path)
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
+        raise InputError(f"labels must be in [0, {len(names)}), got {labels.min()} to {labels.max()}", where=path)
+    classes = [str(name) for name in names.astype(str)]
+    return [classes[int(label)] for label in labels], classes
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz; no pickle, and no array whose header promises more than the file holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                with archive.open(info) as member:
+                    version = np.lib.format.read_magic(member)
+                    read = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    shape, _, dtype = read(member)
+                    promised = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
+                    if dtype.hasobject or member.tell() + promised != info.file_size:
+                        raise ValueError(f"{info.filename} holds objects, or less than its header promises")
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise FileError(f"cannot be read as an .npz of plain arrays ({error})", where=path) from error
+
+
+def _only_npz(table: Path) -> Path:
+    found = sorted(table.parent.glob("*.npz"))
+    if len(found) != 1:
+        raise FileError(f"has npz_index, but {len(found)} .npz files lie beside it", where=table, remedy="keep one")
+    return found[0]
+
+
+def _indices(rows: Sequence[Mapping[str, str]], count: int, path: Path) -> list[int]:
+    texts = [row["npz_index"] for row in rows]
+    wrong = [text for text in texts if not (text.isdecimal() and int(text) < count)]
+    if wrong or len({int(text) for text in texts}) != len(texts):
+        what = f"npz_index {wrong[0]!r} is not in [0, {count})" if wrong else "an npz_index is given twice"
+        raise InputError(what, where=path.with_name("labels.csv"))
+    return [int(text) for text in texts]
+
+
+def _matches(row: Mapping[str, str], where: Sequence[tuple[str, str]], data: Path) -> bool:
+    for column, _ in where:
+        if column not in row:
+            raise InputError(f"no column {column!r}", where=data, remedy=f"--where takes {', '.join(row)}")
+    return all(_folded(row[column]) == _folded(value) for column, value in where)
+
+
+def _folded(value: str) -> str:
+    low = value.strip().casefold()
+    return {"true": "1", "false": "0"}.get(low, low)
+
+
+def _checked(
+    name: str, items: Sequence[Item], labels: Sequence[str], classes: Sequence[str] | None, data: Path
+) -> LabelledData:
+    if not items:
+        raise InputError("no rows are left", where=data, remedy="see --where")
+    blank = [item.id for item, label in zip(items, labels, strict=True) if not label.strip()]
+    if blank:
+        raise InputError(f"{len(blank)} rows have no label, the first is {blank[0]}", where=data)
+    return LabelledData(name, items, labels, sorted(set(labels)) if classes is None else classes)
+
+
+def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:
+    facts = json.dumps([row.dtype.str, row.shape, about], sort_keys=True, default=str)
+    return facts.encode() + b"\0" + row.tobytes()
+
+
+def _from_row(row: np.ndarray, about: Mapping[str, Any], modality: Modality) -> Any:
+    return modality.from_array(row, **about)

@@ -1,0 +1,114 @@
+"""What the commands say: one JSON object or a table on stdout, all else on stderr; files are written whole."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from clipx.errors import FileError
+
+SCHEMA = 1
+
+
+def report(command: str, results: Sequence[Any], **more: Any) -> dict[str, Any]:
+    """The object every command prints with ``--json``; NaN and infinity become null."""
+    return _plain({"schema": SCHEMA, "command": command, **more, "results": list(results)})
+
+
+def emit(record: dict[str, Any], as_json: bool, table: Callable[[], None], out: Path | None = None) -> None:
+    """Print the record (``as_json``) or the table, and write the record to ``out`` if that is given."""
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    if out is not None:
+        write_whole(out, lambda file: file.write(text.encode() + b"\n"))
+    if as_json:
+        print(text)
+    else:
+        table()
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A table for people on a terminal; elsewhere tab-separated lines, for other programs."""
+    if not sys.stdout.isatty():
+        print(*("\t".join(row) for row in ([columns, *rows])), sep="\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title and Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        numbers = bool(rows) and all(_is_number(row[i]) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def note(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr)
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar (a spinner without a total) on stderr while the block runs, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total is not None else ()
+    console = Console(stderr=True)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), *counted, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def check_writable(path: Path | None) -> None:
+    """Raise FileError now, before the work, where a file could not be written after it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise FileError("is a folder", where=path, remedy="name a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise FileError("its folder does not exist or cannot be written", where=path, remedy="make the folder first")
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file beside its place and rename it, so that a stopped run leaves no half of it.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with open(beside, "wb") as file:
+                write(file)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror})", where=path) from error
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types; NaN and infinity, which JSON lacks, become None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).removesuffix("%").strip().isdigit()

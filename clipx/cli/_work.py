@@ -1,0 +1,208 @@
+"""What the commands that encode have in common: open the space, take the files, encode with progress and a cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipx.cli._flags import Given, read_toml, settings_of
+from clipx.cli._output import note, progress
+from clipx.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from clipx.embedding import Embedding
+    from clipx.modality import Modality
+    from clipx.prompts import Prompts
+    from clipx.space import JointSpace
+
+REAL_CLIP = "ViT-B-32-quickgelu/openai"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to encode.
+
+    Args:
+        id: its name in results.
+        content: what the cache and the data's hash take it by: a file, or bytes made when they are asked for.
+        load: reads it for a modality.
+    """
+
+    id: str
+    content: Path | Callable[[], bytes]
+    load: Callable[[Modality], Any]
+
+
+def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
+    """Files as items, under their path as given, or relative to ``root``."""
+
+    def item(path: Path) -> Item:
+        return Item(str(path.relative_to(root)) if root else str(path), path, lambda modality: modality.load(path))
+
+    return [item(path) for path in paths]
+
+
+def encode(encoder: Modality, items: Sequence[Item], batch_size: int = 32, cache: Path | None = None) -> Embedding:
+    """Items -> one Embedding, batch by batch under a progress bar; vectors in the cache are not made again."""
+    import torch
+
+    from clipx.cache import FeatureCache
+    from clipx.embedding import Embedding
+
+    store = None if cache is None else FeatureCache(cache)
+    rows = []
+    with progress(f"encoding ({encoder.name})", len(items)) as advance:
+        for start in range(0, len(items), batch_size):
+            batch = items[start : start + batch_size]
+            if store is None:
+                rows.append(encoder.encode([item.load(encoder) for item in batch]).vectors)
+            else:
+                keys = [store.key(encoder, i.content() if callable(i.content) else i.content) for i in batch]
+                kept = [store.get(key, encoder.space.dim) for key in keys]
+                todo = [n for n, row in enumerate(kept) if row is None]
+                made = encoder.encode([batch[n].load(encoder) for n in todo]).vectors.cpu()
+                for n, row in zip(todo, made, strict=True):
+                    store.put(keys[n], row)
+                    kept[n] = row
+                rows.append(torch.stack([row for row in kept if row is not None]).to(encoder.space.device))
+            advance(len(batch))
+    vectors = torch.cat(rows) if rows else torch.zeros(0, encoder.space.dim)
+    return Embedding(vectors, encoder.space.id, encoder.name, [item.id for item in items])
+
+
+def encoders(
+    paths: Sequence[Path], modality: str | None, settings: Mapping[str, Given]
+) -> Callable[[JointSpace], list[tuple[Modality, list[int]]]]:
+    """Check files and settings now; the function returned attaches the modalities to a space.
+
+    Returns:
+        space -> the modality of each group of files, with the files' positions in ``paths``.
+
+    Raises:
+        FileError: every missing path, in one line. InputError: a folder, an unknown suffix or modality, a setting that
+            belongs to none of the modalities.
+    """
+    from clipx.api import group_by_modality, make_modality
+    from clipx.registry import get_modality
+
+    check_present(paths)
+    for path in paths:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, remedy="name the files in it")
+    if modality is not None:
+        get_modality(modality)
+    groups = group_by_modality(paths, modality)
+    configs = settings_of(groups, settings)
+    return lambda space: [(make_modality(name, space, configs[name]), rows) for name, rows in groups.items()]
+
+
+def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
+    """Raise one FileError that names every missing file (the first 50 of them)."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if len(missing) == 1 and where is None:
+        raise FileError("no such file", where=missing[0])
+    if missing:
+        named = ", ".join(missing[:50]) + (f" and {len(missing) - 50} more" if len(missing) > 50 else "")
+        raise FileError(f"{len(missing)} of {len(paths)} files are missing: {named}", where=where)
+
+
+def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpace:
+    """Load the space that the flags, the environment or the user's config file name, and seed the generators.
+
+    Raises:
+        InputError: a device that is unknown or not there. SpaceError: see ``clipx.load_space``.
+    """
+    import torch
+
+    from clipx.space import load_space
+
+    if name is None:
+        name = os.environ.get("CLIPX_SPACE") or user_config().get("space")
+    if name is None:
+        name = "nano"
+        note(f"space: nano (a few hundred everyday words; for open vocabulary: --space {REAL_CLIP})")
+    torch.manual_seed(seed)
+    where = check_device(device)
+    with progress(f"loading space {name}", None), _quiet():
+        return load_space(name, device=where, dtype=getattr(torch, dtype))
+
+
+def check_device(name: str) -> str:
+    """The device's name, if this machine has it. Raises InputError if not."""
+    import torch
+
+    try:
+        kind = torch.device(name).type
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}", where="--device", remedy="take cpu, cuda or mps") from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, False):
+        raise InputError(f"no {kind} device on this machine", where="--device", remedy="leave it out: cpu always works")
+    if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
+        raise InputError(f"no device {name}", where="--device", remedy=f"there are {torch.cuda.device_count()}")
+    return name
+
+
+def user_config() -> dict[str, Any]:
+    """The user's own defaults: ``$XDG_CONFIG_HOME/clipx/config.toml`` (``~/.config/...``), which may name a space.
+
+    Raises:
+        InputError: a key other than ``space``, or a space that is not a string.
+    """
+    path = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "clipx" / "config.toml"
+    config = read_toml(path) if path.exists() else {}
+    if unknown := set(config) - {"space"}:
+        raise InputError(f"unknown key {sorted(unknown)[0]!r}", where=path, remedy="known: space")
+    if not isinstance(config.get("space", ""), str):
+        raise InputError("space must be a string", where=path)
+    return config
+
+
+def cache_folder(cache: Path | None, resume: bool) -> Path | None:
+    """Where features are kept: ``--cache``, or with ``--resume`` the user's cache folder; None for nowhere."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clipx" / "features"
+    return cache if cache is not None or not resume else default
+
+
+def read_prompts(text: str | None) -> Prompts | None:
+    """``--prompts``: a set's name or a template as it stands; ``@file.json`` read into a list or a dict.
+
+    Raises:
+        FileError: the file is missing or is not JSON. InputError: JSON of another shape, or an unknown set.
+    """
+    if text is None:
+        return None
+    if not text.startswith("@"):
+        from clipx.prompts import get_prompts
+
+        return text if "{}" in text else get_prompts(text)
+    path = Path(text[1:])
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError("cannot be read as JSON", where=path, remedy="see clipx.prompts for the shape") from error
+    lists = [value] if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+    if not lists or not all(isinstance(own, list) and all(isinstance(s, str) for s in own) for own in lists):
+        raise InputError("must hold a list of templates or an object of label -> list of sentences", where=path)
+    return value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep libraries' warnings off stderr: what matters in them, load_space raises as errors."""
+    import logging
+    import warnings
+
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,84 @@
+"""clipx classify: files -> words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clipx.cli._flags import (
+    BatchFlag,
+    ConfigFlag,
+    DeviceFlag,
+    DtypeFlag,
+    JsonFlag,
+    ModalityFlag,
+    OutFlag,
+    PromptsFlag,
+    SeedFlag,
+    SpaceFlag,
+)
+
+LabelsFlag = Annotated[str, typer.Option("--labels", help="The words to choose from: a,b,c or @file, one a line.")]
+
+
+def classify(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, meshes, ... in any mixture.")],
+    labels: LabelsFlag,
+    modality: ModalityFlag = None,
+    top: Annotated[int, typer.Option("--top", help="How many labels to name for each file.", min=1)] = 5,
+    prompts: PromptsFlag = None,
+    none_threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--none-threshold",
+            help="A raw cosine: where no label reaches it, the answer is 'none'.",
+            show_default=False,
+        ),
+    ] = None,
+    space: SpaceFlag = None,
+    device: DeviceFlag = "cpu",
+    dtype: DtypeFlag = "float32",
+    batch_size: BatchFlag = 32,
+    seed: SeedFlag = 0,
+    out: OutFlag = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+    **settings: Any,
+) -> None:
+    """Name what is in each file by one of the words you give.
+
+    Prints the raw cosine, which says how well a word fits, and the probability, which says which of these words fits
+    best: the candidates share 100 % even where none is right.
+
+    Example: clipx classify chair.ply photo.jpg --labels chair,table,airplane
+    """
+    from clipx.api import parse_labels
+    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._work import encode, encoders, file_items, open_space, read_prompts
+    from clipx.zeroshot import Prediction, ZeroShotClassifier
+
+    check_writable(out)
+    attach = encoders(paths, modality, settings)
+    words, said, items = parse_labels(labels), read_prompts(prompts), file_items(paths)
+    joint = open_space(space, device, dtype, seed)
+    found: list[tuple[str, list[Prediction]]] = [("", [])] * len(paths)
+    for encoder, rows in attach(joint):
+        classifier = ZeroShotClassifier(joint, words, encoder.prompts if said is None else said, none_threshold)
+        embedding = encode(encoder, [items[i] for i in rows], batch_size)
+        for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
+            found[i] = (encoder.name, predictions)
+
+    results = [
+        {"path": item.id, "modality": name, "predictions": [asdict(p) for p in predictions]}
+        for item, (name, predictions) in zip(items, found, strict=True)
+    ]
+
+    def table() -> None:
+        for item, (name, predictions) in zip(items, found, strict=True):
+            rows = [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions]
+            print_table(("label", "cosine", "probability"), rows, title=f"{item.id} ({name})")
+
+    emit(report("classify", results, space=joint.name, space_id=joint.id), as_json, table, out)

@@ -1,0 +1,160 @@
+"""clipx doctor: does this installation work?"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from typing import Any
+
+import typer
+
+from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
+
+DISTRIBUTION = "clipx-senses"
+OPTIONAL = {  # distribution -> (what for, how to install it)
+    "open3d": ("more formats, normals, ray casting", "pip install open3d"),
+    "laspy": (".las and .laz clouds", "pip install 'laspy[lazrs]'"),
+}
+
+
+def doctor(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFlag = None) -> None:
+    """Check the packages, the embedded spaces' weights and a first computation; exit status 1 if one is broken.
+
+    Example: clipx doctor
+    """
+    from clipx.cli._output import check_writable, emit, print_table, progress, report
+
+    check_writable(out)
+    with progress("checking", None):
+        results = list(_checks())
+    rows = [(r["state"], r["name"], r["detail"]) for r in results]
+    broken = [r["name"] for r in results if r["state"] == "broken"]
+    emit(report("doctor", results, ok=not broken), as_json, lambda: print_table(("state", "what", "detail"), rows), out)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _checks() -> Iterator[dict[str, Any]]:
+    yield _line("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield _tried("torchvision operators", _torchvision)
+    yield _tried("torchaudio", _torchaudio)
+    yield _tried("open_clip", _open_clip)
+    yield _tried("devices", _devices)
+    yield from _modalities()
+    yield from _spaces()
+    for name, (purpose, install) in OPTIONAL.items():
+        try:
+            yield _line("ok", name, version(name))
+        except PackageNotFoundError:
+            yield _line("absent", name, f"optional, {purpose}: {install}")
+
+
+def _packages() -> Iterator[dict[str, Any]]:
+    """Each required package against the versions clipx asks for."""
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+    except PackageNotFoundError:
+        yield _line("broken", DISTRIBUTION, "is not installed as a package; pip install -e . in the clone")
+        return
+    yield _line("ok", DISTRIBUTION, version(DISTRIBUTION))
+    for need in wanted:
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(need.name)
+        except PackageNotFoundError:
+            yield _line("broken", need.name, f"is missing; pip install '{need}'")
+            continue
+        fits = need.specifier.contains(found, prereleases=True)
+        yield (
+            _line("ok", need.name, found)
+            if fits
+            else _line("broken", need.name, f"{found} does not fit; pip install '{need}'")
+        )
+
+
+def _torchvision() -> str:
+    import torch
+    import torchvision
+
+    torchvision.ops.nms(torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([1.0]), 0.5)  # fails where its torch was another
+    wanted = next((r for r in metadata("torchvision").get_all("Requires-Dist") or () if r.startswith("torch=")), "any")
+    return f"{torchvision.__version__} runs with torch {torch.__version__} (it asks for {wanted})"
+
+
+def _torchaudio() -> str:
+    import torch
+    import torchaudio  # its import compares CUDA versions
+    from torchaudio.functional import resample
+
+    resample(torch.zeros(1, 160), 16000, 8000)
+    return f"{torchaudio.__version__} runs with torch {torch.__version__}"
+
+
+def _open_clip() -> str:
+    import open_clip
+
+    return f"{open_clip.__version__}, {len(open_clip.list_models())} architectures"
+
+
+def _devices() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"cpu, {torch.get_num_threads()} threads; no cuda"
+    return ", ".join(["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))])
+
+
+def _modalities() -> Iterator[dict[str, Any]]:
+    from clipx.cli.modalities import modality_health
+    from clipx.registry import MODALITIES, registered
+
+    for name in registered(MODALITIES):
+        health = modality_health(name)
+        files = " ".join(health["suffixes"])
+        yield (
+            _line("ok", f"modality {name}", files)
+            if health["ok"]
+            else _line("broken", f"modality {name}", health["remedy"])
+        )
+
+
+def _spaces() -> Iterator[dict[str, Any]]:
+    from clipx.space import embedded_names
+
+    names = embedded_names()
+    if not names:
+        yield _line("broken", "space nano", "is missing from the package; reinstall clipx")
+    for name in names:
+        yield _tried(f"space {name}", lambda name=name: _try_space(name))
+
+
+def _try_space(name: str) -> str:
+    """Load it, which compares the weights' hash, and compare its dense features with its own embeddings."""
+    import torch
+
+    from clipx.errors import SpaceError
+    from clipx.space import load_space
+
+    space = load_space(name)
+    pixels = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0))
+    space.backbone.self_test(space.preprocess.normalize(pixels))
+    rows = torch.cat([space.encode_image(pixels), space.encode_text(["a photo"])])
+    if not bool(((rows.norm(dim=1) - 1).abs() < 1e-4).all()):
+        raise SpaceError("vectors are not of unit norm", where=name, remedy="reinstall clipx")
+    return f"version {space.version}, {space.id}, weights' hash right, self-test passed"
+
+
+def _tried(name: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return _line("ok", name, check())
+    except Exception as error:  # whatever is broken, the other checks still tell their part
+        return _line("broken", name, f"{type(error).__name__}: {error}")
+
+
+def _line(state: str, name: str, detail: str) -> dict[str, Any]:
+    return {"state": state, "name": name, "detail": " ".join(detail.split())}

@@ -1,0 +1,42 @@
+"""clipx modalities: which senses are installed, and whether they work here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
+
+
+def modalities(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFlag = None) -> None:
+    """List the installed modalities: their files, whether they work here and, if not, what to install.
+
+    Example: clipx modalities
+    """
+    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.registry import MODALITIES, registered
+
+    check_writable(out)
+    results = [modality_health(name) for name in registered(MODALITIES)]
+
+    def table() -> None:
+        rows = [
+            (r["name"], " ".join(r["suffixes"]), "ok" if r["ok"] else f"not here: {r['remedy']}", r["package"])
+            for r in results
+        ]
+        print_table(("modality", "files", "health", "package"), rows)
+
+    emit(report("modalities", results), as_json, table, out)
+
+
+def modality_health(name: str) -> dict[str, Any]:
+    """Name, suffixes, package, whether it works, and the remedy where it does not."""
+    from clipx.registry import MODALITIES, get_modality, registered
+
+    point = registered(MODALITIES)[name]
+    record: dict[str, Any] = {"name": name, "suffixes": [], "package": point.dist.name if point.dist else point.module}
+    try:
+        cls = get_modality(name)
+        record["suffixes"], remedy = list(cls.suffixes), cls.missing()
+    except Exception as error:  # a stranger's plug-in may raise anything at import; the others still work
+        remedy = f"cannot be imported ({type(error).__name__}: {error})"
+    return record | {"ok": remedy is None, "remedy": remedy and " ".join(remedy.split())}

@@ -1,0 +1,68 @@
+"""clipx train: recipes -> trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag
+
+app = typer.Typer(help="Train what clipx ships, from a recipe.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Train what clipx ships, from a recipe.
+
+    Example: clipx train space examples/recipes/nano --data DIR -o runs/nano
+    """
+
+
+@app.command()
+def space(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A folder with recipe.toml, or that file.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of the data sets that the recipe names.")] = Path("data"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for checkpoints and the result. Default: runs/RECIPE.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Another number of steps than the recipe's.", min=1)
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option("--exclude", help="Concepts whose pictures are left out: a,b,c or @file.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Another seed than the recipe's.")] = None,
+    device: DeviceFlag = "cpu",
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+) -> None:
+    """Train an embedded space by a recipe; the finished folder is what --space takes.
+
+    Example: clipx train space examples/recipes/nano --data DIR -o runs/nano --resume
+    """
+    from clipx.cli._output import emit, print_table, report
+    from clipx.cli._work import check_device
+    from clipx.errors import FileError
+
+    if not (recipe / "recipe.toml" if recipe.is_dir() else recipe).is_file():
+        raise FileError("no such recipe", where=recipe, remedy="name a folder that holds recipe.toml")
+    if not data.is_dir():
+        raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
+    from clipx.api import parse_labels
+    from clipx.training import train_space
+
+    folder = train_space(
+        recipe,
+        data=data,
+        out=out or Path("runs") / (recipe if recipe.is_dir() else recipe.parent).resolve().name,
+        resume=resume,
+        steps=steps,
+        exclude=tuple(parse_labels(exclude)) if exclude else (),
+        seed=seed,
+        device=check_device(device),
+    )
+    record = report("train space", [{"space": folder}])
+    emit(record, as_json, lambda: print_table(("space",), [(str(folder),)]))
