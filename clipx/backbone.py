@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipx.errors import ClipxError, InputError, SpaceError, UnsupportedError
+from clipx.errors import ClipxError, InputError, MissingDependencyError, SpaceError, UnsupportedError
 from clipx.preprocess import Preprocess
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -42,7 +42,8 @@ class Backbone:
     """
 
     def __init__(self, model: Any, tokenizer: Tokenizer | None, preprocess: Preprocess, architecture: str, dim: int):
-        self.model, self.tokenizer, self.preprocess = freeze(model), tokenizer, preprocess
+        self.model: Any = freeze(model)
+        self.tokenizer, self.preprocess = tokenizer, preprocess
         self.architecture, self.dim = architecture, dim
         self.tower = _tower(model.visual)
 
@@ -245,7 +246,8 @@ class _ResNet(_Tower):
     def _pool_tokens(self, features: Tensor) -> Tensor:  # (N, C, h, w) -> (N, 1 + hw, C), the mean first
         tokens = features.flatten(2).mT
         tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
-        return tokens + _positions(self.pool.positional_embedding, self.grid, features.shape[-2:]).to(tokens.dtype)
+        grid = features.shape[-2], features.shape[-1]
+        return tokens + resize_positions(self.pool.positional_embedding, self.grid, grid).to(tokens.dtype)
 
     def self_test(self, x, encoded):
         own = self.visual.forward_intermediates(x, intermediates_only=True)["image_intermediates"]
@@ -302,7 +304,7 @@ class _ViT(_Tower):
         x = visual.conv1(x)
         grid = x.shape[-2], x.shape[-1]
         x = torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), 1, -1), x.flatten(2).mT], dim=1)
-        x = visual.ln_pre(x + _positions(visual.positional_embedding, self.grid, grid).to(x.dtype))
+        x = visual.ln_pre(x + resize_positions(visual.positional_embedding, self.grid, grid).to(x.dtype))
         tokens = [x]
         for block in self.blocks:
             tokens.append(block(tokens[-1]))
@@ -422,7 +424,7 @@ def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     return tokens.mT.unflatten(-1, grid)
 
 
-def _positions(embedding: Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> Tensor:
+def resize_positions(embedding: Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> Tensor:
     """(1 + hw, C) positions of one grid -> those of another, bicubic; the class token's stays."""
     if tuple(grid) == tuple(wanted):
         return embedding
@@ -472,6 +474,8 @@ def _tapped(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 # Creation -------------------------------------------------------------------------------------------------------------
 
 CONFIG = "open_clip_config.json"
+WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
 WAYS_OUT = "without the hub, take the embedded space nano or a local folder or weights file"
 
 
@@ -488,17 +492,14 @@ def create(architecture: str, pretrained: str | PathLike) -> Backbone:
         SpaceError: unknown architecture or tag, weights that cannot be had or do not fit, QuickGELU mismatch, unknown
             preprocessing or tokenizer. A file that gives no hint of its activation cannot be checked for QuickGELU.
     """
-    from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     config = model_config(architecture)
     tag = get_pretrained_cfg(architecture, str(pretrained))
     if tag:
         _check_quick_gelu(architecture, config, tag.get("quick_gelu", False), f"tag {pretrained}")
-        with _hub(f"{architecture}/{pretrained}"):
-            path = Path(download_pretrained(tag))
-        return build(
-            config, tag, architecture=architecture, weights=path, fit_positions=True, tokenizer_id=architecture
-        )
+        path = _fetch_tag(tag, f"{architecture}/{pretrained}")
+        return build(config, tag, architecture=architecture, weights=path, fit_positions=True)
     path = Path(pretrained).expanduser()
     if not path.is_file():
         tags = list_pretrained_tags_by_model(architecture)
@@ -507,9 +508,12 @@ def create(architecture: str, pretrained: str | PathLike) -> Backbone:
             remedy=f"tags: {', '.join(tags)}" if tags else f"open_clip knows no tags for {architecture}",
         )
     beside = _read_config(path.parent) if (path.parent / CONFIG).is_file() else {}
-    _check_quick_gelu(architecture, config, _told_quick_gelu(path, beside), f"weights {path}")
+    state = read_weights(path)
+    openai = bool(OPENAI_KEYS & set(state))  # numbers that OpenAI's archives carry among their weights
+    state = {name: value for name, value in state.items() if name not in OPENAI_KEYS}
+    _check_quick_gelu(architecture, config, openai or _told_quick_gelu(path, beside), f"weights {path}")
     preprocess = beside.get("preprocess_cfg") or _agreed_preprocess(architecture, path)
-    return build(config, preprocess, architecture=architecture, weights=path, tokenizer_id=architecture)
+    return build(config, preprocess, architecture=architecture, weights=state, where=str(path))
 
 
 def create_from_folder(folder: str | PathLike) -> Backbone:
@@ -539,7 +543,7 @@ def create_from_folder(folder: str | PathLike) -> Backbone:
         preprocess,
         architecture=folder.name,
         weights=candidates[0],
-        tokenizer_id=f"local-dir:{folder}",
+        tokenizer_folder=folder,
     )
 
 
@@ -549,11 +553,8 @@ def create_from_hub(repository: str) -> Backbone:
     Raises:
         SpaceError: the hub cannot be reached, has no such model, or the model is not an open_clip one.
     """
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    with _hub(f"hf-hub:{repository}"):
-        config = _read_config(Path(download_pretrained_from_hf(repository, filename=CONFIG)).parent)
-        weights = Path(download_pretrained_from_hf(repository))
+    config = _read_config(_fetch(repository, [CONFIG]).parent)
+    weights = _fetch(repository, WEIGHT_FILES)
     preprocess = config.get("preprocess_cfg") or {}
     return build(
         config["model_cfg"],
@@ -561,7 +562,6 @@ def create_from_hub(repository: str) -> Backbone:
         architecture=repository.replace("/", "-"),
         weights=weights,
         fit_positions=True,
-        tokenizer_id=f"hf-hub:{repository}",
     )
 
 
@@ -572,7 +572,8 @@ def build(
     architecture: str,
     weights: Path | Mapping[str, Tensor],
     fit_positions: bool = False,
-    tokenizer_id: str | None = None,
+    tokenizer_folder: Path | None = None,
+    where: str | None = None,
 ) -> Backbone:
     """A frozen backbone from its parts.
 
@@ -582,13 +583,14 @@ def build(
         architecture: name for messages and identity.
         weights: a file or a state dict; every parameter must be there, and nothing else.
         fit_positions: resample positional embeddings of another size, as open_clip does for its own tags.
-        tokenizer_id: where open_clip should look for the tokenizer; by default the config alone says.
+        tokenizer_folder: where a Hugging Face tokenizer's files lie; fetched by the name in the config when None.
+        where: what messages call the weights; their path by default.
     """
     state = weights if isinstance(weights, Mapping) else read_weights(weights)
-    where = architecture if isinstance(weights, Mapping) else str(weights)
+    where = where or (architecture if isinstance(weights, Mapping) else str(weights))
     model = build_model(config)
     load_state(model, state, where=where, fit_positions=fit_positions)
-    tokenizer = build_tokenizer(config, tokenizer_id, where=where)
+    tokenizer = build_tokenizer(config, tokenizer_folder, where=where)
     sized = Preprocess.from_config(preprocess, size=_pair(model.visual.image_size), where=where)
     return Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
 
@@ -628,7 +630,7 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
             arguments["text_cfg"]["hf_model_pretrained"] = False
         if "timm_model_name" in arguments["vision_cfg"]:
             arguments["vision_cfg"]["timm_model_pretrained"] = False
-        with _hub(hub_text) if hub_text else nullcontext(), torch.random.fork_rng(devices=[]):
+        with _fetching(hub_text) if hub_text else nullcontext(), torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return kind(**arguments)
     except (TypeError, KeyError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
@@ -637,7 +639,7 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
         raise SpaceError(f"open_clip cannot build this model_cfg: {_first_line(error)}", where=CONFIG) from error
 
 
-def build_tokenizer(config: Mapping[str, Any], tokenizer_id: str | None = None, *, where: str = CONFIG) -> Tokenizer:
+def build_tokenizer(config: Mapping[str, Any], folder: Path | None = None, *, where: str = CONFIG) -> Tokenizer:
     """The tokenizer that a ``model_cfg`` names: the standard CLIP one, or a Hugging Face one.
 
     The result refuses (InputError) a text that is longer than the context.
@@ -654,9 +656,13 @@ def build_tokenizer(config: Mapping[str, Any], tokenizer_id: str | None = None, 
         source = text.get("hf_tokenizer_name")
         if not source:
             raise SpaceError("tokenizer is unknown: text_cfg has hf_model_name but no hf_tokenizer_name", where=where)
-        if tokenizer_id and tokenizer_id.startswith("local-dir:"):  # such a folder carries its tokenizer
-            source = tokenizer_id.removeprefix("local-dir:")
-        with _hub(f"tokenizer {source}"):
+        if folder is not None:
+            if not [*folder.glob("tokenizer*"), *folder.glob("*.model"), *folder.glob("vocab*")]:
+                raise SpaceError("tokenizer files are missing", where=folder, remedy=f"save {source}'s tokenizer there")
+            source = str(folder)
+        if folder is None and not _reachable():
+            options["local_files_only"] = True  # the hub's cache may hold it
+        with _fetching(f"tokenizer {source}"):
             hub = HFTokenizer(source, context_length=context, tokenizer_mode=text.get("tokenizer_mode"), **options)
         return _Tokenizer(hub, lambda t: len(hub.tokenizer(hub.clean_fn(t)).input_ids), context)
     simple = _simple_tokenizer(context, **options)
@@ -706,7 +712,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -725,7 +731,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def load_state(model: Any, state: Mapping[str, Tensor], *, where: str, fit_positions: bool = False) -> None:
+def load_state(model: Any, weights: Mapping[str, Tensor], *, where: str, fit_positions: bool = False) -> None:
     """Load every parameter, strictly; older open_clip layouts are converted, as open_clip does.
 
     Raises:
@@ -734,7 +740,7 @@ def load_state(model: Any, state: Mapping[str, Tensor], *, where: str, fit_posit
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 
-    state = convert_state_dict(model, dict(state))
+    state: dict[str, Tensor] = dict(convert_state_dict(model, dict(weights)))
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     for name in ("logit_scale", "logit_bias"):  # a scalar in some releases, one element in others
@@ -846,21 +852,71 @@ def _agreed_preprocess(architecture: str, path: Path) -> dict[str, Any]:
     return dict(zip(keys, known.pop(), strict=True))
 
 
+def _fetch_tag(tag: Mapping[str, Any], what: str) -> Path:
+    from open_clip.pretrained import download_pretrained
+
+    repository, _, file = tag.get("hf_hub", "").rpartition("/")
+    if repository:
+        return _fetch(repository, [file] if file else WEIGHT_FILES)
+    with _fetching(what):
+        return Path(download_pretrained(tag))
+
+
+def _fetch(repository: str, files: Sequence[str]) -> Path:
+    """The first of the files that the hub has, or its cache; the cache is not asked whether it is fresh."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
+
+    with _fetching(repository):
+        for file in files:
+            cached = try_to_load_from_cache(repository, file)
+            if isinstance(cached, str):
+                return Path(cached)
+        if not _reachable():
+            raise _unreachable(repository)
+        for file in files:
+            try:
+                return Path(hf_hub_download(repository, file))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                continue
+    raise SpaceError(f"{repository} has none of {', '.join(files)}", remedy="name a model made for open_clip")
+
+
+def _reachable() -> bool:
+    """One quick question; the hub's own client retries for most of a minute before it gives up."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception:
+        return False
+    return True
+
+
 @contextmanager
-def _hub(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong while fetching into one line that says offline or absent."""
+def _fetching(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong while fetching into one line that says offline, absent or not installed."""
     try:
         yield
     except ClipxError:
         raise
+    except ImportError as error:
+        raise MissingDependencyError(f"{what} needs a package: {error}", remedy="pip install transformers") from error
     except Exception as error:
-        chain, link = [], error
+        chain, link = [type(error).__name__], error.__cause__ or error.__context__
         while link is not None:
             chain.append(type(link).__name__)
             link = link.__cause__ or link.__context__
-        absent = {"RepositoryNotFoundError", "RemoteEntryNotFoundError", "GatedRepoError"} & set(chain)
-        why = "the hub has no such model, or asks for a login" if absent else "offline, or the hub cannot be reached"
-        raise SpaceError(f"cannot fetch {what}: {why} ({_first_line(error)[:160]})", remedy=WAYS_OUT) from error
+        if {"RepositoryNotFoundError", "RemoteEntryNotFoundError", "GatedRepoError"} & set(chain):
+            raise SpaceError(f"the hub has no {what}, or asks for a login", remedy="check the name") from error
+        raise _unreachable(what) from error
+
+
+def _unreachable(what: str) -> SpaceError:
+    return SpaceError(f"cannot fetch {what}: this machine is offline, or the hub cannot be reached", remedy=WAYS_OUT)
 
 
 def _first_line(error: BaseException) -> str:

@@ -20,11 +20,11 @@ class Vocabulary:
 
     def __init__(self, words: Mapping[str, str]):
         self.words = dict(words)
-        self._known = {part for phrase in words for part in _split(phrase)}
+        self._known = {part for phrase in words for part in words_in(phrase)}
 
     def unknown(self, text: str) -> list[str]:
         """Words of the text that training never saw, in order, each once. Plurals and hyphens are seen through."""
-        return list(dict.fromkeys(word for word in _split(text) if self._form(word) is None))
+        return list(dict.fromkeys(word for word in words_in(text) if self._form(word) is None))
 
     def rewrite(self, text: str) -> str:
         """The text in forms that training saw: an unseen plural becomes its singular, and the other way round."""
@@ -54,7 +54,8 @@ class Vocabulary:
         return next((form for form in (word, *_other_number(word)) if form in self._known), None)
 
 
-def _split(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
+    """The words of a text, lower case, without punctuation; hyphens and underscores part words."""
     return _WORD.findall(_plain(text).replace("_", " "))
 
 

@@ -1,0 +1,152 @@
+"""Dense prediction: labels -> logits per cell -> any H x W. Depth bins and part segmentation are both this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clipx.embedding import Embedding
+from clipx.errors import InputError, SpaceMismatchError
+from clipx.space import JointSpace
+
+
+def dense_logits(
+    space: JointSpace,
+    pixels: Tensor,
+    labels: Embedding | Tensor,
+    *,
+    window: int | tuple[int, int] | None = None,
+    stride: int | tuple[int, int] | None = None,
+    flip: bool = False,
+    size: tuple[int, int] | None = None,
+    normalize: bool = True,
+    path: str = "value",
+) -> Tensor:
+    """What each pixel shows: logit scale * cosine of every place with every label.
+
+    Args:
+        space: its image tower needs dense features (``space.supports("dense")``).
+        pixels: (N, 3, H, W) float RGB in [0, 1].
+        labels: K unit vectors of that space, (K, D): an Embedding, or the weights of a classifier.
+        window: look through windows of this many pixels (high, wide) and average where they overlap; the whole picture
+            at once when None. Towers that take one size only see each window resampled to it.
+        stride: steps of the window, half of it by default; the last window ends at the border.
+        flip: average with the mirrored picture.
+        size: (H, W) of the answer; that of the pixels by default.
+        normalize: as in ``JointSpace.encode_image``.
+        path: as in ``JointSpace.dense_image``.
+
+    Returns:
+        (N, K, H, W) float32 logits, bilinear between cell centres. Gradients reach pixels and labels.
+
+    Raises:
+        InputError: shapes, sizes or steps that make no sense.
+        SpaceMismatchError: the labels live in another space.
+        UnsupportedError: the tower has no dense features.
+    """
+    weights = _label_weights(space, labels)
+    if not isinstance(pixels, Tensor) or pixels.ndim != 4:
+        raise InputError("pixels must be a (N, 3, H, W) tensor")
+    canvas = int(pixels.shape[-2]), int(pixels.shape[-1])
+    size = canvas if size is None else _pair(size, "size")
+    if window is None and stride is not None:
+        raise InputError("a stride needs a window", where="dense_logits")
+    boxes = None
+    if window is not None:
+        boxes = list(_boxes(canvas, _pair(window, "window"), None if stride is None else _pair(stride, "stride")))
+
+    def see(view: Tensor) -> Tensor:
+        if boxes is None:
+            return _resize(_cell_logits(space, view, weights, normalize, path), size)
+        return _resize(_windowed(space, view, weights, boxes, normalize, path), size)
+
+    seen = see(pixels)
+    return (seen + see(pixels.flip(-1)).flip(-1)) / 2 if flip else seen
+
+
+def _cell_logits(space: JointSpace, pixels: Tensor, weights: Tensor, normalize: bool, path: str) -> Tensor:
+    """(N, 3, H, W) -> (N, K, h, w)."""
+    if not space.backbone.any_size:
+        pixels = _resample(space, pixels)
+    features = space.dense_image(pixels, normalize=normalize, path=path)
+    return space.logit_scale * torch.einsum("ndhw,kd->nkhw", features, weights)
+
+
+def _windowed(
+    space: JointSpace,
+    pixels: Tensor,
+    weights: Tensor,
+    boxes: list[tuple[int, int, int, int]],
+    normalize: bool,
+    path: str,
+) -> Tensor:
+    """Mean of the logits of all windows that cover a pixel: (N, K, H, W)."""
+    shape = len(pixels), len(weights), *pixels.shape[-2:]
+    total, count = torch.zeros(shape, device=space.device), torch.zeros(shape[-2:], device=space.device)
+    for top, left, height, width in boxes:
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        seen = _cell_logits(space, pixels[..., rows, columns], weights, normalize, path)
+        border = left, shape[-1] - left - width, top, shape[-2] - top - height
+        total = total + F.pad(_resize(seen, (height, width)), border)  # not in place: gradients flow
+        count[rows, columns] += 1
+    return total / count
+
+
+def _boxes(
+    canvas: tuple[int, int], window: tuple[int, int], stride: tuple[int, int] | None
+) -> Iterator[tuple[int, int, int, int]]:
+    """(top, left, height, width) of windows that together cover the canvas."""
+    step = stride or (max(1, window[0] // 2), max(1, window[1] // 2))
+    if step[0] > window[0] or step[1] > window[1]:
+        raise InputError(
+            f"stride {step} is longer than window {window}: pixels would be left out", where="dense_logits"
+        )
+    height, width = min(window[0], canvas[0]), min(window[1], canvas[1])
+    for top in _starts(canvas[0], height, step[0]):
+        for left in _starts(canvas[1], width, step[1]):
+            yield top, left, height, width
+
+
+def _starts(length: int, window: int, step: int) -> list[int]:
+    """First pixels of the windows along one side; the last window ends at the border."""
+    return sorted({*range(0, length - window, step), length - window})
+
+
+def _resample(space: JointSpace, pixels: Tensor) -> Tensor:
+    pixels = pixels.to(space.device, torch.float32)
+    return space.preprocess.sample(pixels, space.image_size)
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    if not len(maps):
+        return maps.new_zeros(*maps.shape[:2], *size)
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def _label_weights(space: JointSpace, labels: Embedding | Tensor) -> Tensor:
+    if isinstance(labels, Embedding):
+        if labels.space_id != space.id:
+            raise SpaceMismatchError(
+                f"labels live in space {labels.space_id}, the pixels go to {space.id}",
+                remedy="embed the labels with it",
+            )
+        labels = labels.vectors
+    if labels.ndim != 2 or labels.shape[1] != space.dim or not len(labels):
+        raise InputError(
+            f"labels must be (K, {space.dim}) with K >= 1, got {tuple(labels.shape)}", where="dense_logits"
+        )
+    return labels.to(space.device, torch.float32)
+
+
+def _pair(value: int | tuple[int, int], what: str) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
+        raise InputError(
+            f"{what} must be a positive number of pixels or (high, wide), got {value!r}", where="dense_logits"
+        )
+    return pair
