@@ -28,7 +28,7 @@ def read_bytes(path: str | PathLike, suffixes: Sequence[str], max_bytes: int = M
         if about.st_size > max_bytes:
             raise FileError(f"holds {about.st_size:,} bytes, more than the limit of {max_bytes:,}", where=path)
         with path.open("rb") as file:
-            data = file.read(max_bytes)
+            data = file.read(about.st_size)
     except FileNotFoundError as error:
         raise FileError("no such file", where=path) from error
     except FileError:

@@ -138,9 +138,9 @@ class PointCloud(Modality):
         # order, so the first ones would be a corner of the object: draw them instead.
         if len(points) > self.config.points:
             points = np.random.default_rng(self.config.seed).permutation(points)[: self.config.points]
-        if len(points):  # centred before float32: map coordinates in the millions would lose their decimals
-            points = points - points.mean(axis=0)
-        with np.errstate(over="ignore"):  # Cloud refuses what float32 cannot hold
+        with np.errstate(over="ignore", invalid="ignore"):  # Cloud refuses what float32 cannot hold
+            if len(points):  # centred before float32: map coordinates in the millions would lose their decimals
+                points = points - points.mean(axis=0)
             return Cloud(torch.from_numpy(points.astype(np.float32)), self.config.up or up or "y", source)
 
     def vectors(self, samples: Sequence[Cloud]) -> Tensor:

@@ -380,6 +380,8 @@ def _numbers(rows: Sequence[str], columns: int = 3) -> np.ndarray:
     """The first ``columns`` numbers of every row, (len(rows), columns) float64."""
     if not rows:
         return np.empty((0, columns))
+    if not all(rows):  # loadtxt would skip them
+        raise ValueError("a row without numbers")
     return np.loadtxt(rows, usecols=range(columns), ndmin=2, comments=None)
 
 

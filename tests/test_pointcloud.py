@@ -1,0 +1,339 @@
+"""The point-cloud sense: the projection equals PointCLIP's own, and the encoder keeps its promises."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipx.errors import FileError, InputError
+from clipx.modalities.pointcloud import Cloud, PointCloud, pointclip_v1
+from clipx.modalities.pointcloud.encoder import unit_sphere, upright
+from clipx.modalities.pointcloud.files import sample_surface
+from clipx.modalities.pointcloud.projection import SETTINGS, to_input
+
+GOLDEN = Path(__file__).parent / "golden" / "pointclip.npz"  # what the released code returned
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN) as file:
+        return {key: torch.from_numpy(file[key]) for key in file.files}
+
+
+def random_cloud(seed: int, count: int = 200) -> torch.Tensor:
+    points = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
+    return unit_sphere(points)
+
+
+def agree(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Equal to 1e-5, but for one cell in 1,000 of those drawn: a point on a cell's border may fall on either side."""
+    off = (ours - theirs).abs() > 1e-5
+    return int(off.sum()) <= int((theirs > 0).sum()) / 1000
+
+
+# The projection.
+
+
+def test_zero_shot_views_equal_the_released_code(golden):
+    assert agree(pointclip_v1(golden["points"], "zero_shot").flatten(0, 1), golden["v1_zs"])
+
+
+def test_few_shot_views_equal_the_released_code(golden):
+    assert agree(pointclip_v1(golden["points"][:1], "few_shot")[0], golden["v1_fs_first_cloud"])
+
+
+def test_enlarging_equals_the_released_code(golden):
+    enlarged = to_input(pointclip_v1(golden["points"][:1])[0, :1], 224)
+    assert enlarged.shape == (1, 3, 224, 224)
+    for channel in enlarged[0]:
+        torch.testing.assert_close(channel, golden["v1_zs_224_first_view"], atol=1e-5, rtol=0)
+
+
+def transcription(points: np.ndarray, view: tuple[float, float, float], distance: float, size: int) -> np.ndarray:
+    """The paper's projection, point by point, in float64."""
+    a, b, c = view
+    rx = np.array([[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]])
+    ry = np.array([[math.cos(b), 0, math.sin(b)], [0, 1, 0], [-math.sin(b), 0, math.cos(b)]])
+    rz = np.array([[math.cos(c), -math.sin(c), 0], [math.sin(c), math.cos(c), 0], [0, 0, 1]])
+    sums, weights = np.zeros((size, size)), np.zeros((size, size))
+    for point in points.astype(np.float64):
+        x, y, z = rx @ ry @ rz @ point
+        z += distance
+        row, column = (math.ceil((v / (z + 1e-12) + 1) * size / 2 - 0.5) for v in (x, y))
+        if z >= 0 and 0 <= row <= size - 1 and 0 <= column <= size - 1:
+            sums[row, column] += z / (z + 1e-12)
+            weights[row, column] += 1 / (z + 1e-12)
+    return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_projection_equals_a_literal_transcription(setting):
+    camera, points = SETTINGS[setting], random_cloud(1, 600)
+    expected = np.stack([transcription(points.numpy(), v, camera.distance, camera.resolution) for v in camera.angles])
+    assert agree(pointclip_v1(points[None], setting)[0], torch.from_numpy(expected).float())
+
+
+def test_side_views_look_along_the_stated_axes():
+    # one point up (+y), one to +x, one to +z; the row grows downwards
+    points = torch.tensor([[0, 0.5, 0], [0.5, 0, 0], [0, 0, 0.5]])
+    up, right, front = (pointclip_v1(p[None, None], resolution=129)[0] for p in points)
+    for view in range(4):
+        assert up[view].nonzero()[0, 0] < 64 and up[view].nonzero()[0, 1] in (64, 65)
+
+    def column(image):
+        return int(image.nonzero()[0, 1]) - 64
+
+    def depth(image):
+        return float(image.max())
+
+    assert [column(right[v]) > 10 for v in range(4)] == [True, False, False, False]  # columns along +x, -z, -x, +z
+    assert column(right[2]) < -10 and column(front[1]) < -10 and column(front[3]) > 10
+    assert depth(front[0]) == pytest.approx(2.1) and depth(right[1]) == pytest.approx(2.1)  # depth along +z, +x, -z, -x
+    assert depth(front[2]) == pytest.approx(1.1) and depth(right[3]) == pytest.approx(1.1)
+    assert depth(up[4]) == pytest.approx(1.1) and depth(up[5]) == pytest.approx(2.1)  # from above, from below
+
+
+def test_a_pixel_holds_the_harmonic_mean_of_its_depths():
+    points = torch.tensor([[[0.0, 0.0, -0.6], [0.0, 0.0, 0.4]]])  # depths 1 and 2 on one ray of view 0
+    view = pointclip_v1(points)[0, 0]
+    assert view[view > 0].tolist() == pytest.approx([4 / 3])
+
+
+def test_points_behind_the_camera_or_off_the_canvas_are_dropped():
+    inside = torch.tensor([[0.1, 0.2, 0.3]])
+    outside = torch.tensor([[0.0, 0.0, -3.0], [5.0, 0.0, 0.0], [0.0, -5.0, 0.0]])  # behind; right of; below
+    with_outside = pointclip_v1(torch.cat([inside, outside])[None])[0, 0]
+    assert torch.equal(with_outside, pointclip_v1(inside[None])[0, 0])
+    assert pointclip_v1(outside[:1][None])[0, 0].count_nonzero() == 0
+
+
+@given(seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=15, deadline=None)
+def test_order_and_batch_do_not_matter(seed):
+    a, b = random_cloud(seed), random_cloud(seed + 1)
+    shuffled = a[torch.randperm(len(a), generator=torch.Generator().manual_seed(seed))]
+    together = pointclip_v1(torch.stack([b, a, shuffled]))
+    assert torch.equal(together[1], pointclip_v1(a[None])[0])
+    torch.testing.assert_close(together[1], together[2], atol=1e-6, rtol=0)
+    assert together.max() <= 1.6 + 1 + 1e-5
+
+
+def test_rows_of_nan_pad_a_cloud():
+    points = random_cloud(3)
+    padded = torch.cat([points, torch.full((50, 3), torch.nan)])
+    assert torch.equal(pointclip_v1(points[None]), pointclip_v1(padded[None]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_dtype_follows_the_points(dtype):
+    image = pointclip_v1(random_cloud(4)[None].to(dtype))
+    assert image.dtype == dtype and image.isfinite().all() and image.count_nonzero() > 100
+
+
+def test_depth_is_differentiable_in_the_points():
+    points = random_cloud(5)[None].double().requires_grad_()
+    pointclip_v1(points).sum().backward()
+    assert points.grad.isfinite().all() and points.grad[..., 2].abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("points", "options"),
+    [
+        (torch.zeros(5, 3), {}),
+        (torch.zeros(1, 5, 2), {}),
+        (torch.zeros(1, 5, 3, dtype=torch.long), {}),
+        (torch.zeros(1, 5, 3), {"setting": "one_shot"}),
+        (torch.zeros(1, 5, 3), {"resolution": 0}),
+    ],
+)
+def test_projection_refuses_bad_arguments(points, options):
+    with pytest.raises(InputError):
+        pointclip_v1(points, **options)
+
+
+def test_making_smaller_loses_no_point():
+    depth = torch.zeros(1, 128, 128)
+    depth[0, torch.arange(1, 128, 9), torch.arange(1, 128, 9)] = 1.6  # single pixels
+    small = to_input(depth, 48)
+    assert small.shape == (1, 3, 48, 48)
+    cells = [int((i + 0.5) * 48 / 128) for i in range(1, 128, 9)]
+    assert (small[0, 0, cells, cells] > 0.05).all()
+    assert float(small[0, 0].mean()) == pytest.approx(float(depth.mean()), rel=0.05)
+
+
+def test_equal_size_is_left_alone():
+    depth = pointclip_v1(random_cloud(6)[None])
+    assert torch.equal(to_input(depth, 128)[:, :, 0], depth)
+    assert to_input(depth, (64, 200)).shape == (1, 6, 3, 64, 200)
+
+
+# The encoder.
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_space):
+    return PointCloud(tiny_space)
+
+
+def test_vector_is_the_mean_of_the_views(encoder):
+    cloud = PointCloud.example()
+    depth = pointclip_v1(unit_sphere(cloud.points)[None])[0]
+    views = encoder.space.encode_image(to_input(depth, encoder.space.image_size), normalize=False)
+    expected = torch.nn.functional.normalize(views.sum(0), dim=0)
+    torch.testing.assert_close(encoder.encode([cloud]).vectors[0], expected, atol=1e-5, rtol=0)
+    only_top = PointCloud(encoder.space, PointCloud.Config(weights=(0, 0, 0, 0, 2.0, 0)))
+    torch.testing.assert_close(only_top.encode([cloud]).vectors[0], views[4], atol=1e-5, rtol=0)
+
+
+def test_vector_does_not_depend_on_the_batch(encoder):
+    clouds = [Cloud(random_cloud(i, count)) for i, count in enumerate(range(10, 400, 19))]
+    together = encoder.encode(clouds).vectors
+    alone = torch.cat([encoder.encode([cloud]).vectors for cloud in clouds])
+    assert len(clouds) > 16 and (together - alone).abs().max() <= 1e-5
+    assert torch.equal(together, encoder.encode(clouds).vectors)
+
+
+def test_place_and_size_of_the_cloud_do_not_matter(encoder):
+    points = random_cloud(7).double().numpy()
+    here, there = encoder.from_array(points), encoder.from_array(points * 250 + [5e6, -4e5, 30])
+    assert (encoder.encode([here]).vectors - encoder.encode([there]).vectors).abs().max() < 1e-3
+
+
+def test_every_up_axis_gives_the_same_picture(encoder):
+    points = random_cloud(8)
+    x, y, z = points.unbind(1)
+    lying = {"x": torch.stack([y, -x, z], 1), "y": points, "z": torch.stack([x, -z, y], 1)}
+    for up, turned in lying.items():
+        assert torch.equal(upright(turned, up), points)
+        assert torch.equal(encoder.pictures(Cloud(turned, up)), encoder.pictures(Cloud(points)))
+        rotation = upright(torch.eye(3), up)
+        assert torch.linalg.det(rotation) == 1  # no mirror
+
+
+def test_user_s_axis_wins_over_the_file_s(tiny_space, tmp_path):
+    np.savez(tmp_path / "z.npz", points=random_cloud(9).numpy(), up="z")
+    np.save(tmp_path / "none.npy", random_cloud(9).numpy())
+    told, silent = (PointCloud(tiny_space, PointCloud.Config(up=up)) for up in ("x", None))
+    assert [m.load(tmp_path / "z.npz").up for m in (told, silent)] == ["x", "z"]
+    assert [m.load(tmp_path / "none.npy").up for m in (told, silent)] == ["x", "y"]
+    assert silent.from_array(random_cloud(9), up=np.array("z")).up == "z"
+
+
+def test_large_clouds_are_thinned_by_a_seeded_draw(tiny_space):
+    points = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    draws = [PointCloud(tiny_space, PointCloud.Config(seed=s, points=300)).from_array(points).points for s in (0, 0, 1)]
+    assert draws[0].shape == (300, 3) and torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    few = PointCloud(tiny_space).from_array(points[:17]).points
+    torch.testing.assert_close(few, torch.from_numpy(points[:17] - points[:17].mean(0)))  # used as they are
+
+
+def test_surface_is_sampled_by_area():
+    # two squares' halves: the second triangle has three times the area of the first
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5], [3, 0, 5], [0, 1, 5]], float)
+    triangles = np.array([[0, 1, 2], [3, 4, 5], [0, 0, 1]])
+    drawn = sample_surface(points, triangles, 20_000, seed=3)
+    assert np.array_equal(drawn, sample_surface(points, triangles, 20_000, seed=3))
+    assert np.mean(drawn[:, 2] == 5) == pytest.approx(0.75, abs=0.01)
+    first = drawn[drawn[:, 2] == 0]
+    assert first.min() >= 0 and (first[:, 0] + first[:, 1]).max() <= 1
+    assert first.mean(0) == pytest.approx([1 / 3, 1 / 3, 0], abs=0.01)
+
+
+def test_mesh_file_becomes_a_cloud(encoder, tmp_path):
+    (tmp_path / "tent.off").write_text("OFF\n4 2 0\n0 0 0\n1 0 0\n0 1 0\n0 1 1\n3 0 1 2\n3 1 2 3\n")
+    cloud = encoder.load(tmp_path / "tent.off")
+    assert cloud.points.shape == (1024, 3) and cloud.source == str(tmp_path / "tent.off")
+    assert torch.equal(cloud.points, encoder.load(tmp_path / "tent.off").points)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("flat.off", "OFF\n3 1 0\n0 0 0\n1 1 1\n2 2 2\n3 0 1 2\n"),  # a line: no area
+        ("thin.obj", "v 0 0 0\nv 1 0 0\nv 2 3 0\nf 1 2\n"),  # a face of two corners
+        ("one.xyz", "1 2 3\n"),
+        ("same.xyz", "1 2 3\n1 2 3\n"),
+        ("nan.xyz", "1 2 3\n4 nan 6\n"),
+        ("inf.xyz", "1 2 3\n4 inf 6\n"),
+        ("huge.xyz", "1 2 3\n4 1e300 6\n"),
+        ("comment.xyz", "# nothing\n"),
+    ],
+)
+def test_useless_geometry_is_refused(encoder, tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises((InputError, FileError), match=name.replace(".", r"\.")) as caught:
+        encoder.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((0, 3)),
+        np.ones((5, 3)),
+        np.zeros((5, 2)),
+        np.zeros(3),
+        np.full((2, 3), np.nan),
+        np.array([["a"] * 3] * 2),
+        np.array([[0, 0, 0], [0, 0, np.inf]]),
+        np.array([[0, 0, 0], [0, 0, 1e200]]),
+        np.array([[None] * 3] * 2),
+    ],
+)
+def test_useless_arrays_are_refused(encoder, array):
+    with pytest.raises(InputError):
+        encoder.from_array(array)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"projection": "pointclip_v9"},
+        {"up": "w"},
+        {"points": 1},
+        {"seed": -1},
+        {"weights": (1.0,)},
+        {"weights": (0.0,) * 6},
+        {"weights": (1.0, 1, 1, 1, 1, -1)},
+        {"weights": (1.0, 1, 1, 1, 1, float("nan"))},
+    ],
+)
+def test_bad_settings_are_refused(options):
+    with pytest.raises(InputError):
+        PointCloud.Config(**options)
+
+
+def test_pictures_show_every_view(encoder):
+    cloud = PointCloud.example()
+    before = cloud.points.clone()
+    pictures = encoder.pictures(cloud)
+    assert pictures.shape == (6, 3, 128, 128) and pictures.min() == 0 and pictures.max() == 1
+    few_shot = PointCloud(encoder.space, PointCloud.Config(projection="pointclip_v1_few_shot"))
+    assert few_shot.pictures(cloud).shape == (10, 3, 224, 224)
+    assert few_shot.encode([cloud]).vectors.shape == (1, encoder.space.dim)
+    assert torch.equal(cloud.points, before)
+
+
+def test_a_sample_cannot_be_changed_by_accident():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PointCloud.example().up = "z"
+
+
+def test_modelnet_chairs_stand_upright(encoder, shared):
+    path = shared / "data" / "pointcloud" / "modelnet10_test.npz"
+    if not path.exists():
+        pytest.skip("no ModelNet10")
+    with np.load(path) as data:
+        chairs = data["points"][data["labels"] == list(data["classes"]).index("chair")][:10]
+        up = data["up"]
+    views = torch.stack([encoder.pictures(encoder.from_array(points, up=up))[:4, 0] for points in chairs])
+    rows = (views > 0).sum((0, 1, 3)).float()  # a chair's legs are sparser than its seat and back
+    middle = (rows * torch.arange(len(rows))).sum() / rows.sum()
+    drawn = rows.nonzero().flatten()
+    assert middle < (drawn.min() + drawn.max()) / 2
