@@ -148,11 +148,11 @@ def _normal(label: str) -> str:
 def _parse(row: list[str], where: str) -> Concept:
     if len(row) != len(fields(Concept)):
         raise InputError(f"{len(row)} fields", where=where, remedy=f"a row has {len(fields(Concept))}")
-    name, *lists, kind = row
-    values = [tuple(cell.split("|")) if cell else () for cell in lists]
-    for phrase in (name, *(phrase for cell in values for phrase in cell)):
+    name, *cells, kind = row
+    synonyms, hypernyms, parts, places, withheld = (tuple(cell.split("|")) if cell else () for cell in cells)
+    for phrase in (name, *synonyms, *hypernyms, *parts, *places, *withheld):
         if not phrase or phrase != _normal(phrase):
             raise InputError(f"bad phrase {phrase!r}", where=where, remedy="use lower case and single spaces")
     if kind not in KINDS:
         raise InputError(f"unknown kind {kind!r}", where=where, remedy=f"one of {', '.join(KINDS)}")
-    return Concept(name, *values, kind)
+    return Concept(name, synonyms, hypernyms, parts, places, withheld, kind)
