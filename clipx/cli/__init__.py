@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _fail(str(error), 2, debug)
     except _ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "clipx")
-        status = _fail(f"{error.format_message().rstrip('.')}; see {where} --help", 2, debug)
+        what = error.format_message().rstrip(".")
+        status = _fail(f"{what}{'' if what.endswith('?') else ';'} see {where} --help", 2, debug)
     except BrokenPipeError:  # the reader, such as `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0

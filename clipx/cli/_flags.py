@@ -6,7 +6,7 @@ import functools
 import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -100,33 +100,35 @@ class Given:
     flag: str
     value: Any
     owners: Mapping[str, str]
+    required: bool = True  # whether it is a mistake to give it to a modality that has no such field
 
 
 def with_settings(command: Any) -> Any:
     """Turn a command's ``**settings`` into one flag for each field of the installed modalities' ``Config``.
 
-    The flag's help is the field's ``metadata["help"]``. The command gets ``name=Given(...)`` for each flag that was
-    given. Where a field's name means something else already, the flag is prefixed with the modality's name. Fields of
-    types that a command line cannot say (other than str, int, float, bool, Path, Literal and ``| None``) get no flag.
+    The flag's help is the field's ``metadata["help"]``; a tuple is written ``1,2,3``. The command gets
+    ``name=Given(...)`` for each flag that was given. ``seed`` takes the command's own ``--seed``; any other name that
+    is taken is prefixed with the modality's. A field of a type that a flag cannot say can be set from Python only.
     """
     signature = inspect.signature(command, eval_str=True) if inspect.isfunction(command) else None
     own = list(signature.parameters.values()) if signature else []
-    if not own or own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+    if signature is None or not own or own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
         return command
     flags = _settings({parameter.name for parameter in own})
 
     @functools.wraps(command)
     def run(**values: Any) -> Any:
-        given = {
-            name: Given(flag, value, owners)
-            for name, (flag, _, owners) in flags.items()
-            if (value := values.pop(name)) is not None
-        }
+        given: dict[str, Given] = {}
+        for name, flag in flags.items():
+            value = values.get("seed") if flag.shared else values.pop(name)
+            if value is not None:
+                given[name] = Given(flag.flag, flag.read(value), flag.owners, required=not flag.shared)
         return command(**values, **given)
 
     del run.__wrapped__  # typer would read the annotations of what it wraps
-    run.__signature__ = signature.replace(parameters=own[:-1] + [p for _, p, _ in flags.values()])  # type: ignore
-    run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
+    added = [flag.parameter(name) for name, flag in flags.items() if not flag.shared]
+    run.__signature__ = signature.replace(parameters=own[:-1] + added)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in own[:-1] + added}
     return run
 
 
@@ -139,7 +141,7 @@ def settings_of(names: Iterable[str], settings: Mapping[str, Given]) -> dict[str
     chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
     for given in settings.values():
         having = [name for name in chosen if name in given.owners]
-        if not having:
+        if given.required and not having:
             raise InputError(
                 f"{given.flag} is a setting of {' and '.join(given.owners)}, not of {' and '.join(chosen)}",
                 remedy="leave it out, or name the modality with --modality",
@@ -149,11 +151,41 @@ def settings_of(names: Iterable[str], settings: Mapping[str, Given]) -> dict[str
     return chosen
 
 
-def _settings(taken: set[str]) -> dict[str, tuple[str, inspect.Parameter, dict[str, str]]]:
-    """Parameter name -> (flag, parameter, modality -> field)."""
+@dataclass(frozen=True)
+class _Flag:
+    flag: str
+    hint: Any  # the field's type, without None
+    help: str
+    owners: dict[str, str]
+    shared: bool = False
+
+    def parameter(self, name: str) -> inspect.Parameter:
+        declared = f"{self.flag}/--no-{self.flag[2:]}" if self.hint is bool else self.flag
+        option = typer.Option(
+            declared, help=self.help, rich_help_panel=f"Settings of {next(iter(self.owners))}", show_default=False
+        )
+        kind = str if get_origin(self.hint) is tuple else self.hint
+        annotation = Annotated[Union[kind, None], option]  # noqa: UP007  # a Literal has no |
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+    def read(self, value: Any) -> Any:
+        """The value as the field wants it: a tuple is cut at the commas."""
+        if get_origin(self.hint) is not tuple:
+            return value
+        parts, kinds = value.split(","), get_args(self.hint)
+        kinds = kinds[:1] * len(parts) if kinds[-1] is Ellipsis else kinds
+        try:
+            return tuple(kind(part.strip()) for kind, part in zip(kinds, parts, strict=True))
+        except ValueError as error:
+            wanted = ",".join(kind.__name__ for kind in kinds)
+            raise InputError(f"expected {wanted}, got {value!r}", where=self.flag) from error
+
+
+def _settings(taken: set[str]) -> dict[str, _Flag]:
+    """Parameter name -> flag, over all modalities; two that agree on a field's name and type share its flag."""
     from clipx.registry import MODALITIES, get_modality, registered
 
-    flags: dict[str, tuple[str, inspect.Parameter, dict[str, str]]] = {}
+    flags: dict[str, _Flag] = {}
     for modality in registered(MODALITIES):
         try:
             config = get_modality(modality).Config
@@ -161,32 +193,33 @@ def _settings(taken: set[str]) -> dict[str, tuple[str, inspect.Parameter, dict[s
             continue
         hints = get_type_hints(config)
         for field in fields(config):
-            kind = _sayable(hints[field.name])
-            if kind is None:
+            hint, name = _without_none(hints[field.name]), field.name
+            if not _sayable(hint):
                 continue
-            name = field.name
-            if name in taken or (name in flags and get_args(flags[name][1].annotation)[0] != kind):
+            shared = name == "seed" and name in taken
+            if shared:
+                name = "seed of modalities"  # no parameter of its own
+            elif name in taken or (name in flags and flags[name].hint != hint):
                 name = f"{modality}_{name}"
-            flag = "--" + name.replace("_", "-")
             if name in flags:
-                flags[name][2][modality] = field.name
+                flags[name].owners[modality] = field.name
                 continue
-            option = typer.Option(
-                f"{flag}/--no-{flag[2:]}" if bool in get_args(kind) else flag,
-                help=field.metadata.get("help"),
-                rich_help_panel=f"Settings of {modality}",
-                show_default=str(field.default) if isinstance(field.default, str | int | float) else False,
-            )
-            parameter = inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-            )
-            flags[name] = (flag, parameter, {modality: field.name})
+            flag = "--seed" if shared else "--" + name.replace("_", "-")
+            default = "" if field.default in (None, MISSING) else f"  [default: {field.default}]"
+            flags[name] = _Flag(flag, hint, field.metadata.get("help", "") + default, {modality: field.name}, shared)
     return flags
 
 
-def _sayable(hint: Any) -> Any:
-    """``hint | None`` where a flag can give such a value, else None."""
-    kinds = [k for k in get_args(hint) if k is not NoneType] if get_origin(hint) in (Union, UnionType) else [hint]
-    if len(kinds) != 1 or (kinds[0] not in (str, int, float, bool, Path) and get_origin(kinds[0]) is not Literal):
-        return None
-    return kinds[0] | None if isinstance(kinds[0], type) else Union[kinds[0], None]  # noqa: UP007
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+    return kinds[0] if len(kinds) == 1 else hint
+
+
+def _sayable(hint: Any) -> bool:
+    """Whether a flag can give such a value."""
+    plain = (str, int, float, Path)
+    if get_origin(hint) is tuple:
+        return all(kind in plain or kind is Ellipsis for kind in get_args(hint))
+    return hint in (*plain, bool) or get_origin(hint) is Literal

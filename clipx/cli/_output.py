@@ -33,9 +33,9 @@ def emit(record: dict[str, Any], as_json: bool, table: Callable[[], None], out: 
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """A table for people on a terminal; elsewhere tab-separated lines, for other programs."""
+    """A table for people on a terminal; elsewhere tab-separated lines, without the title, for other programs."""
     if not sys.stdout.isatty():
-        print(*("\t".join(row) for row in ([columns, *rows])), sep="\n")
+        print(*("\t".join(row) for row in [columns, *rows]), sep="\n")
         return
     from rich.console import Console
     from rich.table import Table
@@ -48,6 +48,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+
+
+def print_grouped(
+    group: str, columns: Sequence[str], tables: Sequence[tuple[str, str, Sequence[Sequence[str]]]]
+) -> None:
+    """(name, remark, rows) as a table each; not on a terminal, one table whose first column, ``group``, is the name."""
+    if sys.stdout.isatty():
+        for name, remark, rows in tables:
+            print_table(columns, rows, title=f"{name} ({remark})")
+    else:
+        print_table((group, *columns), [(name, *row) for name, _, rows in tables for row in rows])
 
 
 def note(line: str) -> None:

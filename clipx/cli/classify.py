@@ -50,13 +50,13 @@ def classify(
 ) -> None:
     """Name what is in each file by one of the words you give.
 
-    Prints the raw cosine, which says how well a word fits, and the probability, which says which of these words fits
-    best: the candidates share 100 % even where none is right.
+    The raw cosine says how well a word fits; the probability says which of
+    these words fits best, and sums to 100 % even where none is right.
 
     Example: clipx classify chair.ply photo.jpg --labels chair,table,airplane
     """
     from clipx.api import parse_labels
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._output import check_writable, emit, print_grouped, report
     from clipx.cli._work import encode, encoders, file_items, open_space, read_prompts
     from clipx.zeroshot import Prediction, ZeroShotClassifier
 
@@ -77,8 +77,10 @@ def classify(
     ]
 
     def table() -> None:
-        for item, (name, predictions) in zip(items, found, strict=True):
-            rows = [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions]
-            print_table(("label", "cosine", "probability"), rows, title=f"{item.id} ({name})")
+        tables = [
+            (item.id, name, [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions])
+            for item, (name, predictions) in zip(items, found, strict=True)
+        ]
+        print_grouped("file", ("label", "cosine", "probability"), tables)
 
     emit(report("classify", results, space=joint.name, space_id=joint.id), as_json, table, out)

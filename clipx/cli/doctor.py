@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 import typer
@@ -82,8 +82,7 @@ def _torchvision() -> str:
     import torchvision
 
     torchvision.ops.nms(torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([1.0]), 0.5)  # fails where its torch was another
-    wanted = next((r for r in metadata("torchvision").get_all("Requires-Dist") or () if r.startswith("torch=")), "any")
-    return f"{torchvision.__version__} runs with torch {torch.__version__} (it asks for {wanted})"
+    return f"{torchvision.__version__} runs with torch {torch.__version__}"
 
 
 def _torchaudio() -> str:

@@ -44,8 +44,9 @@ def embed(
 ) -> None:
     """Write each file's unit vector in the joint space, with its path and modality.
 
-    An .npz holds vectors (N, D) float32, ids, modalities, space, space_id and about (JSON: version and settings); a
-    .parquet file holds columns id, modality and vector, and the rest as its metadata.
+    An .npz holds vectors (N, D) float32, ids, modalities, space, space_id and
+    about (JSON: version and settings). A .parquet file holds the columns id,
+    modality and vector, and the rest as metadata.
 
     Example: clipx embed photos/*.jpg clouds/*.ply -o vectors.npz
     """

@@ -58,7 +58,8 @@ def evaluate(
 ) -> None:
     """Measure how often the right one of the classes' names is found, without training on them.
 
-    acc1, acc5 and mean_per_class_recall are CLIP_benchmark's; intervals are 95 % bootstraps over the samples.
+    acc1, acc5 and mean_per_class_recall are CLIP_benchmark's; the intervals are
+    95 % bootstraps over the samples.
 
     Example: clipx eval image photos/ --where split=test --regime "unseen classes" --json
     """

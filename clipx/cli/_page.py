@@ -1,0 +1,134 @@
+"""The demo's page: one HTML file that needs nothing else, in light and dark."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from string import Template
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipx.zeroshot import Prediction
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One sample on the page.
+
+    Args:
+        title: the file's name.
+        kind: what it is, in words.
+        picture: PNG or JPEG bytes of what the space looked at.
+        alt: the same in words.
+        predictions: best first.
+        command: what prints them.
+    """
+
+    title: str
+    kind: str
+    picture: bytes
+    alt: str
+    predictions: Sequence[Prediction]
+    command: str
+
+
+def page(panels: Sequence[Panel], space: str, summary: str, caveat: str) -> str:
+    """The whole page. It asks for nothing over a network: its policy forbids it."""
+    return _PAGE.substitute(
+        space=escape(space), summary=escape(summary), caveat=escape(caveat), panels="\n".join(map(_panel, panels))
+    )
+
+
+def _panel(panel: Panel) -> str:
+    kind = "png" if panel.picture.startswith(b"\x89PNG") else "jpeg"
+    source = f"data:image/{kind};base64,{base64.b64encode(panel.picture).decode()}"
+    return _PANEL.substitute(
+        title=escape(panel.title),
+        kind=escape(panel.kind),
+        source=source,
+        alt=escape(panel.alt, quote=True),
+        answer=escape(panel.predictions[0].label),
+        rows="\n".join(map(_row, panel.predictions)),
+        command=escape(panel.command),
+    )
+
+
+def _row(prediction: Prediction) -> str:
+    share = f"{100 * prediction.probability:.1f}"
+    return (
+        f'<tr><th scope="row">{escape(prediction.label)}</th>'
+        f'<td class="bar"><span style="width:{share}%"></span></td><td>{share} %</td>'
+        f"<td>{prediction.cosine:.3f}</td></tr>"
+    )
+
+
+_PANEL = Template("""\
+<article>
+<header><h2>$answer</h2><p><code>$title</code> <span>$kind</span></p></header>
+<figure><img src="$source" alt="$alt"></figure>
+<table>
+<thead><tr><th scope="col">word</th><th scope="col" colspan="2">probability</th><th scope="col">cosine</th></tr></thead>
+<tbody>
+$rows
+</tbody>
+</table>
+<pre tabindex="0"><code>$command</code></pre>
+</article>""")
+
+_PAGE = Template("""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>clipx demo</title>
+<link rel="icon" href="data:,">
+<style>
+:root { --paper: #fbfaf7; --card: #fff; --ink: #1d1c1a; --quiet: #66625b;
+  --line: #e3dfd6; --bar: #3a6ea5; --well: #f3f1eb }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #141517; --card: #1c1e21; --ink: #ecebe8; --quiet: #a09c94;
+    --line: #2e3135; --bar: #7fb0e6; --well: #25282c }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 3rem 1.5rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif }
+h1 { margin: 0 0 .5rem; font-size: 2rem; line-height: 1.2; letter-spacing: -.02em }
+.lead { max-width: 42rem; margin: 0 0 .5rem; font-size: 1.1rem }
+.note { max-width: 42rem; margin: 0 0 2.5rem; color: var(--quiet) }
+main { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)) }
+article { display: flex; flex-direction: column; gap: .9rem; min-width: 0; padding: 1.25rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: .75rem }
+h2 { margin: 0; font-size: 1.35rem; line-height: 1.25 }
+header p { margin: .1rem 0 0; color: var(--quiet); font-size: .875rem }
+figure { margin: 0; border-radius: .5rem; overflow: hidden; background: var(--well) }
+img { display: block; width: 100%; height: 13rem; object-fit: contain }
+table { width: 100%; border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums }
+th { text-align: left; font-weight: 400; padding: .15rem .5rem .15rem 0; overflow-wrap: anywhere }
+thead th { color: var(--quiet); font-size: .75rem; border-bottom: 1px solid var(--line) }
+td, thead th:last-child { text-align: right; white-space: nowrap; padding: .15rem 0 .15rem .5rem }
+tbody tr:first-child th, tbody tr:first-child td { font-weight: 600 }
+.bar { width: 32%; padding-left: 0 }
+.bar span { display: block; height: .55rem; min-width: 1px; border-radius: .3rem; background: var(--bar) }
+pre { margin: auto 0 0; padding: .6rem .75rem; overflow-x: auto; border-radius: .5rem; background: var(--well);
+  font-size: .75rem; line-height: 1.4 }
+code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace }
+footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
+</style>
+</head>
+<body>
+<h1>One space for every sense</h1>
+<p class="lead">$summary</p>
+<p class="note">$caveat</p>
+<main>
+$panels
+</main>
+<footer>Space: <code>$space</code>. Probability says which of the words fits best; the raw cosine says how well it fits.
+The command below each panel prints its figures.</footer>
+</body>
+</html>
+""")
