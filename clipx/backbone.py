@@ -633,9 +633,9 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
         with _fetching(hub_text) if hub_text else nullcontext(), torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return kind(**arguments)
-    except (TypeError, KeyError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
-        if isinstance(error, ClipxError):
-            raise
+    except ClipxError:
+        raise
+    except Exception as error:  # whatever a malformed config runs into
         raise SpaceError(f"open_clip cannot build this model_cfg: {_first_line(error)}", where=CONFIG) from error
 
 
@@ -797,9 +797,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SpaceError(
-            f"cannot be read: {_first_line(error)}", where=path, remedy="write it as open_clip does"
-        ) from error
+        why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {_first_line(error)}"
+        raise SpaceError(why, where=path, remedy="write it as open_clip's local-dir does") from error
     if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
         raise SpaceError("has no model_cfg", where=path, remedy="give the architecture as open_clip's local-dir does")
     missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config["model_cfg"])

@@ -69,9 +69,7 @@ def dense_logits(
 
 def _cell_logits(space: JointSpace, pixels: Tensor, weights: Tensor, normalize: bool, path: str) -> Tensor:
     """(N, 3, H, W) -> (N, K, h, w)."""
-    if not space.backbone.any_size:
-        pixels = _resample(space, pixels)
-    features = space.dense_image(pixels, normalize=normalize, path=path)
+    features = space.dense_image(pixels, normalize=normalize, path=path, resize=not space.backbone.any_size)
     return space.logit_scale * torch.einsum("ndhw,kd->nkhw", features, weights)
 
 
@@ -115,11 +113,6 @@ def _starts(length: int, window: int, step: int) -> list[int]:
     return sorted({*range(0, length - window, step), length - window})
 
 
-def _resample(space: JointSpace, pixels: Tensor) -> Tensor:
-    pixels = pixels.to(space.device, torch.float32)
-    return space.preprocess.sample(pixels, space.image_size)
-
-
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(maps.shape[-2:]) == size:
         return maps
@@ -144,7 +137,7 @@ def _label_weights(space: JointSpace, labels: Embedding | Tensor) -> Tensor:
 
 
 def _pair(value: int | tuple[int, int], what: str) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
         raise InputError(
             f"{what} must be a positive number of pixels or (high, wide), got {value!r}", where="dense_logits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -71,11 +72,18 @@ def _find(name: str) -> JointSpace:
     architecture, slash, pretrained = name.partition("/")
     if slash and pretrained and architecture not in ("", ".", "..", "~"):
         return JointSpace(name, bb.create(architecture, pretrained))
-    raise SpaceError(
-        f"no space named {name!r}",
-        remedy=f"take {', '.join(embedded_names()) or 'an embedded space'}, ARCHITECTURE/TAG such as "
-        "ViT-B-32-quickgelu/openai, hf-hub:..., or a folder; clipx spaces lists them",
-    )
+    raise SpaceError(f"no space named {name!r}", remedy=_advice(name))
+
+
+def _advice(name: str) -> str:
+    tags = [tag for architecture, tag in bb.pretrained_tags() if architecture == name]
+    if tags:
+        return f"say which weights: {name}/{tags[0]}"
+    nearest = difflib.get_close_matches(name, embedded_names(), n=1)
+    if nearest:
+        return f"did you mean {nearest[0]}?"
+    embedded = ", ".join([*embedded_names(), "ARCHITECTURE/TAG such as ViT-B-32-quickgelu/openai"])
+    return f"take {embedded}, hf-hub:..., or a folder; clipx spaces lists them"
 
 
 class JointSpace:
@@ -214,22 +222,23 @@ class JointSpace:
             return pixels.new_zeros(0, self.dim, dtype=torch.float32)
         return _unit(self.backbone.encode_image(self.preprocess.normalize(pixels) if normalize else pixels))
 
-    def dense_image(self, pixels: Tensor, normalize: bool = True, path: str = "value") -> Tensor:
+    def dense_image(self, pixels: Tensor, normalize: bool = True, path: str = "value", resize: bool = False) -> Tensor:
         """Pixels -> (N, D, h, w) float32, unit over D: what each place shows, in the joint space.
 
         The picture is first resampled to the nearest multiple of the tower's stride, so that a cell is exactly one
         patch (ViT) or 32 x 32 pixels (ModifiedResNet); positions of other sizes are interpolated.
 
         Args:
-            pixels: (N, 3, H, W); timm towers take ``image_size`` only.
+            pixels: (N, 3, H, W); timm towers take ``image_size`` only, or ``resize``.
             normalize: as in ``encode_image``.
             path: ``"value"`` or ``"token"``, see ``Backbone.dense``.
+            resize: squash to ``image_size`` first, whatever the aspect ratio.
 
         Raises:
             UnsupportedError: the tower has no such features.
             InputError: as in ``encode_image``.
         """
-        return _unit(self._look(lambda x: self.backbone.dense(x, path), pixels, normalize))
+        return _unit(self._look(lambda x: self.backbone.dense(x, path), pixels, normalize, resize))
 
     def stages(self, pixels: Tensor, normalize: bool = True) -> dict[str, Tensor]:
         """Pixels -> features by stage, each (N, C, h, w), first to last; sizes as in ``dense_image``.
@@ -245,18 +254,20 @@ class JointSpace:
         """
         return self._look(self.backbone.attention, pixels, normalize)
 
-    def _look(self, see: Any, pixels: Tensor, normalize: bool) -> Any:
+    def _look(self, see: Any, pixels: Tensor, normalize: bool, resize: bool = False) -> Any:
         """Run a dense view on pixels of any size the tower takes; the results are float32."""
         pixels = self._check(pixels, normalize)
         stride, (h, w) = self.backbone.stride, pixels.shape[-2:]
-        if not self.backbone.any_size and (h, w) != self.image_size:
+        fitted = max(1, round(h / stride[0])) * stride[0], max(1, round(w / stride[1])) * stride[1]
+        if resize:
+            fitted = self.image_size
+        elif not self.backbone.any_size and (h, w) != self.image_size:
             raise InputError(
                 f"this image tower looks at {self.image_size[0]} x {self.image_size[1]} pixels only, got {h} x {w}",
                 where=self.name,
-                remedy="resize, or use windows (clipx.dense)",
+                remedy="resize the pixels, or use clipx.dense",
             )
-        fitted = max(1, round(h / stride[0])) * stride[0], max(1, round(w / stride[1])) * stride[1]
-        if self.backbone.any_size and (h, w) != fitted:
+        if (h, w) != fitted:
             pixels = self.preprocess.sample(pixels, fitted)
             pixels = pixels.clamp(0, 1) if normalize else pixels
         pixels = self.preprocess.normalize(pixels) if normalize else pixels

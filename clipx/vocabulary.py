@@ -33,7 +33,7 @@ class Vocabulary:
             word = match.group()
             return self._form(_plain(word)) or word
 
-        return re.sub(r"[A-Za-z0-9]+(?:['\u2019][A-Za-z]+)?", known, text)
+        return re.sub(r"[A-Za-z0-9]+(?:['\u2019][A-Za-z]+)?", known, text.replace("_", " "))
 
     def require(self, texts: Iterable[str], where: str) -> None:
         """Raise VocabularyError naming the unknown words and, for each, the nearest known ones."""
@@ -50,8 +50,9 @@ class Vocabulary:
         )
 
     def _form(self, word: str) -> str | None:
-        """The word itself or its other number, whichever training saw."""
-        return next((form for form in (word, *_other_number(word)) if form in self._known), None)
+        """The word itself, without its possessive, or in the other number, whichever training saw."""
+        bare = word.removesuffix("'s")
+        return next((form for form in (word, bare, *_other_number(bare)) if form in self._known), None)
 
 
 def words_in(text: str) -> list[str]:
@@ -65,8 +66,6 @@ def _plain(text: str) -> str:
 
 def _other_number(word: str) -> list[str]:
     """Regular singulars and plurals of a word, likelier first; irregular ones are words of their own."""
-    if word.endswith("'s"):
-        return [word[:-2]]
     if len(word) < 3:
         return []
     forms = []
@@ -80,4 +79,6 @@ def _other_number(word: str) -> list[str]:
         forms.append(word[:-2])
     if word.endswith("y"):
         forms.append(word[:-1] + "ies")
+    if word.endswith(("f", "fe")):
+        forms.append(word.removesuffix("e").removesuffix("f") + "ves")
     return [*forms, word + "s", word + "es"]

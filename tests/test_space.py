@@ -1,0 +1,472 @@
+"""JointSpace: what goes in, what comes out, what is refused; and embedded spaces on disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import PREPROCESS, RESNET, VIT
+
+import clipx.space
+from clipx import backbone as bb
+from clipx.errors import FileError, InputError, SpaceError, UnsupportedError, VocabularyError
+from clipx.preprocess import Preprocess
+from clipx.space import list_spaces, load_embedded, load_space, random_space, save_embedded
+from clipx.vocabulary import Vocabulary, words_in
+
+
+@pytest.fixture(params=["tiny_space", "tiny_vit_space"])
+def space(request):
+    return request.getfixturevalue(request.param)
+
+
+def picture(n=2, h=50, w=70, seed=0):
+    return torch.rand(n, 3, h, w, generator=torch.Generator().manual_seed(seed))
+
+
+# Identity -------------------------------------------------------------------------------------------------------------
+
+
+def test_identity(space):
+    assert space.dim == 32 and space.image_size in [(64, 64), (32, 32)] and not space.embedded and space.version == ""
+    assert space.mean == (0.5, 0.45, 0.4) and space.std == (0.25, 0.26, 0.27)
+    assert space.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+    assert space.device == torch.device("cpu") and space.dtype == torch.float32
+    assert space.id in repr(space)
+
+
+def test_id_tells_weights_and_preprocessing_apart(tiny_vit_space):
+    twin = random_space(VIT, preprocess_cfg=PREPROCESS, seed=0)
+    seed = random_space(VIT, preprocess_cfg=PREPROCESS, seed=1)
+    mean = random_space(VIT, preprocess_cfg={**PREPROCESS, "mean": 0.5}, seed=0)
+    mode = random_space(VIT, preprocess_cfg={**PREPROCESS, "resize_mode": "longest"}, seed=0)
+    assert twin.id == tiny_vit_space.id
+    assert len({space.id for space in (twin, seed, mean, mode)}) == 4
+
+
+def test_train_does_nothing(space):
+    assert space.train() is space and space.train(False) is space
+    x = picture()
+    before = space.encode_image(x)
+    space.backbone.model.train()
+    assert torch.equal(before, space.encode_image(x))
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def test_text(space):
+    texts = ["a photo of a chair", "dog", "three small boats on a lake"]
+    rows = space.encode_text(texts)
+    assert rows.shape == (3, 32) and rows.dtype == torch.float32 and not rows.requires_grad
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+    for i, text in enumerate(texts):
+        torch.testing.assert_close(space.encode_text([text])[0], rows[i], atol=1e-5, rtol=0)
+    assert torch.equal(space.encode_text(texts), rows)
+    embedding = space.embed_text(texts)
+    assert embedding.ids == tuple(texts) and embedding.modality == "text" and embedding.space_id == space.id
+    assert space.encode_text([]).shape == (0, 32) and len(space.embed_text([])) == 0
+
+
+def test_text_goes_in_batches(tiny_space, monkeypatch):
+    texts = [f"a photo of {i} chairs" for i in range(9)]
+    whole = tiny_space.encode_text(texts)
+    monkeypatch.setattr(clipx.space, "TEXT_BATCH", 4)
+    torch.testing.assert_close(tiny_space.encode_text(texts), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("texts", ["a chair", [3], ["a", None], ["a", " "], [""]])
+def test_bad_text(space, texts):
+    with pytest.raises(InputError, match="text"):
+        space.encode_text(texts)
+
+
+def test_open_vocabulary(space):
+    assert space.coverage("zxqw flurble") == []
+    space.require_words(["zxqw flurble"])
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("h", "w"), [(64, 64), (32, 32), (50, 70), (7, 200), (1, 1)])
+def test_image(space, h, w):
+    rows = space.encode_image(picture(h=h, w=w))
+    assert rows.shape == (2, 32) and rows.dtype == torch.float32
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
+
+
+def test_batches_do_not_matter(space):
+    x = picture(n=7)
+    whole, order = space.encode_image(x), torch.tensor([3, 1, 6, 0, 2, 5, 4])
+    torch.testing.assert_close(space.encode_image(x[order]), whole[order], atol=1e-5, rtol=0)
+    for i in range(7):
+        torch.testing.assert_close(space.encode_image(x[i : i + 1])[0], whole[i], atol=1e-5, rtol=0)
+        dense = space.dense_image(x[i : i + 1])[0]
+        torch.testing.assert_close(dense, space.dense_image(x)[i], atol=1e-5, rtol=0)
+    assert torch.equal(space.encode_image(x), whole)
+
+
+def test_input_is_untouched(space):
+    x = picture(h=space.image_size[0], w=space.image_size[1])
+    before = x.clone()
+    space.encode_image(x), space.dense_image(x), space.stages(x), space.attention(x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_float_goes_in_float32_comes_out(space, dtype):
+    x = picture()
+    rows = space.encode_image(x.to(dtype))
+    assert rows.dtype == torch.float32
+    assert (rows * space.encode_image(x)).sum(dim=1).min() > 0.999
+    assert space.dense_image(x.to(dtype)).dtype == torch.float32
+    assert all(stage.dtype == torch.float32 for stage in space.stages(x.to(dtype)).values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("config", [RESNET, VIT], ids=["resnet", "vit"])
+def test_space_in_another_dtype(config, dtype):
+    space, x = random_space(config, preprocess_cfg=PREPROCESS), picture()
+    rows, words, name = space.encode_image(x), space.encode_text(["a dog"]), space.id
+    space.backbone.to(dtype=dtype)
+    assert space.dtype == dtype and space.id == name
+    other = space.encode_image(x), space.encode_text(["a dog"])
+    assert other[0].dtype == other[1].dtype == torch.float32
+    assert (other[0] * rows).sum(dim=1).min() > 0.99 and (other[1] * words).sum() > 0.99
+    assert space.dense_image(x).dtype == torch.float32
+
+
+def test_gradients_reach_pixels_of_any_size(space):
+    looks = (
+        lambda x: space.encode_image(x)[0, 0],
+        lambda x: space.dense_image(x)[:, 0].sum(),
+        lambda x: space.attention(x)[..., 0, 1].square().sum(),
+    )
+    for look in looks:
+        x = picture(n=1).requires_grad_()
+        look(x).backward()
+        assert x.grad.isfinite().all() and (x.grad != 0).float().mean() > 0.5
+
+
+def test_gradient_is_the_derivative():
+    space = random_space(VIT, preprocess_cfg=PREPROCESS)
+    space.backbone.to(dtype=torch.float64)
+    towards = torch.randn(32, generator=torch.Generator().manual_seed(1))
+    x = (picture(n=1, h=32, w=32) * 0.8 + 0.1).double().requires_grad_()
+    (space.encode_image(x)[0] @ towards).backward()
+    step = torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).double()
+    with torch.no_grad():
+        ends = [space.encode_image(x + sign * 2e-3 * step)[0] @ towards for sign in (1, -1)]
+    assert float(ends[0] - ends[1]) / 4e-3 == pytest.approx(float((x.grad * step).sum()), rel=2e-2)
+
+
+def test_normalize_and_resize_can_be_left_out(space):
+    h, w = space.image_size
+    x = picture(h=h, w=w)
+    own = (x - torch.tensor(space.mean).view(3, 1, 1)) / torch.tensor(space.std).view(3, 1, 1)
+    expected = space.encode_image(x)
+    torch.testing.assert_close(space.encode_image(own, normalize=False), expected)
+    torch.testing.assert_close(space.encode_image(x, resize=False), expected)
+    torch.testing.assert_close(space.dense_image(own, normalize=False), space.dense_image(x))
+    assert space.encode_image(x * 255, normalize=False).isfinite().all()
+    with pytest.raises(InputError, match=f"pixels are 50 x 70, the space reads {h} x {w}"):
+        space.encode_image(picture(), resize=False)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "what"),
+    [
+        (torch.zeros(3, 8, 8), r"\(N, 3, H, W\)"),
+        (torch.zeros(1, 4, 8, 8), r"\(N, 3, H, W\)"),
+        (torch.zeros(1, 3, 0, 8), r"\(N, 3, H, W\)"),
+        (np.zeros((1, 3, 8, 8)), "got ndarray"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "float"),
+        (torch.full((1, 3, 8, 8), torch.nan), "NaN or infinity"),
+        (torch.full((1, 3, 8, 8), torch.inf), "NaN or infinity"),
+        (torch.full((1, 3, 8, 8), 255.0), r"\[0, 1\], got 255 to 255"),
+        (torch.full((1, 3, 8, 8), -1.0), r"\[0, 1\], got -1 to -1"),
+    ],
+)
+def test_bad_pixels(space, pixels, what):
+    for look in (space.encode_image, space.dense_image, space.stages, space.attention):
+        with pytest.raises(InputError, match=what):
+            look(pixels)
+
+
+def test_nothing_in_nothing_out(space):
+    none = torch.zeros(0, 3, 20, 20)
+    assert space.encode_image(none).shape == (0, 32)
+    assert space.dense_image(none).shape == (0, *space.dense_image(picture(n=1, h=20, w=20)).shape[1:])
+    assert space.attention(none).shape[0] == 0 and all(len(stage) == 0 for stage in space.stages(none).values())
+
+
+def test_dense_and_stages_keep_the_shape_of_the_picture(space):
+    stride = space.backbone.stride[0]
+    x = picture(h=3 * stride + 1, w=5 * stride - 1)
+    dense = space.dense_image(x)
+    assert dense.shape == (2, 32, 3, 5)
+    torch.testing.assert_close(dense.norm(dim=1), torch.ones(2, 3, 5))
+    assert list(space.stages(x).values())[-1].shape[-2:] == (3, 5)
+    weights = space.attention(x)
+    assert weights.shape[-2:] == (16, 16)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
+    assert space.dense_image(picture(h=1, w=1)).shape == (2, 32, 1, 1)
+
+
+def test_stage_names(tiny_space, tiny_vit_space):
+    assert list(tiny_space.stages(picture())) == ["stem", "layer1", "layer2", "layer3", "layer4"]
+    assert list(tiny_vit_space.stages(picture())) == ["block0", "block1", "block2"]
+    assert tiny_vit_space.attention(picture(h=32, w=32)).shape == (2, 3, 2, 17, 17)
+    assert tiny_space.attention(picture(h=64, w=64)).shape == (2, 1, 8, 5, 5)
+
+
+def test_token_path(tiny_space, tiny_vit_space):
+    assert tiny_vit_space.dense_image(picture(), path="token").shape == tiny_vit_space.dense_image(picture()).shape
+    with pytest.raises(UnsupportedError, match="has no tokens"):
+        tiny_space.dense_image(picture(), path="token")
+
+
+def test_towers_of_one_size():
+    vision = {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none", "image_size": 160}
+    space = random_space({"embed_dim": 64, "custom_text": True, "vision_cfg": vision, "text_cfg": VIT["text_cfg"]})
+    assert space.encode_image(picture()).shape == (2, 64)
+    assert space.dense_image(picture(h=160, w=160)).shape == (2, 64, 10, 10)
+    with pytest.raises(InputError, match="looks at 160 x 160 pixels only, got 50 x 70"):
+        space.dense_image(picture())
+
+
+# Preprocessing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
+@pytest.mark.parametrize("shape", [(50, 70), (91, 33), (20, 15), (32, 32), (200, 31)])
+def test_preprocessing_is_open_clips(resize_mode, interpolation, size, shape):
+    """Equal to what open_clip does to a Pillow picture, up to Pillow's rounding to 8 bits."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from PIL import Image
+
+    if resize_mode == "shortest" and size[0] != size[1] and interpolation == "bilinear":
+        pytest.skip("open_clip ignores the interpolation here")
+    yy, xx = np.mgrid[: shape[0], : shape[1]] / max(shape)
+    smooth = np.stack([np.sin(9 * xx), np.cos(7 * yy), xx * yy], axis=-1) * 0.5 + 0.5
+    picture = Image.fromarray((smooth * 255).astype(np.uint8))
+    config = {
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.5, 0.6, 0.7],
+        "interpolation": interpolation,
+        "resize_mode": resize_mode,
+    }
+    theirs = image_transform_v2(PreprocessCfg(size=size, **config), is_train=False)(picture)
+    pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
+    preprocess = Preprocess.from_config(config, size=size, where="test")
+    ours = preprocess.normalize(preprocess.resize(pixels).clamp(0, 1))[0]
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() < 2.1 / 255 / 0.5
+
+
+def test_preprocess_config_round_trip():
+    config = {**PREPROCESS, "resize_mode": "longest", "fill_color": 128}
+    one = Preprocess.from_config(config, size=(8, 9), where="test")
+    assert Preprocess.from_config(one.as_config(), size=(8, 9), where="test") == one
+    padded = one.resize(torch.ones(1, 3, 90, 8))
+    assert padded.shape == (1, 3, 8, 9) and padded[0, 0, 0, 0] == pytest.approx(128 / 255)
+
+
+# Embedded spaces ------------------------------------------------------------------------------------------------------
+
+WORDS = {"a": "text", "photo": "text", "of": "text", "chair": "pictures", "night stand": "pictures", "leaf": "text",
+         "knives": "text", "t-shirt": "pictures"}  # fmt: skip
+
+
+def save(space, folder, config=VIT, **changes):
+    tokens = space.backbone.tokenizer([f"a photo of a {word}" for word in WORDS]).unique().tolist()
+    options = {"name": "toy", "version": "3", "model_cfg": config, "preprocess_cfg": PREPROCESS, "words": WORDS}
+    return save_embedded(space.backbone.model, folder, **{**options, "token_index": tokens, **changes})
+
+
+@pytest.fixture
+def toy(tiny_vit_space, tmp_path):
+    return save(tiny_vit_space, tmp_path / "toy", card="# toy\n", about={"recipe": "none"})
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit", "custom-text"])
+def test_saved_space_is_the_same(family, tmp_path):
+    config = {"resnet": RESNET, "vit": VIT, "custom-text": {**VIT, "custom_text": True}}[family]
+    space = random_space(config, preprocess_cfg=PREPROCESS)
+    loaded = load_space(save(space, tmp_path / "toy", config))
+    assert loaded.embedded and loaded.version == "3" and loaded.name == "toy" and loaded.id.startswith("toy:")
+    assert (loaded.encode_image(picture()) * space.encode_image(picture())).sum(dim=1).min() > 0.9999
+    texts = ["a photo of a chair", "a night stand"]
+    assert (loaded.encode_text(texts) * space.encode_text(texts)).sum(dim=1).min() > 0.9999
+    assert loaded.logit_scale == pytest.approx(space.logit_scale, rel=1e-6)
+    assert loaded.id == load_space(tmp_path / "toy").id
+    assert loaded.train() is loaded and not any(p.requires_grad for p in loaded.backbone.model.parameters())
+
+
+def test_files_of_an_embedded_space(toy, tiny_vit_space):
+    from safetensors.torch import load_file
+
+    assert {p.name for p in toy.iterdir()} == {
+        "space.json", bb.CONFIG, "weights.safetensors", "vocabulary.json", "README.md",
+    }  # fmt: skip
+    about = json.loads((toy / "space.json").read_text())
+    assert about["recipe"] == "none" and about["licence"] == "Apache-2.0"
+    assert about["weights_bytes"] == (toy / "weights.safetensors").stat().st_size < 1_000_000
+    state = load_file(toy / "weights.safetensors")
+    assert state["token_rows"].dtype == torch.float16 and state["token_index"].dtype == torch.int32
+    assert len(state["token_rows"]) == len(state["token_index"]) < 40 and "token_embedding.weight" not in state
+    table = load_space(toy).backbone.model.token_embedding.weight
+    assert (table.norm(dim=1) > 0).nonzero().flatten().tolist() == state["token_index"].tolist()
+
+
+def test_saving_again_keeps_the_card_and_the_bytes(toy, tiny_vit_space):
+    before = {p.name: p.read_bytes() for p in toy.iterdir()}
+    save(tiny_vit_space, toy, about={"recipe": "none"})
+    assert {p.name: p.read_bytes() for p in toy.iterdir()} == before
+
+
+def test_what_cannot_be_saved(tiny_vit_space, tmp_path):
+    with pytest.raises(InputError, match=r"token ids must be in 0\.\.49407"):
+        save(tiny_vit_space, tmp_path / "toy", token_index=[49408])
+    huge = bb.build_model(VIT)
+    huge.visual.proj.data[0, 0] = 1e6
+    with pytest.raises(InputError, match=r"visual\.proj: a weight does not fit float16"):
+        save_embedded(
+            huge, tmp_path / "toy", name="x", version="1", model_cfg=VIT, preprocess_cfg={}, words={}, token_index=[]
+        )
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot write the space"):
+        save(tiny_vit_space, tmp_path / "file")
+    assert not (tmp_path / "toy").exists()
+
+
+@pytest.mark.parametrize("where", [10, 5000, -1])
+def test_torn_weights(toy, where):
+    blob = bytearray((toy / "weights.safetensors").read_bytes())
+    blob[where] ^= 1
+    (toy / "weights.safetensors").write_bytes(blob)
+    with pytest.raises(SpaceError, match=r"weights\.safetensors: weights are torn"):
+        load_space(toy)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "what"),
+    [
+        ("weights.safetensors", None, "weights are missing"),
+        ("weights.safetensors", b"", "weights are torn"),
+        ("space.json", b"{}", "lacks name, version"),
+        ("space.json", b"[1]", "not a JSON object"),
+        ("vocabulary.json", None, "cannot be read"),
+        ("vocabulary.json", b"{}", "malformed space"),
+        ("vocabulary.json", b"\xff\xfe", "cannot be read"),
+        (bb.CONFIG, b'{"model_cfg": 3}', "malformed space"),
+        (bb.CONFIG, b"{", "cannot be read"),
+    ],
+)
+def test_broken_files(toy, file, content, what):
+    (toy / file).unlink() if content is None else (toy / file).write_bytes(content)
+    with pytest.raises(SpaceError, match=what):
+        load_embedded(toy)
+
+
+def test_weights_of_another_architecture(toy):
+    config = {"model_cfg": {**VIT, "embed_dim": 48}, "preprocess_cfg": PREPROCESS}
+    (toy / bb.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(SpaceError, match="do not fit"):
+        load_embedded(toy)
+
+
+def test_embedded_by_name(toy, monkeypatch):
+    monkeypatch.setattr(clipx.space, "SPACES", toy.parent)
+    assert load_space("toy").embedded
+    (info,) = list_spaces(pretrained=False)
+    assert (info.name, info.kind, info.version, info.licence) == ("toy", "embedded", "3", "Apache-2.0")
+    assert info.weights_bytes and load_space("toy").weights_sha256 == info.weights_sha256
+    names = {info.name for info in list_spaces()}
+    assert {"toy", "ViT-B-32-quickgelu/openai"} <= names and "ViT-B-32/openai" not in names
+    with pytest.raises(SpaceError, match="did you mean toy"):
+        load_space("toyy")
+
+
+# Vocabulary -----------------------------------------------------------------------------------------------------------
+
+
+def test_coverage(toy):
+    space = load_space(toy)
+    assert space.coverage("A photo of Chairs, night-stand; leaves! knife t-shirts night_stand") == []
+    assert space.coverage("a photo of a zebra, a Zebra and 7 ch\u00e4irs") == ["zebra", "and", "7", "ch", "irs"]
+    space.require_words(["a photo of a chair", "leaf"])
+    with pytest.raises(VocabularyError, match=r"space toy: words this space never saw: chiar \(nearest: chair"):
+        space.require_words(["a chiar"])
+    with pytest.raises(VocabularyError, match="and 2 more"):
+        space.require_words([" ".join(f"w{c}{c}{c}" for c in "abcdefg")])
+
+
+def test_unseen_plurals_mean_what_was_seen(toy):
+    """Rows of tokens that training never saw are zero, so a plural must be read as its singular."""
+    space = load_space(toy)
+    assert torch.equal(
+        space.encode_text(["two chairs", "A photo of LEAVES"]), space.encode_text(["two chair", "a photo of leaf"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rewritten"),
+    [
+        ("Two chairs.", "Two chair."),
+        ("night_stands", "night stand"),
+        ("a knife's edge", "a knives edge"),
+        ("glass of bus", "glass of bus"),
+        ("leaves, Leaf", "leaf, leaf"),
+    ],
+)
+def test_rewrite(text, rewritten):
+    assert Vocabulary({**WORDS, "bus": "text", "glass": "text"}).rewrite(text) == rewritten
+
+
+def test_words_in():
+    assert words_in("A dog's t-shirt, night_stand (x2)") == ["a", "dog's", "t", "shirt", "night", "stand", "x2"]
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "no space named ''"),
+        ("nowhere", "no space named 'nowhere'.*clipx spaces"),
+        ("ViT-B-32", "say which weights: ViT-B-32/"),
+        ("./no/such.pt", "no space named"),
+        ("ViT-B-32/openai", "take ViT-B-32-quickgelu"),
+        ("ViT-X/openai", "no architecture 'ViT-X'"),
+        ("RN50/no/such.pt", "neither a weights file nor a pretrained tag"),
+        ("random:RN5", "no architecture"),
+        ("random:RN50:x", "seed must be a whole number"),
+    ],
+)
+def test_names_that_load_nothing(name, what):
+    with pytest.raises(SpaceError, match=what):
+        load_space(name)
+
+
+def test_folder_without_config(tmp_path):
+    with pytest.raises(SpaceError, match=r"open_clip_config\.json: is missing"):
+        load_space(tmp_path)
+
+
+def test_open_clip_folder(tmp_path, tiny_vit_space):
+    torch.save(tiny_vit_space.backbone.model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    (tmp_path / bb.CONFIG).write_text(json.dumps({"model_cfg": VIT, "preprocess_cfg": PREPROCESS}))
+    space = load_space(tmp_path, dtype=torch.float64)
+    assert space.dtype == torch.float64 and space.weights_sha256 == tiny_vit_space.weights_sha256
+    assert not space.embedded and space.coverage("zxqw") == []
+
+
+def test_hub_offline(monkeypatch):
+    monkeypatch.setattr(bb, "_reachable", lambda: False)
+    with pytest.raises(SpaceError, match=r"org/model.*offline.*nano.*local folder"):
+        load_space("hf-hub:org/model")
