@@ -118,7 +118,14 @@ def test_ply_of_any_format_and_any_polygons(tmp_path, format, faces):
 
 def test_off_dialects(tmp_path):
     body = "4 1 0\n0 0 0\n1 0 0\n1 1 0  # a comment\n\n0 1 0\n4 0 1 2 3 255 0 0\n"
-    for head in ("OFF\n", "# made by hand\nOFF\n", "OFF ", "OFF", "OFF\r\n"):  # "OFF4 1 0": as in ModelNet
+    for head in (
+        "OFF\n",
+        "# made by hand\nOFF\n",
+        "\ufeffOFF\n",
+        "OFF ",
+        "OFF",
+        "OFF\r\n",
+    ):  # "OFF4 1 0": as in ModelNet
         found = read(tmp_path, "a.off", head + body)
         assert found.points.shape == (4, 3) and found.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
     coloured = "COFF\n2 0 0\n0 0 0 255 0 0 255\n1 2 3 0 255 0 255\n"
@@ -243,6 +250,7 @@ WRONG = {
     "noz.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nend_header\n0 0\n",
     "format.ply": "ply\nformat morse 1.0\nelement vertex 1\nproperty float x\nend_header\n0\n",
     "type.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty quaternion x\nend_header\n0\n",
+    "elements.ply": PLY_HEAD.format(format="ascii", vertices=0, faces=0).replace("element face", "element vertex"),
     "twice.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float x\nend_header\n0 0\n",
     "facets.stl": "solid\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 1 1\nendloop\nendfacet\nendsolid\n",
     "photo.png": "anything",

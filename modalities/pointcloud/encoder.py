@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -102,7 +102,6 @@ class PointCloud(Modality):
                 raise InputError(f"weights must be {views} numbers >= 0, not all 0, got {self.weights}")
 
     config: Config
-    Sample: ClassVar[type] = Cloud
 
     def __init__(self, space: JointSpace, config: Any = None):
         super().__init__(space, config)

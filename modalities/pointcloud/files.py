@@ -226,6 +226,7 @@ def _ply_header(data: bytes) -> tuple[list[_Element], str, int]:
     if not re.match(rb"ply\s", data) or end is None:
         raise ValueError("no PLY header")
     elements: list[_Element] = []
+    declared: list[tuple[str, str]] = []
     format = ""
     for line in data[: end.start()].decode("latin-1").splitlines()[1:]:
         match line.split():
@@ -233,9 +234,11 @@ def _ply_header(data: bytes) -> tuple[list[_Element], str, int]:
                 pass
             case ["element", name, count]:
                 elements.append(_Element(name, _count(count)))
-            case ["property", "list", length, item, name] if elements and name not in elements[-1].properties:
+            case ["property", "list", length, item, name] if elements and {length, item} <= _PLY_TYPES.keys():
+                declared.append((elements[-1].name, name))
                 elements[-1].properties[name] = _PLY_TYPES[length], _PLY_TYPES[item]
-            case ["property", item, name] if elements and name not in elements[-1].properties:
+            case ["property", item, name] if elements and item in _PLY_TYPES:
+                declared.append((elements[-1].name, name))
                 elements[-1].properties[name] = None, _PLY_TYPES[item]
             case [] | ["comment" | "obj_info", *_]:
                 pass
@@ -243,6 +246,8 @@ def _ply_header(data: bytes) -> tuple[list[_Element], str, int]:
                 raise ValueError(f"header line {line[:40]!r}")
     if not format:
         raise ValueError("the header names no format")
+    if len(set(declared)) < len(declared) or len({element.name for element in elements}) < len(elements):
+        raise ValueError("the header declares something twice")
     if any(element.count and not element.properties for element in elements):
         raise ValueError("an element has rows but no properties")
     least, left = sum(e.least_bytes(format == "ascii") for e in elements), len(data) - end.end()
@@ -310,7 +315,7 @@ def _ply_packed(element: _Element, data: bytes, at: int, endian: str) -> tuple[d
 
 def _ply_ragged(element: _Element, data: bytes, at: int, endian: str) -> tuple[dict[str, _Column], int]:
     """The rows one by one, and where they end."""
-    values: dict[str, list[bytes]] = {name: [] for name in element.properties}
+    values = {name: bytearray() for name in element.properties}
     sizes: dict[str, list[int]] = {name: [] for name in element.properties}
     types = [
         (name, np.dtype(endian + length) if length else None, np.dtype(endian + item).itemsize)
@@ -322,13 +327,13 @@ def _ply_ragged(element: _Element, data: bytes, at: int, endian: str) -> tuple[d
             if length is not None:
                 size = _count(np.frombuffer(data, length, 1, at)[0])
                 at += length.itemsize
-            values[name].append(data[at : at + size * item_bytes])
+            values[name] += data[at : at + size * item_bytes]
             sizes[name].append(size)
             at += size * item_bytes
             if at > len(data):
                 raise ValueError(f"the file is cut short in its {element.name} rows")
     columns = {
-        name: _Column(np.frombuffer(b"".join(values[name]), endian + item), np.array(sizes[name], int))
+        name: _Column(np.frombuffer(values[name], endian + item), np.array(sizes[name], int))
         for name, (_, item) in element.properties.items()
     }
     return columns, at
@@ -371,7 +376,8 @@ def _points(array: np.ndarray) -> np.ndarray:
 
 def _lines(data: bytes, comment: str | None = None) -> list[str]:
     """Lines that are not blank, without comments and outer blanks. Latin-1 decodes any byte; what counts is ASCII."""
-    lines = data.decode("latin-1").replace("\t", " ").replace("\r", "\n").split("\n")
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # without a byte-order mark
+    lines = text.replace("\t", " ").replace("\r", "\n").split("\n")
     kept = (line.split(comment, 1)[0].strip() if comment else line.strip() for line in lines)
     return [line for line in kept if line]
 
