@@ -53,8 +53,11 @@ def render(mesh: Mesh, rng: np.random.Generator, size: int = 96, style: str = "r
 
 
 def random_view(rng: np.random.Generator) -> tuple[float, float]:
-    """Any azimuth, elevation mostly -10..45 degrees, now and then from far above or below."""
-    azimuth = rng.uniform(-180, 180) if rng.random() < 0.8 else rng.choice([-180.0, -90, 0, 90]) + rng.normal(0, 4)
+    """Any azimuth, the front a little more often; elevation mostly -10..45 degrees, now and then steep."""
+    turn = rng.random()
+    azimuth = rng.uniform(-180, 180) if turn < 0.6 else rng.normal(0, 35)
+    if turn > 0.88:
+        azimuth = rng.choice([-180.0, -90, 0, 90]) + rng.normal(0, 4)
     steep = rng.random()
     elevation = rng.uniform(-10, 45) if steep < 0.85 else (rng.uniform(45, 90) if steep < 0.95 else rng.uniform(-80, -10))
     return float(azimuth), float(elevation)

@@ -1730,18 +1730,6 @@ def _speaker(b: Builder) -> None:
         b.bar("cone", (0, -d / 2 - 0.005, z), (0, -d / 2 - 0.03, z), r * 0.6, r * 0.2, 14)
 
 
-@_register("xbox")
-def _xbox(b: Builder) -> None:
-    w, d, h = 1.0, b.u(0.7, 0.95), b.u(0.2, 0.32)
-    b.box("case", 0, 0, 0, w, d, h)
-    b.box("drive", -w * 0.1, -d / 2 - 0.01, h * 0.5, w * 0.6, 0.02, h * 0.15)
-    b.bar("button", (w * 0.38, -d / 2, h / 2), (w * 0.38, -d / 2 - 0.03, h / 2), h * 0.2)
-    for k in np.linspace(-0.4, 0.4, b.n(3, 8)):
-        b.box("vent", k * w, 0, h, w * 0.04, d * 0.7, 0.02)
-    if b.p(0.3):
-        b.move(0, axis=1, angle=PI / 2)
-
-
 @_register("book")
 def _book(b: Builder) -> None:
     w, h, t = b.u(0.65, 0.8), 1.0, b.u(0.08, 0.25)
