@@ -32,7 +32,7 @@ def classify(
     path: StrPath | Iterable[StrPath],
     labels: Sequence[str],
     modality: str | None = None,
-    space: str | JointSpace = "nano",
+    space: StrPath | JointSpace = "nano",
     top: int | None = None,
     prompts: Prompts | None = None,
     none_threshold: float | None = None,
@@ -49,7 +49,7 @@ def classify(
         path: one file, or several; their modalities may differ.
         labels: the words to choose from.
         modality: a modality's name; told by each file's suffix when left out.
-        space: a space's name (see ``clipx.load_space``; loaded once and kept) or a ``JointSpace``.
+        space: what ``clipx.load_space`` takes (loaded once and kept), or a ``JointSpace``.
         top: how many predictions to keep; all by default.
         prompts: anything ``clipx.prompts.sentences`` takes; each modality's own set by default.
         none_threshold: see ``ZeroShotClassifier``.
@@ -74,7 +74,7 @@ def classify(
 def embed(
     paths: StrPath | Iterable[StrPath],
     modality: str | None = None,
-    space: str | JointSpace = "nano",
+    space: StrPath | JointSpace = "nano",
     device: str = "cpu",
     batch_size: int = 32,
     **config: Any,
@@ -147,8 +147,8 @@ def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:
     return ([path], True) if isinstance(path, str | PathLike) else (list(path), False)
 
 
-def _space(space: str | JointSpace, device: str) -> JointSpace:
-    return _load_once(space, device) if isinstance(space, str) else space
+def _space(space: StrPath | JointSpace, device: str) -> JointSpace:
+    return _load_once(fspath(space), device) if isinstance(space, str | PathLike) else space
 
 
 @lru_cache(maxsize=2)

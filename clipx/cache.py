@@ -6,9 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor
 
 import clipx
-from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality
 
@@ -25,8 +23,11 @@ from clipx.modality import Modality
 class FeatureCache:
     """One small ``.npy`` file for each unit vector under ``folder``; several processes may share it.
 
-    >>> cache = FeatureCache("~/.cache/clipx/features")                    # doctest: +SKIP
-    >>> embedding = cache.encode(make_modality("pointcloud", space), paths)  # doctest: +SKIP
+    >>> cache = FeatureCache("~/.cache/clipx/features")                          # doctest: +SKIP
+    >>> key = cache.key(modality, "chair.ply")                                   # doctest: +SKIP
+    >>> if (vector := cache.get(key, space.dim)) is None:                        # doctest: +SKIP
+    ...     vector = modality.encode([modality.load("chair.ply")]).vectors[0]
+    ...     cache.put(key, vector)
 
     Args:
         folder: made at the first ``put``.
@@ -34,21 +35,6 @@ class FeatureCache:
 
     def __init__(self, folder: str | PathLike[str]):
         self.folder = Path(folder).expanduser()
-
-    def encode(self, modality: Modality, paths: Sequence[str | PathLike[str]], batch_size: int = 32) -> Embedding:
-        """The files as an Embedding; only files that the cache does not know are read and encoded."""
-        keys = [self.key(modality, path) for path in paths]
-        rows = {key: row for key in dict.fromkeys(keys) if (row := self.get(key, modality.space.dim)) is not None}
-        todo = {key: path for key, path in zip(keys, paths, strict=True) if key not in rows}
-        for i in range(0, len(todo), batch_size):
-            batch = list(todo)[i : i + batch_size]
-            encoded = modality.encode([modality.load(todo[key]) for key in batch]).vectors.cpu()
-            for key, row in zip(batch, encoded, strict=True):
-                self.put(key, row)
-                rows[key] = row
-        device = modality.space.device
-        vectors = torch.stack([rows[key] for key in keys]) if keys else torch.zeros(0, modality.space.dim)
-        return Embedding(vectors.to(device), modality.space.id, modality.name, [fspath(path) for path in paths])
 
     def key(self, modality: Modality, content: str | PathLike[str] | bytes) -> str:
         """The name under which a sample's vector is kept: sha256 over all that decides it.

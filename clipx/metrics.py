@@ -52,7 +52,7 @@ def confusion(predicted: Any, targets: Any, num_classes: int) -> np.ndarray:
         InputError: different lengths or a class out of range.
     """
     rows, columns = (np.asarray(classes, dtype=np.int64).ravel() for classes in (targets, predicted))
-    if rows.size != columns.size or not all(((0 <= c) & (c < num_classes)).all() for c in (rows, columns)):
+    if rows.size != columns.size or not all(((c >= 0) & (c < num_classes)).all() for c in (rows, columns)):
         raise InputError(f"predicted and targets must be equally many integers in [0, {num_classes})")
     return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,8 +66,7 @@ class ZeroShotClassifier:
         if none_threshold is not None and not -1 <= none_threshold <= 1:  # NaN fails too
             raise InputError(f"none_threshold must be a cosine in [-1, 1], got {none_threshold}")
         said = sentences(self.labels, prompts)
-        if space.embedded:
-            space.require_words([spoken(label) for label in self.labels])
+        space.require_words([spoken(label) for label in self.labels])  # asks nothing of an open vocabulary
         self.logit_scale = space.logit_scale
         self.none_threshold = none_threshold
         self.weights = Embedding(_class_weights(space, said), space.id, "text", self.labels)  # (K, D)
@@ -128,12 +126,9 @@ def _checked(labels: Sequence[str], reserved: str | None) -> tuple[str, ...]:
     return tuple(label.strip() for label in labels)
 
 
-@torch.no_grad()
-def _class_weights(space: JointSpace, said: list[list[str]], batch_size: int = 256) -> Tensor:
-    flat = [sentence for own in said for sentence in own]
-    text = torch.cat([space.encode_text(flat[i : i + batch_size]) for i in range(0, len(flat), batch_size)])
-    means = [rows.mean(dim=0) for rows in text.float().split([len(own) for own in said])]
-    weights = torch.stack(means)  # (K, D)
-    if not bool((torch.linalg.vector_norm(weights, dim=1) > math.sqrt(torch.finfo(torch.float32).eps)).all()):
+def _class_weights(space: JointSpace, said: list[list[str]]) -> Tensor:
+    text = space.encode_text([sentence for own in said for sentence in own])  # (sentences, D)
+    means = torch.stack([rows.mean(dim=0) for rows in text.split([len(own) for own in said])])  # (K, D)
+    if not bool((torch.linalg.vector_norm(means, dim=1) > 1e-4).all()):
         raise InputError("the sentences of a label cancel out", remedy="use other prompts")
-    return normalize(weights, dim=1)
+    return normalize(means, dim=1)
