@@ -13,12 +13,17 @@ STYLES = ("rendering", "silhouette", "depth_near_dark", "depth_near_bright", "li
 _FINE = 2  # rasterised at twice the size, then averaged
 
 
-def render(mesh: Mesh, rng: np.random.Generator, size: int = 96, style: str = "rendering",
-           view: tuple[float, float] | None = None) -> np.ndarray:  # fmt: skip
+def render(
+    mesh: Mesh,
+    rng: np.random.Generator,
+    size: int = 96,
+    style: str = "rendering",
+    view: tuple[float, float] | None = None,
+) -> np.ndarray:
     """(size, size, 3) uint8 picture of the mesh.
 
-    `style` is one of `STYLES`; `view` is (azimuth, elevation) in degrees, azimuth 0 looking at the front; without it the
-    azimuth is any and the elevation mostly -10..45. Raises ValueError for an unknown style.
+    `style` is one of `STYLES`; `view` is (azimuth, elevation) in degrees, azimuth 0 looking at the front, and random
+    without it. Raises ValueError for an unknown style.
     """
     if style not in STYLES:
         raise ValueError(f"style {style!r} is unknown; choose one of {', '.join(STYLES)}")
@@ -59,7 +64,9 @@ def random_view(rng: np.random.Generator) -> tuple[float, float]:
     if turn > 0.88:
         azimuth = rng.choice([-180.0, -90, 0, 90]) + rng.normal(0, 4)
     steep = rng.random()
-    elevation = rng.uniform(-10, 45) if steep < 0.85 else (rng.uniform(45, 90) if steep < 0.95 else rng.uniform(-80, -10))
+    elevation = (
+        rng.uniform(-10, 45) if steep < 0.85 else (rng.uniform(45, 90) if steep < 0.95 else rng.uniform(-80, -10))
+    )
     return float(azimuth), float(elevation)
 
 
@@ -90,7 +97,7 @@ def sample_points(mesh: Mesh, n: int, rng: np.random.Generator, even: bool = Fal
 
 @njit(cache=True)
 def _spread(points, n):  # pragma: no cover - compiled
-    """Indices of n points, taken in order while none is nearer than a radius to one taken before; the radius shrinks."""
+    """Indices of n points: in order, those farther than a radius from all taken before; then the radius shrinks."""
     count = len(points)
     taken = np.zeros(count, np.bool_)
     chosen = np.empty(n, np.int64)
@@ -106,20 +113,30 @@ def _spread(points, n):  # pragma: no cover - compiled
         side = cells + 1
         for k in range(found):
             i = chosen[k]
-            c = (int((points[i, 0] - low) / width) * side + int((points[i, 1] - low) / width)) * side + int((points[i, 2] - low) / width)
+            c = (int((points[i, 0] - low) / width) * side + int((points[i, 1] - low) / width)) * side + int(
+                (points[i, 2] - low) / width
+            )
             follow[i] = head[c]
             head[c] = i
         for i in range(count):
             if taken[i] or found == n:
                 continue
-            a, b, c = int((points[i, 0] - low) / width), int((points[i, 1] - low) / width), int((points[i, 2] - low) / width)
+            a, b, c = (
+                int((points[i, 0] - low) / width),
+                int((points[i, 1] - low) / width),
+                int((points[i, 2] - low) / width),
+            )
             free = True
             for x in range(max(a - 1, 0), min(a + 2, side)):
                 for y in range(max(b - 1, 0), min(b + 2, side)):
                     for z in range(max(c - 1, 0), min(c + 2, side)):
                         j = head[(x * side + y) * side + z]
                         while j >= 0 and free:
-                            gap = (points[i, 0] - points[j, 0]) ** 2 + (points[i, 1] - points[j, 1]) ** 2 + (points[i, 2] - points[j, 2]) ** 2
+                            gap = (
+                                (points[i, 0] - points[j, 0]) ** 2
+                                + (points[i, 1] - points[j, 1]) ** 2
+                                + (points[i, 2] - points[j, 2]) ** 2
+                            )
                             if gap < radius * radius:
                                 free = False
                             j = follow[j]
@@ -136,7 +153,7 @@ def _spread(points, n):  # pragma: no cover - compiled
 
 @njit(cache=True)
 def rasterize(screen, faces, height, width):  # pragma: no cover - compiled
-    """Nearest depth and face index for every pixel; `screen` (V, 3) float32 is (column, row, depth), -1 means no face."""
+    """Nearest depth and face index at every pixel, -1 for none; `screen` (V, 3) float32 is (column, row, depth)."""
     depth = np.full((height, width), np.inf, np.float32)
     index = np.full((height, width), -1, np.int32)
     for f in range(len(faces)):
@@ -240,8 +257,9 @@ def shade_faces(vertices: np.ndarray, faces: np.ndarray, albedo: np.ndarray, rng
     return (np.clip(albedo * bright[:, None], 0, 1) * 255).astype(np.float32)
 
 
-def _shade(mesh: Mesh, rotated: np.ndarray, face: np.ndarray, seen: np.ndarray, depth: np.ndarray,
-           rng: np.random.Generator) -> np.ndarray:  # fmt: skip
+def _shade(
+    mesh: Mesh, rotated: np.ndarray, face: np.ndarray, seen: np.ndarray, depth: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     colours = palette(len(mesh.part_names), rng)
     lit = shade_faces(rotated, mesh.faces, colours[mesh.part], rng)
     ground = background(face.shape, rng, colours.mean(0))
@@ -267,8 +285,15 @@ def _edges(mesh: Mesh, rotated: np.ndarray, face: np.ndarray, depth: np.ndarray)
     return out
 
 
-def _line(mesh: Mesh, rotated: np.ndarray, face: np.ndarray, seen: np.ndarray, depth: np.ndarray,
-          rng: np.random.Generator, fine: int) -> np.ndarray:  # fmt: skip
+def _line(
+    mesh: Mesh,
+    rotated: np.ndarray,
+    face: np.ndarray,
+    seen: np.ndarray,
+    depth: np.ndarray,
+    rng: np.random.Generator,
+    fine: int,
+) -> np.ndarray:
     edge = _edges(mesh, rotated, face, depth)
     if rng.random() < 0.25:  # outline only
         edge = np.zeros_like(seen)
@@ -277,7 +302,8 @@ def _line(mesh: Mesh, rotated: np.ndarray, face: np.ndarray, seen: np.ndarray, d
     if rng.random() < 0.8:  # a hand that shakes: slow waves of displacement
         grid = np.arange(fine) / fine * 2 * np.pi
         sway = [
-            sum(rng.normal(0, 1.2 / k) * np.sin(k * grid + rng.uniform(0, 6.28)) for k in (2, 3, 5, 8)) for _ in range(2)
+            sum(rng.normal(0, 1.2 / k) * np.sin(k * grid + rng.uniform(0, 6.28)) for k in (2, 3, 5, 8))
+            for _ in range(2)
         ]
         rows = np.clip(np.arange(fine)[:, None] + sway[0][None, :], 0, fine - 1).astype(int)
         columns = np.clip(np.arange(fine)[None, :] + sway[1][:, None], 0, fine - 1).astype(int)
@@ -289,13 +315,18 @@ def _line(mesh: Mesh, rotated: np.ndarray, face: np.ndarray, seen: np.ndarray, d
         if k:
             grown |= np.roll(edge, -1, 1 - axis)
         edge = grown
-    ink, paper = (rng.uniform(0, 70), rng.uniform(235, 255)) if rng.random() < 0.93 else (rng.uniform(220, 255), rng.uniform(0, 30))
+    ink, paper = (
+        (rng.uniform(0, 70), rng.uniform(235, 255))
+        if rng.random() < 0.93
+        else (rng.uniform(220, 255), rng.uniform(0, 30))
+    )
     picture = np.where(edge, np.float32(ink), np.float32(paper))[..., None].repeat(3, 2)
     return _shrink(picture)
 
 
-def _points(points: np.ndarray, rng: np.random.Generator, size: int, azimuth: float, elevation: float,
-            distance: float) -> np.ndarray:  # fmt: skip
+def _points(
+    points: np.ndarray, rng: np.random.Generator, size: int, azimuth: float, elevation: float, distance: float
+) -> np.ndarray:
     screen = _frame(points @ camera(azimuth, elevation).T, rng, size - 1, distance)
     z = screen[:, 2]
     t = (z - z.min()) / (np.ptp(z) + 1e-6)
@@ -309,5 +340,7 @@ def _points(points: np.ndarray, rng: np.random.Generator, size: int, azimuth: fl
     wide = 1 if rng.random() < 0.5 else 2
     for dx in range(wide):
         for dy in range(wide):
-            picture[np.minimum(cells[order, 1] + dy, size - 1), np.minimum(cells[order, 0] + dx, size - 1)] = value[order]
+            picture[np.minimum(cells[order, 1] + dy, size - 1), np.minimum(cells[order, 0] + dx, size - 1)] = value[
+                order
+            ]
     return np.clip(picture, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)

@@ -1,7 +1,7 @@
 """Procedural rooms that show near and far, and the words for it.
 
-A room is a box with furniture in it, seen by a pinhole camera; its depth is known to the pixel. Tiles, boards and bricks
-have true sizes and the light fades with distance, so that a small piece of a picture still tells how far it is.
+A room is a box with furniture in it, seen by a pinhole camera; its depth is known to the pixel. Tiles, boards and
+bricks have true sizes and the light fades with distance, so that a small piece of a picture still tells how far it is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ FURNITURE = {  # class: (radius of its sphere in metres, stands at a wall)
     "chair": (0.55, False), "table": (0.9, False), "bed": (1.2, True), "sofa": (1.1, True), "desk": (0.85, True),
     "dresser": (0.85, True), "night stand": (0.42, True), "bookshelf": (1.05, True), "wardrobe": (1.2, True),
     "cabinet": (0.75, True), "stool": (0.38, False), "floor lamp": (0.85, False), "house plant": (0.5, False),
-    "bench": (0.8, False), "toilet": (0.5, True), "bathtub": (0.95, True), "tv stand": (0.8, True), "piano": (0.95, True),
-    "box": (0.4, False), "lamp": (0.4, False), "ladder": (1.1, False), "monitor": (0.4, False),
+    "bench": (0.8, False), "toilet": (0.5, True), "bathtub": (0.95, True), "tv stand": (0.8, True),
+    "piano": (0.95, True), "box": (0.4, False), "lamp": (0.4, False), "ladder": (1.1, False), "monitor": (0.4, False),
 }  # fmt: skip
 _NAMES = tuple(FURNITURE)
 
@@ -26,8 +26,7 @@ _NAMES = tuple(FURNITURE)
 def make_captioned(rng: np.random.Generator, size: int = 96) -> tuple[np.ndarray, str]:
     """A picture (size, size, 3) uint8 and one caption with a depth word that is true of it.
 
-    Whole rooms, cut-outs whose content lies at one distance, and single things near or far; the seven words come equally
-    often.
+    Whole rooms, cut-outs whose content lies at one distance, and single things near or far; no word is rare.
     """
     word = int(rng.integers(len(DEPTH_WORDS)))
     kind = rng.random()
@@ -45,7 +44,9 @@ def make_captioned(rng: np.random.Generator, size: int = 96) -> tuple[np.ndarray
         return image, _choose(rng, f"a room with a {name}, the {name} is {said}", f"the {name} in the room is {said}")
     wall = depth_word(float(np.median(depth[: size // 3])))
     whole = depth_word(float(np.median(depth)))
-    return image, _choose(rng, f"a room, the wall is {wall}", f"this room is {whole}", f"the things in the room are {whole}")
+    return image, _choose(
+        rng, f"a room, the wall is {wall}", f"this room is {whole}", f"the things in the room are {whole}"
+    )
 
 
 def near_far_caption(depth: np.ndarray, rng: np.random.Generator) -> str:
@@ -60,8 +61,9 @@ def depth_word(distance: float) -> str:
     return DEPTH_WORDS[int(np.argmin(np.abs(DEPTH_BINS - distance)))]
 
 
-def make_room(rng: np.random.Generator, size: int = 96,
-              smooth: bool = True) -> tuple[np.ndarray, np.ndarray, list[tuple[str, float]]]:  # fmt: skip
+def make_room(
+    rng: np.random.Generator, size: int = 96, smooth: bool = True
+) -> tuple[np.ndarray, np.ndarray, list[tuple[str, float]]]:
     """A furnished interior: picture (size, size, 3) uint8, depth (size, size) float32 in metres along the optical axis,
     and what stands in it as (class, distance in metres), nearest first; things that are hardly seen are left out.
     """
@@ -110,11 +112,17 @@ def make_room(rng: np.random.Generator, size: int = 96,
     if smooth:
         picture = picture.reshape(size, 2, size, 2, 3).mean((1, 3))
         depth = depth[::2, ::2]
-    return np.clip(picture, 0, 255).astype(np.uint8), depth.astype(np.float32), sorted(objects, key=lambda pair: pair[1])
+    return (
+        np.clip(picture, 0, 255).astype(np.uint8),
+        depth.astype(np.float32),
+        sorted(objects, key=lambda pair: pair[1]),
+    )
 
 
-def _walls(rays: np.ndarray, eye: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and colour of the empty room. A ray is scaled to advance 1 m along the optical axis: its length is depth."""
+def _walls(
+    rays: np.ndarray, eye: np.ndarray, room: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and colour of the empty room. A ray advances 1 m along the optical axis, so that its length is depth."""
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = np.where(rays > 0, (room - eye).astype(np.float32) / rays, -eye.astype(np.float32) / rays)
     reach[~np.isfinite(reach)] = np.inf
@@ -136,7 +144,9 @@ def _walls(rays: np.ndarray, eye: np.ndarray, room: np.ndarray, rng: np.random.G
             far_side = on & ((x > room[0] / 2) if k == 0 else (y > room[1] / 2))
             a, b = (u - left) / w, (v - low) / h
             inside = far_side & (a > 0) & (a < 1) & (b > 0) & (b < 1)
-            frame = inside & ((np.minimum(a, 1 - a) * w < 0.06) | (np.minimum(b, 1 - b) * h < 0.06) | (np.abs(a - 0.5) * w < 0.025))
+            frame = inside & (
+                (np.minimum(a, 1 - a) * w < 0.06) | (np.minimum(b, 1 - b) * h < 0.06) | (np.abs(a - 0.5) * w < 0.025)
+            )
             picture[inside] = 255 * (np.array([0.75, 0.88, 1.0]) if kind == 1 else hue(rng))
             picture[frame] = 255 * np.clip(hue(rng) + 0.1, 0, 1)
     floor = axis == 2
@@ -147,7 +157,9 @@ def _walls(rays: np.ndarray, eye: np.ndarray, room: np.ndarray, rng: np.random.G
     return depth.astype(np.float32), picture
 
 
-def _pattern(u: np.ndarray, v: np.ndarray, depth: np.ndarray, rng: np.random.Generator, kinds: tuple[str, ...]) -> np.ndarray:
+def _pattern(
+    u: np.ndarray, v: np.ndarray, depth: np.ndarray, rng: np.random.Generator, kinds: tuple[str, ...]
+) -> np.ndarray:
     """Brightness of a surface at (u, v) metres; the joints blur away where they are finer than the pixels."""
     kind = kinds[int(rng.integers(len(kinds)))]
     if kind == "plain":
@@ -170,8 +182,14 @@ def _pattern(u: np.ndarray, v: np.ndarray, depth: np.ndarray, rng: np.random.Gen
     return np.where(line, joint, tone)
 
 
-def _place(vertices: np.ndarray, at_wall: bool, room: np.ndarray, eye: np.ndarray, spots: list[tuple[float, float, float]],
-           rng: np.random.Generator) -> np.ndarray:  # fmt: skip
+def _place(
+    vertices: np.ndarray,
+    at_wall: bool,
+    room: np.ndarray,
+    eye: np.ndarray,
+    spots: list[tuple[float, float, float]],
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Turn a thing, stand it on the floor, at a wall if it belongs there, and if possible apart from the others."""
     vertices = vertices - (0, 0, vertices[:, 2].min())
     wall = int(rng.integers(3)) if at_wall else -1  # the far wall, the left, the right one
@@ -198,7 +216,7 @@ def _place(vertices: np.ndarray, at_wall: bool, room: np.ndarray, eye: np.ndarra
             break
     _, spot, size = best
     spots.append((float(spot[0]), float(spot[1]), size))
-    return vertices + (*spot, 0.0)
+    return vertices + np.array([*spot, 0.0])
 
 
 def _single(rng: np.random.Generator, size: int, word: int) -> tuple[np.ndarray, str]:
@@ -214,14 +232,18 @@ def _single(rng: np.random.Generator, size: int, word: int) -> tuple[np.ndarray,
     seen = np.stack([turned[:, 0], turned[:, 2] * np.cos(tilt) + turned[:, 1] * np.sin(tilt),
                      turned[:, 1] * np.cos(tilt) - turned[:, 2] * np.sin(tilt) + distance], 1)  # fmt: skip
     focal = fine / (2 * np.tan(np.radians(32)))
-    screen = np.stack([seen[:, 0] / seen[:, 2] * focal + fine / 2, -seen[:, 1] / seen[:, 2] * focal + fine / 2, -1 / seen[:, 2]], 1)
+    screen = np.stack(
+        [seen[:, 0] / seen[:, 2] * focal + fine / 2, -seen[:, 1] / seen[:, 2] * focal + fine / 2, -1 / seen[:, 2]], 1
+    )
     _, face = rasterize(screen.astype(np.float32), mesh.faces, fine, fine)
     colours = palette(len(mesh.part_names), rng)
     lit = shade_faces(seen, mesh.faces, colours[mesh.part], rng) * np.exp(-0.12 * distance)
     picture = np.where((face >= 0)[..., None], lit[face], background((fine, fine), rng, colours.mean(0)))
     picture = picture.reshape(size, 2, size, 2, 3).mean((1, 3))
     said = DEPTH_WORDS[word]
-    caption = _choose(rng, f"this {name} is {said}", f"the {name} is {said}", f"this object is {said}", f"a {name}, {said}")
+    caption = _choose(
+        rng, f"this {name} is {said}", f"the {name} is {said}", f"this object is {said}", f"a {name}, {said}"
+    )
     return np.clip(picture, 0, 255).astype(np.uint8), caption
 
 

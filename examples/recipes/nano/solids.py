@@ -13,10 +13,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 _BOX = np.array(
-    [[0, 2, 1], [0, 3, 2], [4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5], [2, 3, 7], [2, 7, 6],
-     [3, 0, 4], [3, 4, 7]]
-)  # fmt: skip
-_CORNERS = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [-1, -1, 2], [1, -1, 2], [1, 1, 2], [-1, 1, 2]]) / 2
+    [
+        [0, 2, 1],
+        [0, 3, 2],
+        [4, 5, 6],
+        [4, 6, 7],
+        [0, 1, 5],
+        [0, 5, 4],
+        [1, 2, 6],
+        [1, 6, 5],
+        [2, 3, 7],
+        [2, 7, 6],
+        [3, 0, 4],
+        [3, 4, 7],
+    ]
+)
+_CORNERS = (
+    np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [-1, -1, 2], [1, -1, 2], [1, 1, 2], [-1, 1, 2]]) / 2
+)
 
 
 @dataclass(frozen=True)
@@ -113,8 +127,15 @@ class Builder:
             faces = np.concatenate([faces, low, high])
         self.add(vertices, faces, part)
 
-    def stack(self, part: str, outline: np.ndarray, levels: Sequence[tuple[float, ...]], caps: bool = True, x: float = 0,
-              y: float = 0) -> None:  # fmt: skip
+    def stack(
+        self,
+        part: str,
+        outline: np.ndarray,
+        levels: Sequence[tuple[float, ...]],
+        caps: bool = True,
+        x: float = 0,
+        y: float = 0,
+    ) -> None:
         """The (n, 2) outline lofted through levels (scale, z) or (scale_x, scale_y, z), or (sx, sy, z, dx, dy)."""
         rings = np.empty((len(levels), len(outline), 3))
         for ring, level in zip(rings, levels, strict=True):
@@ -122,13 +143,21 @@ class Builder:
             ring[:, 0], ring[:, 1], ring[:, 2] = outline[:, 0] * sx + x + dx, outline[:, 1] * sy + y + dy, z
         self.loft(part, rings, caps=caps)
 
-    def lathe(self, part: str, profile: Sequence[tuple[float, float]], x: float = 0, y: float = 0, n: int = 20,
-              caps: bool = False) -> None:  # fmt: skip
+    def lathe(
+        self,
+        part: str,
+        profile: Sequence[tuple[float, float]],
+        x: float = 0,
+        y: float = 0,
+        n: int = 20,
+        caps: bool = False,
+    ) -> None:
         """A profile of (radius, z) turned about the vertical through (x, y)."""
         self.stack(part, circle(1.0, n), profile, caps=caps, x=x, y=y)
 
-    def cylinder(self, part: str, x: float, y: float, z: float, r: float, h: float, top: float | None = None,
-                 n: int = 16) -> None:  # fmt: skip
+    def cylinder(
+        self, part: str, x: float, y: float, z: float, r: float, h: float, top: float | None = None, n: int = 16
+    ) -> None:
         """An upright cylinder on (x, y, z); `top` is the radius at the top, for a cone or a frustum."""
         self.lathe(part, [(r, z), (r if top is None else top, z + h)], x, y, n, caps=True)
 
@@ -157,8 +186,16 @@ class Builder:
         """A straight bar of square section."""
         self.tube(part, [start, end], thick / np.sqrt(2), 4)
 
-    def ball(self, part: str, x: float, y: float, z: float, r: float | tuple[float, float, float], power: float = 2.0,
-             n: int = 14) -> None:  # fmt: skip
+    def ball(
+        self,
+        part: str,
+        x: float,
+        y: float,
+        z: float,
+        r: float | tuple[float, float, float],
+        power: float = 2.0,
+        n: int = 14,
+    ) -> None:
         """An ellipsoid about (x, y, z) with radii r; a `power` above 2 makes it box-like (a cushion)."""
         rx, ry, rz = (r, r, r) if isinstance(r, int | float) else r
         a = np.linspace(-np.pi / 2, np.pi / 2, n // 2 + 1)
@@ -166,13 +203,14 @@ class Builder:
         levels = [(max(np.cos(t), 0.0) ** e, np.sign(np.sin(t)) * abs(np.sin(t)) ** e) for t in a]
         self.stack(part, rounded(2, 2, power, n), [(rx * s, ry * s, z + rz * h) for s, h in levels], False, x, y)
 
-    def ring(self, part: str, x: float, y: float, z: float, radius: float, r: float, axis: int = 2, n: int = 20,
-             m: int = 7) -> None:  # fmt: skip
+    def ring(
+        self, part: str, x: float, y: float, z: float, radius: float, r: float, axis: int = 2, n: int = 20, m: int = 7
+    ) -> None:
         """A torus about (x, y, z) whose axis is x, y or z."""
         c = circle(radius, n)
         path = np.zeros((n, 3))
         path[:, (axis + 1) % 3], path[:, (axis + 2) % 3] = c[:, 0], c[:, 1]
-        centre = np.zeros((n, 3)) + (x, y, z)
+        centre = np.tile((x, y, z), (n, 1))
         out = path / radius
         axle = np.eye(3)[axis]
         s = circle(r, m)
@@ -211,15 +249,29 @@ class Builder:
         """A bookmark: `move` acts on what is added after it."""
         return len(self._vertices)
 
-    def move(self, mark: int, by: ArrayLike = (0, 0, 0), axis: int = 2, angle: float = 0.0, about: ArrayLike = (0, 0, 0),
-             scale: ArrayLike = 1.0) -> None:  # fmt: skip
+    def move(
+        self,
+        mark: int,
+        by: ArrayLike = (0, 0, 0),
+        axis: int = 2,
+        angle: float = 0.0,
+        about: ArrayLike = (0, 0, 0),
+        scale: ArrayLike = 1.0,
+    ) -> None:
         """Scale, then turn about the point `about`, then shift what was added since `mark`."""
         turn = rotation(axis, angle).T
         for i in range(mark, len(self._vertices)):
             self._vertices[i] = ((self._vertices[i] - about) * scale) @ turn + about + by
 
-    def repeat(self, mark: int, by: ArrayLike = (0, 0, 0), axis: int = 2, angle: float = 0.0, about: ArrayLike = (0, 0, 0),
-               scale: ArrayLike = 1.0) -> None:  # fmt: skip
+    def repeat(
+        self,
+        mark: int,
+        by: ArrayLike = (0, 0, 0),
+        axis: int = 2,
+        angle: float = 0.0,
+        about: ArrayLike = (0, 0, 0),
+        scale: ArrayLike = 1.0,
+    ) -> None:
         """Copy what was added since `mark`, and move the copy."""
         names = list(self._names)
         starts = np.concatenate([[0], np.cumsum([len(f) for f in self._faces])]).astype(int)
