@@ -11,10 +11,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import torch
@@ -39,12 +38,19 @@ class Backbone:
         preprocess: the image tower's preprocessing.
         architecture: the architecture's name, for messages and identity.
         dim: D, the width of the joint space.
+
+    Attributes:
+        logit_scale: what cosine is multiplied by before a softmax (the exponential of the stored parameter).
+        logit_bias: what sigmoid-loss models add to that; None elsewhere.
     """
 
     def __init__(self, model: Any, tokenizer: Tokenizer | None, preprocess: Preprocess, architecture: str, dim: int):
         self.model: Any = freeze(model)
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.architecture, self.dim = architecture, dim
+        # read once, so that computing in half precision does not round them
+        self.logit_scale = float(model.logit_scale.double().exp())
+        self.logit_bias = None if getattr(model, "logit_bias", None) is None else float(model.logit_bias)
         self.tower = _tower(model.visual)
 
     @property
@@ -54,17 +60,6 @@ class Backbone:
     @property
     def dtype(self) -> torch.dtype:
         return self.model.logit_scale.dtype
-
-    @property
-    def logit_scale(self) -> float:
-        """What cosine is multiplied by before a softmax (the exponential of the stored parameter)."""
-        return float(self.model.logit_scale.detach().double().exp())
-
-    @property
-    def logit_bias(self) -> float | None:
-        """What sigmoid-loss models add to scale * cosine; None elsewhere."""
-        bias = getattr(self.model, "logit_bias", None)
-        return None if bias is None else float(bias)
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -168,7 +163,7 @@ def freeze(model: nn.Module) -> nn.Module:
     """Freeze in place: no gradient to any parameter (logit scale included), eval mode that ``train()`` cannot leave."""
     model.requires_grad_(False).eval()
     for module in model.modules():
-        module.train = MethodType(_stay, module)  # type: ignore[method-assign]  # a bound method survives deepcopy
+        module.train = partial(_stay, module)  # type: ignore[method-assign]  # survives deepcopy and pickle
     return model
 
 
@@ -229,17 +224,17 @@ class _ResNet(_Tower):
         side = visual.image_size // 32
         self.grid = (side, side)
 
-    def stages(self, x):
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
         found = {}
         for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
             x = found[name] = getattr(self.visual, name)(x)
         return found
 
-    def dense(self, x, path):
+    def dense(self, x: Tensor, path: str) -> Tensor:
         tokens = self.stages(x)["layer4"].permute(0, 2, 3, 1)  # (N, h, w, C)
         return self.pool.c_proj(self.pool.v_proj(tokens)).permute(0, 3, 1, 2)
 
-    def attention(self, x):
+    def attention(self, x: Tensor) -> Tensor:
         tokens = self._pool_tokens(self.stages(x)["layer4"])
         return _weights(self.pool.q_proj(tokens), self.pool.k_proj(tokens), self.pool.num_heads)[:, None]
 
@@ -249,22 +244,23 @@ class _ResNet(_Tower):
         grid = features.shape[-2], features.shape[-1]
         return tokens + resize_positions(self.pool.positional_embedding, self.grid, grid).to(tokens.dtype)
 
-    def self_test(self, x, encoded):
+    def self_test(self, x: Tensor, encoded: Tensor) -> dict[str, float]:
         own = self.visual.forward_intermediates(x, intermediates_only=True)["image_intermediates"]
         stages, weights = self.stages(x), self.attention(x)[:, 0]
         tokens, pool = self._pool_tokens(stages["layer4"]), self.pool
-        _, torchs = F.multi_head_attention_forward(
-            *[tokens.transpose(0, 1)] * 3, embed_dim_to_check=tokens.shape[-1], num_heads=pool.num_heads,
+        rows = tokens.transpose(0, 1)
+        theirs = F.multi_head_attention_forward(
+            query=rows, key=rows, value=rows, embed_dim_to_check=rows.shape[-1], num_heads=pool.num_heads,
             in_proj_weight=None, in_proj_bias=torch.cat([pool.q_proj.bias, pool.k_proj.bias, pool.v_proj.bias]),
             bias_k=None, bias_v=None, add_zero_attn=False, dropout_p=0.0, training=False,
             out_proj_weight=pool.c_proj.weight, out_proj_bias=pool.c_proj.bias, use_separate_proj_weight=True,
             q_proj_weight=pool.q_proj.weight, k_proj_weight=pool.k_proj.weight, v_proj_weight=pool.v_proj.weight,
             need_weights=True, average_attn_weights=False,
-        )  # fmt: skip
+        )[1]  # fmt: skip
         pooled = pool.c_proj(_mix(weights[:, :, :1], pool.v_proj(tokens)))[:, 0]
         return {
-            **{f"stage {name}": _difference(stages[name], theirs) for name, theirs in zip(stages, own, strict=True)},
-            "attention weights": _difference(weights, torchs),
+            **{f"stage {name}": _difference(stages[name], other) for name, other in zip(stages, own, strict=True)},
+            "attention weights": _difference(weights, theirs),
             "projected class token": _difference(pooled, encoded),
         }
 
@@ -279,16 +275,16 @@ class _ViT(_Tower):
             ["stages", *["attention"] * plain, *["dense"] * (plain and joint), *["tokens"] * joint]
         )
 
-    def stages(self, x):
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
         tokens, grid = self._run(x)
         return {f"block{i}": _to_map(t[:, 1:], grid) for i, t in enumerate(tokens[1:])}
 
-    def dense(self, x, path):
+    def dense(self, x: Tensor, path: str) -> Tensor:
         tokens, grid = self._run(x)
         last = tokens[-1] if path == "token" else self._value_path(tokens[-2])
         return _to_map(self.visual.ln_post(last)[:, 1:] @ self.visual.proj, grid)
 
-    def attention(self, x):
+    def attention(self, x: Tensor) -> Tensor:
         with _tapped([block.attn for block in self.blocks]) as inputs:
             self._run(x)
         return torch.stack([self._block_weights(b, y) for b, y in zip(self.blocks, inputs, strict=True)], dim=1)
@@ -319,14 +315,12 @@ class _ViT(_Tower):
         x = x + block.ls_1(attn.out_proj(F.linear(block.ln_1(x), w, b)))
         return x + block.ls_2(block.mlp(block.ln_2(x)))
 
-    def self_test(self, x, encoded):
+    def self_test(self, x: Tensor, encoded: Tensor) -> dict[str, float]:
         tokens, _ = self._run(x)
-        pooled, _ = self.visual._pool(tokens[-1])
-        if self.visual.proj is not None:
-            pooled = pooled @ self.visual.proj
         found = {}
-        if not isinstance(self.visual.attn_pool, nn.Module):  # CoCa pools inside its own encode_image
-            found["projected class token"] = _difference(pooled, encoded)
+        if self.visual.attn_pool is None:  # else this is CoCa, whose encode_image normalises
+            pooled, _ = self.visual._pool(tokens[-1])
+            found["projected class token"] = _difference(pooled @ self.visual.proj, encoded)
         if "attention" in self.capabilities:
             weights = self.attention(x)
             for i, block in enumerate(self.blocks):
@@ -362,11 +356,11 @@ class _Timm(_Tower):
                 can.add("attention")
         self.capabilities = frozenset(can)
 
-    def stages(self, x):
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.trunk.forward_intermediates(x, intermediates_only=True)
         return {f"{'block' if self.vit else 'stage'}{i}": y for i, y in enumerate(maps)}
 
-    def dense(self, x, path):
+    def dense(self, x: Tensor, path: str) -> Tensor:
         """SigLIP's attention pool, each location's value standing alone."""
         pool, tokens = self.trunk.attn_pool, self.trunk.forward_features(x)[:, self.trunk.num_prefix_tokens :]
         values = self._finish(pool.kv(tokens).chunk(2, dim=-1)[1])
@@ -378,7 +372,7 @@ class _Timm(_Tower):
         values = pool.proj(values)
         return self.visual.head(trunk.head(trunk.fc_norm(values + pool.mlp(pool.norm(values)))))
 
-    def attention(self, x):
+    def attention(self, x: Tensor) -> Tensor:
         with _tapped([block.attn for block in self.trunk.blocks]) as inputs:
             self.trunk.forward_features(x)
         return torch.stack([self._block_weights(b.attn, y) for b, y in zip(self.trunk.blocks, inputs, strict=True)], 1)
@@ -389,7 +383,7 @@ class _Timm(_Tower):
         q, k = _per_head(attn.q_norm, q, attn.num_heads), _per_head(attn.k_norm, k, attn.num_heads)
         return _weights(q, k, attn.num_heads)
 
-    def self_test(self, x, encoded):
+    def self_test(self, x: Tensor, encoded: Tensor) -> dict[str, float]:
         found = {}
         if "dense" in self.capabilities:
             pool, tokens = self.trunk.attn_pool, self.trunk.forward_features(x)[:, self.trunk.num_prefix_tokens :]
@@ -451,8 +445,11 @@ def _mix(weights: Tensor, values: Tensor) -> Tensor:
     return (weights @ values).transpose(1, 2).flatten(2)
 
 
-def _difference(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-12)) if ours.numel() else 0.0
+def _difference(ours: Tensor, theirs: Tensor | None) -> float:
+    """Largest difference, relative to the largest value."""
+    if theirs is None or ours.shape != theirs.shape:
+        return float("inf")
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-12))
 
 
 @contextmanager
@@ -556,13 +553,7 @@ def create_from_hub(repository: str) -> Backbone:
     config = _read_config(_fetch(repository, [CONFIG]).parent)
     weights = _fetch(repository, WEIGHT_FILES)
     preprocess = config.get("preprocess_cfg") or {}
-    return build(
-        config["model_cfg"],
-        preprocess,
-        architecture=repository.replace("/", "-"),
-        weights=weights,
-        fit_positions=True,
-    )
+    return build(config["model_cfg"], preprocess, architecture=repository.replace("/", "-"), weights=weights)
 
 
 def build(
@@ -911,7 +902,9 @@ def _fetching(what: str) -> Iterator[None]:
             link = link.__cause__ or link.__context__
         if {"RepositoryNotFoundError", "RemoteEntryNotFoundError", "GatedRepoError"} & set(chain):
             raise SpaceError(f"the hub has no {what}, or asks for a login", remedy="check the name") from error
-        raise _unreachable(what) from error
+        if not _reachable():
+            raise _unreachable(what) from error
+        raise SpaceError(f"cannot fetch {what}: {_first_line(error)}", remedy=WAYS_OUT) from error
 
 
 def _unreachable(what: str) -> SpaceError:

@@ -47,11 +47,23 @@ def load_space(
     Raises:
         SpaceError: the name is unknown, weights are missing, torn or do not fit, the activation, preprocessing or
             tokenizer does not match or is unknown, or the hub cannot be reached.
+        InputError: the device or dtype cannot be used.
     """
-    name = os.fspath(name)
-    space = _find(name)
+    device, dtype = _check_device(device), dtype or torch.float32
+    if not dtype.is_floating_point:
+        raise InputError(f"a space computes in a floating dtype, got {dtype}", where="load_space")
+    space = _find(os.fspath(name))
     space.backbone.to(device, dtype)
     return space
+
+
+def _check_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by how it was built
+        raise InputError(
+            f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}", remedy="take cpu"
+        ) from error
 
 
 def _find(name: str) -> JointSpace:
@@ -161,6 +173,11 @@ class JointSpace:
     def train(self, mode: bool = True) -> JointSpace:
         """Does nothing: the space is frozen."""
         return self
+
+    def self_test(self) -> dict[str, float]:
+        """Compare every hand-written view of the image tower with open_clip's own pass; see ``Backbone.self_test``."""
+        noise = torch.rand(2, 3, *self.image_size, generator=torch.Generator().manual_seed(0))
+        return self.backbone.self_test(self.preprocess.normalize(noise))
 
     # Words ------------------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,14 @@ FAMILIES = {
     "vit-layer-scale": changed(VIT, ls_init_value=0.3, no_ln_pre=True),
     "vit-average": changed(VIT, pool_type="avg", final_ln_after_pool=True, pos_embed_type="sin_cos_2d"),
     "vit-custom-blocks": changed(VIT, block_type="custom", qk_norm=True),
-    "coca-pool": changed(VIT, attentional_pool=True, attn_pooler_heads=4),
+    "coca": changed(
+        VIT,
+        text={"context_length": 31, "embed_cls": True, "output_tokens": True},
+        top={"multimodal_cfg": {"width": 32, "heads": 2, "layers": 1, "context_length": 31}},
+        attentional_pool=True,
+        attn_pooler_heads=4,
+        output_tokens=True,
+    ),
     "timm-siglip": timm("test_vit", 64, timm_pool="map", timm_proj="none"),
     "timm-class-token": timm("test_vit", 32, timm_pool="token", timm_proj="linear"),
     "timm-convnext": timm("test_convnext", 32, timm_pool="avg", timm_proj="linear"),
@@ -45,7 +52,7 @@ CAPABILITIES = {
     "resnet": {"dense", "stages", "attention"},
     "resnet-custom-text": {"dense", "stages", "attention"},
     "vit-custom-blocks": {"tokens", "stages"},
-    "coca-pool": {"stages", "attention"},
+    "coca": {"stages", "attention"},
     "timm-siglip": {"dense", "stages", "attention"},  # this trunk keeps a class token; SigLIP's own have none
     "timm-class-token": {"stages", "attention"},
     "timm-convnext": {"stages"},
@@ -95,7 +102,7 @@ def test_capabilities(backbone):
 
 def test_self_test_passes(backbone):
     found = backbone.self_test(noise(backbone), tolerance=1e-5)
-    if backbone.architecture not in ("timm-convnext", "coca-pool", "vit-custom-blocks"):
+    if backbone.architecture not in ("timm-convnext"):
         assert any("projected" in what or "attention weights" in what for what in found)
 
 
@@ -106,6 +113,14 @@ def test_self_test_notices_moved_internals(backbones, family, monkeypatch):
     monkeypatch.setattr(type(backbone.model), "encode_image", lambda self, x: own(self, x) + 0.1)
     with pytest.raises(SpaceError, match="self-test failed: projected"):
         backbone.self_test(noise(backbone))
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit", "timm-class-token"])
+def test_self_test_notices_wrong_attention(backbones, family, monkeypatch):
+    own = bb._weights
+    monkeypatch.setattr(bb, "_weights", lambda q, k, heads: own(1.01 * q, k, heads))
+    with pytest.raises(SpaceError, match="self-test failed: attention weights"):
+        backbones(family).self_test(noise(backbones(family)))
 
 
 @pytest.mark.parametrize("family", ["resnet", "vit", "vit-wide", "timm-class-token"])
@@ -201,9 +216,11 @@ def test_frozen(backbone):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_frozen_survives_deepcopy(backbones):
-    twin = copy.deepcopy(backbones("resnet").model)
-    assert twin.train() is twin and not twin.training and not twin.visual.bn1.train().training
+def test_frozen_survives_copies(backbones):
+    model = backbones("resnet").model
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin is not model and twin.train() is twin and not twin.training
+        assert twin.visual.bn1.train() is twin.visual.bn1 and not twin.visual.bn1.training
 
 
 def test_gradients_reach_the_pixels(backbone):
@@ -418,6 +435,12 @@ def test_hub_models(folder, state, monkeypatch, backbones):
     hub = {name: folder / name for name in (bb.CONFIG, bb.WEIGHT_FILES[1])}
     monkeypatch.setattr(bb, "_fetch", lambda repository, files: next(hub[f] for f in files if f in hub))
     assert bb.create_from_hub("org/model").weights_sha256() == backbones("vit").weights_sha256()
+
+
+def test_what_goes_wrong_online_is_said(monkeypatch):
+    monkeypatch.setattr(bb, "_reachable", lambda: True)
+    with pytest.raises(SpaceError, match=r"cannot fetch org/model: disk full"), bb._fetching("org/model"):
+        raise OSError("disk full")
 
 
 def test_offline(monkeypatch):

@@ -44,6 +44,10 @@ def test_id_tells_weights_and_preprocessing_apart(tiny_vit_space):
     assert len({space.id for space in (twin, seed, mean, mode)}) == 4
 
 
+def test_self_test(space):
+    assert max(space.self_test().values()) < 1e-5
+
+
 def test_train_does_nothing(space):
     assert space.train() is space and space.train(False) is space
     x = picture()
@@ -135,6 +139,7 @@ def test_space_in_another_dtype(config, dtype):
     assert other[0].dtype == other[1].dtype == torch.float32
     assert (other[0] * rows).sum(dim=1).min() > 0.99 and (other[1] * words).sum() > 0.99
     assert space.dense_image(x).dtype == torch.float32
+    assert space.logit_scale == pytest.approx(1 / 0.07, rel=1e-6)
 
 
 def test_gradients_reach_pixels_of_any_size(space):
@@ -451,6 +456,13 @@ def test_words_in():
 def test_names_that_load_nothing(name, what):
     with pytest.raises(SpaceError, match=what):
         load_space(name)
+
+
+def test_device_and_dtype_that_cannot_be():
+    with pytest.raises(InputError, match="device 'nonsense' cannot be used here"):
+        load_space("random:RN50", device="nonsense")
+    with pytest.raises(InputError, match="floating dtype"):
+        load_space("random:RN50", dtype=torch.int64)
 
 
 def test_folder_without_config(tmp_path):
