@@ -11,26 +11,6 @@ from clipx.backbone import resize_positions
 from clipx.errors import InputError
 
 
-def build_trainable(model_cfg: dict[str, Any]) -> nn.Module:
-    """An open_clip ``CLIP`` with random weights, channels last, everything trainable."""
-    import open_clip
-
-    return open_clip.CLIP(**model_cfg).to(memory_format=torch.channels_last)
-
-
-def tokenize(texts: list[str], context_length: int) -> Tensor:
-    """Texts -> (N, context_length) ids of the standard CLIP tokenizer."""
-    from open_clip.tokenizer import SimpleTokenizer
-
-    global _tokenizer
-    if _tokenizer is None:
-        _tokenizer = SimpleTokenizer()
-    return _tokenizer(texts, context_length)
-
-
-_tokenizer = None
-
-
 def short_text_features(model: nn.Module, tokens: Tensor) -> Tensor:
     """(N, context) -> (N, D), run no further than the longest text: the mask is causal, so the result is the same."""
     end = tokens.argmax(1)  # the end-of-text id is the largest

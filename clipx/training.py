@@ -347,7 +347,7 @@ def train_space(
     Returns:
         The folder of the space, which ``load_space`` takes.
     """
-    from clipx.trainable import build_trainable, tokenize
+    from clipx.backbone import build_model, build_tokenizer
     from clipx.space import save_embedded
 
     recipe = Path(recipe)
@@ -362,13 +362,12 @@ def train_space(
     if steps is not None:
         settings |= {"warmup": max(1, round(settings["warmup"] * steps / settings["steps"])), "steps": steps}
     config = TrainConfig(**settings)
-    torch.manual_seed(config.seed)
     model_cfg, preprocess = plan["model"], plan["preprocess"]
-    model = build_trainable(model_cfg)
+    model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
+    tokenize = build_tokenizer(model_cfg)
     source = _load_module(path.parent / plan["source"]["module"]).build(
         Path(data), Path(out) / "cache", config.seed, tuple(exclude)
     )
-    context = model_cfg["text_cfg"]["context_length"]
 
     def loss_of(module: nn.Module, step: int) -> dict[str, Tensor]:
         done = step / config.steps
@@ -376,7 +375,7 @@ def train_space(
         batch = source.batch(step, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
         sentences = [*batch.captions, *(s for pair in batch.dictionary for s in pair)]
         pixels = batch.pixels.to(device, memory_format=torch.channels_last)
-        image, text, scale, bias = module(pixels, tokenize(sentences, context).to(device))
+        image, text, scale, bias = module(pixels, tokenize(sentences).to(device))
         words, pairs = text[: len(batch.captions)], text[len(batch.captions) :]
         targets, ignore = batch.targets.to(device), batch.ignore.to(device)
         if loss_name == "sigmoid":

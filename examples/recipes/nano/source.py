@@ -42,8 +42,8 @@ STYLE_WORDS = {
 }
 RENDER_STYLES = {"rendering": "rendering", "silhouette": "silhouette", "depth_near_dark": "depth map",
                  "depth_near_bright": "depth map", "line": "sketch", "points": "point cloud"}  # fmt: skip
-EXTRA_CAPTIONS = 64  # captions of random concepts: more to tell apart than the batch itself holds
-DICTIONARY = 48
+EXTRA_CAPTIONS = 48  # captions of random concepts: more to tell apart than the batch itself holds
+DICTIONARY = 40
 
 
 def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...]) -> Source:
@@ -70,10 +70,12 @@ class Source:
         cache.mkdir(parents=True, exist_ok=True)
         self.banks: dict[str, Bank] = {}
         for name in PHOTOS:
-            self.banks[name] = self._photos(data / "images" / name, name)
+            pictures, labels = load_photos(data / "images" / name, "train", self.files)
+            self.banks[name] = self._bank(pictures, labels, ["photo"] * len(labels))
         self.banks["quickdraw"] = self._sketches(data / "images" / "quickdraw", cache)
         self.banks |= self._procedural(cache)
         self.shares = SHARES
+        self.pictured = np.unique(np.concatenate([bank.concept[bank.concept >= 0] for bank in self.banks.values()]))
         self._sized: dict[int, dict[str, Tensor]] = {}
 
     # ---------------------------------------------------------------------------------------------------- batches
@@ -102,7 +104,7 @@ class Source:
             Caption(said, -1, -1) if said else language.caption(c, s, rng)
             for c, s, said in zip(concept, style, spoken, strict=True)
         ]
-        for c in rng.choice(language.pictured, EXTRA_CAPTIONS):
+        for c in rng.choice(self.pictured, EXTRA_CAPTIONS):
             captions.append(language.caption(c, rng.choice(language.styles_of[c]), rng))
         captions = list(dict.fromkeys(captions))
         truth, ignore = language.truth(concept, style, captions, rng)
@@ -111,7 +113,6 @@ class Source:
                 truth[i] = [caption.text == said for caption in captions]
                 ignore[i] = False
         targets = torch.from_numpy(truth).float()
-        photos = int(counts[: len([n for n in self.shares if n in PHOTOS])].sum())
         batch = torch.cat(pixels)
         photos = np.flatnonzero(style == language.styles.index("photo"))
         cutmix(batch, targets, photos[rng.random(len(photos)) < 0.4], rng)
@@ -126,7 +127,7 @@ class Source:
         )
 
     def vocabulary(self) -> dict[str, str]:
-        return self.language.vocabulary(self.banks)
+        return self.language.vocabulary(self.banks, self.pictured)
 
     def about(self) -> dict:
         digest = hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()
@@ -139,35 +140,18 @@ class Source:
         """The banks a little larger than the tower's input, so that a crop costs one small resampling."""
         if image_size not in self._sized:
             side = round(image_size * 1.2)
-            self._sized = {image_size: {n: _resize(b.pictures, side) for n, b in self.banks.items() if n != "clouds"}}
+            self._sized = {image_size: {n: resize(b.pictures, side) for n, b in self.banks.items() if n != "clouds"}}
         return self._sized[image_size]
 
     # ------------------------------------------------------------------------------------------------------ banks
 
-    def _concepts(self, labels: list[str]) -> np.ndarray:
-        return np.array([self.language.index[words.canonical(label, self.language.concepts)] for label in labels])
-
     def _bank(self, pictures, labels: list[str], styles: list[str], balance: float = 0.5) -> Bank:
         """Classes are drawn by the power ``balance`` of their size: 0 is class-balanced, 1 as they come."""
-        concept = self._concepts(labels)
-        keep = np.array([self.language.names[c] not in self.exclude for c in concept])
+        concept = np.array([self.language.index[words.canonical(label, self.language.concepts)] for label in labels])
+        keep = np.array([not self.language.lies_under(c, self.exclude) for c in concept])
         concept, pictures = concept[keep], pictures[keep]
         style = np.array([self.language.styles.index(s) for s in styles])[keep]
-        chance = np.bincount(concept)[concept] ** (balance - 1.0)
-        return Bank(pictures, concept, style, chance / chance.sum())
-
-    def _photos(self, folder: Path, name: str) -> Bank:
-        """Training photos, squashed to 116 px a side."""
-        from PIL import Image
-
-        rows = [row for row in _table(folder) if _split(row) == "train"]
-        pictures = np.empty((len(rows), 3, 116, 116), np.uint8)
-        for i, row in enumerate(rows):
-            with Image.open(folder / row["path"]) as picture:
-                squashed = picture.convert("RGB").resize((116, 116), Image.Resampling.BICUBIC)
-            pictures[i] = np.asarray(squashed).transpose(2, 0, 1)
-            self.files[f"{name}/{row['path']}"] = hashlib.sha256((folder / row["path"]).read_bytes()).hexdigest()
-        return self._bank(pictures, [row["label"] for row in rows], ["photo"] * len(rows))
+        return Bank(pictures, concept, style, balanced(concept, balance))
 
     def _sketches(self, folder: Path, cache: Path) -> Bank:
         """Training sketches, each as the data set's own picture and drawn anew from its strokes four times."""
@@ -188,14 +172,14 @@ class Source:
             return np.stack([draw_strokes(s, rng) for _ in range(4) for s in strokes])
 
         drawn = _cached(cache / "quickdraw.npy", draw)
-        bitmaps = _resize(bitmaps[:, None], 96).numpy()
+        bitmaps = resize(bitmaps[:, None], 96).numpy()
         pictures = np.concatenate([bitmaps, drawn[:, None]])
         labels = [row["label"] for row in rows] * 5
         return self._bank(pictures, labels, ["sketch"] * len(labels))
 
     def _procedural(self, cache: Path) -> dict[str, Bank]:
         """Shapes as pictures in every style and as clouds, and rooms."""
-        plan = [(name, i) for name in shapes.CLASSES for i in range(400 if name in MODELNET10 else 110)]
+        plan = [(name, i) for name in shapes.CLASSES for i in range(400 if name in MODELNET10 else 40)]
         labels = [name for name, _ in plan]
         styles = list(RENDER_STYLES)
 
@@ -238,6 +222,26 @@ class Source:
         return Bank(shown, nothing, style, np.full(len(shown), 1 / len(shown)), said)
 
 
+def load_photos(folder: Path, split: str, files: dict[str, str]) -> tuple[np.ndarray, list[str]]:
+    """The photos of a split, squashed to (N, 3, 116, 116) uint8, and their labels; content hashes go to ``files``."""
+    from PIL import Image
+
+    rows = [row for row in _table(folder) if _split(row) == split]
+    pictures = np.empty((len(rows), 3, 116, 116), np.uint8)
+    for i, row in enumerate(rows):
+        with Image.open(folder / row["path"]) as picture:
+            squashed = picture.convert("RGB").resize((116, 116), Image.Resampling.BICUBIC)
+        pictures[i] = np.asarray(squashed).transpose(2, 0, 1)
+        files[f"{folder.name}/{row['path']}"] = hashlib.sha256((folder / row["path"]).read_bytes()).hexdigest()
+    return pictures, [row["label"] for row in rows]
+
+
+def balanced(classes: np.ndarray, power: float) -> np.ndarray:
+    """Chance of each row when classes are drawn by the power of their size: 0 evenly, 1 as they come."""
+    chance = np.bincount(classes)[classes] ** (power - 1.0)
+    return chance / chance.sum()
+
+
 # ------------------------------------------------------------------------------------------------------- language
 
 
@@ -263,9 +267,9 @@ class Language:
         self.near = np.zeros((len(self.names), len(self.terms)), bool)
         for i, hypernyms in enumerate(above):
             self.true[i, [self.term_index[t] for t in (self.names[i], *hypernyms)]] = True
-            self.near[i, : len(self.names)] = [words.related(self.names[i], b, concepts) for b in self.names]
-        kinds = np.array([c.kind for c in concepts.values()])
-        self.pictured = np.flatnonzero(np.isin(kinds, ("picture", "procedural")))
+            self.near[i, : len(self.names)] = [
+                words.related(self.names[i], b, concepts, narrow=0) for b in self.names  # lion and tiger are told apart
+            ]
         made = set(shapes.CLASSES)
         self.styles_of = [
             np.arange(len(self.styles)) if name in made else np.array([0, 1]) for name in self.names
@@ -281,6 +285,10 @@ class Language:
                 found.append(term)
                 waiting += self.concepts[term].hypernyms if term in self.concepts else ()
         return found
+
+    def lies_under(self, concept: int, names: tuple[str, ...]) -> bool:
+        """Whether the concept is one of these or a kind of one of these (a windsor chair is a chair)."""
+        return any(self.true[concept, self.term_index[name]] for name in names)
 
     def caption(self, concept: int, style: int, rng: np.random.Generator) -> Caption:
         """A caption true of this concept in this style, with words and template drawn at random."""
@@ -329,21 +337,21 @@ class Language:
             if other and chance < 0.6:
                 left = _pick(other, rng)
             elif entry.hypernyms and chance < 0.85:
-                left = f"{_pick([entry.name, *other], rng)}, a kind of {_pick(entry.hypernyms, rng)}"
+                relation = {"part": "a part of a", "sound": "the sound of a"}.get(entry.kind, "a kind of")
+                left = f"{_pick([entry.name, *other], rng)}, {relation} {_pick(entry.hypernyms, rng)}"
             elif entry.parts and chance < 0.93:
                 left = f"{_pick([entry.name, *other], rng)} with a {_pick(entry.parts, rng)}"
             elif entry.places:
                 left = f"{_pick([entry.name, *other], rng)} in the {_pick(entry.places, rng)}"
-            if rng.random() < 0.5:
+            if entry.kind in ("picture", "procedural", "text") and rng.random() < 0.5:
                 style = _pick(_pick(list(STYLE_WORDS.values()), rng), rng)
                 left, right = f"a {style} of a {left}", f"a {style} of a {right}"
             pairs.append((left, right))
         related = self.near[chosen][:, chosen] & ~np.eye(count, dtype=bool)
         return pairs, related
 
-    def vocabulary(self, banks: dict[str, Bank]) -> dict[str, str]:
+    def vocabulary(self, banks: dict[str, Bank], pictured: np.ndarray) -> dict[str, str]:
         """Every word that training can say -> "pictures" if it names something with pictures, else "text"."""
-        pictured = {int(c) for bank in banks.values() for c in np.unique(bank.concept) if c >= 0}
         known: dict[str, str] = {}
         templates = "a photo of a thing, a kind of, with in the point cloud depth map line drawing"
         said = [templates, *(w for ws in STYLE_WORDS.values() for w in ws)]
@@ -371,7 +379,7 @@ def augment(pictures: Tensor, size: int, rng: np.random.Generator, photo: bool) 
     pictures = pictures.expand(-1, 3, -1, -1)
     if not n:
         return pictures.new_zeros(0, 3, size, size)
-    area = rng.uniform(0.35 if photo else 0.75, 1.0 if photo else 1.25, n)
+    area = rng.uniform(0.35 if photo else 0.9, 1.0 if photo else 1.5, n)
     aspect = np.exp(rng.uniform(-0.25, 0.25, n))
     width, height = np.sqrt(area * aspect).clip(max=1.25), np.sqrt(area / aspect).clip(max=1.25)
     if photo:
@@ -450,7 +458,7 @@ def draw_strokes(strokes: list, rng: np.random.Generator, size: int = 96) -> np.
     return np.asarray(canvas.resize((size, size), Image.Resampling.BOX))
 
 
-def _resize(pictures: np.ndarray, side: int) -> Tensor:
+def resize(pictures: np.ndarray, side: int) -> Tensor:
     """(N, C, R, R) uint8 -> (N, C, side, side) uint8, antialiased, a thousand at a time."""
     parts = (torch.from_numpy(np.ascontiguousarray(pictures[i : i + 1000])) for i in range(0, len(pictures), 1000))
     return torch.cat([F.interpolate(p, (side, side), mode="bilinear", antialias=True) for p in parts])
