@@ -44,7 +44,7 @@ class Modality(ABC):
         self.space = space
         self.config = self.Config() if config is None else config
         if not isinstance(self.config, self.Config):
-            raise InputError(f"config must be a {self.Config.__qualname__}, got {type(config).__name__}", where=self.name)
+            raise InputError(f"expected a {self.Config.__qualname__}, got {type(config).__name__}", where=self.name)
 
     @abstractmethod
     def load(self, path: str | PathLike) -> Any:
@@ -61,7 +61,7 @@ class Modality(ABC):
         return Embedding(rows, self.space.id, self.name, ids)
 
     def from_array(self, array: Any, **about: Any) -> Any:
-        """One row of an .npz data set's ``array_key`` -> a sample. ``about`` holds the file's scalars, such as ``up``."""
+        """One row of an .npz data set's ``array_key`` -> a sample; ``about``: the file's scalars, such as ``up``."""
         raise NotImplementedError
 
     def pictures(self, sample: Any) -> Tensor | None:

@@ -165,7 +165,7 @@ def train(
 
 @contextmanager
 def _stop_asked() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is heard between two steps, so that a checkpoint never holds half of one; a second Ctrl-C stops at once."""
+    """Ctrl-C is heard between two steps, so that no checkpoint holds half of one; a second Ctrl-C stops at once."""
     asked: list[int] = []
 
     def hear(number, frame):
@@ -224,7 +224,7 @@ def _restore(out, module, optimizer, average, config) -> int:
         about = file.metadata()
         if json.loads(about["config"]) != asdict(config):
             raise InputError("the checkpoint is of a run with other settings", where=path, remedy="name another folder")
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118: safe_open is no dict
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for key in average:
         average[key].copy_(tensors[f"ema.{key}"])

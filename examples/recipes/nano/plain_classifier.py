@@ -43,7 +43,9 @@ def main() -> None:
     classes, labels = np.unique(names, return_inverse=True)
     chance = source.balanced(labels, 0.5)
     torch.manual_seed(config.seed)
-    module = Classifier(build_model(plan["model"], config.seed), plan["model"]["embed_dim"], len(classes)).to(memory_format=torch.channels_last)
+    module = Classifier(build_model(plan["model"], config.seed), plan["model"]["embed_dim"], len(classes)).to(
+        memory_format=torch.channels_last
+    )
     sized: dict[int, torch.Tensor] = {}
 
     def loss_of(module: nn.Module, step: int) -> dict[str, torch.Tensor]:

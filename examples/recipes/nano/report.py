@@ -153,23 +153,27 @@ def card(folder: Path, figures: dict) -> str:
     w = figures["withheld"]
     low, high = w["withheld_ci95"]
     sizes = ", ".join(f"{name} {entry['pictures']:,}" for name, entry in about["data"].items())
-    return (HERE / "card.md").read_text().format(
-        name=about["name"],
-        version=about["version"],
-        licence=about["licence"],
-        table="\n".join(lines),
-        commands=commands,
-        withheld=f"{w['classes']} classes, {w['n']} photos: {w['own_top1']:.1%} under their own names, "
-        f"{w['withheld_top1']:.1%} ({low:.1%} to {high:.1%}) under the withheld synonym, {w['ratio']:.0%} of it",
-        sizes=sizes,
-        data_sha256=about["data_sha256"],
-        weights_sha256=about["weights_sha256"],
-        megabytes=f"{about['weights_bytes'] / 1e6:.1f}",
-        steps=about["train"]["steps"],
-        seed=about["train"]["seed"],
-        words=len(known),
-        pictured=len(pictured),
-        pictured_words=", ".join(pictured),
+    return (
+        (HERE / "card.md")
+        .read_text()
+        .format(
+            name=about["name"],
+            version=about["version"],
+            licence=about["licence"],
+            table="\n".join(lines),
+            commands=commands,
+            withheld=f"{w['classes']} classes, {w['n']} photos: {w['own_top1']:.1%} under their own names, "
+            f"{w['withheld_top1']:.1%} ({low:.1%} to {high:.1%}) under the withheld synonym, {w['ratio']:.0%} of it",
+            sizes=sizes,
+            data_sha256=about["data_sha256"],
+            weights_sha256=about["weights_sha256"],
+            megabytes=f"{about['weights_bytes'] / 1e6:.1f}",
+            steps=about["train"]["steps"],
+            seed=about["train"]["seed"],
+            words=len(known),
+            pictured=len(pictured),
+            pictured_words=", ".join(pictured),
+        )
     )
 
 
