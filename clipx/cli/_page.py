@@ -23,6 +23,7 @@ class Panel:
         picture: PNG or JPEG bytes of what the space looked at.
         alt: the same in words.
         predictions: best first.
+        expected: the right word, where there is one.
         command: what prints them.
     """
 
@@ -31,6 +32,7 @@ class Panel:
     picture: bytes
     alt: str
     predictions: Sequence[Prediction]
+    expected: str | None
     command: str
 
 
@@ -42,6 +44,7 @@ def page(panels: Sequence[Panel], space: str, summary: str, caveat: str) -> str:
 
 
 def _panel(panel: Panel) -> str:
+    answer = panel.predictions[0].label
     kind = "png" if panel.picture.startswith(b"\x89PNG") else "jpeg"
     source = f"data:image/{kind};base64,{base64.b64encode(panel.picture).decode()}"
     return _PANEL.substitute(
@@ -49,7 +52,10 @@ def _panel(panel: Panel) -> str:
         kind=escape(panel.kind),
         source=source,
         alt=escape(panel.alt, quote=True),
-        answer=escape(panel.predictions[0].label),
+        answer=escape(answer),
+        verdict=f", <strong>in truth: {escape(panel.expected)}</strong>"
+        if panel.expected not in (None, answer)
+        else "",
         rows="\n".join(map(_row, panel.predictions)),
         command=escape(panel.command),
     )
@@ -66,7 +72,7 @@ def _row(prediction: Prediction) -> str:
 
 _PANEL = Template("""\
 <article>
-<header><h2>$answer</h2><p><code>$title</code> <span>$kind</span></p></header>
+<header><h2>$answer</h2><p><code>$title</code> $kind$verdict</p></header>
 <figure><img src="$source" alt="$alt"></figure>
 <table>
 <thead><tr><th scope="col">word</th><th scope="col" colspan="2">probability</th><th scope="col">cosine</th></tr></thead>
@@ -74,7 +80,7 @@ _PANEL = Template("""\
 $rows
 </tbody>
 </table>
-<pre tabindex="0"><code>$command</code></pre>
+<pre><code>$command</code></pre>
 </article>""")
 
 _PAGE = Template("""\
@@ -114,8 +120,8 @@ td, thead th:last-child { text-align: right; white-space: nowrap; padding: .15re
 tbody tr:first-child th, tbody tr:first-child td { font-weight: 600 }
 .bar { width: 32%; padding-left: 0 }
 .bar span { display: block; height: .55rem; min-width: 1px; border-radius: .3rem; background: var(--bar) }
-pre { margin: auto 0 0; padding: .6rem .75rem; overflow-x: auto; border-radius: .5rem; background: var(--well);
-  font-size: .75rem; line-height: 1.4 }
+pre { margin: auto 0 0; padding: .6rem .75rem; border-radius: .5rem; background: var(--well);
+  font-size: .75rem; line-height: 1.4; white-space: pre-wrap; overflow-wrap: anywhere }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
 </style>

@@ -111,8 +111,16 @@ def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
         raise FileError(f"{len(missing)} of {len(paths)} files are missing: {named}", where=where)
 
 
+def space_name(flag: str | None) -> str:
+    """The space's name: the flag, else the environment's, else the user's config file's, else nano with a remark."""
+    name = flag or os.environ.get("CLIPX_SPACE") or user_config().get("space")
+    if name is None:
+        note(f"space: nano (a few hundred everyday words; for open vocabulary: --space {REAL_CLIP})")
+    return name or "nano"
+
+
 def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpace:
-    """Load the space that the flags, the environment or the user's config file name, and seed the generators.
+    """Load the space of that ``space_name``, and seed the generators.
 
     Raises:
         InputError: a device that is unknown or not there. SpaceError: see ``clipx.load_space``.
@@ -121,13 +129,9 @@ def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpa
 
     from clipx.space import load_space
 
-    if name is None:
-        name = os.environ.get("CLIPX_SPACE") or user_config().get("space")
-    if name is None:
-        name = "nano"
-        note(f"space: nano (a few hundred everyday words; for open vocabulary: --space {REAL_CLIP})")
-    torch.manual_seed(seed)
     where = check_device(device)
+    name = space_name(name)
+    torch.manual_seed(seed)
     with progress(f"loading space {name}", None), _quiet():
         return load_space(name, device=where, dtype=getattr(torch, dtype))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shlex
 import time
@@ -12,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag, read_toml
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag, read_toml
 from clipx.errors import FileError, InputError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
     from torch import Tensor
 
-    from clipx.cli._page import Panel
     from clipx.modality import Modality
-    from clipx.zeroshot import Prediction
 
 PICTURE_PX = 720  # longest side of a picture on the page
 
@@ -38,7 +38,6 @@ def demo(
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     dtype: DtypeFlag = "float32",
-    batch_size: BatchFlag = 32,
     seed: SeedFlag = 0,
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
@@ -47,10 +46,12 @@ def demo(
 
     Example: clipx demo -o clipx-demo
     """
+    import torch
+
     from clipx.api import make_modality
     from clipx.cli._output import emit, note, print_table, progress, report, write_whole
-    from clipx.cli._page import page
-    from clipx.cli._work import open_space
+    from clipx.cli._page import Panel, page
+    from clipx.cli._work import open_space, space_name
     from clipx.registry import modality_of
     from clipx.zeroshot import ZeroShotClassifier
 
@@ -59,29 +60,36 @@ def demo(
     labels, wanted = _read_plan(folder)
     if out.exists() and not out.is_dir():
         raise FileError("is not a folder", where=out, remedy="choose another with -o")
+    space = space_name(space)
     joint = open_space(space, device, dtype, seed)
     panels: list[Panel] = []
     results: list[dict[str, Any]] = []
     encoders: dict[str, Modality] = {}
-    pictures: dict[Path, bytes] = {}
+    files: dict[Path, bytes] = {}  # to be written, page last
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:
-            path, shown = _locate(entry["file"], folder, out, pictures)
+            path = _locate(entry["file"], folder)
             name = modality_of(path)
-            encoder = encoders.setdefault(name, make_modality(name, joint))
-            prompts = entry.get("prompts", encoder.prompts)
+            if name not in encoders:
+                encoders[name] = make_modality(name, joint)
+            encoder = encoders[name]
             sample = encoder.load(path)
-            predictions = ZeroShotClassifier(joint, labels, prompts).predict(encoder.encode([sample]), top_k=5)[0]
+            classifier = ZeroShotClassifier(joint, labels, entry.get("prompts", encoder.prompts))
+            predictions = classifier.predict(encoder.encode([sample]), top_k=5)[0]
             views = encoder.pictures(sample)
-            views = views if views is not None else _blank()
-            picture = _encode(_montage(views), "JPEG" if shown != path else "PNG")
-            if shown == path:
-                pictures[out / f"{path.stem}.png"] = picture
-            command = _command(shown, folder, entry.get("prompts"), joint.name)
-            panels.append(_panel(entry, shown, picture, len(views), predictions, command))
+            if path.parent != folder:  # a bundled photo: copied, to have a short name
+                files[out / path.name] = path.read_bytes()
+                path = out / path.name
+                picture = _thumbnail(files[path])
+            else:
+                picture = _png(_montage(views)) if views is not None else _png(torch.full((3, 90, 160), 0.5))
+                files[out / f"{path.stem}.png"] = picture
+            alt = entry["alt"] if views is None or len(views) == 1 else f"{entry['alt']}, from {len(views)} sides"
+            command = _command(path, folder, entry.get("prompts"), space)
+            panels.append(Panel(path.name, entry["kind"], picture, alt, predictions, entry.get("is"), command))
             results.append(
                 {
-                    "path": shown,
+                    "path": path,
                     "modality": name,
                     "expected": entry.get("is"),
                     "predictions": [asdict(p) for p in predictions],
@@ -94,7 +102,7 @@ def demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", where=out) from error
-    for path, data in pictures.items():
+    for path, data in files.items():
         write_whole(path, lambda file, data=data: file.write(data))
     html = page(panels, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
     write_whole(out / "index.html", lambda file: file.write(html.encode()))
@@ -147,60 +155,50 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]]]:
     return parse_labels(f"@{folder / 'labels.txt'}"), wanted
 
 
-def _locate(file: str, folder: Path, out: Path, pictures: dict[Path, bytes]) -> tuple[Path, Path]:
-    """(the file to read, the file to name in the command): a bundled photo is copied to ``out`` for a short name."""
-    if not file.startswith("skimage:"):
-        path = folder / file
-        if not path.is_file():
-            raise FileError("no such file", where=path)
-        return path, path
-    import skimage
+def _locate(file: str, folder: Path) -> Path:
+    """The file of a sample: in the folder, or a photo that comes with scikit-image."""
+    if file.startswith("skimage:"):
+        import skimage
 
-    path = Path(skimage.data_dir) / file.removeprefix("skimage:")
+        path = Path(skimage.data_dir) / file.removeprefix("skimage:")
+    else:
+        path = folder / file
     if not path.is_file():
-        raise FileError("is not in this scikit-image", where=path, remedy="pip install 'scikit-image>=0.25'")
-    pictures[out / path.name] = path.read_bytes()
-    return path, out / path.name
+        raise FileError("no such file", where=path)
+    return path
 
 
 def _montage(views: Tensor) -> Tensor:
-    """(V, 3, H, W) -> (3, R * H, C * W): the views side by side, up to five in a row, a pixel's seam between them."""
+    """(V, 3, H, W) -> (3, R * H, C * W): the views as near to a square as full rows allow, a seam between them."""
     import torch
     from torch.nn.functional import pad
 
     if len(views) == 1:
         return views[0]
-    columns = min(len(views), 5)
-    views = pad(views, (1, 1, 1, 1), value=0.25)
-    empty = -len(views) % columns
-    views = torch.cat([views, torch.zeros(empty, *views.shape[1:])]) if empty else views
-    rows = views.unflatten(0, (-1, columns))  # (R, C, 3, H, W)
-    return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    columns = next(c for c in range(math.isqrt(len(views) - 1) + 1, len(views) + 1) if len(views) % c == 0)
+    rows = pad(views, (1, 1, 1, 1), value=0.25).unflatten(0, (-1, columns))  # (R, C, 3, H, W)
+    return torch.permute(rows, (2, 0, 3, 1, 4)).flatten(3, 4).flatten(1, 2)
 
 
-def _encode(picture: Tensor, kind: str) -> bytes:
+def _png(picture: Tensor) -> bytes:
     from PIL import Image
 
-    image = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-    image.thumbnail((PICTURE_PX, PICTURE_PX))
+    return _compressed(
+        Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()), "PNG"
+    )
+
+
+def _thumbnail(photo: bytes) -> bytes:
+    from PIL import Image
+
+    return _compressed(Image.open(io.BytesIO(photo)).convert("RGB"), "JPEG")
+
+
+def _compressed(image: Picture, kind: str) -> bytes:
     file = io.BytesIO()
+    image.thumbnail((PICTURE_PX, PICTURE_PX))
     image.save(file, kind, **({"quality": 88} if kind == "JPEG" else {"optimize": True}))
     return file.getvalue()
-
-
-def _blank() -> Tensor:
-    import torch
-
-    return torch.full((1, 3, 8, 8), 0.5)
-
-
-def _panel(
-    entry: dict[str, str], shown: Path, picture: bytes, views: int, predictions: list[Prediction], command: str
-) -> Panel:
-    from clipx.cli._page import Panel
-
-    alt = entry["alt"] if views == 1 else f"{entry['alt']}, seen from {views} sides"
-    return Panel(shown.name, entry["kind"], picture, alt, predictions, command)
 
 
 def _command(shown: Path, folder: Path, prompts: str | None, space: str) -> str:
@@ -218,9 +216,9 @@ def _short(path: Path) -> str:
 def _summary(results: list[dict[str, Any]], labels: int) -> str:
     told = [r for r in results if r["expected"] is not None]
     right = sum(r["predictions"][0]["label"] == r["expected"] for r in told)
-    senses = " and ".join(sorted({r["modality"] for r in results}))
+    senses = ", ".join(sorted({r["modality"] for r in results}))
     return (
-        f"{len(results)} files of {senses}, all in one frozen joint space, each named by one of the same {labels} "
+        f"{len(results)} files ({senses}), all in one frozen joint space, each named by one of the same {labels} "
         f"words. {right} of {len(told)} are named right."
     )
 

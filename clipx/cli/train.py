@@ -9,7 +9,7 @@ import typer
 
 from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag
 
-app = typer.Typer(help="Train what clipx ships, from a recipe.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()

@@ -1,0 +1,573 @@
+"""The command line: what it prints, what it writes, and what it refuses."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+from conftest import PREPROCESS, RESNET
+from PIL import Image
+
+import clipx.cli
+from clipx.cli import main
+
+WORDS = ["a", "of", "the", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
+WORDS += ["chair", "table", "cup", "cat", "night", "stand"]
+COMMANDS = ["classify", "demo", "doctor", "embed", "eval", "modalities", "spaces", "train", "train space"]
+
+
+@pytest.fixture(scope="session")
+def space_folder(tiny_space, tmp_path_factory):
+    from clipx.space import save_embedded
+
+    return save_embedded(
+        tiny_space.backbone.model,
+        tmp_path_factory.mktemp("spaces") / "tiny",
+        name="tiny",
+        version="0",
+        model_cfg=RESNET,
+        preprocess_cfg=PREPROCESS,
+        words=dict.fromkeys(WORDS, "pictures"),
+        token_index=range(49408),
+    )
+
+
+@pytest.fixture
+def here(space_folder, tmp_path, monkeypatch):
+    """A working folder with a picture, a cloud and a mesh, and the tiny space as the default."""
+    monkeypatch.setenv("CLIPX_SPACE", str(space_folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save("photo.png")
+    np.savetxt("cloud.xyz", rng.normal(size=(64, 3)))
+    (folder / "mesh.off").write_text("OFF\n4 4 0\n0 0 0\n1 0 0\n0 2 0\n0 0 3\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
+    return folder
+
+
+@pytest.fixture
+def run(here, capfd):
+    """Run a command line; returns (exit status, stdout, stderr)."""
+
+    def call(line, *more):
+        capfd.readouterr()
+        status = main([*line.split(), *more])
+        return status, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def run_json(run):
+    def call(line, *more):
+        status, out, err = run(f"{line} --json", *more)
+        assert status == 0, err
+        return json.loads(out)
+
+    return call
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# Help -----------------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands_without_importing_torch():
+    code = "import sys, clipx.cli as c; s = c.main(['--help']); sys.exit(s or 3 * ('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f" {name.split()[0]} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_carries_an_example(run, command):
+    status, out, _ = run(f"{command} --help")
+    assert status == 0
+    assert f"Example: clipx {command}" in " ".join(out.split())
+
+
+def test_config_fields_are_flags(run):
+    out = run("classify --help")[1]
+    assert "--up" in out and "Settings of pointcloud" in out and "axis that points up" in out
+
+
+def test_version(run):
+    assert run("--version")[:2] == (0, f"clipx {clipx.__version__}\n")
+
+
+def test_a_strangers_command_runs_and_is_listed_unloaded(run, monkeypatch):
+    points = {"hello": EntryPoint("hello", "json:dumps", "clipx.commands"), **clipx.cli._points()}
+    points["broken"] = EntryPoint("broken", "no_such_module:f", "clipx.commands")
+    monkeypatch.setattr(clipx.cli, "_points", lambda: points)
+    status, out, _ = run("--help")
+    assert status == 0 and "hello" in out and "broken" in out
+
+    def greet(name: str):
+        """Greet."""
+        print("hello", name)
+
+    monkeypatch.setattr(EntryPoint, "load", lambda self: greet)
+    assert run("hello you")[:2] == (0, "hello you\n")
+
+
+# classify -------------------------------------------------------------------------------------------------------------
+
+
+def test_classify_agrees_with_python(run_json, space_folder):
+    record = run_json("classify photo.png cloud.xyz --labels chair,table,cup --top 2")
+    assert (record["schema"], record["command"], record["space"]) == (1, "classify", "tiny")
+    assert [(r["path"], r["modality"]) for r in record["results"]] == [
+        ("photo.png", "image"),
+        ("cloud.xyz", "pointcloud"),
+    ]
+    wanted = clipx.classify(["photo.png", "cloud.xyz"], ["chair", "table", "cup"], space=str(space_folder), top=2)
+    for result, predictions in zip(record["results"], wanted, strict=True):
+        assert [p["label"] for p in result["predictions"]] == [p.label for p in predictions]
+        assert [p["cosine"] for p in result["predictions"]] == pytest.approx([p.cosine for p in predictions], abs=1e-5)
+        assert [p["rank"] for p in result["predictions"]] == [1, 2]
+
+
+def test_classify_table_is_tab_separated_off_a_terminal(run):
+    status, out, err = run("classify photo.png cloud.xyz --labels chair,table --top 1")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert status == 0 and err == ""
+    assert rows[0] == ["file", "label", "cosine", "probability"]
+    assert [row[0] for row in rows[1:]] == ["photo.png", "cloud.xyz"]
+
+
+def test_labels_and_prompts_from_files(run_json, here):
+    (here / "labels.txt").write_text("chair\ntable\n\nnight_stand\n")
+    (here / "prompts.json").write_text(json.dumps(["a photo of a {}", "a drawing of a {}"]))
+    (here / "own.json").write_text(json.dumps({w: [f"the {w}"] for w in ("chair", "table", "night_stand")}))
+    for prompts in ("@prompts.json", "@own.json", "plain", "sketch"):
+        results = run_json(f"classify photo.png --labels @labels.txt --prompts {prompts}")["results"]
+        assert {p["label"] for p in results[0]["predictions"]} == {"chair", "table", "night_stand"}
+
+
+def test_none_threshold(run_json):
+    results = run_json("classify photo.png --labels chair,table --none-threshold 1")["results"]
+    assert results[0]["predictions"][0]["label"] == "none"
+
+
+def test_settings_reach_the_modality_that_has_them(run_json):
+    def cosines(flags):
+        results = run_json(f"classify mesh.off photo.png --labels chair,table {flags}")["results"]
+        return [[p["cosine"] for p in result["predictions"]] for result in results]
+
+    plain = cosines("")
+    assert plain == cosines("") == cosines("--up y --seed 0")
+    for flags in ("--up x", "--seed 1", "--points 50", "--weights 1,0,0,0,0,0"):
+        changed = cosines(flags)
+        assert changed[0] != plain[0] and changed[1] == plain[1], flags
+
+
+def test_out_holds_the_same_object(run, here):
+    status, out, _ = run("classify photo.png --labels chair,table --json -o result.json")
+    assert status == 0
+    assert (here / "result.json").read_text() == out
+
+
+def test_config_file_gives_defaults_that_flags_override(run_json, here):
+    (here / "my.toml").write_text('labels = "chair,table,cup"\ntop = 1\nbatch-size = 2\nup = "z"\n')
+    first = run_json("classify cloud.xyz --config my.toml")["results"][0]["predictions"]
+    assert len(first) == 1
+    assert len(run_json("classify cloud.xyz --config my.toml --top 3")["results"][0]["predictions"]) == 3
+
+
+def test_where_the_space_comes_from(run_json, run, space_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLIPX_SPACE", "no-such-space")
+    line = "classify photo.png --labels chair,table"
+    assert run_json(f"{line} --space {space_folder}")["space"] == "tiny"
+    assert "no space named 'no-such-space'" in run(line)[2]
+    monkeypatch.delenv("CLIPX_SPACE")
+    settings = tmp_path / "config" / "clipx" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'space = "{space_folder}"\n')
+    assert run_json(line)["space"] == "tiny"
+    settings.write_text("spaec = 1\n")
+    assert "unknown key 'spaec'" in run(line)[2]
+    settings.unlink()
+    import clipx.space
+
+    monkeypatch.setattr(clipx.space, "SPACES", tmp_path)
+    assert run(line)[2].splitlines()[0].startswith("space: nano (a few hundred everyday words; for open vocabulary")
+
+
+# Mistakes: one line on stderr, exit status 2, nothing on stdout, nothing written --------------------------------------
+
+
+def make_bad_file(name, good_photo, space_folder):
+    """Write the bad input of that name into the working folder."""
+    if name == "torn-space":
+        shutil.copytree(space_folder, name)
+        weights = space_folder / "weights.safetensors"
+        (Path(name) / weights.name).write_bytes(weights.read_bytes()[:-1] + b"!")
+    elif name == "pickle.npy":
+        np.save(name, np.array([{}], dtype=object), allow_pickle=True)
+    elif name in ARRAYS:
+        np.save(name, ARRAYS[name])
+    else:
+        Path(name).write_bytes(good_photo[:200] if name == "torn.png" else BYTES[name])
+
+
+ARRAYS = {"nan.npy": np.full((9, 3), np.nan), "inf.npy": np.vstack([np.eye(3), np.full((1, 3), np.inf)])}
+PLY = "ply\nformat binary_little_endian 1.0\nelement vertex {}\nproperty float x\nproperty float y\nproperty float z\n"
+SIZE = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+BYTES = {
+    "empty.ply": b"",
+    "empty.png": b"",
+    "empty.txt": b"",
+    "one.xyz": b"0 0 0\n",
+    "equal.xyz": b"1 2 3\n" * 5,
+    "faceless.off": b"OFF\n1 0 0\n0 0 0\n",
+    "empty.off": b"OFF\n0 0 0\n",
+    "huge.ply": (PLY.format(10**9) + "end_header\n").encode(),
+    "bomb.png": b"\x89PNG\r\n\x1a\n"
+    + struct.pack(">I", 13)
+    + b"IHDR"
+    + SIZE
+    + struct.pack(">I", crc32(b"IHDR" + SIZE)),
+    "what.xyzzy": b"?",
+    "typo.toml": b"lables = 1\n",
+    "broken.toml": b"= =\n",
+    "prompts.json": b"{",
+    "shape.json": b"[1]",
+}
+BAD = ["torn-space", "torn.png", "pickle.npy", *ARRAYS, *BYTES]
+
+MISTAKES = {
+    "classify missing.png --labels chair": "missing.png: no such file",
+    "classify missing.png gone.xyz photo.png --labels chair": "2 of 3 files are missing: missing.png, gone.xyz",
+    "classify what.xyzzy --labels chair": "no modality reads .xyzzy",
+    "classify photo.png --labels chair --modality smell": "no modality named 'smell'",
+    "classify photo.png --labels chair --modality pointcloud": "photo.png",
+    "classify . --labels chair": "is a folder",
+    "classify empty.ply --labels chair": "empty.ply",
+    "classify one.xyz --labels chair": "one.xyz",
+    "classify equal.xyz --labels chair": "equal.xyz",
+    "classify nan.npy --labels chair": "nan.npy",
+    "classify inf.npy --labels chair": "inf.npy",
+    "classify pickle.npy --labels chair": "pickle.npy",
+    "classify faceless.off --labels chair": "faceless.off",
+    "classify photo.png --labels chair --space nowhere": "no space named 'nowhere'",
+    "classify empty.off --labels chair": "empty.off",
+    "classify huge.ply --labels chair": "huge.ply",
+    "classify empty.png --labels chair": "empty.png",
+    "classify torn.png --labels chair": "torn.png",
+    "classify bomb.png --labels chair": "bomb.png",
+    "classify photo.png --labels @missing.txt": "missing.txt",
+    "classify photo.png --labels @empty.txt": "list of labels is empty",
+    "classify photo.png --labels chair,chair": "given twice",
+    "classify photo.png --labels chair,zeppelin": "zeppelin",
+    "classify photo.png --labels chair --prompts none-such": "no prompt set named 'none-such'",
+    "classify photo.png --labels chair --prompts @prompts.json": "prompts.json: cannot be read as JSON",
+    "classify photo.png --labels chair --prompts @shape.json": "shape.json: must hold",
+    "classify photo.png --labels chair --none-threshold 7": "none_threshold",
+    "classify photo.png --labels chair --space torn-space": "torn",
+    "classify photo.png --labels chair --device quantum": "unknown device 'quantum'",
+    "classify photo.png --labels chair --device cuda:99": "--device",
+    "classify photo.png --labels chair --dtype int8": "--dtype",
+    "classify photo.png --labels chair --top 0": "--top",
+    "classify photo.png --labels chair --up z": "--up is a setting of pointcloud, not of image",
+    "classify cloud.xyz --labels chair --up w": "x, y or z",
+    "classify cloud.xyz --labels chair --weights 1,two": "--weights",
+    "classify photo.png --labels chair --config typo.toml": "unknown key 'lables'",
+    "classify photo.png --labels chair --config broken.toml": "not valid TOML",
+    "classify photo.png --labels chair --config missing.toml": "missing.toml",
+    "classify photo.png --labels chair -o nowhere/out.json": "nowhere/out.json",
+    "classify photo.png": "--labels",
+    "classify --labels chair": "PATH",
+    "classify photo.png --lables chair": "--lables",
+    "clasify photo.png": "Did you mean 'classify'",
+    "embed photo.png -o vectors.csv": "suffix '.csv'",
+    "embed photo.png -o nowhere/vectors.npz": "nowhere",
+    "embed photo.png torn.png -o vectors.npz": "torn.png",
+    "eval image missing": "missing: no such file",
+    "eval image photo.png": "no labelled data",
+    "eval image .": "class folders",
+    "eval smell .": "no modality named 'smell'",
+    "train space missing": "no such recipe",
+    "demo --samples missing": "demo.toml",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_mistakes(run, here, space_folder, line):
+    for name in BAD:
+        if name in line:
+            make_bad_file(name, (here / "photo.png").read_bytes(), space_folder)
+    before = names(here.parent)
+    status, out, err = run(line)
+    assert status == 2, err
+    assert out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert MISTAKES[line] in err
+    assert names(here.parent) == before
+
+
+def test_json_errors_keep_stdout_empty(run):
+    assert run("classify missing.png --labels chair --json")[:2] == (2, "")
+
+
+def test_a_fault_is_one_line_unless_the_traceback_is_wanted(run, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("first\nsecond")
+
+    monkeypatch.setattr("clipx.api.parse_labels", fail)
+    status, out, err = run("classify photo.png --labels chair")
+    assert (status, out) == (1, "") and err.startswith("error: RuntimeError: first second") and err.count("\n") == 1
+    assert "Traceback" in run("classify photo.png --labels chair --traceback")[2]
+    monkeypatch.setenv("CLIPX_DEBUG", "1")
+    assert "Traceback" in run("classify photo.png --labels chair")[2]
+
+
+# embed ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_embed_writes_what_python_gives(run_json, here, space_folder, suffix):
+    record = run_json(f"embed photo.png cloud.xyz -o vectors{suffix}")
+    wanted = clipx.embed(["photo.png", "cloud.xyz"], space=str(space_folder))
+    if suffix == ".npz":
+        with np.load(here / "vectors.npz", allow_pickle=False) as file:
+            found = {key: file[key] for key in file.files}
+        vectors, ids, about = found["vectors"], list(found["ids"]), str(found["space_id"])
+        assert json.loads(str(found["about"]))["config"]["pointcloud"]["points"] == 1024
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(here / "vectors.parquet")
+        vectors, ids = np.array(table["vector"].to_pylist(), dtype=np.float32), table["id"].to_pylist()
+        about = table.schema.metadata[b"space_id"].decode()
+    assert ids == ["photo.png", "cloud.xyz"]
+    assert about == wanted.space_id
+    assert np.allclose(vectors, wanted.vectors.numpy(), atol=1e-5)
+    assert (record["n"], record["dim"]) == (2, 32)
+
+
+def test_ctrl_c_leaves_nothing_torn_and_resume_goes_on(run, here, monkeypatch):
+    from clipx.modalities.image import Image as ImageModality
+
+    for i in range(3):
+        Image.new("RGB", (20, 20), (80 * i, 9, 9)).save(here / f"{i}.png")
+    before, load, seen = names(here), ImageModality.load, []
+
+    def interrupted(self, path):
+        seen.append(str(path))
+        if str(path) == "2.png" and len(seen) < 4:
+            raise KeyboardInterrupt
+        return load(self, path)
+
+    monkeypatch.setattr(ImageModality, "load", interrupted)
+    line = "embed 0.png 1.png 2.png -o vectors.npz --batch-size 1 --resume"
+    status, out, err = run(line)
+    assert (status, out, err) == (130, "", "interrupted\n")
+    assert names(here) == before
+    assert run(line)[0] == 0
+    assert seen == ["0.png", "1.png", "2.png", "2.png"]
+
+
+def test_a_failed_write_leaves_the_old_file(here):
+    from clipx.cli._output import write_whole
+    from clipx.errors import FileError
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    (here / "a").write_text("old")
+    before = names(here)
+    with pytest.raises(FileError, match="No space left"):
+        write_whole(here / "a", fail)
+    assert names(here) == before and (here / "a").read_text() == "old"
+
+
+# eval -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(here):
+    """Six pictures of two classes as a folder with labels.csv, as class folders and as an .npz."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 255, (6, 16, 16, 3), dtype=np.uint8)
+    rows = ["path,label,split"]
+    for i, image in enumerate(images):
+        label, split = ("chair", "night_stand")[i % 2], ("train", "test")[i // 4]
+        for name in (f"table/{i}.png", f"folders/{label}/{i}.png"):
+            (here / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(here / name)
+        rows.append(f"{i}.png,{label},{split}")
+    (here / "table" / "labels.csv").write_text("\n".join(rows) + "\n")
+    facts = {"labels": np.arange(6) % 2, "is_test": np.arange(6) >= 4, "up": "z"}
+    np.savez(here / "set.npz", images=images, classes=np.array(["chair", "night_stand"]), **facts)
+    return here
+
+
+def test_eval_gives_the_same_figures_from_every_form(run_json, labelled):
+    records = [run_json(f"eval image {data} --prompts plain") for data in ("table", "folders", "set.npz")]
+    for record in records:
+        assert set(record) >= {"schema", "command", "dataset", "modality", "space", "task", "n", "metrics", "ci95"}
+        assert (record["n"], record["labels"], record["regime"]) == (6, 2, "unstated")
+        assert record["task"] == "zeroshot_classification"
+        assert record["metrics"] == records[0]["metrics"]
+        assert record["metrics"]["acc5"] is None and "acc5" not in record["ci95"]
+        low, high = record["ci95"]["acc1"]
+        assert 0 <= low <= record["metrics"]["acc1"] <= high <= 1
+        assert [row["n"] for row in record["results"]] == [3, 3]
+    assert [record["dataset"] for record in records] == ["table", "folders", "set"]
+
+
+def test_eval_counts_right_answers(run_json, labelled, monkeypatch):
+    def logits(self, embedding):
+        return torch.tensor([[1.0, 0.0, 0.5]]).repeat(len(embedding), 1)
+
+    monkeypatch.setattr("clipx.zeroshot.ZeroShotClassifier.logits", logits)
+    (labelled / "eval.toml").write_text('regime = "unseen classes"\n')
+    record = run_json("eval image table --labels chair,cup,night_stand --config eval.toml")
+    assert record["metrics"] == {"acc1": 0.5, "acc5": None, "mean_per_class_recall": 0.5}
+    assert record["results"][0] == {"label": "chair", "n": 3, "recall": 1.0}
+    assert record["regime"] == "unseen classes"
+
+
+def test_where_filters_rows_in_every_form(run_json, run, labelled):
+    assert run_json("eval image table --where split=test")["n"] == 2
+    assert run_json("eval image table --where split=test --where label=chair")["n"] == 1
+    for truth in ("1", "True", "true"):
+        assert run_json(f"eval image set.npz --where is_test={truth}")["n"] == 2
+    assert run_json("eval image folders --where label=chair")["n"] == 3
+    assert "no column 'colour'; --where takes path, label, split" in run("eval image table --where colour=red")[2]
+    assert "no rows are left" in run("eval image table --where split=none")[2]
+    assert "expected column=value" in run("eval image table --where split")[2]
+
+
+def test_npz_index_rows_take_their_samples_from_the_npz(run_json, labelled):
+    rows = ["npz_index,label,split", "5,night_stand,held-out", "0,chair,mine", "1,night_stand,mine"]
+    folder = labelled / "indexed"
+    folder.mkdir()
+    shutil.copy(labelled / "set.npz", folder)
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    assert run_json("eval image indexed")["n"] == 3
+    assert run_json("eval image indexed --where split=mine")["n"] == 2
+    assert run_json("eval image indexed --where is_test=1")["n"] == 1
+
+
+def test_the_datas_hash_tells_its_rows(run_json, labelled):
+    shutil.copytree(labelled / "table", labelled / "copy")
+    rows = (labelled / "table" / "labels.csv").read_text().splitlines()
+    (labelled / "copy" / "labels.csv").write_text("\n".join([rows[0], *reversed(rows[1:])]) + "\n")
+    first = run_json("eval image table")["data_sha256"]
+    assert run_json("eval image copy")["data_sha256"] == first
+    assert run_json("eval image table --where split=test")["data_sha256"] != first
+    Image.new("RGB", (9, 9)).save(labelled / "copy" / "0.png")
+    assert run_json("eval image copy")["data_sha256"] != first
+
+
+def test_missing_files_are_named_in_one_line(run, labelled):
+    for i in (1, 3):
+        (labelled / "table" / f"{i}.png").unlink()
+    status, _, err = run("eval image table")
+    assert status == 2 and err.count("\n") == 1 and "2 of 6 files are missing" in err
+    assert "1.png" in err and "3.png" in err
+
+
+@pytest.mark.parametrize("data", ["table", "set.npz"])
+def test_cached_features_are_not_made_again(run_json, labelled, data, monkeypatch):
+    first = run_json(f"eval image {data} --cache kept")
+    monkeypatch.setattr("clipx.modalities.image.Image.vectors", lambda *_: pytest.fail("encoded again"))
+    assert run_json(f"eval image {data} --cache kept") == first
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"images": np.zeros((2, 8, 8), np.uint8)},
+        {"labels": np.zeros(2, int), "classes": np.array(["chair"])},
+        {"images": np.zeros((2, 8, 8), np.uint8), "labels": np.zeros(2, int)},
+        {"images": np.zeros((2, 8, 8), np.uint8), "labels": np.array([0, 1]), "classes": np.array(["chair"])},
+        {"images": np.zeros((3, 8, 8), np.uint8), "labels": np.zeros(2, int), "classes": np.array(["chair"])},
+        {"images": np.array([{}, {}]), "labels": np.zeros(2, int), "classes": np.array(["chair"])},
+    ],
+    ids=["no labels", "no images", "no classes", "label out of range", "lengths differ", "pickle"],
+)
+def test_unusable_npz(run, here, arrays):
+    np.savez(here / "bad.npz", **arrays)
+    status, out, err = run("eval image bad.npz")
+    assert (status, out) == (2, "") and err.startswith("error: bad.npz") and err.count("\n") == 1
+
+
+def test_a_header_that_promises_too_much_is_not_believed(run, here):
+    np.save("images.npy", np.zeros((1, 8, 8), np.uint8))
+    honest = Path("images.npy").read_bytes()
+    huge = honest.replace(b"(1, 8, 8), }" + b" " * 11, b"(999999999999, 8, 8), }")
+    for data in (huge, honest.replace(b"'shape'", b"'shapf'"), honest[:-3], b"not an array"):
+        assert data != honest
+        with zipfile.ZipFile("bad.npz", "w") as archive:
+            archive.writestr("images.npy", data)
+        status, out, err = run("eval image bad.npz")
+        assert (status, out) == (2, "") and "cannot be read as an .npz" in err and err.count("\n") == 1
+
+
+# The others -----------------------------------------------------------------------------------------------------------
+
+
+def test_modalities_tells_health_and_remedy(run_json, run, monkeypatch):
+    results = {r["name"]: r for r in run_json("modalities")["results"]}
+    assert results["image"]["ok"] and ".png" in results["image"]["suffixes"] and results["image"]["remedy"] is None
+    monkeypatch.setattr("clipx.modalities.image.Image.missing", classmethod(lambda cls: "pip install eyes"))
+    assert "not here: pip install eyes" in run("modalities")[1]
+    assert "pip install eyes" in run("classify photo.png --labels chair")[2]
+
+
+def test_spaces(run_json, space_folder, monkeypatch):
+    monkeypatch.setattr("clipx.space.SPACES", space_folder.parent)
+    (embedded,) = run_json("spaces --embedded")["results"]
+    assert (embedded["name"], embedded["kind"]) == ("tiny", "embedded")
+    assert "ViT-B-32-quickgelu/openai" in {space["name"] for space in run_json("spaces")["results"]}
+
+
+def test_doctor(run_json, run, space_folder, tmp_path, monkeypatch):
+    spaces = tmp_path / "spaces"
+    shutil.copytree(space_folder, spaces / "tiny")
+    monkeypatch.setattr("clipx.space.SPACES", spaces)
+    record = run_json("doctor")
+    assert record["ok"] is True
+    assert "self-test passed" in next(r["detail"] for r in record["results"] if r["name"] == "space tiny")
+    (spaces / "tiny" / "weights.safetensors").write_bytes(b"torn")
+    status, out, _ = run("doctor --json")
+    assert status == 1 and json.loads(out)["ok"] is False
+
+
+def test_train_space_hands_the_flags_on(run_json, here, monkeypatch):
+    asked = {}
+    (here / "tiny").mkdir()
+    (here / "tiny" / "recipe.toml").write_text("")
+    (here / "data").mkdir()
+
+    def train_space(recipe, **options):
+        asked.update(options, recipe=recipe)
+        return options["out"] / "space"
+
+    monkeypatch.setattr("clipx.training.train_space", train_space)
+    record = run_json("train space tiny --steps 3 --exclude chair,night_stand --resume")
+    assert record["results"] == [{"space": os.path.join("runs", "tiny", "space")}]
+    assert asked["exclude"] == ("chair", "night_stand") and asked["steps"] == 3 and asked["resume"] is True
+    assert asked["seed"] is None and str(asked["recipe"]) == "tiny" and str(asked["data"]) == "data"
+
+
+def test_json_has_no_nan():
+    from clipx.cli._output import report
+
+    assert report("x", [{"a": float("nan"), "b": [float("inf"), 1.0]}])["results"] == [{"a": None, "b": [None, 1.0]}]
