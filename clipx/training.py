@@ -127,6 +127,7 @@ def train(
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": config.weight_decay}, {"params": gains, "weight_decay": 0.0}],
         lr=config.lr,
+        fused=True,
     )
     average = {k: v.detach().clone() for k, v in module.state_dict().items()}
     first = _restore(out, module, optimizer, average, config) if resume else 0
@@ -334,8 +335,8 @@ def train_space(
 
     Args:
         recipe: a folder with ``recipe.toml`` (or that file). Its ``[source] module`` is a Python file with
-            ``build(data, cache, seed, exclude) -> source``; the source has ``batch(step, size, image_size, mean, std)
-            -> PairBatch``, ``vocabulary() -> dict[word, "pictures" | "text"]`` and ``about() -> dict`` for the card.
+            ``build(data, cache, seed, exclude, options) -> source`` (options: the [source] table itself); the source
+            has ``batch(step, size, image_size, mean, std) -> PairBatch``, ``vocabulary() -> dict[word, "pictures" | "text"]`` and ``about() -> dict`` for the card.
         data: folder of the data sets that the recipe names.
         out: folder for checkpoints, the loss curve and the finished space.
         resume: go on from the checkpoint in ``out``.
@@ -366,7 +367,7 @@ def train_space(
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
     tokenize = build_tokenizer(model_cfg)
     source = _load_module(path.parent / plan["source"]["module"]).build(
-        Path(data), Path(out) / "cache", config.seed, tuple(exclude)
+        Path(data), Path(out) / "cache", config.seed, tuple(exclude), plan["source"]
     )
 
     def loss_of(module: nn.Module, step: int) -> dict[str, Tensor]:

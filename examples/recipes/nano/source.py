@@ -27,9 +27,6 @@ from clipx.modalities.pointcloud.projection import pointclip_v1, to_input
 from clipx.training import PairBatch
 from clipx.vocabulary import words_in
 
-# Share of each source in a batch.
-SHARES = {"caltech101": 0.42, "quickdraw": 0.24, "clouds": 0.11, "renders": 0.11, "grocery_store": 0.04,
-          "clothing": 0.03, "caltech256_5classes": 0.02, "rooms": 0.03}  # fmt: skip
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
 MODELNET10 = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night stand", "sofa", "table", "toilet")
 STYLE_WORDS = {
@@ -46,9 +43,17 @@ EXTRA_CAPTIONS = 48  # captions of random concepts: more to tell apart than the 
 DICTIONARY = 40
 
 
-def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...]) -> Source:
-    """The source of a run; pictures made by procedure or from strokes are kept in ``cache``."""
-    return Source(data, cache, seed, exclude)
+def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options: dict) -> Source:
+    """The source of a run; pictures made by procedure or from strokes are kept in ``cache``.
+
+    Args:
+        data: the folder that holds ``images/``.
+        cache: where what takes minutes to draw is kept for the next start.
+        seed: of everything drawn at random.
+        exclude: concepts whose pictures, and those of their kinds, are left out.
+        options: the recipe's [source] table: shares, shapes_of_modelnet10, shapes_of_others, rooms.
+    """
+    return Source(data, cache, seed, exclude, options)
 
 
 @dataclass
@@ -63,18 +68,18 @@ class Bank:
 
 
 class Source:
-    def __init__(self, data: Path, cache: Path, seed: int, exclude: tuple[str, ...]):
-        self.seed, self.exclude = seed, exclude
+    def __init__(self, data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options: dict):
+        self.seed, self.exclude, self.options, self.shares = seed, exclude, options, options["shares"]
         self.language = Language(words.load())
         self.files: dict[str, str] = {}
-        cache.mkdir(parents=True, exist_ok=True)
         self.banks: dict[str, Bank] = {}
+        cache = cache / self._generator()  # another generator, seed or size draws other pictures
+        cache.mkdir(parents=True, exist_ok=True)
         for name in PHOTOS:
             pictures, labels = load_photos(data / "images" / name, "train", self.files)
             self.banks[name] = self._bank(pictures, labels, ["photo"] * len(labels))
         self.banks["quickdraw"] = self._sketches(data / "images" / "quickdraw", cache)
         self.banks |= self._procedural(cache)
-        self.shares = SHARES
         self.pictured = np.unique(np.concatenate([bank.concept[bank.concept >= 0] for bank in self.banks.values()]))
         self._sized: dict[int, dict[str, Tensor]] = {}
 
@@ -136,6 +141,13 @@ class Source:
             "data_sha256": digest,
         }
 
+    def _generator(self) -> str:
+        """A name for everything that what is drawn here depends on."""
+        folder = Path(__file__).parent
+        files = [folder / name for name in ("solids.py", "render.py", "rooms.py", "source.py")]
+        code = b"".join(path.read_bytes() for path in [*files, *sorted((folder / "shapes").glob("*.py"))])
+        return hashlib.sha256(code + json.dumps([self.seed, self.options], sort_keys=True).encode()).hexdigest()[:12]
+
     def _at(self, image_size: int) -> dict[str, Tensor]:
         """The banks a little larger than the tower's input, so that a crop costs one small resampling."""
         if image_size not in self._sized:
@@ -179,35 +191,35 @@ class Source:
 
     def _procedural(self, cache: Path) -> dict[str, Bank]:
         """Shapes as pictures in every style and as clouds, and rooms."""
-        plan = [(name, i) for name in shapes.CLASSES for i in range(400 if name in MODELNET10 else 40)]
-        labels = [name for name, _ in plan]
+        few, many = self.options["shapes_of_others"], self.options["shapes_of_modelnet10"]
+        labels = [name for name in shapes.CLASSES for _ in range(many if name in MODELNET10 else few)]
         styles = list(RENDER_STYLES)
 
         def mesh(number: int):
             rng = np.random.default_rng([self.seed, 2, number])
-            return shapes.make(plan[number][0], rng), rng
+            return shapes.make(labels[number], rng), rng
 
         def pictures() -> np.ndarray:
-            made = (mesh(n) for n in range(len(plan)))
+            made = (mesh(n) for n in range(len(labels)))
             return np.stack([render.render(m, rng, 96, styles[n % len(styles)]) for n, (m, rng) in enumerate(made)])
 
         def clouds() -> np.ndarray:
-            made = (mesh(n) for n in range(len(plan)))
+            made = (mesh(n) for n in range(len(labels)))
             return np.stack([render.sample_points(m, 1024, rng, even=True) for m, rng in made]).astype(np.float16)
 
         shown = _cached(cache / "renders.npy", pictures).transpose(0, 3, 1, 2)
-        names = [RENDER_STYLES[styles[n % len(styles)]] for n in range(len(plan))]
+        names = [RENDER_STYLES[styles[n % len(styles)]] for n in range(len(labels))]
         points = _cached(cache / "clouds.npy", clouds)
         return {
             "renders": self._bank(shown, labels, names),
-            "clouds": self._bank(points, labels, ["point cloud"] * len(plan), balance=1.0),
+            "clouds": self._bank(points, labels, ["point cloud"] * len(labels), balance=1.0),
             "rooms": self._rooms(cache),
         }
 
     def _rooms(self, cache: Path) -> Bank:
         def make() -> np.ndarray:
             made, said = [], []
-            for number in range(2400):
+            for number in range(self.options["rooms"]):
                 rng = np.random.default_rng([self.seed, 3, number])
                 picture, caption = rooms.make_captioned(rng, 96)
                 made.append(picture)

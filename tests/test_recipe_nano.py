@@ -1,0 +1,142 @@
+"""The recipe of nano, whole, on a few steps of made-up data; and what ships, by its hash and its card."""
+
+import csv
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clipx
+from clipx.errors import ClipxError
+from clipx.space import SPACES
+from clipx.training import train_space
+
+RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "nano"
+LABELS = {
+    "caltech101": ["airplane", "chair"],
+    "grocery_store": ["avocado", "banana"],
+    "clothing": ["dress", "hat"],
+    "caltech256_5classes": ["dog", "horse"],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The layout of the real data sets with four flat pictures a set and eight drawings."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name, labels in LABELS.items():
+        folder = root / "images" / name
+        folder.mkdir(parents=True)
+        rows = [{"path": f"{i}.png", "label": labels[i % 2], "split": "train" if i < 4 else "test"} for i in range(6)]
+        for row in rows:
+            pixels = np.full((30, 40, 3), rng.integers(0, 255, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / row["path"])
+        write_table(folder / "labels.csv", rows)
+    folder = root / "images" / "quickdraw"
+    folder.mkdir()
+    rows, lines = [], []
+    for i in range(8):
+        rows.append({"npz_index": i, "label": ["cat", "bed"][i % 2], "split": "train", "key_id": str(i)})
+        drawing = [[[0, 255, 120], [0, int(rng.integers(1, 255)), 30]], [[5, 9], [5, 9]]]
+        lines.append(json.dumps({"word": rows[-1]["label"], "key_id": str(i), "drawing": drawing}))
+    write_table(folder / "labels.csv", rows)
+    (folder / "quickdraw_simplified.ndjson").write_text("\n".join(lines))
+    np.savez(folder / "quickdraw_64.npz", images=rng.integers(0, 255, (8, 64, 64), dtype=np.uint8))
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    """The recipe itself, cut down in size and in nothing else."""
+    text = (RECIPE / "recipe.toml").read_text()
+    for before, after in {
+        '"source.py"': f'"{RECIPE / "source.py"}"',
+        "shapes_of_modelnet10 = 400": "shapes_of_modelnet10 = 2",
+        "shapes_of_others = 40": "shapes_of_others = 1",
+        "rooms = 2400": "rooms = 4",
+        "batch_size = 128": "batch_size = 24",
+        "layers = [1, 2, 2, 1]": "layers = [1, 1, 1, 1]",
+        "width = 32": "width = 8",
+        "stages = [[0.88, 64]": "stages = [[0.6, 64]",
+    }.items():
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def write_table(path: Path, rows: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe, data, tmp_path_factory) -> Path:
+    return train_space(recipe, data, tmp_path_factory.mktemp("run"), steps=3)
+
+
+def test_the_recipe_runs_and_its_space_loads(trained):
+    space = clipx.load_space(trained)
+    assert space.image_size == (96, 96) and space.dim == 256 and space.embedded
+    assert space.coverage("a photo of a chair") == []
+    assert space.coverage("a photo of a zyzzyva") == ["zyzzyva"]
+    about = json.loads((trained / "space.json").read_text())
+    assert about["train"]["steps"] == 3 and about["data"]["caltech101"]["pictures"] == 4
+    assert (trained.parent / "loss.png").stat().st_size > 1000
+
+
+def test_a_stopped_recipe_resumes_to_the_same_bytes(trained, recipe, data):
+    checkpoint = trained.parent / "checkpoint.safetensors"
+    before = (trained / "weights.safetensors").read_bytes(), checkpoint.read_bytes()
+    again = train_space(recipe, data, trained.parent, steps=3, resume=True)  # nothing is left to do
+    assert ((again / "weights.safetensors").read_bytes(), checkpoint.read_bytes()) == before
+    fresh = train_space(recipe, data, trained.parent, steps=3)
+    assert (fresh / "weights.safetensors").read_bytes() == before[0]
+
+
+def test_excluded_concepts_and_their_kinds_lose_their_pictures(recipe, data, trained):
+    left = train_space(recipe, data, trained.parent, steps=1, exclude=("chair", "bed"))
+    about = json.loads((left / "space.json").read_text())
+    assert about["exclude"] == ["chair", "bed"]
+    assert about["data"]["caltech101"]["pictures"] == 2 and about["data"]["quickdraw"]["pictures"] == 4 * 5
+
+
+def test_a_missing_recipe_or_data_folder_is_one_line(recipe, tmp_path):
+    with pytest.raises(ClipxError, match="no such recipe"):
+        train_space(tmp_path, tmp_path, tmp_path / "out")
+    with pytest.raises(ClipxError, match=r"labels\.csv"):
+        train_space(recipe, tmp_path, tmp_path / "out", steps=1)
+
+
+# ----------------------------------------------------------------------------------------------------- what ships
+
+NANO = SPACES / "nano"
+
+
+def test_nano_is_what_its_card_says():
+    about = json.loads((NANO / "space.json").read_text())
+    weights = (NANO / "weights.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == about["weights_sha256"]
+    assert len(weights) <= 25e6
+    card = (NANO / "README.md").read_text()
+    assert about["weights_sha256"] in card and about["data_sha256"] in card
+    plan = tomllib.loads((RECIPE / "recipe.toml").read_text())
+    assert about["recipe"] == plan
+    for row in json.loads((NANO / "figures.json").read_text())["rows"]:
+        assert f"{row['metrics']['acc1']:.1%}" in card
+        assert row["regime"].split(" (")[0] in ("seen classes, seen domain", "seen classes, new domain", "unseen classes")
+
+
+def test_nano_knows_the_words_that_later_parts_need():
+    space = clipx.load_space("nano")
+    text = "sea waves crackling fire seat leg wing wheel giant extremely close not in distance a little remote far unseen"
+    assert space.coverage(text) == []
+    assert space.coverage("photo sketch drawing depth map point cloud rendering sound") == []
