@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -67,7 +67,7 @@ class _Commands(TyperGroup):
         from clipx.cli._flags import with_settings
 
         points = _points()
-        self.commands = dict.fromkeys(points)  # for "did you mean"
+        self.commands = cast(Any, dict.fromkeys(points))  # their names, for "did you mean"
         name, command, rest = super().resolve_command(ctx, args)
         if name in points:
             command = _build(name, with_settings(points[name].load()))

@@ -60,7 +60,7 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
         where: (column, value) pairs that a row must all have; true and false match 1 and 0.
 
     Returns:
-        The rows kept. The classes are those the .npz or the class folders name, else those of the rows kept.
+        The rows kept. The classes are those of the whole set, whichever rows are kept.
 
     Raises:
         FileError: a file is missing (all of them in one line) or malformed. InputError: an unknown column, no rows.
@@ -94,9 +94,9 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     kept = [row for row in rows if _matches(row, where, table)]
     paths = [table.parent / row["path"] for row in kept]
     check_present(paths, where=table)
-    return _checked(
-        table.parent.resolve().name, file_items(paths, table.parent), [row["label"] for row in kept], None, table
-    )
+    classes = sorted({row["label"] for row in rows} - {""})  # of the whole table: a split without a class is no easier
+    labels = [row["label"] for row in kept]
+    return _checked(table.parent.resolve().name, file_items(paths, table.parent), labels, classes, table)
 
 
 def _from_class_folders(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
@@ -212,14 +212,14 @@ def _folded(value: str) -> str:
 
 
 def _checked(
-    name: str, items: Sequence[Item], labels: Sequence[str], classes: Sequence[str] | None, data: Path
+    name: str, items: Sequence[Item], labels: Sequence[str], classes: Sequence[str], data: Path
 ) -> LabelledData:
     if not items:
         raise InputError("no rows are left", where=data, remedy="see --where")
     blank = [item.id for item, label in zip(items, labels, strict=True) if not label.strip()]
     if blank:
         raise InputError(f"{len(blank)} rows have no label, the first is {blank[0]}", where=data)
-    return LabelledData(name, items, labels, sorted(set(labels)) if classes is None else classes)
+    return LabelledData(name, items, labels, classes)
 
 
 def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:

@@ -164,7 +164,7 @@ class _Flag:
         option = typer.Option(
             declared, help=self.help, rich_help_panel=f"Settings of {next(iter(self.owners))}", show_default=False
         )
-        kind = str if get_origin(self.hint) is tuple else self.hint
+        kind: Any = str if get_origin(self.hint) is tuple else self.hint
         annotation = Annotated[Union[kind, None], option]  # noqa: UP007  # a Literal has no |
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

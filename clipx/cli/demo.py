@@ -8,8 +8,9 @@ import os
 import shlex
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -103,9 +104,9 @@ def demo(
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", where=out) from error
     for path, data in files.items():
-        write_whole(path, lambda file, data=data: file.write(data))
+        write_whole(path, partial(_put, data))
     html = page(panels, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
-    write_whole(out / "index.html", lambda file: file.write(html.encode()))
+    write_whole(out / "index.html", partial(_put, html.encode()))
     seconds = round(time.perf_counter() - started, 1)
     record = report("demo", results, space=joint.name, space_id=joint.id, page=out / "index.html", seconds=seconds)
 
@@ -119,6 +120,10 @@ def demo(
         note(f"page: {out / 'index.html'} ({seconds} s)")
 
     emit(record, as_json, table)
+
+
+def _put(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
 
 
 def _clone_samples() -> Path:
@@ -160,7 +165,7 @@ def _locate(file: str, folder: Path) -> Path:
     if file.startswith("skimage:"):
         import skimage
 
-        path = Path(skimage.data_dir) / file.removeprefix("skimage:")
+        path = Path(skimage.__file__).parent / "data" / file.removeprefix("skimage:")
     else:
         path = folder / file
     if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
@@ -129,7 +130,7 @@ def _spaces() -> Iterator[dict[str, Any]]:
     if not names:
         yield _line("broken", "space nano", "is missing from the package; reinstall clipx")
     for name in names:
-        yield _tried(f"space {name}", lambda name=name: _try_space(name))
+        yield _tried(f"space {name}", partial(_try_space, name))
 
 
 def _try_space(name: str) -> str:

@@ -1,0 +1,135 @@
+"""The demo: what it writes, and that its page stands alone and shows every picture."""
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import PREPROCESS, RESNET
+from PIL import Image
+
+from clipx.cli import main
+
+SAMPLES = Path(__file__).parents[1] / "examples" / "data"
+TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
+
+
+@pytest.fixture(scope="module")
+def demo(tiny_space, tmp_path_factory):
+    """(the JSON object, the folder) of a demo run with a tiny random space."""
+    from clipx.space import save_embedded
+
+    space = save_embedded(
+        tiny_space.backbone.model,
+        tmp_path_factory.mktemp("space") / "tiny",
+        name="tiny",
+        version="0",
+        model_cfg=RESNET,
+        preprocess_cfg=PREPROCESS,
+        words=dict.fromkeys([*TEMPLATES, *(SAMPLES / "labels.txt").read_text().split()], "pictures"),
+        token_index=range(49408),
+    )
+    out = tmp_path_factory.mktemp("demo") / "clipx-demo"
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", printed)
+        assert main(["demo", "--json", "-o", str(out), "--space", str(space)]) == 0
+    return json.loads(printed.getvalue()), out
+
+
+class _Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_every_sample_is_named_and_shown(demo):
+    record, out = demo
+    labels = set((SAMPLES / "labels.txt").read_text().split())
+    assert {result["modality"] for result in record["results"]} == {"image", "pointcloud"}
+    for result in record["results"]:
+        assert result["expected"] in labels and len(result["predictions"]) == 5
+        assert {p["label"] for p in result["predictions"]} <= labels
+        assert (out / f"{Path(result['path']).stem}.png").is_file()
+    with Image.open(out / "chair.png") as views:
+        assert views.width > views.height > 100  # several views side by side
+
+
+def test_the_page_stands_alone(demo):
+    record, out = demo
+    text = (out / "index.html").read_text()
+    tags = _Page(text).tags
+    assert text.count("<article>") == len(record["results"])
+    assert "default-src 'none'" in text and "prefers-color-scheme: dark" in text
+    assert not {"script", "iframe", "object"} & {tag for tag, _ in tags}
+    assert not re.findall(r"(?:src|href|url)\W{1,3}(?:https?:)?//", text)
+    images = [attrs for tag, attrs in tags if tag == "img"]
+    assert len(images) == len(record["results"])
+    for attrs in images:
+        assert len(attrs["alt"]) > 10
+        with Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2]))) as picture:
+            picture.load()
+    for result in record["results"]:
+        assert html.escape(result["command"]) in text
+
+
+def test_a_panels_command_prints_its_figures(demo, capsys):
+    record, _ = demo
+    result = next(r for r in record["results"] if r["path"].endswith("chair.off"))
+    assert main([*result["command"].split()[1:], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["results"][0]["predictions"]
+    assert [p["label"] for p in again] == [p["label"] for p in result["predictions"]]
+    assert [p["cosine"] for p in again] == pytest.approx([p["cosine"] for p in result["predictions"]], abs=1e-5)
+
+
+def test_the_script_makes_every_sample(tmp_path, monkeypatch):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("make_samples", SAMPLES / "make.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    monkeypatch.setattr(make, "HERE", tmp_path)
+    make.main()
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {path.name for path in SAMPLES.iterdir()} - {"make.py", "demo.toml", "labels.txt", "__pycache__"}
+
+
+CHECK = """<script>
+window.onload = () => document.body.setAttribute("data-check",
+  [...document.images].map(i => i.naturalWidth > 0 ? 1 : 0).join("") + ":" + document.documentElement.scrollWidth)
+</script>"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_shows_it_without_complaint(demo, tmp_path, width):
+    record, out = demo
+    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+    page = tmp_path / "page.html"  # the same page, with a script that counts its pictures
+    page.write_text(policy.sub("", (out / "index.html").read_text()).replace("</body>", CHECK + "</body>"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--hide-scrollbars"]
+
+    def browse(path):
+        done = subprocess.run(
+            ["chromium", *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        assert "CONSOLE" not in done.stderr
+        return done.stdout
+
+    assert browse(out / "index.html").count("<article>") == len(record["results"])
+    loaded, across = re.search(r'data-check="(\d+):(\d+)"', browse(page)).groups()
+    assert loaded == "1" * len(record["results"])
+    assert int(across) <= max(width, 500)  # nothing to scroll sideways; headless windows are at least 500 wide
