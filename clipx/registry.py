@@ -36,15 +36,21 @@ def get_modality(name: str) -> type[Modality]:
 
     Raises:
         InputError: no such modality is installed.
-        ContractError: what is registered under the name is not a Modality.
+        ContractError: what is registered under the name cannot be imported, or is not a Modality.
     """
     from clipx.modality import Modality
 
     points = registered(MODALITIES)
     if name not in points:
         raise InputError(f"no modality named {name!r}", remedy=f"installed: {', '.join(points)}")
-    cls = points[name].load()
-    if not (isinstance(cls, type) and issubclass(cls, Modality) and cls.name == name):
+    try:
+        cls = points[name].load()
+    except Exception as error:  # whatever a stranger's module trips over
+        raise ContractError(
+            f"modality {name!r} ({points[name].value}) cannot be imported: {type(error).__name__}: {error}",
+            remedy="repair or uninstall the package that brings it",
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Modality) and getattr(cls, "name", None) == name):
         raise ContractError(f"{points[name].value} is not a Modality named {name!r}")
     return cls
 

@@ -80,10 +80,10 @@ class Check:
     def __call__(self, space: JointSpace) -> None:
         try:
             self.promise(Subject(self.cls, space, self.samples))
-        except ClipxError as error:
-            if isinstance(error, ContractError):
-                raise
-            raise ContractError(f"{type(error).__name__}: {error}", where=self.cls.__name__) from error
+        except ContractError:
+            raise
+        except Exception as error:
+            raise ContractError(f"raised {type(error).__name__}: {error}", where=self.cls.__name__) from error
 
 
 class Subject:
@@ -112,12 +112,14 @@ class Subject:
 
 
 def entry_point_bears_its_name(it: Subject) -> None:
+    """The class is found under its own name, in the entry-point group ``clipx.modalities``."""
     points = registered(MODALITIES)
     it.require(it.cls.name in points, f"no entry point of the group {MODALITIES} is named {it.cls.name!r}")
     it.require(points[it.cls.name].load() is it.cls, f"the entry point {it.cls.name!r} is another class")
 
 
 def suffixes_are_lower_case_and_different(it: Subject) -> None:
+    """Files are told by suffix in lower case, and each suffix once."""
     suffixes = it.cls.suffixes
     it.require(isinstance(suffixes, tuple), "suffixes must be a tuple; of one suffix it needs a comma")
     for suffix in suffixes:
@@ -126,6 +128,7 @@ def suffixes_are_lower_case_and_different(it: Subject) -> None:
 
 
 def config_is_frozen_with_defaults_and_help(it: Subject) -> None:
+    """The command line makes flags of the Config; results keep it beside them."""
     config = it.cls.Config
     it.require(dataclasses.is_dataclass(config), "Config must be a dataclass")
     it.require(config.__dataclass_params__.frozen, "Config must be frozen")  # type: ignore[attr-defined]
@@ -136,10 +139,12 @@ def config_is_frozen_with_defaults_and_help(it: Subject) -> None:
 
 
 def prompts_name_a_known_set(it: Subject) -> None:
+    """What is said around a label unless the user says otherwise."""
     get_prompts(it.cls.prompts)
 
 
 def vectors_are_unit_float32_of_the_space(it: Subject) -> None:
+    """(N, D), finite, of unit norm."""
     samples = it.samples()
     it.require(len(samples) >= 3, "the suite needs at least three samples")
     rows = it.cls(it.space).vectors(samples)
@@ -150,6 +155,7 @@ def vectors_are_unit_float32_of_the_space(it: Subject) -> None:
 
 
 def embedding_names_space_modality_and_ids(it: Subject) -> None:
+    """An embedding knows where it came from."""
     samples = it.samples()
     ids = [f"sample {i}" for i in range(len(samples))]
     embedding = it.cls(it.space).encode(samples, ids)
@@ -159,6 +165,7 @@ def embedding_names_space_modality_and_ids(it: Subject) -> None:
 
 
 def different_samples_get_different_vectors(it: Subject) -> None:
+    """What cannot tell its samples apart passes every other check."""
     rows = it.encode().vectors
     apart = torch.cdist(rows, rows) + torch.eye(len(rows), device=rows.device)
     it.require(
@@ -167,28 +174,34 @@ def different_samples_get_different_vectors(it: Subject) -> None:
 
 
 def batch_equals_singles(it: Subject) -> None:
+    """A vector does not depend on its neighbours."""
     together = it.encode().vectors
     singles = torch.cat([it.encode([sample]).vectors for sample in it.samples()])
     it.require(_close(together, singles), f"a sample's vector moves by {_gap(together, singles):.1e} with its batch")
 
 
 def order_follows_the_input(it: Subject) -> None:
+    """Row i is sample i."""
     forward, backward = it.encode().vectors, it.encode(it.samples()[::-1]).vectors.flip(0)
     it.require(_close(forward, backward), f"reversed input is off by {_gap(forward, backward):.1e} when reversed back")
 
 
 def repeated_runs_agree_to_the_bit(it: Subject) -> None:
+    """The same input gives the same vector; what is random is seeded."""
     once, again = it.encode().vectors, it.encode().vectors
     it.require(torch.equal(once, again), f"a second run is off by {_gap(once, again):.1e}; seed what is drawn")
 
 
 def random_state_is_left_alone(it: Subject) -> None:
+    """A seed of its own must not become the seed of its user."""
+    torch.rand(1), np.random.rand(), random.random()  # away from a state that seeding could restore
     before = _random_state()
     it.encode()
     it.require(_same(before, _random_state()), "encode() draws from or seeds a global generator; use one of its own")
 
 
 def input_is_untouched(it: Subject) -> None:
+    """Samples are read, never written."""
     samples, kept = it.samples(), it.samples()
     modality = it.cls(it.space)
     modality.encode(samples)
@@ -197,6 +210,7 @@ def input_is_untouched(it: Subject) -> None:
 
 
 def dtype_and_device_are_kept(it: Subject) -> None:
+    """Vectors lie on the space's device; no global setting changes."""
     before = it.space.dtype, torch.device(it.space.device), torch.get_default_dtype(), torch.is_grad_enabled()
     rows = it.encode().vectors
     after = it.space.dtype, torch.device(it.space.device), torch.get_default_dtype(), torch.is_grad_enabled()
@@ -206,18 +220,21 @@ def dtype_and_device_are_kept(it: Subject) -> None:
 
 
 def backbone_is_unchanged(it: Subject) -> None:
+    """The space is frozen: weights, buffers, mode."""
     before = _fingerprint(it.space)
     it.encode()
     it.require(_fingerprint(it.space) == before, "encode() changed the backbone: weights, buffers or training mode")
 
 
 def empty_batch_gives_an_empty_embedding(it: Subject) -> None:
+    """Nothing in, nothing out, and no error."""
     embedding = it.encode([])
     it.require(embedding.vectors.shape == (0, it.space.dim), f"no samples gave {tuple(embedding.vectors.shape)}")
     it.require((embedding.space_id, embedding.modality) == (it.space.id, it.cls.name), "and lost its space or modality")
 
 
 def bad_files_raise_clipx_errors_only(it: Subject) -> None:
+    """Missing, a folder, empty, blank, random bytes: one line that names the file, under each suffix."""
     modality = it.cls(it.space)
     rng = np.random.default_rng(0)
     for suffix in it.cls.suffixes:
@@ -243,6 +260,7 @@ def bad_files_raise_clipx_errors_only(it: Subject) -> None:
 
 
 def pictures_are_in_range(it: Subject) -> None:
+    """What a person is shown is (V, 3, H, W) in [0, 1], or None."""
     pictures = it.cls(it.space).pictures(it.samples()[0])
     if pictures is not None:
         it.require(
@@ -319,7 +337,7 @@ def _random_state() -> tuple[Any, ...]:
 
 
 def _gap(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())
+    return float((a - b).detach().abs().max())
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -1,0 +1,112 @@
+"""A stranger's package: built, installed, found by its entry point and held to the contract, as our own senses are."""
+
+import importlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clipx
+from clipx import registry
+from clipx.errors import ContractError, InputError
+from clipx.testing import checks
+
+
+@pytest.fixture
+def sees(monkeypatch):
+    """Puts a folder on the path and lets the registry look again."""
+
+    def forget():
+        for cached in (registry.registered, registry.get_modality, registry.suffix_owners):
+            cached.cache_clear()
+
+    def look(folder):
+        monkeypatch.syspath_prepend(str(folder))
+        importlib.invalidate_caches()
+        forget()
+
+    yield look
+    monkeypatch.undo()
+    importlib.invalidate_caches()
+    forget()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The toy distribution, installed by pip into a folder of its own."""
+    folder = tmp_path_factory.mktemp("toy")
+    source = shutil.copytree(Path(__file__).parent / "toy_modality", folder / "source")  # the build writes beside it
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "-q"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder / "site"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    yield folder / "site"
+    sys.modules.pop("clipx_toy", None)
+
+
+def test_a_stranger_s_modality_keeps_the_contract(installed, sees, tiny_space):
+    sees(installed)
+    colour = registry.get_modality("colour")
+    assert colour.__module__ == "clipx_toy" and Path(sys.modules["clipx_toy"].__file__).parent == installed
+    for check in checks(colour):
+        check(tiny_space)
+
+
+def test_a_stranger_s_files_are_classified(installed, sees, tiny_space, tmp_path):
+    sees(installed)
+    (tmp_path / "orange.hex").write_text("#ff8800\n")
+    assert registry.modality_of(tmp_path / "ORANGE.HEX") == "colour"
+    (best,) = clipx.classify(tmp_path / "orange.hex", ["orange", "blue"], space=tiny_space, top=1)
+    assert best.label in ("orange", "blue")
+    assert clipx.embed(tmp_path / "orange.hex", space=tiny_space).modality == "colour"
+
+
+def test_without_it_nobody_reads_its_files(tmp_path):
+    with pytest.raises(InputError, match="no modality named 'colour'; installed: image"):
+        registry.get_modality("colour")
+    with pytest.raises(InputError, match=r"no modality reads \.hex"):
+        registry.modality_of("orange.hex")
+
+
+def _distribution(folder, name, entry_points, **modules):
+    """The least that importlib.metadata takes for an installed distribution."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[clipx.modalities]\n" + "\n".join(entry_points) + "\n")
+    for module, text in modules.items():
+        (folder / f"{module}.py").write_text(text)
+    return folder
+
+
+def test_two_owners_of_one_name_are_an_error(sees, tmp_path):
+    sees(_distribution(tmp_path, "rival", ["image = rival_of_image:Image"]))
+    with pytest.raises(ContractError, match=r"two plug-ins are named 'image': .*rival_of_image:Image"):
+        registry.get_modality("image")
+
+
+def test_two_owners_of_one_suffix_are_an_error(sees, tmp_path):
+    text = "from clipx.modality import Modality\nclass Icon(Modality):\n    name, suffixes = 'icon', ('.png',)\n"
+    sees(_distribution(tmp_path, "icons", ["icon = clipx_icons:Icon"], clipx_icons=text))
+    with pytest.raises(ContractError, match=r"both claim \.png"):
+        registry.modality_of("a.png")
+
+
+@pytest.mark.parametrize(
+    "text", ["Thing = 3", "class Thing: name = 'thing'", "from clipx.modality import Modality as Thing"]
+)
+def test_what_is_no_modality_is_refused(sees, tmp_path, text):
+    sees(_distribution(tmp_path, "things", ["thing = clipx_things:Thing"], clipx_things=text))
+    sys.modules.pop("clipx_things", None)
+    with pytest.raises(ContractError, match="clipx_things:Thing is not a Modality named 'thing'"):
+        registry.get_modality("thing")
+
+
+@pytest.mark.parametrize("text", ["import a_package_that_nobody_has", "Other = 3", "1 / 0", "def"])
+def test_what_cannot_be_imported_is_named(sees, tmp_path, text):
+    sees(_distribution(tmp_path, "things", ["thing = clipx_things:Thing"], clipx_things=text))
+    sys.modules.pop("clipx_things", None)
+    with pytest.raises(ContractError, match=r"'thing' \(clipx_things:Thing\) cannot be imported: .*uninstall"):
+        registry.get_modality("thing")

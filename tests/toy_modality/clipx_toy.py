@@ -1,0 +1,34 @@
+"""Colours as a sense: a .hex file holds one colour, such as #ff8800, and the space looks at a patch of it."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from clipx.errors import FileError, InputError
+from clipx.modality import Modality
+
+
+class Colour(Modality):
+    """A sample is a (3,) float tensor, RGB in [0, 1]."""
+
+    name, suffixes, prompts = "colour", (".hex",), "plain"
+
+    def load(self, path):
+        try:
+            text = Path(path).read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise FileError("cannot be read as text", where=path) from error
+        if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+            raise InputError(f"not a colour: {text[:20]!r}", where=path, remedy="write one as #rrggbb")
+        return torch.tensor(list(bytes.fromhex(text[1:]))) / 255
+
+    def vectors(self, samples):
+        return self.space.encode_image(torch.cat([self.pictures(sample) for sample in samples]))
+
+    def pictures(self, sample):
+        return sample[None, :, None, None].expand(1, 3, *self.space.image_size)
+
+    @classmethod
+    def example(cls):
+        return torch.tensor([1.0, 0.5, 0.1])
