@@ -41,13 +41,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title and Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    console, table = Console(), Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(_is_number(row[i]) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    if title is not None:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(table)
 
 
 def print_grouped(
@@ -77,7 +79,9 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
     counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total is not None else ()
     console = Console(stderr=True)
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), *counted, console=console, transient=True) as bar:
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), *counted, console=console, transient=True
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
 
