@@ -57,7 +57,8 @@ class Modality(ABC):
     def encode(self, samples: Sequence[Any], ids: Sequence[str] = ()) -> Embedding:
         """Samples -> Embedding. An empty list gives an empty embedding; samples are never changed."""
         with torch.no_grad():
-            rows = self.vectors(samples).float() if len(samples) else torch.zeros(0, self.space.dim)
+            empty = torch.zeros(0, self.space.dim, device=self.space.device)
+            rows = self.vectors(samples).float() if len(samples) else empty
         return Embedding(rows, self.space.id, self.name, ids)
 
     def from_array(self, array: Any, **about: Any) -> Any:

@@ -211,11 +211,15 @@ def input_is_untouched(it: Subject) -> None:
 
 def dtype_and_device_are_kept(it: Subject) -> None:
     """Vectors lie on the space's device; no global setting changes."""
-    before = it.space.dtype, torch.device(it.space.device), torch.get_default_dtype(), torch.is_grad_enabled()
-    rows = it.encode().vectors
-    after = it.space.dtype, torch.device(it.space.device), torch.get_default_dtype(), torch.is_grad_enabled()
-    it.require(before == after, f"encode() changed dtype, device or gradient mode: {before} became {after}")
-    it.require(rows.device.type == torch.device(it.space.device).type, f"vectors on {rows.device}, not the space's")
+
+    def state() -> tuple[Any, ...]:
+        return it.space.dtype, it.space.device, torch.get_default_dtype(), torch.is_grad_enabled()
+
+    before = state()
+    rows, none = it.encode().vectors, it.encode([]).vectors
+    it.require(before == state(), f"encode() changed dtype, device or gradient mode: {before} became {state()}")
+    for vectors in (rows, none):
+        it.require(vectors.device == it.space.device, f"vectors lie on {vectors.device}, not on {it.space.device}")
     it.require(not rows.requires_grad, "encode() must not carry a gradient")
 
 
