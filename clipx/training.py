@@ -336,7 +336,8 @@ def train_space(
     Args:
         recipe: a folder with ``recipe.toml`` (or that file). Its ``[source] module`` is a Python file with
             ``build(data, cache, seed, exclude, options) -> source`` (options: the [source] table itself); the source
-            has ``batch(step, size, image_size, mean, std) -> PairBatch``, ``vocabulary() -> dict[word, "pictures" | "text"]`` and ``about() -> dict`` for the card.
+            has ``batch(step, size, image_size, mean, std) -> PairBatch``, ``vocabulary() -> dict[word, "pictures" | "text"]``, ``phrases() -> list[str]`` (every word that a caption can
+            say, in any order) and ``about() -> dict`` for the card.
         data: folder of the data sets that the recipe names.
         out: folder for checkpoints, the loss curve and the finished space.
         resume: go on from the checkpoint in ``out``.
@@ -366,9 +367,16 @@ def train_space(
     model_cfg, preprocess = plan["model"], plan["preprocess"]
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
     tokenize = build_tokenizer(model_cfg)
+    full_table = model.token_embedding
     source = _load_module(path.parent / plan["source"]["module"]).build(
         Path(data), Path(out) / "cache", config.seed, tuple(exclude), plan["source"]
     )
+
+    # Only the rows that captions can reach are trained: a table a tenth the size, and as much less to update.
+    rows = tokenize(source.phrases()).unique()
+    place = torch.full((full_table.num_embeddings,), -1)
+    place[rows] = torch.arange(len(rows))
+    model.token_embedding = nn.Embedding(len(rows), full_table.embedding_dim, _weight=full_table.weight[rows].detach())
 
     def loss_of(module: nn.Module, step: int) -> dict[str, Tensor]:
         done = step / config.steps
@@ -376,7 +384,10 @@ def train_space(
         batch = source.batch(step, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
         sentences = [*batch.captions, *(s for pair in batch.dictionary for s in pair)]
         pixels = batch.pixels.to(device, memory_format=torch.channels_last)
-        image, text, scale, bias = module(pixels, tokenize(sentences).to(device))
+        tokens = place[tokenize(sentences)]
+        if tokens.min() < 0:
+            raise InputError("a caption says what the source's phrases() did not", where=path)
+        image, text, scale, bias = module(pixels, tokens.to(device))
         words, pairs = text[: len(batch.captions)], text[len(batch.captions) :]
         targets, ignore = batch.targets.to(device), batch.ignore.to(device)
         if loss_name == "sigmoid":
@@ -388,7 +399,10 @@ def train_space(
         loss = match + plan["source"].get("dictionary_weight", 0.5) * dictionary
         return {"loss": loss, "image_text": match, "dictionary": dictionary, "scale": scale}
 
-    pair = train(_Pair(model, loss_name), loss_of, config, out, resume=resume, device=device)
+    train(_Pair(model, loss_name), loss_of, config, out, resume=resume, device=device)
+    with torch.no_grad():
+        full_table.weight[rows] = model.token_embedding.weight.to(full_table.weight)
+    model.token_embedding = full_table
     plot_history(out)
     return save_embedded(
         model,
@@ -398,33 +412,25 @@ def train_space(
         model_cfg=model_cfg,
         preprocess_cfg=preprocess,
         words=source.vocabulary(),
-        token_index=pair.seen_tokens.nonzero().flatten().tolist(),
+        token_index=rows.tolist(),
         licence=plan["licence"],
         about=source.about() | {"recipe": plan, "train": asdict(config), "exclude": list(exclude)},
     )
 
 
 class _Pair(nn.Module):
-    """Pixels and tokens in, unit vectors out, through one forward call as data-parallel wrappers need it.
-
-    ``seen_tokens`` remembers which rows of the token table training touched: only those are shipped.
-    """
-
-    seen_tokens: Tensor
+    """Pixels and tokens in, unit vectors out, through one forward call as data-parallel wrappers need it."""
 
     def __init__(self, model: nn.Module, loss_name: str):
         super().__init__()
         self.model = model
         self.bias = nn.Parameter(torch.tensor(-10.0)) if loss_name == "sigmoid" else None
-        self.register_buffer("seen_tokens", torch.zeros(model.vocab_size, dtype=torch.bool))
 
     def forward(self, pixels: Tensor, tokens: Tensor):
         from clipx.trainable import any_size_image_features, short_text_features
 
         image = F.normalize(any_size_image_features(self.model, pixels), dim=-1)
         text = F.normalize(short_text_features(self.model, tokens), dim=-1)
-        spoken = torch.arange(tokens.shape[1], device=tokens.device) <= tokens.argmax(1, keepdim=True)
-        self.seen_tokens[tokens[spoken]] = True
         return image, text, self.model.logit_scale.clamp(max=math.log(100)).exp(), self.bias
 
 

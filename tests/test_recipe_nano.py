@@ -62,7 +62,7 @@ def recipe(tmp_path_factory) -> Path:
         "batch_size = 128": "batch_size = 24",
         "layers = [1, 2, 2, 1]": "layers = [1, 1, 1, 1]",
         "width = 32": "width = 8",
-        "stages = [[0.88, 64]": "stages = [[0.6, 64]",
+        "stages = [[0.9, 64]": "stages = [[0.6, 64]",
     }.items():
         assert text.count(before) == 1, before
         text = text.replace(before, after)

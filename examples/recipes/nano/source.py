@@ -39,8 +39,8 @@ STYLE_WORDS = {
 }
 RENDER_STYLES = {"rendering": "rendering", "silhouette": "silhouette", "depth_near_dark": "depth map",
                  "depth_near_bright": "depth map", "line": "sketch", "points": "point cloud"}  # fmt: skip
-EXTRA_CAPTIONS = 48  # captions of random concepts: more to tell apart than the batch itself holds
-DICTIONARY = 40
+EXTRA_CAPTIONS = 40  # captions of random concepts: more to tell apart than the batch itself holds
+DICTIONARY = 20
 
 
 def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options: dict) -> Source:
@@ -120,7 +120,7 @@ class Source:
         targets = torch.from_numpy(truth).float()
         batch = torch.cat(pixels)
         photos = np.flatnonzero(style == language.styles.index("photo"))
-        cutmix(batch, targets, photos[rng.random(len(photos)) < 0.4], rng)
+        cutmix(batch, targets, photos[rng.random(len(photos)) < 0.2], rng)
         pairs, related = language.dictionary(DICTIONARY, rng)
         return PairBatch(
             batch,
@@ -132,7 +132,12 @@ class Source:
         )
 
     def vocabulary(self) -> dict[str, str]:
-        return self.language.vocabulary(self.banks, self.pictured)
+        return self.language.vocabulary(self.phrases(), self.pictured)
+
+    def phrases(self) -> list[str]:
+        """Everything a caption can be made of."""
+        spoken = {caption for bank in self.banks.values() for caption in bank.caption or ()}
+        return self.language.phrases() + sorted(spoken)
 
     def about(self) -> dict:
         digest = hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()
@@ -362,19 +367,19 @@ class Language:
         related = self.near[chosen][:, chosen] & ~np.eye(count, dtype=bool)
         return pairs, related
 
-    def vocabulary(self, banks: dict[str, Bank], pictured: np.ndarray) -> dict[str, str]:
+    def phrases(self) -> list[str]:
+        """Names, synonyms and all else that the table and the templates can say."""
+        said = ["a photo of a thing, a kind of a part of a the sound of with a in the point cloud depth map of a."]
+        said += [word for words_of_style in STYLE_WORDS.values() for word in words_of_style]
+        for c in self.concepts.values():
+            said += [c.name, *c.synonyms, *c.withheld, *c.hypernyms, *c.parts, *c.places]
+        return said
+
+    def vocabulary(self, phrases: list[str], pictured: np.ndarray) -> dict[str, str]:
         """Every word that training can say -> "pictures" if it names something with pictures, else "text"."""
-        known: dict[str, str] = {}
-        templates = "a photo of a thing, a kind of, with in the point cloud depth map line drawing"
-        said = [templates, *(w for ws in STYLE_WORDS.values() for w in ws)]
-        for i, entry in enumerate(self.concepts.values()):
-            shown = [entry.name, *entry.synonyms] if i in pictured else []
-            known |= {word: "pictures" for text in shown for word in words_in(text)}
-            said += [entry.name, *entry.synonyms, *entry.withheld, *entry.hypernyms, *entry.parts, *entry.places]
-        said += [caption for bank in banks.values() for caption in set(bank.caption or ())]
-        for text in said:
-            for word in words_in(text):
-                known.setdefault(word, "text")
+        known = {word: "text" for phrase in phrases for word in words_in(phrase)}
+        for entry in (self.concepts[self.names[i]] for i in pictured):
+            known |= {word: "pictures" for name in (entry.name, *entry.synonyms) for word in words_in(name)}
         return dict(sorted(known.items()))
 
 
@@ -391,7 +396,7 @@ def augment(pictures: Tensor, size: int, rng: np.random.Generator, photo: bool) 
     pictures = pictures.expand(-1, 3, -1, -1)
     if not n:
         return pictures.new_zeros(0, 3, size, size)
-    area = rng.uniform(0.35 if photo else 0.9, 1.0 if photo else 1.5, n)
+    area = rng.uniform(0.45 if photo else 0.9, 1.0 if photo else 1.5, n)
     aspect = np.exp(rng.uniform(-0.25, 0.25, n))
     width, height = np.sqrt(area * aspect).clip(max=1.25), np.sqrt(area / aspect).clip(max=1.25)
     if photo:
