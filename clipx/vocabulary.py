@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from clipx.errors import VocabularyError
 
-_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")  # letters and digits of any script
 
 
 class Vocabulary:
@@ -23,8 +24,11 @@ class Vocabulary:
         self._known = {part for phrase in words for part in words_in(phrase)}
 
     def unknown(self, text: str) -> list[str]:
-        """Words of the text that training never saw, in order, each once. Plurals and hyphens are seen through."""
-        return list(dict.fromkeys(word for word in words_in(text) if self._form(word) is None))
+        """Words of the text that training never saw, in order, each once. Plurals and hyphens are seen through.
+
+        A text without a word ("?!") says nothing that training saw: its marks are what is unknown.
+        """
+        return list(dict.fromkeys(word for word in words_in(text) or text.split() if self._form(word) is None))
 
     def rewrite(self, text: str) -> str:
         """The text in forms that training saw: an unseen plural becomes its singular, and the other way round."""
@@ -33,7 +37,7 @@ class Vocabulary:
             word = match.group()
             return self._form(_plain(word)) or word
 
-        return re.sub(r"[A-Za-z0-9]+(?:['\u2019][A-Za-z]+)?", known, text.replace("_", " "))
+        return _WORD.sub(known, _composed(text).replace("_", " "))
 
     def require(self, texts: Iterable[str], where: str) -> None:
         """Raise VocabularyError naming the unknown words and, for each, the nearest known ones."""
@@ -61,7 +65,11 @@ def words_in(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    return text.lower().replace("\u2019", "'")
+    return _composed(text).lower().replace("\u2019", "'")
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)  # a letter and a combining accent would part the word
 
 
 def _other_number(word: str) -> list[str]:

@@ -1,6 +1,7 @@
 """JointSpace: what goes in, what comes out, what is refused; and embedded spaces on disk."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -402,12 +403,33 @@ def test_embedded_by_name(toy, monkeypatch):
 def test_coverage(toy):
     space = load_space(toy)
     assert space.coverage("A photo of Chairs, night-stand; leaves! knife t-shirts night_stand") == []
-    assert space.coverage("a photo of a zebra, a Zebra and 7 ch\u00e4irs") == ["zebra", "and", "7", "ch", "irs"]
+    assert space.coverage("a photo of a zebra, a Zebra and 7 ch\u00e4irs") == ["zebra", "and", "7", "ch\u00e4irs"]
     space.require_words(["a photo of a chair", "leaf"])
     with pytest.raises(VocabularyError, match=r"space toy: words this space never saw: chiar \(nearest: chair"):
         space.require_words(["a chiar"])
     with pytest.raises(VocabularyError, match="and 2 more"):
         space.require_words([" ".join(f"w{c}{c}{c}" for c in "abcdefg")])
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("\u6905\u5b50", ["\u6905\u5b50"]),  # chair, in Chinese
+        ("a \u0441\u0442\u0443\u043b", ["\u0441\u0442\u0443\u043b"]),  # in Russian
+        ("cha\u0308ir", ["ch\u00e4ir"]),  # the same word, its accent a character of its own
+        ("?!", ["?!"]),
+        ("\U0001fa91", ["\U0001fa91"]),  # an emoji
+        ("chair?!", []),
+        ("", []),  # encode_text refuses it
+    ],
+)
+def test_other_scripts_and_no_words_at_all_are_unknown(text, unknown):
+    vocabulary = Vocabulary(WORDS)
+    assert vocabulary.unknown(text) == unknown
+    if unknown:
+        with pytest.raises(VocabularyError, match=re.escape(unknown[0])):
+            vocabulary.require([text], "here")
+    assert vocabulary.unknown(vocabulary.rewrite(text)) == unknown
 
 
 def test_unseen_plurals_mean_what_was_seen(toy):
