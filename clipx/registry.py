@@ -1,4 +1,7 @@
-"""Finds modalities and commands through entry points, the built-in ones included."""
+"""Finds modalities and commands through entry points, the built-in ones included.
+
+A plug-in that is broken, or that claims what another one owns, is an error for those who ask for it and nobody else.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clipx.errors import ContractError, InputError
 
@@ -19,15 +22,26 @@ COMMANDS = "clipx.commands"
 
 @lru_cache
 def registered(group: str) -> dict[str, EntryPoint]:
-    """Name -> entry point of a group, sorted by name; nothing is imported. Two owners of one name are an error."""
-    found: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=group), key=lambda p: p.name):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise ContractError(
-                f"two plug-ins are named {point.name!r}: {other.value} and {point.value}", remedy="uninstall one"
-            )
-    return found
+    """Name -> entry point of a group, sorted by name; nothing is imported. Of rivals for a name the first one."""
+    return {name: points[0] for name, points in _claims(group).items()}
+
+
+def load(point: EntryPoint) -> Any:
+    """What an entry point names.
+
+    Raises:
+        ContractError: two plug-ins have that name, or it cannot be imported.
+    """
+    rivals = [other.value for other in _claims(point.group).get(point.name, ())]
+    if len(rivals) > 1:
+        raise ContractError(f"two plug-ins are named {point.name!r}: {' and '.join(rivals)}", remedy="uninstall one")
+    try:
+        return point.load()
+    except Exception as error:  # whatever a stranger's module trips over
+        raise ContractError(
+            f"plug-in {point.name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}",
+            remedy="repair or uninstall the package that brings it",
+        ) from error
 
 
 @lru_cache
@@ -36,46 +50,69 @@ def get_modality(name: str) -> type[Modality]:
 
     Raises:
         InputError: no such modality is installed.
-        ContractError: what is registered under the name cannot be imported, or is not a Modality.
+        ContractError: what is registered under the name cannot be imported, is not a Modality, or is two of them.
     """
     from clipx.modality import Modality
 
     points = registered(MODALITIES)
     if name not in points:
         raise InputError(f"no modality named {name!r}", remedy=f"installed: {', '.join(points)}")
-    try:
-        cls = points[name].load()
-    except Exception as error:  # whatever a stranger's module trips over
-        raise ContractError(
-            f"modality {name!r} ({points[name].value}) cannot be imported: {type(error).__name__}: {error}",
-            remedy="repair or uninstall the package that brings it",
-        ) from error
+    cls = load(points[name])
     if not (isinstance(cls, type) and issubclass(cls, Modality) and getattr(cls, "name", None) == name):
         raise ContractError(f"{points[name].value} is not a Modality named {name!r}")
+    if not isinstance(getattr(cls, "suffixes", None), tuple):
+        raise ContractError(f"{points[name].value} names no suffixes")
     return cls
 
 
-@lru_cache
-def suffix_owners() -> dict[str, str]:
-    """Suffix -> name of the one modality that owns it."""
-    owners: dict[str, str] = {}
-    for name in registered(MODALITIES):
-        for suffix in get_modality(name).suffixes:
-            if owners.setdefault(suffix, name) != name:
-                raise ContractError(f"modalities {owners[suffix]!r} and {name!r} both claim {suffix}")
-    return owners
+def version_of(name: str) -> str:
+    """The version of the package that brings a modality; "" where it is not known."""
+    point = registered(MODALITIES).get(name)
+    return point.dist.version if point and point.dist else ""
 
 
 def modality_of(path: str | PathLike) -> str:
     """The modality that reads this file, told by its suffix.
 
     Raises:
-        InputError: no installed modality owns the suffix.
+        InputError: no installed modality that works owns the suffix.
+        ContractError: two of them claim it.
     """
-    owners = suffix_owners()
+    owners, broken = _suffixes()
     suffix = Path(path).suffix.lower()
     if suffix not in owners:
-        raise InputError(
-            f"no modality reads {suffix or 'a file without suffix'}", where=path, remedy=f"known: {' '.join(owners)}"
-        )
-    return owners[suffix]
+        remedy = f"known: {' '.join(owners)}"
+        if broken:
+            remedy += f"; broken plug-ins: {', '.join(broken)} (see clipx modalities)"
+        raise InputError(f"no modality reads {suffix or 'a file without suffix'}", where=path, remedy=remedy)
+    if len(owners[suffix]) > 1:
+        names = " and ".join(map(repr, owners[suffix]))
+        raise ContractError(f"modalities {names} both claim {suffix}", remedy="name one, or uninstall the other")
+    return owners[suffix][0]
+
+
+@lru_cache
+def _suffixes() -> tuple[dict[str, list[str]], list[str]]:
+    """Suffix -> names of the modalities that claim it, and the names of those that cannot be loaded."""
+    owners: dict[str, list[str]] = {}
+    broken = []
+    for name in registered(MODALITIES):
+        try:
+            suffixes = get_modality(name).suffixes
+        except ContractError:
+            broken.append(name)
+            continue
+        for suffix in dict.fromkeys(suffixes):
+            owners.setdefault(suffix, []).append(name)
+    return owners, broken
+
+
+@lru_cache
+def _claims(group: str) -> dict[str, list[EntryPoint]]:
+    """Name -> the entry points of that name that lead to different places, sorted by name."""
+    claims: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=group), key=lambda p: p.name):
+        own = claims.setdefault(point.name, [])
+        if point.value not in [other.value for other in own]:  # one package may be seen twice on the path
+            own.append(point)
+    return claims

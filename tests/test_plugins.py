@@ -19,8 +19,9 @@ def sees(monkeypatch):
     """Puts a folder on the path and lets the registry look again."""
 
     def forget():
-        for cached in (registry.registered, registry.get_modality, registry.suffix_owners):
-            cached.cache_clear()
+        for cached in vars(registry).values():
+            if hasattr(cached, "cache_clear"):
+                cached.cache_clear()
 
     def look(folder):
         monkeypatch.syspath_prepend(str(folder))
@@ -85,13 +86,57 @@ def test_two_owners_of_one_name_are_an_error(sees, tmp_path):
     sees(_distribution(tmp_path, "rival", ["image = rival_of_image:Image"]))
     with pytest.raises(ContractError, match=r"two plug-ins are named 'image': .*rival_of_image:Image"):
         registry.get_modality("image")
+    assert registry.modality_of("a.xyz") == "pointcloud"  # the others go on
+    with pytest.raises(InputError, match=r"no modality reads \.png; known: .*broken plug-ins: image"):
+        registry.modality_of("a.png")
+    assert "two plug-ins are named 'image'" in _told()["image"]
+
+
+def _told():
+    """Modality -> what ``clipx doctor`` says of it where it is broken, and ``clipx modalities`` as well."""
+    from clipx.cli.doctor import _modalities
+    from clipx.cli.modalities import modality_health
+
+    lines = {line["name"].removeprefix("modality "): line for line in _modalities()}
+    assert list(lines) == list(registry.registered(registry.MODALITIES))
+    for name, line in lines.items():
+        assert modality_health(name)["ok"] == (line["state"] == "ok")
+    return {name: line["detail"] for name, line in lines.items() if line["state"] == "broken"}
+
+
+NO_SUFFIXES = "from clipx.modality import Modality\nclass Thing(Modality): name = 'thing'"
+
+
+@pytest.mark.parametrize("text", ["1 / 0", NO_SUFFIXES])
+def test_a_broken_plug_in_stops_nobody_else(sees, tmp_path, text):
+    sees(_distribution(tmp_path, "things", ["thing = clipx_things:Thing"], clipx_things=text))
+    sys.modules.pop("clipx_things", None)
+    assert registry.modality_of("a.png") == "image"
+    with pytest.raises(InputError, match=r"no modality reads \.thing; .*broken plug-ins: thing \(see clipx modalities"):
+        registry.modality_of("a.thing")
+    assert list(_told()) == ["thing"] and "clipx_things:Thing" in _told()["thing"]
+
+
+def test_a_broken_config_stops_nobody_else(sees, tmp_path):
+    from clipx.cli._flags import _settings
+
+    text = "from clipx.modality import Modality\nclass Thing(Modality):\n    name, suffixes, Config = 'thing', (), 3\n"
+    sees(_distribution(tmp_path, "things", ["thing = clipx_things:Thing"], clipx_things=text))
+    sys.modules.pop("clipx_things", None)
+    assert "up" in _settings(set())
+
+
+def test_the_version_of_a_modality_is_its_package_s(installed, sees):
+    sees(installed)
+    assert registry.version_of("colour") == "1.0" and registry.version_of("image") and not registry.version_of("smell")
 
 
 def test_two_owners_of_one_suffix_are_an_error(sees, tmp_path):
     text = "from clipx.modality import Modality\nclass Icon(Modality):\n    name, suffixes = 'icon', ('.png',)\n"
     sees(_distribution(tmp_path, "icons", ["icon = clipx_icons:Icon"], clipx_icons=text))
-    with pytest.raises(ContractError, match=r"both claim \.png"):
+    with pytest.raises(ContractError, match=r"'icon' and 'image' both claim \.png"):
         registry.modality_of("a.png")
+    assert registry.modality_of("a.jpg") == "image"
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,13 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A command to be run, or to show its own help: with all its flags."""
         from clipx.cli._flags import with_settings
+        from clipx.registry import load
 
         points = _points()
         self.commands = cast(Any, dict.fromkeys(points))  # their names, for "did you mean"
         name, command, rest = super().resolve_command(ctx, args)
         if name in points:
-            command = _build(name, with_settings(points[name].load()))
+            command = _build(name, with_settings(load(points[name])))
         return name, command, rest
 
 

@@ -189,10 +189,10 @@ def _settings(taken: set[str]) -> dict[str, _Flag]:
     for modality in registered(MODALITIES):
         try:
             config = get_modality(modality).Config
-        except Exception:  # a plug-in that cannot be imported has no flags; `clipx modalities` tells why
+            hints, own = get_type_hints(config), fields(config)
+        except Exception:  # a broken plug-in has no flags; `clipx modalities` tells why
             continue
-        hints = get_type_hints(config)
-        for field in fields(config):
+        for field in own:
             hint, name = _without_none(hints[field.name]), field.name
             if not _sayable(hint):
                 continue

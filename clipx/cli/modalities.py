@@ -30,6 +30,7 @@ def modalities(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFla
 
 def modality_health(name: str) -> dict[str, Any]:
     """Name, suffixes, package, whether it works, and the remedy where it does not."""
+    from clipx.errors import ClipxError
     from clipx.registry import MODALITIES, get_modality, registered
 
     point = registered(MODALITIES)[name]
@@ -37,6 +38,8 @@ def modality_health(name: str) -> dict[str, Any]:
     try:
         cls = get_modality(name)
         record["suffixes"], remedy = list(cls.suffixes), cls.missing()
-    except Exception as error:  # a stranger's plug-in may raise anything at import; the others still work
-        remedy = f"cannot be imported ({type(error).__name__}: {error})"
+    except ClipxError as error:  # it cannot be imported, or is no modality, or is two
+        remedy = str(error)
+    except Exception as error:  # a stranger's missing() may raise anything; the others still work
+        remedy = f"missing() raised {type(error).__name__}: {error}"
     return record | {"ok": remedy is None, "remedy": remedy and " ".join(remedy.split())}
