@@ -18,6 +18,7 @@ from torch import Tensor
 import clipx
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality
+from clipx.registry import version_of
 
 
 class FeatureCache:
@@ -40,7 +41,8 @@ class FeatureCache:
         """The name under which a sample's vector is kept: sha256 over all that decides it.
 
         Args:
-            modality: its name, config and space count; a file that the config names by a ``Path`` counts by content.
+            modality: its name, its package's version, its config, and its space's id and dtype count; a file that the
+                config names by a ``Path`` counts by content.
             content: the path of a file, or the sample's own bytes. A file's companions (an .obj's materials) do not
                 count.
 
@@ -52,7 +54,9 @@ class FeatureCache:
             config = json.dumps(asdict(modality.config), sort_keys=True, default=_json_of_path)
         except TypeError as error:
             raise InputError("the config has no JSON form, so its features cannot be cached") from error
-        decides = [clipx.__version__, modality.name, config, modality.space.id, _sha256(content)]
+        space = modality.space
+        versions = clipx.__version__, version_of(modality.name)
+        decides = [*versions, modality.name, config, space.id, str(space.dtype), _sha256(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
     def get(self, key: str, dim: int) -> Tensor | None:

@@ -18,7 +18,8 @@ class Config:
     other: object = field(default=None)
 
 
-MODALITY = SimpleNamespace(name="toy", space=SimpleNamespace(id="s1"), config=Config())
+SPACE = SimpleNamespace(id="s1", dtype=torch.float32)
+MODALITY = SimpleNamespace(name="toy", space=SPACE, config=Config())
 VECTOR = torch.nn.functional.normalize(torch.arange(1.0, 5.0), dim=0)
 
 
@@ -36,7 +37,7 @@ def test_a_vector_comes_back_to_the_bit(cache):
     assert [p.suffix for p in cache.folder.rglob("*") if p.is_file()] == [".npy"]
 
 
-def test_the_key_follows_all_that_decides_the_vector(cache, tmp_path):
+def test_the_key_follows_all_that_decides_the_vector(cache, tmp_path, monkeypatch):
     file, weights = tmp_path / "sample.toy", tmp_path / "w.bin"
     file.write_bytes(b"sample")
     weights.write_bytes(b"old")
@@ -49,13 +50,17 @@ def test_the_key_follows_all_that_decides_the_vector(cache, tmp_path):
     others = {
         cache.key(MODALITY, b"another"),
         cache.key(variant(name="toy2"), file),
-        cache.key(variant(space=SimpleNamespace(id="s2")), file),
+        cache.key(variant(space=SimpleNamespace(id="s2", dtype=torch.float32)), file),
+        cache.key(variant(space=SimpleNamespace(id="s1", dtype=torch.bfloat16)), file),
         cache.key(variant(config=Config(size=4)), file),
         cache.key(variant(config=Config(weights=weights)), file),
     }
     weights.write_bytes(b"new")  # the same path, other content
     others.add(cache.key(variant(config=Config(weights=weights)), file))
-    assert len(others) == 6 and key not in others
+    with monkeypatch.context() as patch:
+        patch.setattr("clipx.cache.version_of", lambda name: {"toy": "2.0"}[name])  # a plug-in's new release
+        others.add(cache.key(MODALITY, file))
+    assert len(others) == 8 and key not in others
     with pytest.raises(InputError, match="no JSON form"):
         cache.key(variant(config=replace(Config(), other=object())), file)
     with pytest.raises(FileError, match=r"gone\.toy"):
