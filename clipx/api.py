@@ -51,7 +51,7 @@ def classify(
         modality: a modality's name; told by each file's suffix when left out.
         space: what ``clipx.load_space`` takes (loaded once and kept), or a ``JointSpace``.
         top: how many predictions to keep; all by default.
-        prompts: anything ``clipx.prompts.sentences`` takes; each modality's own set by default.
+        prompts: anything ``ZeroShotClassifier`` takes; each modality's own set by default.
         none_threshold: see ``ZeroShotClassifier``.
         device: where a space given by name is loaded.
         batch_size: how many samples are held and encoded at a time.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn.functional import normalize
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.prompts import Prompts, sentences, spoken
+from clipx.prompts import Prompts, get_prompts, sentences, spoken
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -50,13 +51,16 @@ class ZeroShotClassifier:
     Args:
         space: the joint space whose text tower reads the labels.
         labels: K >= 1 different labels; upper case, ``_`` and white space make no difference between two.
-        prompts: anything ``clipx.prompts.sentences`` takes.
+        prompts: anything ``clipx.prompts.sentences`` takes. On an embedded space every word of them must be known, as
+            the labels' must. Of a set given by name, such as ``"imagenet"`` with its 80, the templates with other words
+            are left out and stand in the attribute ``dropped_prompts``, unless none would remain.
         none_threshold: a raw cosine in [-1, 1]. One more candidate, ``"none"``, then stands in the ranking with that
             cosine: it comes first exactly where every label's cosine is below the threshold.
 
     Raises:
         InputError: no labels, a blank or repeated label, unusable prompts or threshold.
-        VocabularyError: an embedded space never saw a word of the labels.
+        VocabularyError: an embedded space never saw a word of the labels, of the given prompts, or of any template of
+            the named set.
     """
 
     def __init__(
@@ -65,8 +69,10 @@ class ZeroShotClassifier:
         self.labels = _checked(labels, reserved=NONE if none_threshold is not None else None)
         if none_threshold is not None and not -1 <= none_threshold <= 1:  # NaN fails too
             raise InputError(f"none_threshold must be a cosine in [-1, 1], got {none_threshold}")
-        said = sentences(self.labels, prompts)
         space.require_words([spoken(label) for label in self.labels])  # asks nothing of an open vocabulary
+        prompts, self.dropped_prompts = _known_templates(space, prompts, spoken(self.labels[0]))
+        said = sentences(self.labels, prompts)
+        space.require_words(chain(*said) if isinstance(prompts, Mapping) else said[0])  # templates: one label shows all
         self.logit_scale = space.logit_scale
         self.none_threshold = none_threshold
         self.weights = Embedding(_class_weights(space, said), space.id, "text", self.labels)  # (K, D)
@@ -124,6 +130,15 @@ def _checked(labels: Sequence[str], reserved: str | None) -> tuple[str, ...]:
     if reserved in seen:
         raise InputError(f"label {seen[reserved]!r} collides with the outcome that none_threshold adds")
     return tuple(label.strip() for label in labels)
+
+
+def _known_templates(space: JointSpace, prompts: Prompts, label: str) -> tuple[Prompts, tuple[str, ...]]:
+    """The prompts to use, and the templates of a named set that are left out: they have words the space never saw."""
+    if not isinstance(prompts, str) or "{}" in prompts:
+        return prompts, ()
+    templates = get_prompts(prompts)
+    known = tuple(template for template in templates if not space.coverage(template.replace("{}", label)))
+    return (known, tuple(t for t in templates if t not in known)) if known else (templates, ())
 
 
 def _class_weights(space: JointSpace, said: list[list[str]]) -> Tensor:

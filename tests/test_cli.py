@@ -21,7 +21,7 @@ import clipx.cli
 from clipx.cli import main
 
 WORDS = ["a", "of", "the", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
-WORDS += ["chair", "table", "cup", "cat", "night", "stand"]
+WORDS += ["chair", "table", "cup", "cat", "night", "stand", "small"]
 COMMANDS = ["classify", "demo", "doctor", "embed", "eval", "modalities", "spaces", "train", "train space"]
 
 
@@ -158,6 +158,15 @@ def test_labels_and_prompts_from_files(run_json, here):
         assert {p["label"] for p in results[0]["predictions"]} == {"chair", "table", "night_stand"}
 
 
+def test_templates_left_out_are_told_in_one_line(run, run_json, labelled):
+    status, out, err = run("classify photo.png --labels chair,table --prompts imagenet7 --json")
+    assert status == 0 and json.loads(out)["results"] and err.count("\n") == 1
+    assert err.startswith("prompts imagenet7: ") and "left out for words tiny never saw" in err
+    record = run_json("eval image table --prompts imagenet7")
+    assert 0 < len(record["dropped_prompts"]) < 7
+    assert run_json("eval image table --prompts plain")["dropped_prompts"] == []
+
+
 def test_none_threshold(run_json):
     results = run_json("classify photo.png --labels chair,table --none-threshold 1")["results"]
     assert results[0]["predictions"][0]["label"] == "none"
@@ -246,6 +255,7 @@ BYTES = {
     "broken.toml": b"= =\n",
     "prompts.json": b"{",
     "shape.json": b"[1]",
+    "unseen.json": b'["a zeppelin of a {}"]',
 }
 BAD = ["torn-space", "torn.png", "pickle.npy", *ARRAYS, *BYTES]
 
@@ -273,6 +283,7 @@ MISTAKES = {
     "classify photo.png --labels @empty.txt": "list of labels is empty",
     "classify photo.png --labels chair,chair": "given twice",
     "classify photo.png --labels chair,zeppelin": "zeppelin",
+    "classify photo.png --labels chair --prompts @unseen.json": "zeppelin",
     "classify photo.png --labels chair --prompts none-such": "no prompt set named 'none-such'",
     "classify photo.png --labels chair --prompts @prompts.json": "prompts.json: cannot be read as JSON",
     "classify photo.png --labels chair --prompts @shape.json": "shape.json: must hold",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-import clipx
+import clipx.prompts
 from clipx.api import classify, embed, parse_labels
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, SpaceMismatchError, VocabularyError
@@ -24,14 +24,18 @@ class TableSpace:
     dim: int = 2
     logit_scale: float = 10.0
     embedded: bool = True
+    unknown: tuple[str, ...] = ("wug",)
 
     def encode_text(self, texts):
         return torch.tensor([SAID[text] for text in texts])
 
+    def coverage(self, text):
+        return [word for word in text.split() if word in self.unknown]
+
     def require_words(self, texts):
         for text in texts:
-            if text == "wug":
-                raise VocabularyError("words this space never saw: wug")
+            if words := self.coverage(text):
+                raise VocabularyError(f"words this space never saw: {words[0]}")
 
 
 def test_a_weight_is_the_normalised_mean_of_its_sentences():
@@ -94,6 +98,22 @@ def test_unusable_thresholds_tops_and_words_are_refused():
         ZeroShotClassifier(TableSpace(), ["cat"], "a {}").predict(INPUT, top_k=0)
     with pytest.raises(VocabularyError, match="wug"):
         ZeroShotClassifier(TableSpace(), ["cat", "wug"], "a {}")
+
+
+@pytest.mark.parametrize("prompts", ["the wug {}", ("a {}", "wug {}"), {"cat": ["a cat"], "dog": ["a wug"]}])
+def test_the_user_s_own_prompts_must_be_known_words(prompts):
+    with pytest.raises(VocabularyError, match="wug"):
+        ZeroShotClassifier(TableSpace(), ["cat", "dog"], prompts)
+
+
+def test_a_named_set_leaves_out_what_the_space_never_saw_and_says_so(monkeypatch):
+    monkeypatch.setitem(clipx.prompts._SETS, "mixed", ("a {}", "a wug and a {}", "the {}"))
+    mixed = ZeroShotClassifier(TableSpace(), ["cat", "dog"], "mixed")
+    assert mixed.dropped_prompts == ("a wug and a {}",)
+    known = ZeroShotClassifier(TableSpace(), ["cat", "dog"], ("a {}", "the {}"))
+    assert known.dropped_prompts == () and torch.equal(mixed.weights.vectors, known.weights.vectors)
+    with pytest.raises(VocabularyError, match="never saw: a"):
+        ZeroShotClassifier(TableSpace(unknown=("a", "the")), ["cat", "dog"], "mixed")
 
 
 def test_sentences_that_cancel_out_are_refused(monkeypatch):

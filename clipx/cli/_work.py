@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clipx.modality import Modality
     from clipx.prompts import Prompts
     from clipx.space import JointSpace
+    from clipx.zeroshot import ZeroShotClassifier
 
 REAL_CLIP = "ViT-B-32-quickgelu/openai"
 
@@ -184,7 +185,9 @@ def read_prompts(text: str | None) -> Prompts | None:
     if not text.startswith("@"):
         from clipx.prompts import get_prompts
 
-        return text if "{}" in text else get_prompts(text)
+        if "{}" not in text:
+            get_prompts(text)  # refuses an unknown name now, before the space is loaded
+        return text
     path = Path(text[1:])
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -194,6 +197,19 @@ def read_prompts(text: str | None) -> Prompts | None:
     if not lists or not all(isinstance(own, list) and all(isinstance(s, str) for s in own) for own in lists):
         raise InputError("must hold a list of templates or an object of label -> list of sentences", where=path)
     return value
+
+
+def make_classifier(
+    space: JointSpace, labels: Sequence[str], prompts: Prompts, none_threshold: float | None = None
+) -> ZeroShotClassifier:
+    """A classifier; one line on stderr says how many templates of a named set it leaves out, if any."""
+    from clipx.zeroshot import ZeroShotClassifier
+
+    classifier = ZeroShotClassifier(space, labels, prompts, none_threshold)
+    if dropped := classifier.dropped_prompts:
+        count = f"{len(dropped)} template{'s' if len(dropped) > 1 else ''}"
+        note(f"prompts {prompts}: {count} left out for words {space.name} never saw, such as {dropped[0]!r}")
+    return classifier
 
 
 @contextmanager

@@ -57,8 +57,8 @@ def classify(
     """
     from clipx.api import parse_labels
     from clipx.cli._output import check_writable, emit, print_grouped, report
-    from clipx.cli._work import encode, encoders, file_items, open_space, read_prompts
-    from clipx.zeroshot import Prediction, ZeroShotClassifier
+    from clipx.cli._work import encode, encoders, file_items, make_classifier, open_space, read_prompts
+    from clipx.zeroshot import Prediction
 
     check_writable(out)
     attach = encoders(paths, modality, settings)
@@ -66,7 +66,7 @@ def classify(
     joint = open_space(space, device, dtype, seed)
     found: list[tuple[str, list[Prediction]]] = [("", [])] * len(paths)
     for encoder, rows in attach(joint):
-        classifier = ZeroShotClassifier(joint, words, encoder.prompts if said is None else said, none_threshold)
+        classifier = make_classifier(joint, words, encoder.prompts if said is None else said, none_threshold)
         embedding = encode(encoder, [items[i] for i in rows], batch_size)
         for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
             found[i] = (encoder.name, predictions)

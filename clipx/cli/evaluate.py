@@ -68,9 +68,8 @@ def evaluate(
     from clipx.cli._dataset import read_data
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, print_table, report
-    from clipx.cli._work import cache_folder, encode, open_space, read_prompts
+    from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts
     from clipx.registry import get_modality
-    from clipx.zeroshot import ZeroShotClassifier
 
     check_writable(out)
     cls, chosen = get_modality(modality), settings_of([modality], settings)[modality]
@@ -79,8 +78,7 @@ def evaluate(
     names, targets = _targets(rows.labels, rows.classes if words is None else words)
     joint = open_space(space, device, dtype, seed)
     encoder = make_modality(modality, joint, chosen)
-    used = encoder.prompts if said is None else said
-    classifier = ZeroShotClassifier(joint, names, used)
+    classifier = make_classifier(joint, names, encoder.prompts if said is None else said)
     embedding = encode(encoder, rows.items, batch_size, cache_folder(cache, resume))
 
     logits = classifier.logits(embedding).cpu()
@@ -113,6 +111,7 @@ def evaluate(
         regime=regime,
         where=where or [],
         prompts=prompts or encoder.prompts,
+        dropped_prompts=list(classifier.dropped_prompts),
         config=asdict(encoder.config),
         dtype=dtype,
         seed=seed,
