@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipx.modality import Modality
+    from clipx.zeroshot import ZeroShotClassifier
 
 PICTURE_PX = 720  # longest side of a picture on the page
 
@@ -52,9 +53,8 @@ def demo(
     from clipx.api import make_modality
     from clipx.cli._output import emit, note, print_table, progress, report, write_whole
     from clipx.cli._page import Panel, page
-    from clipx.cli._work import open_space, space_name
+    from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.registry import modality_of
-    from clipx.zeroshot import ZeroShotClassifier
 
     started = time.perf_counter()
     folder = samples or _clone_samples()
@@ -66,6 +66,7 @@ def demo(
     panels: list[Panel] = []
     results: list[dict[str, Any]] = []
     encoders: dict[str, Modality] = {}
+    classifiers: dict[str, ZeroShotClassifier] = {}  # by prompts
     files: dict[Path, bytes] = {}  # to be written, page last
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:
@@ -75,16 +76,18 @@ def demo(
                 encoders[name] = make_modality(name, joint)
             encoder = encoders[name]
             sample = encoder.load(path)
-            classifier = ZeroShotClassifier(joint, labels, entry.get("prompts", encoder.prompts))
-            predictions = classifier.predict(encoder.encode([sample]), top_k=5)[0]
+            prompts = entry.get("prompts", encoder.prompts)
+            if prompts not in classifiers:
+                classifiers[prompts] = make_classifier(joint, labels, prompts)
+            predictions = classifiers[prompts].predict(encoder.encode([sample]), top_k=5)[0]
             views = encoder.pictures(sample)
-            if path.parent != folder:  # a bundled photo: copied, to have a short name
+            if entry["file"].startswith("skimage:"):  # copied, to have a short name
                 files[out / path.name] = path.read_bytes()
                 path = out / path.name
                 picture = _thumbnail(files[path])
             else:
                 picture = _png(_montage(views)) if views is not None else _png(torch.full((3, 90, 160), 0.5))
-                files[out / f"{path.stem}.png"] = picture
+                files[out / f"{entry['file'].replace('/', '-')}.png"] = picture  # chair.off and chair.ply differ
             alt = entry["alt"] if views is None or len(views) == 1 else f"{entry['alt']}, from {len(views)} sides"
             command = _command(path, folder, entry.get("prompts"), space)
             panels.append(Panel(path.name, entry["kind"], picture, alt, predictions, entry.get("is"), command))
