@@ -6,6 +6,7 @@ resumed sees what an undisturbed one would have seen.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -34,7 +35,8 @@ from clipx.errors import FileError, InputError
 def contrastive_loss(rows: Tensor, columns: Tensor, scale: Tensor, targets: Tensor, ignore: Tensor | None = None):
     """Symmetric cross-entropy with several positives a row and a column (SupCon's L_out, Khosla et al. 2020, eq. 2).
 
-    With ``targets = eye(N)`` it is CLIP's loss. Rows and columns without a positive count for nothing.
+    With ``targets = eye(N)`` it is CLIP's loss. Rows and columns without a positive count for nothing; without any
+    positive the loss is 0.
 
     Args:
         rows: (N, D) unit vectors, for instance of pictures.
@@ -52,9 +54,10 @@ def contrastive_loss(rows: Tensor, columns: Tensor, scale: Tensor, targets: Tens
 
     def one_way(logits: Tensor, targets: Tensor) -> Tensor:
         total = targets.sum(1)
-        log_p = F.log_softmax(logits[total > 0], dim=1)
-        weights = targets[total > 0] / total[total > 0, None]
-        return -torch.where(weights > 0, weights * log_p, 0.0).sum(1).mean()
+        some = total > 0
+        weights = targets[some] / total[some, None]
+        entropy = -torch.where(weights > 0, weights * F.log_softmax(logits[some], dim=1), 0.0).sum()
+        return entropy / some.sum().clamp(min=1)
 
     return (one_way(logits, targets) + one_way(logits.T, targets.T)) / 2
 
@@ -94,10 +97,11 @@ class TrainConfig:
 
 def train(
     module: nn.Module,
-    loss_of: Callable[[nn.Module, int], dict[str, Tensor]],
+    loss_of: Callable[[nn.Module, int, int], dict[str, Tensor]],
     config: TrainConfig,
     out: str | PathLike,
     *,
+    identity: dict[str, Any] | None = None,
     resume: bool = False,
     device: str = "cpu",
     stop_after: int | None = None,
@@ -106,21 +110,24 @@ def train(
 
     Args:
         module: parameters with ``requires_grad`` are trained.
-        loss_of: (module, step) -> named scalars; ``"loss"`` is minimised, the others are only written down. It must
-            draw its batch from the seed and the step alone. With several processes ``step`` differs in each.
+        loss_of: (module, step, draw) -> named scalars; ``"loss"`` is minimised, the others are only written down. It
+            must make its batch from the seed and ``draw`` alone: ``draw`` is ``step`` with one process, and another
+            number in each of several.
         config: the schedule.
         out: folder for ``checkpoint.safetensors`` and ``history.jsonl``; written beside, then renamed.
+        identity: whatever else makes this run the one it is (data, architecture); kept with the checkpoint.
         resume: go on from the checkpoint in ``out``, where there is one.
-        device: "cpu" or "cuda"; accelerate takes care of several devices.
+        device: "cpu" or "cuda"; ``accelerate launch`` takes care of several devices.
         stop_after: stop after this step with a checkpoint, as Ctrl-C does; the schedule stays that of ``config``.
 
     Raises:
-        InputError: ``out`` holds another run's checkpoint, or the loss is no longer finite.
+        InputError: ``out`` holds another run's checkpoint, or one without ``resume``; the loss is no longer finite.
+        FileError: the checkpoint is torn.
     """
     from accelerate import Accelerator
 
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = prepare_folder(out, resume)
+    run = {"config": asdict(config), "identity": identity or {}}
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     gains = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
@@ -130,7 +137,7 @@ def train(
         fused=True,
     )
     average = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    first = _restore(out, module, optimizer, average, config) if resume else 0
+    first = _restore(out, module, optimizer, average, run) if resume else 0
     wrapped, optimizer = accelerator.prepare(module, optimizer)
     average = {k: v.to(accelerator.device) for k, v in average.items()}
     history = _History(out / "history.jsonl", first)
@@ -144,7 +151,7 @@ def train(
             began = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * _schedule(step, config)
-            scalars = loss_of(wrapped, step * accelerator.num_processes + accelerator.process_index)
+            scalars = loss_of(wrapped, step, step * accelerator.num_processes + accelerator.process_index)
             accelerator.backward(scalars["loss"])
             accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
             optimizer.step()
@@ -157,7 +164,7 @@ def train(
             advance(values["loss"])
             due = stop_asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
             if due and accelerator.is_main_process:
-                _save(out, module, optimizer, average, config, step + 1, history)
+                _save(out, module, optimizer, average, run, step + 1, history)
             if stop_asked():
                 raise KeyboardInterrupt
     module.load_state_dict(average)
@@ -200,7 +207,7 @@ def _average(average: dict[str, Tensor], module: nn.Module, decay: float) -> Non
             average[key].copy_(value)
 
 
-def _save(out, module, optimizer, average, config, step, history) -> None:
+def _save(out, module, optimizer, average, run, step, history) -> None:
     """One safetensors file holds weights, averaged weights and the optimiser's moments."""
     from safetensors.torch import save_file
 
@@ -210,29 +217,46 @@ def _save(out, module, optimizer, average, config, step, history) -> None:
         tensors |= {f"opt.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     beside = out / "checkpoint.safetensors.part"
-    save_file(tensors, beside, metadata={"step": str(step), "config": json.dumps(asdict(config))})
+    save_file(tensors, beside, metadata={"step": str(step), "run": json.dumps(run)})
     history.write()
     beside.replace(out / "checkpoint.safetensors")
 
 
-def _restore(out, module, optimizer, average, config) -> int:
-    from safetensors import safe_open
+def prepare_folder(out: str | PathLike, resume: bool) -> Path:
+    """Make a run's folder; refuse to overwrite another run's checkpoint."""
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot be made ({error.strerror})", where=out, remedy="name another with -o") from error
+    if not resume and (out / "checkpoint.safetensors").exists():
+        raise InputError("holds a run already", where=out, remedy="go on with --resume, or name another folder")
+    return out
+
+
+def _restore(out, module, optimizer, average, run) -> int:
+    from safetensors import SafetensorError, safe_open
 
     path = out / "checkpoint.safetensors"
     if not path.exists():
         return 0
-    with safe_open(path, "pt") as file:
-        about = file.metadata()
-        if json.loads(about["config"]) != asdict(config):
-            raise InputError("the checkpoint is of a run with other settings", where=path, remedy="name another folder")
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise FileError("the checkpoint is torn", where=path, remedy="delete it and start again") from error
+    if json.loads(about["run"]) != json.loads(json.dumps(run)):
+        raise InputError("the checkpoint is of a run with other settings", where=path, remedy="name another folder")
     module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for key in average:
         average[key].copy_(tensors[f"ema.{key}"])
     for index, parameter in enumerate(p for g in optimizer.param_groups for p in g["params"]):
         state = {k.split(".", 2)[2]: v for k, v in tensors.items() if k.startswith(f"opt.{index}.")}
-        if state:
-            optimizer.state[parameter] = state
+        # a moment must lie in memory as its parameter does (channels last): the fused step goes by address
+        for name, value in state.items():
+            laid = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            optimizer.state[parameter][name] = laid
     return int(about["step"])
 
 
@@ -276,15 +300,13 @@ def _progress(first: int, steps: int, *, shown: bool):
 
 def plot_history(out: str | PathLike) -> Path:
     """Draw ``history.jsonl`` of a run as ``loss.png`` beside it (raw and smoothed over 50 steps)."""
-    import matplotlib
     import numpy as np
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     out = Path(out)
     rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
-    figure, axes = pyplot.subplots(figsize=(7, 4))
+    figure = Figure(figsize=(7, 4))  # not pyplot's: a caller's backend stays as it is
+    axes = figure.subplots()
     for name in (k for k in rows[0] if k not in ("step", "lr", "s", "scale")):
         values = np.array([row[name] for row in rows])
         width = min(50, len(values))
@@ -292,7 +314,6 @@ def plot_history(out: str | PathLike) -> Path:
     axes.set(xlabel="step", ylabel=f"loss, mean of {width} steps")
     axes.legend()
     figure.savefig(out / "loss.png", dpi=110, bbox_inches="tight")
-    pyplot.close(figure)
     return out / "loss.png"
 
 
@@ -308,16 +329,12 @@ class PairBatch:
         captions: U texts.
         targets: (B, U) float32 weights, positive where the caption is true of the picture.
         ignore: (B, U) bool, where a caption is neither true nor plainly false (related classes).
-        dictionary: D pairs of texts of one meaning, for words without pictures and for synonyms.
-        dictionary_ignore: (D, D) bool, related meanings.
     """
 
     pixels: Tensor
     captions: list[str]
     targets: Tensor
     ignore: Tensor
-    dictionary: list[tuple[str, str]]
-    dictionary_ignore: Tensor
 
 
 def train_space(
@@ -333,80 +350,103 @@ def train_space(
 ) -> Path:
     """Train an embedded space by a recipe and write its folder, ``out/space``.
 
+    Words first: the text tower learns alone, from dictionary pairs, where words lie; then it is locked, and the image
+    tower learns to put pictures on them. Trained jointly from nothing, both towers wait for each other: after the same
+    number of steps the image tower knew half as much.
+
     Args:
-        recipe: a folder with ``recipe.toml`` (or that file). Its ``[source] module`` is a Python file with
-            ``build(data, cache, seed, exclude, options) -> source`` (options: the [source] table itself); the source
-            has ``batch(step, size, image_size, mean, std) -> PairBatch``, ``vocabulary() -> dict[word, "pictures" | "text"]``, ``phrases() -> list[str]`` (every word that a caption can
-            say, in any order) and ``about() -> dict`` for the card.
+        recipe: a folder with ``recipe.toml`` (or that file), as ``read_recipe`` describes it.
         data: folder of the data sets that the recipe names.
-        out: folder for checkpoints, the loss curve and the finished space.
-        resume: go on from the checkpoint in ``out``.
-        steps: another number of steps than the recipe's (the schedule shrinks with it).
+        out: folder for checkpoints, the loss curves and the finished space.
+        resume: go on from the checkpoints in ``out``.
+        steps: another number of steps with pictures than the recipe's (the schedule shrinks with it).
         exclude: concepts whose pictures are left out (for an unseen-class figure).
         seed: another seed than the recipe's.
         device: "cpu" or "cuda".
 
     Returns:
         The folder of the space, which ``load_space`` takes.
+
+    Raises:
+        FileError, InputError: no such recipe or data, a malformed recipe, an unknown concept, another run in ``out``.
     """
     from clipx.backbone import build_model, build_tokenizer
     from clipx.space import save_embedded
 
-    recipe = Path(recipe)
-    path = recipe / "recipe.toml" if recipe.is_dir() else recipe
-    if not path.exists():
-        raise FileError("no such recipe", where=path, remedy="name a folder that holds recipe.toml")
-    plan = tomllib.loads(path.read_text())
+    plan, folder = read_recipe(recipe)
+    out = prepare_folder(out, resume)
+    model_cfg, preprocess = plan["model"], plan["preprocess"]
     settings = dict(plan["train"])
-    stages = settings.pop("stages")  # [[fraction of the steps, image size], ...]
-    loss_name = settings.pop("loss", "softmax")
-    settings["seed"] = settings.get("seed", 0) if seed is None else seed
+    stages, loss_name = settings.pop("stages"), settings.pop("loss")
+    settings["seed"] = settings["seed"] if seed is None else seed
     if steps is not None:
         settings |= {"warmup": max(1, round(settings["warmup"] * steps / settings["steps"])), "steps": steps}
     config = TrainConfig(**settings)
-    model_cfg, preprocess = plan["model"], plan["preprocess"]
+    words_config = TrainConfig(**plan["words"], seed=config.seed)
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
-    tokenize = build_tokenizer(model_cfg)
-    full_table = model.token_embedding
-    source = _load_module(path.parent / plan["source"]["module"]).build(
-        Path(data), Path(out) / "cache", config.seed, tuple(exclude), plan["source"]
+    source = _load_module(folder / plan["source"]["module"]).build(
+        Path(data), out / "cache", config.seed, tuple(exclude), plan["source"]
     )
+    about = source.about() | {"recipe": plan, "train": asdict(config), "exclude": list(exclude)}
 
-    # Only the rows that captions can reach are trained: a table a tenth the size, and as much less to update.
+    # Only the token rows that captions can reach are trained: a table a tenth the size, and as much less to update.
+    full_table = model.token_embedding
+    tokenize = build_tokenizer(model_cfg)
     rows = tokenize(source.phrases()).unique()
     place = torch.full((full_table.num_embeddings,), -1)
     place[rows] = torch.arange(len(rows))
     model.token_embedding = nn.Embedding(len(rows), full_table.embedding_dim, _weight=full_table.weight[rows].detach())
 
-    def loss_of(module: nn.Module, step: int) -> dict[str, Tensor]:
-        done = step / config.steps
-        image_size = next(size for until, size in stages if done < until)
-        batch = source.batch(step, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
-        sentences = [*batch.captions, *(s for pair in batch.dictionary for s in pair)]
-        pixels = batch.pixels.to(device, memory_format=torch.channels_last)
-        tokens = place[tokenize(sentences)]
-        if tokens.min() < 0:
-            raise InputError("a caption says what the source's phrases() did not", where=path)
-        image, text, scale, bias = module(pixels, tokens.to(device))
-        words, pairs = text[: len(batch.captions)], text[len(batch.captions) :]
-        targets, ignore = batch.targets.to(device), batch.ignore.to(device)
-        if loss_name == "sigmoid":
-            match = sigmoid_loss(image, words, scale, bias, targets, ignore)
-        else:
-            match = contrastive_loss(image, words, scale, targets, ignore)
-        same = torch.eye(len(batch.dictionary), device=device)
-        dictionary = contrastive_loss(pairs[0::2], pairs[1::2], scale, same, batch.dictionary_ignore.to(device))
-        loss = match + plan["source"].get("dictionary_weight", 0.5) * dictionary
-        return {"loss": loss, "image_text": match, "dictionary": dictionary, "scale": scale}
+    def tokens_of(texts: list[str]) -> Tensor:
+        tokens = place[tokenize(texts)]
+        if int(tokens.min()) < 0:
+            raise InputError("a caption says what the source's phrases() did not", where=folder)
+        return tokens.to(model.logit_scale.device)
 
-    train(_Pair(model, loss_name), loss_of, config, out, resume=resume, device=device)
+    def words_loss(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
+        pairs = source.dictionary(draw, words_config.batch_size)
+        texts = module(tokens_of([text for pair in pairs for text in pair]))
+        same = torch.eye(len(pairs), device=texts.device)
+        return {"loss": contrastive_loss(texts[0::2], texts[1::2], texts.new_tensor(WORDS_SCALE), same)}
+
+    words = train(
+        _TextTower(model), words_loss, words_config, out / "words", identity=about, resume=resume, device=device
+    )
+
+    # The words stand still from here on. What is said at every step is encoded once; the rest anew at its step, so that
+    # a resumed run sees the same batches to the bit.
+    @torch.no_grad()
+    def encode(texts: list[str]) -> list[Tensor]:
+        return [row for i in range(0, len(texts), 256) for row in words(tokens_of(texts[i : i + 256]))]
+
+    standing = source.standing()
+    known = dict(zip(standing, encode(standing), strict=True))
+
+    def vectors_of(texts: list[str]) -> Tensor:
+        new = [text for text in texts if text not in known]
+        fresh = known | dict(zip(new, encode(new), strict=True))
+        return torch.stack([fresh[text] for text in texts])
+
+    def pictures_loss(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
+        image_size = next(size for until, size in stages if step < until * config.steps)
+        batch = source.batch(draw, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
+        where = model.logit_scale.device
+        image, scale, bias = module(batch.pixels.to(where, memory_format=torch.channels_last))
+        pairs = (image, vectors_of(batch.captions), scale)
+        truth = (batch.targets.to(where), batch.ignore.to(where))
+        loss = sigmoid_loss(*pairs, bias, *truth) if loss_name == "sigmoid" else contrastive_loss(*pairs, *truth)
+        return {"loss": loss, "scale": scale}
+
+    train(_ImageTower(model, loss_name), pictures_loss, config, out, identity=about, resume=resume, device=device)
     with torch.no_grad():
         full_table.weight[rows] = model.token_embedding.weight.to(full_table.weight)
+        model.logit_scale.clamp_(max=math.log(100))
     model.token_embedding = full_table
+    plot_history(out / "words")
     plot_history(out)
     return save_embedded(
         model,
-        Path(out) / "space",
+        out / "space",
         name=plan["name"],
         version=plan["version"],
         model_cfg=model_cfg,
@@ -414,24 +454,85 @@ def train_space(
         words=source.vocabulary(),
         token_index=rows.tolist(),
         licence=plan["licence"],
-        about=source.about() | {"recipe": plan, "train": asdict(config), "exclude": list(exclude)},
+        about=about,
     )
 
 
-class _Pair(nn.Module):
-    """Pixels and tokens in, unit vectors out, through one forward call as data-parallel wrappers need it."""
+WORDS_SCALE = 10.0  # on the cosine of two texts: low, so that words are pushed well apart
+
+
+def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
+    """Read and check ``recipe.toml``.
+
+    It holds ``name``, ``version``, ``licence``; [source] with ``module``, a Python file beside it, and that module's
+    own options; [model], an open_clip ``model_cfg``; [preprocess], its ``preprocess_cfg``; [words] and [train], fields
+    of TrainConfig, the latter with ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which fraction of
+    the steps, image size). The module has ``build(data, cache, seed, exclude, options)``, which returns an object with
+
+    - ``batch(draw, size, image_size, mean, std) -> PairBatch``,
+    - ``standing() -> list[str]``, the captions that every batch has,
+    - ``dictionary(draw, count) -> list[tuple[str, str]]``, texts of one meaning,
+    - ``phrases() -> list[str]``, everything a text can be made of,
+    - ``vocabulary() -> dict[str, str]``, word or phrase -> "pictures" or "text",
+    - ``about() -> dict``, for the card, with ``data_sha256``.
+
+    Returns:
+        The recipe and the folder it lies in.
+
+    Raises:
+        FileError: there is none, or it is no TOML. InputError: a table or a field is missing, unknown or impossible.
+    """
+    path = Path(recipe)
+    path = path / "recipe.toml" if path.is_dir() else path
+    try:
+        plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError("no such recipe", where=path, remedy="name a folder that holds recipe.toml") from error
+    except ValueError as error:
+        raise FileError(f"is no TOML ({error})", where=path) from error
+    missing = {"name", "version", "licence", "source", "model", "preprocess", "words", "train"} - set(plan)
+    if missing:
+        raise InputError(f"the recipe lacks {', '.join(sorted(missing))}", where=path)
+    fields = {f.name for f in dataclasses.fields(TrainConfig)}
+    for table, own in (("words", fields - {"seed"}), ("train", fields | {"stages", "loss"})):
+        if wrong := sorted(set(plan[table]) ^ own):
+            raise InputError(f"[{table}] has unknown or missing fields: {', '.join(wrong)}", where=path)
+    stages = plan["train"]["stages"]
+    if not stages or stages[-1][0] != 1.0 or stages != sorted(stages):
+        raise InputError("stages must be [fraction, image size] pairs, rising to 1.0", where=path)
+    if plan["train"]["loss"] not in ("softmax", "sigmoid"):
+        raise InputError('loss must be "softmax" or "sigmoid"', where=path)
+    return plan, path.parent
+
+
+class _TextTower(nn.Module):
+    """Tokens in, unit vectors out."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.token_embedding, self.transformer, self.ln_final = model.token_embedding, model.transformer, model.ln_final
+        self.positional_embedding, self.text_projection = model.positional_embedding, model.text_projection
+        self.register_buffer("attn_mask", model.attn_mask, persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        from clipx.trainable import short_text_features
+
+        return F.normalize(short_text_features(self, tokens), dim=-1)
+
+
+class _ImageTower(nn.Module):
+    """Pixels in, unit vectors and the loss's scalars out."""
 
     def __init__(self, model: nn.Module, loss_name: str):
         super().__init__()
-        self.model = model
+        self.visual, self.logit_scale = model.visual, model.logit_scale
         self.bias = nn.Parameter(torch.tensor(-10.0)) if loss_name == "sigmoid" else None
 
-    def forward(self, pixels: Tensor, tokens: Tensor):
-        from clipx.trainable import any_size_image_features, short_text_features
+    def forward(self, pixels: Tensor):
+        from clipx.trainable import any_size_image_features
 
-        image = F.normalize(any_size_image_features(self.model, pixels), dim=-1)
-        text = F.normalize(short_text_features(self.model, tokens), dim=-1)
-        return image, text, self.model.logit_scale.clamp(max=math.log(100)).exp(), self.bias
+        image = F.normalize(any_size_image_features(self, pixels), dim=-1)
+        return image, self.logit_scale.clamp(max=math.log(100)).exp(), self.bias
 
 
 def _load_module(path: Path) -> ModuleType:

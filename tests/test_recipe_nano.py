@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import os
+import signal
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 import clipx
+from clipx import training
 from clipx.errors import ClipxError
 from clipx.space import SPACES
 from clipx.training import train_space
@@ -59,6 +62,8 @@ def recipe(tmp_path_factory) -> Path:
         "shapes_of_modelnet10 = 400": "shapes_of_modelnet10 = 2",
         "shapes_of_others = 40": "shapes_of_others = 1",
         "rooms = 2400": "rooms = 4",
+        "steps = 400": "steps = 2",
+        "batch_size = 192": "batch_size = 16",
         "batch_size = 128": "batch_size = 24",
         "layers = [1, 2, 2, 1]": "layers = [1, 1, 1, 1]",
         "width = 32": "width = 8",
@@ -93,25 +98,52 @@ def test_the_recipe_runs_and_its_space_loads(trained):
     assert (trained.parent / "loss.png").stat().st_size > 1000
 
 
-def test_a_stopped_recipe_resumes_to_the_same_bytes(trained, recipe, data):
-    checkpoint = trained.parent / "checkpoint.safetensors"
-    before = (trained / "weights.safetensors").read_bytes(), checkpoint.read_bytes()
-    again = train_space(recipe, data, trained.parent, steps=3, resume=True)  # nothing is left to do
-    assert ((again / "weights.safetensors").read_bytes(), checkpoint.read_bytes()) == before
-    fresh = train_space(recipe, data, trained.parent, steps=3)
-    assert (fresh / "weights.safetensors").read_bytes() == before[0]
+def test_a_stopped_recipe_resumes_to_the_same_bytes(trained, recipe, data, tmp_path, monkeypatch):
+    made = training.contrastive_loss
+    calls = []
+
+    def stop_at_the_fourth(*args, **kwargs):  # two steps of words, then the second with pictures
+        calls.append(args)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return made(*args, **kwargs)
+
+    monkeypatch.setattr(training, "contrastive_loss", stop_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        train_space(recipe, data, tmp_path, steps=3)
+    assert not (tmp_path / "space").exists()
+    again = train_space(recipe, data, tmp_path, steps=3, resume=True)
+    assert len(calls) == 5
+    assert (again / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+    with pytest.raises(ClipxError, match="--resume"):
+        train_space(recipe, data, tmp_path, steps=3)
 
 
-def test_excluded_concepts_and_their_kinds_lose_their_pictures(recipe, data, trained):
-    left = train_space(recipe, data, trained.parent, steps=1, exclude=("chair", "bed"))
-    about = json.loads((left / "space.json").read_text())
-    assert about["exclude"] == ["chair", "bed"]
-    assert about["data"]["caltech101"]["pictures"] == 2 and about["data"]["quickdraw"]["pictures"] == 4 * 5
+def test_excluded_concepts_and_their_kinds_lose_their_pictures(recipe, data, trained, tmp_path):
+    left = train_space(recipe, data, tmp_path, steps=1, exclude=("chair", "bed"))
+    before, after = (json.loads((folder / "space.json").read_text()) for folder in (trained, left))
+    assert after["exclude"] == ["chair", "bed"]
+    assert after["data"]["caltech101"]["pictures"] == 2 and after["data"]["quickdraw"]["pictures"] == 4 * 5
+    assert "rooms" not in after["data"]  # a room may show what it does not name
+    assert after["data"]["clouds"]["pictures"] <= before["data"]["clouds"]["pictures"] - 4
+    with pytest.raises(ClipxError, match="zyzzyva"):
+        train_space(recipe, data, tmp_path / "other", exclude=("zyzzyva",))
 
 
 def test_a_missing_recipe_or_data_folder_is_one_line(recipe, tmp_path):
     with pytest.raises(ClipxError, match="no such recipe"):
         train_space(tmp_path, tmp_path, tmp_path / "out")
+    for before, after, message in (
+        ("lr = 2.0e-3", "learning_rate = 2.0e-3", "learning_rate, lr"),
+        ("[words]", "[words", "TOML"),
+        ("[words]", "[other]", "words"),
+        ("[1.0, 96]", "[0.95, 96]", "stages"),
+        ('"softmax"', '"hinge"', "loss"),
+    ):
+        wrong = tmp_path / "recipe.toml"
+        wrong.write_text(recipe.read_text().replace(before, after))
+        with pytest.raises(ClipxError, match=message):
+            train_space(wrong, tmp_path, tmp_path / "out")
     with pytest.raises(ClipxError, match=r"labels\.csv"):
         train_space(recipe, tmp_path, tmp_path / "out", steps=1)
 

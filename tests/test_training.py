@@ -66,6 +66,10 @@ def test_sigmoid_loss_by_hand():
     assert float(sigmoid_loss(a, b, scale, bias, targets, ignore)) == pytest.approx(total / 2, rel=1e-9)
 
 
+def test_contrastive_loss_without_a_positive_is_zero():
+    assert float(contrastive_loss(unit(3, 0), unit(3, 1), torch.tensor(9.0), torch.zeros(3, 3))) == 0.0
+
+
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_losses_have_right_gradients(loss):
     a, b = unit(4, 6).requires_grad_(), unit(5, 7).requires_grad_()
@@ -80,8 +84,8 @@ def test_losses_have_right_gradients(loss):
     assert torch.autograd.gradcheck(function, (a, b, scale))
 
 
-def line_fit(module: nn.Module, step: int) -> dict[str, torch.Tensor]:
-    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+def line_fit(module: nn.Module, step: int, draw: int) -> dict[str, torch.Tensor]:
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(draw))
     return {"loss": (module(x).squeeze(1) - x.sum(1)).square().mean()}
 
 
@@ -117,10 +121,10 @@ def test_a_stopped_run_resumes_to_the_bit(tmp_path):
 def test_ctrl_c_saves_and_the_run_resumes_to_the_bit(tmp_path):
     whole = train(linear(), line_fit, CONFIG, tmp_path / "whole")
 
-    def interrupted(module, step):
+    def interrupted(module, step, draw):
         if step == 8:
             os.kill(os.getpid(), signal.SIGINT)
-        return line_fit(module, step)
+        return line_fit(module, step, draw)
 
     with pytest.raises(KeyboardInterrupt):
         train(linear(), interrupted, CONFIG, tmp_path / "parts")
@@ -131,5 +135,12 @@ def test_resume_refuses_another_runs_checkpoint_and_a_lost_loss_is_an_error(tmp_
     train(linear(), line_fit, CONFIG, tmp_path)
     with pytest.raises(ClipxError, match="other settings"):
         train(linear(), line_fit, TrainConfig(steps=99), tmp_path, resume=True)
+    with pytest.raises(ClipxError, match="other settings"):
+        train(linear(), line_fit, CONFIG, tmp_path, identity={"data": "others"}, resume=True)
+    with pytest.raises(ClipxError, match="--resume"):
+        train(linear(), line_fit, CONFIG, tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"torn")
+    with pytest.raises(ClipxError, match="torn"):
+        train(linear(), line_fit, CONFIG, tmp_path, resume=True)
     with pytest.raises(ClipxError, match="lower the learning rate"):
-        train(linear(), lambda m, s: {"loss": m(torch.ones(2, 4)).mean() * float("nan")}, CONFIG, tmp_path / "nan")
+        train(linear(), lambda m, s, d: {"loss": m(torch.ones(2, 4)).mean() * float("nan")}, CONFIG, tmp_path / "nan")

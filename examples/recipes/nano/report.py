@@ -3,7 +3,8 @@
     python examples/recipes/nano/report.py --data DIR [--space nano] [--unseen FOLDER] [--plain FOLDER]
 
 runs ``clipx eval`` on test splits that training never touched, beside an untrained tower, the unseen-class run and the
-plain classifier where their folders are given, and writes ``figures.json`` and ``README.md`` into the space's folder.
+plain classifier where their folders are given, and writes ``figures.json`` and ``README.md`` into the space's folder
+and the table into the project's README.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from clipx.space import SPACES, random_space, save_embedded
 HERE = Path(__file__).parent
 SEEN = "seen classes, seen domain"
 NEW = "seen classes, new domain"
+MARKS = "<!-- figures of nano: written by report.py -->", "<!-- end of figures -->"
 UNSEEN = "unseen classes (zero-shot)"
 # name, modality, data under --data, other arguments, regime
 ROWS = [
@@ -61,6 +63,10 @@ def main() -> None:
     }
     (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     (folder / "README.md").write_text(card(folder, figures))
+    readme = HERE.parents[2] / "README.md"
+    before, _, rest = readme.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    readme.write_text(f"{before}{MARKS[0]}\n{table(figures)}\n{MARKS[1]}{after}")
     sys.stdout.write((folder / "README.md").read_text())
 
 
@@ -129,11 +135,8 @@ def withheld(folder: Path, caltech: Path) -> dict:
     }
 
 
-def card(folder: Path, figures: dict) -> str:
-    """The model card in Markdown, from the figures and what training wrote down."""
-    about = json.loads((folder / "space.json").read_text())
-    known = json.loads((folder / "vocabulary.json").read_text())["words"]
-    pictured = [word for word, how in known.items() if how == "pictures"]
+def table(figures: dict) -> str:
+    """The figures as a Markdown table."""
     lines = ["| test split | regime | classes | n | top-1 (95 %) | top-5 | mean recall |", "|---" * 7 + "|"]
     for row in figures["rows"]:
         m, (low, high) = row["metrics"], row["ci95"]["acc1"]
@@ -149,6 +152,14 @@ def card(folder: Path, figures: dict) -> str:
             f"of its photos alone; nano drew {plain['nano_samples']:,}) | 100 | {plain['n']} | {plain['acc1']:.1%} "
             f"({low:.1%} to {high:.1%}) | {plain['acc5']:.1%} | {plain['mean_per_class_recall']:.1%} |"
         )
+    return "\n".join(lines)
+
+
+def card(folder: Path, figures: dict) -> str:
+    """The model card in Markdown, from the figures and what training wrote down."""
+    about = json.loads((folder / "space.json").read_text())
+    known = json.loads((folder / "vocabulary.json").read_text())["words"]
+    pictured = [word for word, how in known.items() if how == "pictures"]
     commands = "\n".join(row["command"] for row in figures["rows"][: len(ROWS)])
     w = figures["withheld"]
     low, high = w["withheld_ci95"]
@@ -160,7 +171,7 @@ def card(folder: Path, figures: dict) -> str:
             name=about["name"],
             version=about["version"],
             licence=about["licence"],
-            table="\n".join(lines),
+            table=table(figures),
             commands=commands,
             withheld=f"{w['classes']} classes, {w['n']} photos: {w['own_top1']:.1%} under their own names, "
             f"{w['withheld_top1']:.1%} ({low:.1%} to {high:.1%}) under the withheld synonym, {w['ratio']:.0%} of it",

@@ -39,8 +39,6 @@ STYLE_WORDS = {
 }
 RENDER_STYLES = {"rendering": "rendering", "silhouette": "silhouette", "depth_near_dark": "depth map",
                  "depth_near_bright": "depth map", "line": "sketch", "points": "point cloud"}  # fmt: skip
-EXTRA_CAPTIONS = 40  # captions of random concepts: more to tell apart than the batch itself holds
-DICTIONARY = 20
 
 
 def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options: dict) -> Source:
@@ -69,25 +67,33 @@ class Bank:
 
 class Source:
     def __init__(self, data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options: dict):
-        self.seed, self.exclude, self.options, self.shares = seed, exclude, options, options["shares"]
+        self.seed, self.options, self.shares = seed, options, options["shares"]
         self.language = Language(words.load())
+        self.exclude = tuple(words.canonical(name, self.language.concepts) for name in exclude)
         self.files: dict[str, str] = {}
         self.banks: dict[str, Bank] = {}
-        cache = cache / self._generator()  # another generator, seed or size draws other pictures
+        self.generator = self._generator()
+        cache = cache / self.generator  # another generator, seed or size draws other pictures
         cache.mkdir(parents=True, exist_ok=True)
         for name in PHOTOS:
             pictures, labels = load_photos(data / "images" / name, "train", self.files)
             self.banks[name] = self._bank(pictures, labels, ["photo"] * len(labels))
         self.banks["quickdraw"] = self._sketches(data / "images" / "quickdraw", cache)
         self.banks |= self._procedural(cache)
+        self.banks = {name: bank for name, bank in self.banks.items() if len(bank.concept)}
+        total = sum(self.shares[name] for name in self.banks)
+        self.shares = {name: self.shares[name] / total for name in self.banks}
         self.pictured = np.unique(np.concatenate([bank.concept[bank.concept >= 0] for bank in self.banks.values()]))
+        self.plain = [self.language.plain(c, s) for c in self.pictured for s in self.language.styles_of[c]]
         self._sized: dict[int, dict[str, Tensor]] = {}
 
     # ---------------------------------------------------------------------------------------------------- batches
 
-    def batch(self, step: int, size: int, image_size: int, mean: list[float], std: list[float]) -> PairBatch:
-        """One step's pictures, captions and truth table; see PairBatch."""
-        rng = np.random.default_rng([self.seed, step])
+    def batch(self, draw: int, size: int, image_size: int, mean: list[float], std: list[float]) -> PairBatch:
+        """Pictures, captions and truth table, see PairBatch: the pictures' own captions, drawn from the word table, and
+        the plain caption of every concept in every style it has, so that each picture is told from all the others.
+        """
+        rng = np.random.default_rng([self.seed, 0, draw])
         banks, language = self._at(image_size), self.language
         counts = rng.multinomial(size, list(self.shares.values()))
         pixels, concept, style, spoken = [], [], [], []
@@ -109,9 +115,7 @@ class Source:
             Caption(said, -1, -1) if said else language.caption(c, s, rng)
             for c, s, said in zip(concept, style, spoken, strict=True)
         ]
-        for c in rng.choice(self.pictured, EXTRA_CAPTIONS):
-            captions.append(language.caption(c, rng.choice(language.styles_of[c]), rng))
-        captions = list(dict.fromkeys(captions))
+        captions = list(dict.fromkeys([*self.plain, *captions]))
         truth, ignore = language.truth(concept, style, captions, rng)
         for i, said in enumerate(spoken):
             if said:
@@ -121,15 +125,15 @@ class Source:
         batch = torch.cat(pixels)
         photos = np.flatnonzero(style == language.styles.index("photo"))
         cutmix(batch, targets, photos[rng.random(len(photos)) < 0.2], rng)
-        pairs, related = language.dictionary(DICTIONARY, rng)
-        return PairBatch(
-            batch,
-            [c.text for c in captions],
-            targets,
-            torch.from_numpy(ignore),
-            pairs,
-            torch.from_numpy(related),
-        )
+        return PairBatch(batch, [c.text for c in captions], targets, torch.from_numpy(ignore))
+
+    def standing(self) -> list[str]:
+        """The captions that every batch has."""
+        return [caption.text for caption in self.plain]
+
+    def dictionary(self, draw: int, count: int) -> list[tuple[str, str]]:
+        """Pairs of texts of one meaning."""
+        return self.language.dictionary(count, np.random.default_rng([self.seed, 4, draw]))
 
     def vocabulary(self) -> dict[str, str]:
         return self.language.vocabulary(self.phrases(), self.pictured)
@@ -144,6 +148,7 @@ class Source:
         return {
             "data": {name: {"pictures": len(bank.concept)} for name, bank in self.banks.items()},
             "data_sha256": digest,
+            "generator": self.generator,
         }
 
     def _generator(self) -> str:
@@ -179,9 +184,8 @@ class Source:
         for line in (folder / "quickdraw_simplified.ndjson").read_text().splitlines():
             entry = json.loads(line)
             drawings[entry["word"], entry["key_id"]] = entry["drawing"]
-        self.files["quickdraw"] = hashlib.sha256(
-            json.dumps([(r["label"], r["key_id"]) for r in rows]).encode() + bitmaps.tobytes()
-        ).hexdigest()
+        strokes = json.dumps([drawings[row["label"], row["key_id"]] for row in rows]).encode()
+        self.files["quickdraw"] = hashlib.sha256(strokes + bitmaps.tobytes()).hexdigest()
 
         def draw() -> np.ndarray:
             rng = np.random.default_rng([self.seed, 1])
@@ -234,9 +238,11 @@ class Source:
 
         shown = _cached(cache / "rooms.npy", make).transpose(0, 3, 1, 2)
         said = json.loads((cache / "rooms.json").read_text())
+        if self.exclude:  # a room may show what it does not name
+            shown, said = shown[:0], []
         nothing = np.full(len(shown), -1)
         style = np.full(len(shown), self.language.styles.index("rendering"))
-        return Bank(shown, nothing, style, np.full(len(shown), 1 / len(shown)), said)
+        return Bank(shown, nothing, style, np.full(len(shown), 1 / max(1, len(shown))), said)
 
 
 def load_photos(folder: Path, split: str, files: dict[str, str]) -> tuple[np.ndarray, list[str]]:
@@ -332,6 +338,10 @@ class Language:
             text += f" in the {_pick(entry.places, rng)}"
         return Caption(text, term, style)
 
+    def plain(self, concept: int, style: int) -> Caption:
+        name = self.names[concept]
+        return Caption(f"a {STYLE_WORDS[self.styles[style]][0]} of a {name}", self.term_index[name], style)
+
     def truth(self, concept: np.ndarray, style: np.ndarray, captions: list[Caption], rng: np.random.Generator):
         """(B, U) bool truth and (B, U) bool "neither". A wrong style on the right thing is false half of the time."""
         term = np.array([c.term for c in captions])
@@ -342,11 +352,10 @@ class Language:
         neither |= same_thing & ~same_style & (rng.random(same_thing.shape) < 0.5)
         return same_thing & same_style, neither
 
-    def dictionary(self, count: int, rng: np.random.Generator) -> tuple[list[tuple[str, str]], np.ndarray]:
-        """Pairs of texts that mean the same, and which of them are related to each other."""
-        chosen = rng.choice(len(self.names), count, replace=False)
+    def dictionary(self, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """Pairs of texts that mean the same, each of another concept."""
         pairs = []
-        for i in chosen:
+        for i in rng.choice(len(self.names), count, replace=False):
             entry = self.concepts[self.names[i]]
             other = [*entry.synonyms, *entry.withheld * 2]
             left, right = entry.name, entry.name
@@ -364,8 +373,7 @@ class Language:
                 style = _pick(_pick(list(STYLE_WORDS.values()), rng), rng)
                 left, right = f"a {style} of a {left}", f"a {style} of a {right}"
             pairs.append((left, right))
-        related = self.near[chosen][:, chosen] & ~np.eye(count, dtype=bool)
-        return pairs, related
+        return pairs
 
     def phrases(self) -> list[str]:
         """Names, synonyms and all else that the table and the templates can say."""
@@ -376,10 +384,10 @@ class Language:
         return said
 
     def vocabulary(self, phrases: list[str], pictured: np.ndarray) -> dict[str, str]:
-        """Every word that training can say -> "pictures" if it names something with pictures, else "text"."""
+        """What training can say -> "pictures" if it names something with pictures, else "text"."""
         known = {word: "text" for phrase in phrases for word in words_in(phrase)}
         for entry in (self.concepts[self.names[i]] for i in pictured):
-            known |= {word: "pictures" for name in (entry.name, *entry.synonyms) for word in words_in(name)}
+            known |= {name.lower(): "pictures" for name in (entry.name, *entry.synonyms)}
         return dict(sorted(known.items()))
 
 
