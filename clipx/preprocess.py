@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Preprocess:
         def triple(key: str) -> tuple[float, float, float]:
             value = config.get(key)
             values = (value,) * 3 if isinstance(value, int | float) else value
-            if not isinstance(values, list | tuple) or len(values) != 3:
+            if not isinstance(values, list | tuple) or len(values) != 3 or not all(map(_is_number, values)):
                 raise refuse(f"{key} is {value!r}, not three numbers")
             red, green, blue = (float(v) for v in values)
             return red, green, blue
@@ -67,7 +68,10 @@ class Preprocess:
         std = triple("std")
         if min(std) <= 0:
             raise refuse(f"std is {std}")
-        return cls(size, triple("mean"), std, interpolation, resize_mode, float(config.get("fill_color") or 0) / 255)
+        fill = config.get("fill_color") or 0
+        if not _is_number(fill):
+            raise refuse(f"fill_color is {fill!r}")
+        return cls(size, triple("mean"), std, interpolation, resize_mode, float(fill) / 255)
 
     def as_config(self) -> dict[str, Any]:
         """open_clip's ``preprocess_cfg`` of the same meaning."""
@@ -101,6 +105,10 @@ class Preprocess:
         """Subtract the mean, divide by the standard deviation."""
         mean, std = (pixels.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _centre(pixels: Tensor, size: tuple[int, int], fill: float) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from clipx import backbone as bb
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError, SpaceError
+from clipx.errors import ClipxError, FileError, InputError, SpaceError
 from clipx.preprocess import Preprocess
 from clipx.vocabulary import Vocabulary
 
@@ -49,7 +49,7 @@ def load_space(
             tokenizer does not match or is unknown, or the hub cannot be reached.
         InputError: the device or dtype cannot be used.
     """
-    device, dtype = _check_device(device), dtype or torch.float32
+    device, dtype = check_device(device), dtype or torch.float32
     if not dtype.is_floating_point:
         raise InputError(f"a space computes in a floating dtype, got {dtype}", where="load_space")
     space = _find(os.fspath(name))
@@ -57,7 +57,8 @@ def load_space(
     return space
 
 
-def _check_device(device: str | torch.device) -> torch.device:
+def check_device(device: str | torch.device) -> torch.device:
+    """The device, if this machine has it. Raises InputError if not."""
     try:
         return torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # torch raises either, by how it was built
@@ -274,11 +275,12 @@ class JointSpace:
     def _look(self, see: Any, pixels: Tensor, normalize: bool, resize: bool = False) -> Any:
         """Run a dense view on pixels of any size the tower takes; the results are float32."""
         pixels = self._check(pixels, normalize)
-        stride, (h, w) = self.backbone.stride, pixels.shape[-2:]
-        fitted = max(1, round(h / stride[0])) * stride[0], max(1, round(w / stride[1])) * stride[1]
-        if resize:
-            fitted = self.image_size
-        elif not self.backbone.any_size and (h, w) != self.image_size:
+        h, w = pixels.shape[-2:]
+        fitted = self.image_size  # of one-size towers not always a multiple of the stride: 384 px, patches of 14
+        if self.backbone.any_size and not resize:
+            stride = self.backbone.stride
+            fitted = max(1, round(h / stride[0])) * stride[0], max(1, round(w / stride[1])) * stride[1]
+        elif not resize and (h, w) != fitted:
             raise InputError(
                 f"this image tower looks at {self.image_size[0]} x {self.image_size[1]} pixels only, got {h} x {w}",
                 where=self.name,
@@ -376,7 +378,9 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         state = _unpack(load_bytes(blob), config["model_cfg"])
         backbone = bb.build(config["model_cfg"], config["preprocess_cfg"], architecture=about["name"], weights=state)
         vocabulary = Vocabulary(words["words"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except ClipxError:
+        raise
+    except Exception as error:  # whatever safetensors, torch or open_clip trip over in a malformed file
         raise SpaceError(f"malformed space: {error!r}", where=folder, remedy="reinstall clipx") from error
     return JointSpace(
         about["name"],
@@ -498,6 +502,8 @@ def _unpack(packed: dict[str, Tensor], model_cfg: Mapping[str, Any]) -> dict[str
     text = model_cfg["text_cfg"]
     rows, index = packed.pop("token_rows"), packed.pop("token_index")
     table = torch.zeros(text.get("vocab_size", 49408), rows.shape[1])
+    if index.shape != rows.shape[:1] or index.is_floating_point() or (index < 0).any():  # torch would wrap or broadcast
+        raise ValueError(f"token_index must name a row for each of {len(rows)} token_rows")
     table[index.long()] = rows.float()
     prefix = "text." if any(k.startswith("text.") for k in packed) else ""
     return {prefix + _TOKENS: table, **{k: v.float() if v.is_floating_point() else v for k, v in packed.items()}}
@@ -505,16 +511,17 @@ def _unpack(packed: dict[str, Tensor], model_cfg: Mapping[str, Any]) -> dict[str
 
 def _about(folder: Path) -> dict[str, Any]:
     about = _read_json(folder / "space.json")
-    missing = {"name", "version", "weights_sha256", "weights_bytes"} - set(about)
+    kinds = {"name": str, "version": str, "weights_bytes": int, "weights_sha256": str}
+    missing = [key for key, kind in kinds.items() if not isinstance(about.get(key), kind)]
     if missing:
-        raise SpaceError(f"lacks {', '.join(sorted(missing))}", where=folder / "space.json", remedy="reinstall clipx")
+        raise SpaceError(f"lacks {', '.join(missing)}", where=folder / "space.json", remedy="reinstall clipx")
     return about
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpaceError(f"cannot be read ({type(error).__name__})", where=path, remedy="reinstall clipx") from error
     if not isinstance(value, dict):
         raise SpaceError("is not a JSON object", where=path, remedy="reinstall clipx")

@@ -1,6 +1,8 @@
 """JointSpace: what goes in, what comes out, what is refused; and embedded spaces on disk."""
 
+import hashlib
 import json
+import math
 import re
 
 import numpy as np
@@ -242,6 +244,17 @@ def test_towers_of_one_size():
         space.dense_image(picture())
 
 
+@pytest.mark.parametrize("resize", [False, True])
+def test_a_tower_of_one_size_that_its_patches_do_not_divide(tiny_space, monkeypatch, resize):
+    """ViT-SO400M-14-SigLIP-384: its patches leave six pixels over, and it still takes 384 x 384 only."""
+    tower, seen = tiny_space.backbone.tower, []
+    monkeypatch.setattr(tower, "any_size", False, raising=False)
+    monkeypatch.setattr(tower, "stride", (14, 14))
+    monkeypatch.setattr(tower, "dense", lambda x, path: seen.append(x.shape[-2:]) or torch.ones(len(x), 32, 1, 1))
+    tiny_space.dense_image(picture(h=64, w=64), resize=resize)
+    assert seen == [(64, 64)]
+
+
 # Preprocessing --------------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +378,9 @@ def test_torn_weights(toy, where):
         ("weights.safetensors", b"", "weights are torn"),
         ("space.json", b"{}", "lacks name, version"),
         ("space.json", b"[1]", "not a JSON object"),
+        ("space.json", b"[" * 100_000, "cannot be read"),
+        ("space.json", b'{"name": 3, "version": "1", "weights_bytes": 1, "weights_sha256": "x"}', "lacks name"),
+        ("vocabulary.json", b'{"words": [1]}', "malformed space"),
         ("vocabulary.json", None, "cannot be read"),
         ("vocabulary.json", b"{}", "malformed space"),
         ("vocabulary.json", b"\xff\xfe", "cannot be read"),
@@ -376,6 +392,67 @@ def test_broken_files(toy, file, content, what):
     (toy / file).unlink() if content is None else (toy / file).write_bytes(content)
     with pytest.raises(SpaceError, match=what):
         load_embedded(toy)
+
+
+def rewrite(folder, tensors):
+    """Other tensors under a right hash."""
+    from safetensors.torch import load_file, save_file
+
+    save_file({**load_file(folder / "weights.safetensors"), **tensors}, folder / "weights.safetensors")
+    about = json.loads((folder / "space.json").read_text())
+    about["weights_sha256"] = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    (folder / "space.json").write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"token_index": torch.tensor([49408], dtype=torch.int32)},
+        {"token_index": torch.tensor(3)},
+        {"token_index": torch.tensor([-1], dtype=torch.int32), "token_rows": torch.zeros(1, 32)},
+        {"token_index": torch.tensor([1, 2], dtype=torch.int32), "token_rows": torch.zeros(1, 32)},
+        {"token_index": torch.tensor([49408], dtype=torch.int32), "token_rows": torch.zeros(1, 32)},
+        {"token_rows": torch.zeros(())},
+    ],
+    ids=["too few", "no list", "negative", "broadcast", "out of range", "no table"],
+)
+def test_malformed_tokens(toy, tensors):
+    rewrite(toy, tensors)
+    with pytest.raises(SpaceError, match="malformed space"):
+        load_embedded(toy)
+
+
+def test_weights_that_are_no_safetensors(toy):
+    about = json.loads((toy / "space.json").read_text())
+    (toy / "weights.safetensors").write_bytes(b"junk")
+    (toy / "space.json").write_text(json.dumps({**about, "weights_sha256": hashlib.sha256(b"junk").hexdigest()}))
+    with pytest.raises(SpaceError, match="malformed space"):
+        load_embedded(toy)
+
+
+@pytest.mark.parametrize("vocab_size", [-3, "many", 10])
+def test_malformed_vocabulary_sizes(toy, vocab_size):
+    model = {**VIT, "text_cfg": {**VIT["text_cfg"], "vocab_size": vocab_size}}
+    (toy / bb.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": PREPROCESS}))
+    with pytest.raises(SpaceError):
+        load_embedded(toy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"mean": ["x", 0, 0]}, "mean is"),
+        ({"mean": "grey"}, "mean is"),
+        ({"mean": [0, 0]}, "mean is"),
+        ({"std": [1, math.nan, 1]}, "std is"),
+        ({"std": 0}, "std is"),
+        ({"fill_color": "black"}, "fill_color is"),
+        ({"interpolation": ["bicubic"]}, "interpolation is"),
+    ],
+)
+def test_malformed_preprocessing(changes, what):
+    with pytest.raises(SpaceError, match=f"preprocessing is unknown: {what}"):
+        Preprocess.from_config({**PREPROCESS, **changes}, size=(8, 8), where="test")
 
 
 def test_weights_of_another_architecture(toy):

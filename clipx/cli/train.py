@@ -44,7 +44,6 @@ def space(
     Example: clipx train space examples/recipes/nano --data DIR -o runs/nano --resume
     """
     from clipx.cli._output import emit, print_table, report
-    from clipx.cli._work import check_device
     from clipx.errors import FileError
 
     if not (recipe / "recipe.toml" if recipe.is_dir() else recipe).is_file():
@@ -52,8 +51,10 @@ def space(
     if not data.is_dir():
         raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
     from clipx.api import parse_labels
+    from clipx.space import check_device
     from clipx.training import train_space
 
+    check_device(device)
     folder = train_space(
         recipe,
         data=data,
@@ -62,7 +63,7 @@ def space(
         steps=steps,
         exclude=tuple(parse_labels(exclude)) if exclude else (),
         seed=seed,
-        device=check_device(device),
+        device=device,
     )
     record = report("train space", [{"space": folder}])
     emit(record, as_json, lambda: print_table(("space",), [(str(folder),)]))
