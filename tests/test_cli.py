@@ -289,8 +289,8 @@ MISTAKES = {
     "classify photo.png --labels chair --prompts @shape.json": "shape.json: must hold",
     "classify photo.png --labels chair --none-threshold 7": "none_threshold",
     "classify photo.png --labels chair --space torn-space": "torn",
-    "classify photo.png --labels chair --device quantum": "unknown device 'quantum'",
-    "classify photo.png --labels chair --device cuda:99": "--device",
+    "classify photo.png --labels chair --device quantum": "device 'quantum' cannot be used here",
+    "classify photo.png --labels chair --device cuda:99": "device 'cuda:99' cannot be used here",
     "classify photo.png --labels chair --dtype int8": "--dtype",
     "classify photo.png --labels chair --top 0": "--top",
     "classify photo.png --labels chair --up z": "--up is a setting of pointcloud, not of image",
@@ -464,7 +464,7 @@ def test_where_filters_rows_in_every_form(run_json, run, labelled):
     assert "expected column=value" in run("eval image table --where split")[2]
 
 
-def test_npz_index_rows_take_their_samples_from_the_npz(run_json, labelled):
+def test_npz_index_rows_take_their_samples_from_the_npz(run_json, run, labelled):
     rows = ["npz_index,label,split", "5,night_stand,held-out", "0,chair,mine", "1,night_stand,mine"]
     folder = labelled / "indexed"
     folder.mkdir()
@@ -473,6 +473,9 @@ def test_npz_index_rows_take_their_samples_from_the_npz(run_json, labelled):
     assert run_json("eval image indexed")["n"] == 3
     assert run_json("eval image indexed --where split=mine")["n"] == 2
     assert run_json("eval image indexed --where is_test=1")["n"] == 1
+    (folder / "labels.csv").write_text("\n".join([rows[0], "5,Night stand,mine", "0,night_stand,mine"]) + "\n")
+    status, _, err = run("eval image indexed")
+    assert status == 2 and "labels.csv says 'night_stand' for npz_index 0, the .npz 'chair'" in err
 
 
 def test_the_datas_hash_tells_its_rows(run_json, labelled):
@@ -484,6 +487,17 @@ def test_the_datas_hash_tells_its_rows(run_json, labelled):
     assert run_json("eval image table --where split=test")["data_sha256"] != first
     Image.new("RGB", (9, 9)).save(labelled / "copy" / "0.png")
     assert run_json("eval image copy")["data_sha256"] != first
+
+
+def test_paths_of_a_table_may_be_absolute_but_not_blank(run_json, run, labelled):
+    table = labelled / "table" / "labels.csv"
+    first = run_json("eval image table")
+    table.write_text(table.read_text().replace("\n0.png", f"\n{labelled / 'folders' / 'chair' / '0.png'}"))
+    assert run_json("eval image table")["metrics"] == first["metrics"]
+    for cell, message in [("", "1 rows name no file, the first is row 3"), (".", "table: is a folder")]:
+        table.write_text(f"path,label\n0.png,chair\n{cell},chair\n")
+        status, out, err = run("eval image table")
+        assert (status, out, err.count("\n")) == (2, "", 1) and message in err
 
 
 def test_missing_files_are_named_in_one_line(run, labelled):

@@ -17,6 +17,7 @@ import numpy as np
 from clipx.cli._work import Item, check_present, file_items
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality
+from clipx.prompts import spoken
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     """Read a labelled set, keeping the rows whose columns have the wanted values.
 
     Args:
-        data: a folder with labels.csv, or that file: columns ``path``, ``label`` and any others; or, beside an .npz,
-            ``npz_index`` in place of ``path``. A folder of class folders: their names are the labels. An .npz: the
-            modality's ``array_key`` (N, ...), ``labels`` (N,) as class names or as integers into ``classes`` (or
-            ``names``), other arrays of N values as columns, scalars as facts about the samples, such as ``up``.
+        data: a folder with labels.csv, or that file: columns ``path`` (from its folder), ``label`` and any others; or,
+            beside an .npz, ``npz_index`` in place of ``path``, and the .npz must agree about the labels. A folder of
+            class folders: their names are the labels. An .npz: the modality's ``array_key`` (N, ...), ``labels`` (N,)
+            as class names or as integers into ``classes`` (or ``names``), other arrays of N values as columns, scalars
+            as facts about the samples, such as ``up``.
         modality: who reads it.
         where: (column, value) pairs that a row must all have; true and false match 1 and 0.
 
@@ -65,7 +67,8 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     Raises:
         FileError: a file is missing (all of them in one line) or malformed. InputError: an unknown column, no rows.
     """
-    check_present([data])
+    if not data.exists():
+        raise FileError("no such file", where=data)
     if data.suffix.lower() == ".npz":
         return _from_npz(data, modality, where)
     table = data / "labels.csv" if data.is_dir() else data
@@ -92,6 +95,8 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     if "path" not in columns and rows:
         return _from_npz(_only_npz(table), modality, where, rows)
     kept = [row for row in rows if _matches(row, where, table)]
+    if blank := [i for i, row in enumerate(rows, start=2) if not row["path"].strip()]:
+        raise FileError(f"{len(blank)} rows name no file, the first is row {blank[0]}", where=table)
     paths = [table.parent / row["path"] for row in kept]
     check_present(paths, where=table)
     classes = sorted({row["label"] for row in rows} - {""})  # of the whole table: a split without a class is no easier
@@ -136,6 +141,13 @@ def _from_npz(
     order = list(range(len(labels)))
     if rows is not None:
         order = _indices(rows, len(labels), path)
+        for i, row in zip(order, rows, strict=True):
+            if spoken(row["label"]).casefold() != spoken(labels[i]).casefold():
+                raise InputError(
+                    f"labels.csv says {row['label']!r} for npz_index {i}, the .npz {labels[i]!r}",
+                    where=path,
+                    remedy="correct one of the two",
+                )
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
     kept = [i for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
     items = [

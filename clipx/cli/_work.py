@@ -40,10 +40,11 @@ class Item:
 
 
 def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
-    """Files as items, under their path as given, or relative to ``root``."""
+    """Files as items, under their path as given, or relative to ``root`` where they are below it."""
 
     def item(path: Path) -> Item:
-        return Item(str(path.relative_to(root)) if root else str(path), path, lambda modality: modality.load(path))
+        name = path.relative_to(root) if root and path.is_relative_to(root) else path
+        return Item(str(name), path, lambda modality: modality.load(path))
 
     return [item(path) for path in paths]
 
@@ -92,9 +93,6 @@ def encoders(
     from clipx.registry import get_modality
 
     check_present(paths)
-    for path in paths:
-        if path.is_dir():
-            raise InputError("is a folder", where=path, remedy="name the files in it")
     if modality is not None:
         get_modality(modality)
     groups = group_by_modality(paths, modality)
@@ -103,13 +101,16 @@ def encoders(
 
 
 def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
-    """Raise one FileError that names every missing file (the first 50 of them)."""
+    """Raise one FileError that names every missing file (the first 50 of them), or an InputError for a folder."""
     missing = [str(path) for path in paths if not path.exists()]
     if len(missing) == 1 and where is None:
         raise FileError("no such file", where=missing[0])
     if missing:
         named = ", ".join(missing[:50]) + (f" and {len(missing) - 50} more" if len(missing) > 50 else "")
         raise FileError(f"{len(missing)} of {len(paths)} files are missing: {named}", where=where)
+    for path in paths:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, remedy="name the files in it")
 
 
 def space_name(flag: str | None) -> str:
@@ -124,33 +125,16 @@ def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpa
     """Load the space of that ``space_name``, and seed the generators.
 
     Raises:
-        InputError: a device that is unknown or not there. SpaceError: see ``clipx.load_space``.
+        InputError, SpaceError: see ``clipx.load_space``.
     """
     import torch
 
     from clipx.space import load_space
 
-    where = check_device(device)
     name = space_name(name)
     torch.manual_seed(seed)
     with progress(f"loading space {name}", None), _quiet():
-        return load_space(name, device=where, dtype=getattr(torch, dtype))
-
-
-def check_device(name: str) -> str:
-    """The device's name, if this machine has it. Raises InputError if not."""
-    import torch
-
-    try:
-        kind = torch.device(name).type
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}", where="--device", remedy="take cpu, cuda or mps") from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        raise InputError(f"no {kind} device on this machine", where="--device", remedy="leave it out: cpu always works")
-    if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
-        raise InputError(f"no device {name}", where="--device", remedy=f"there are {torch.cuda.device_count()}")
-    return name
+        return load_space(name, device=device, dtype=getattr(torch, dtype))
 
 
 def user_config() -> dict[str, Any]:
