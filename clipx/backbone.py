@@ -601,6 +601,36 @@ def random_backbone(
     return Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
 
 
+# Towers in training -----------------------------------------------------------------------------------------------
+
+
+def require_trainable(model: nn.Module, where: str = CONFIG) -> None:
+    """Refuse (InputError) a model that ``short_text_features`` and ``any_size_image_features`` do not fit."""
+    plain_text = getattr(model, "text_pool_type", None) == "argmax" and getattr(model, "attn_mask", None) is not None
+    if not plain_text or not isinstance(_tower(model.visual), _ResNet):
+        raise InputError("the trainer takes a ModifiedResNet and CLIP's own causal text tower", where=where)
+
+
+def short_text_features(model: Any, tokens: Tensor) -> Tensor:
+    """(N, context) -> (N, D), run no further than the longest text: the mask is causal, so the result is the same.
+
+    ``model`` need only have the text tower's parts; the end-of-text id is the largest of ``tokens``.
+    """
+    end = tokens.argmax(1)
+    length = int(end.max()) + 1
+    x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    return x[torch.arange(len(x), device=x.device), end] @ model.text_projection
+
+
+def any_size_image_features(visual: Any, pixels: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, D) of a ModifiedResNet, its pool's positions interpolated where H, W are not its own size."""
+    tower = _ResNet(visual)
+    x = tower.stages(pixels)["layer4"]
+    positions = resize_positions(tower.pool.positional_embedding, tower.grid, (x.shape[-2], x.shape[-1]))
+    return torch.func.functional_call(tower.pool, {"positional_embedding": positions}, (x,))
+
+
 def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
     """An open_clip model with random weights, as open_clip initialises them: trainable, in train mode.
 

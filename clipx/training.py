@@ -370,7 +370,7 @@ def train_space(
     Raises:
         FileError, InputError: no such recipe or data, a malformed recipe, an unknown concept, another run in ``out``.
     """
-    from clipx.backbone import build_model, build_tokenizer
+    from clipx.backbone import build_model, build_tokenizer, require_trainable
     from clipx.space import save_embedded
 
     plan, folder = read_recipe(recipe)
@@ -384,6 +384,7 @@ def train_space(
     config = TrainConfig(**settings)
     words_config = TrainConfig(**plan["words"], seed=config.seed)
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
+    require_trainable(model, str(folder))
     source = _load_module(folder / plan["source"]["module"]).build(
         Path(data), out / "cache", config.seed, tuple(exclude), plan["source"]
     )
@@ -515,7 +516,7 @@ class _TextTower(nn.Module):
         self.register_buffer("attn_mask", model.attn_mask, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        from clipx.trainable import short_text_features
+        from clipx.backbone import short_text_features
 
         return F.normalize(short_text_features(self, tokens), dim=-1)
 
@@ -529,9 +530,9 @@ class _ImageTower(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-10.0)) if loss_name == "sigmoid" else None
 
     def forward(self, pixels: Tensor):
-        from clipx.trainable import any_size_image_features
+        from clipx.backbone import any_size_image_features
 
-        image = F.normalize(any_size_image_features(self, pixels), dim=-1)
+        image = F.normalize(any_size_image_features(self.visual, pixels), dim=-1)
         return image, self.logit_scale.clamp(max=math.log(100)).exp(), self.bias
 
 

@@ -529,3 +529,23 @@ def test_full_size(architecture):
         if architecture.startswith("RN"):
             shapes = [tuple(stage.shape[1:]) for stage in backbone.stages(x).values()]
             assert shapes == [(64, 56, 56), (256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)]
+
+
+def test_towers_in_training_are_open_clips_own(tiny_space):
+    from clipx.backbone import any_size_image_features, require_trainable, short_text_features
+
+    model = tiny_space.backbone.model
+    require_trainable(model)
+    tokens = tiny_space.backbone.tokenizer(["a chair", "a photo of a much longer thing in the room", "x"])
+    pixels = torch.rand(2, 3, *tiny_space.image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(short_text_features(model, tokens), model.encode_text(tokens))
+        torch.testing.assert_close(any_size_image_features(model.visual, pixels), model.encode_image(pixels))
+        assert any_size_image_features(model.visual, torch.rand(2, 3, 96, 128)).shape == (2, tiny_space.dim)
+
+
+def test_towers_that_the_trainer_does_not_know_are_refused(tiny_vit_space):
+    from clipx.backbone import require_trainable
+
+    with pytest.raises(InputError, match="ModifiedResNet"):
+        require_trainable(tiny_vit_space.backbone.model)

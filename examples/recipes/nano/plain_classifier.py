@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clipx.backbone import build_model
+from clipx.backbone import any_size_image_features, build_model
 from clipx.metrics import bootstrap_ci95, classification
-from clipx.trainable import any_size_image_features
 from clipx.training import TrainConfig, train
 
 
@@ -48,8 +47,8 @@ def main() -> None:
     )
     sized: dict[int, torch.Tensor] = {}
 
-    def loss_of(module: nn.Module, step: int) -> dict[str, torch.Tensor]:
-        rng = np.random.default_rng([config.seed, step])
+    def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng([config.seed, draw])
         size = next(size for until, size in stages if step / config.steps < until)
         if size not in sized:
             sized.clear()
@@ -89,7 +88,7 @@ class Classifier(nn.Module):
         self.visual, self.head = model.visual, nn.Linear(width, classes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.head(any_size_image_features(self, pixels))
+        return self.head(any_size_image_features(self.visual, pixels))
 
 
 if __name__ == "__main__":
