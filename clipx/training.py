@@ -298,6 +298,10 @@ def _progress(first: int, steps: int, *, shown: bool):
         yield lambda loss: bar.update(task, advance=1, loss=f"loss {loss:.3f}")
 
 
+def _minutes(out: Path) -> float:
+    return sum(json.loads(line)["s"] for line in (out / "history.jsonl").read_text().splitlines()) / 60
+
+
 def plot_history(out: str | PathLike) -> Path:
     """Draw ``history.jsonl`` of a run as ``loss.png`` beside it (raw and smoothed over 50 steps)."""
     import numpy as np
@@ -455,7 +459,7 @@ def train_space(
         words=source.vocabulary(),
         token_index=rows.tolist(),
         licence=plan["licence"],
-        about=about,
+        about=about | {"minutes": round(_minutes(out / "words") + _minutes(out))},
     )
 
 
