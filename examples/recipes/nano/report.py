@@ -21,7 +21,6 @@ import numpy as np
 import words
 
 import clipx
-from clipx.metrics import bootstrap_ci95
 from clipx.space import SPACES, random_space, save_embedded
 from clipx.vocabulary import words_in
 
