@@ -604,7 +604,7 @@ def random_backbone(
 # Towers in training -----------------------------------------------------------------------------------------------
 
 
-def require_trainable(model: nn.Module, where: str = CONFIG) -> None:
+def require_trainable(model: Any, where: str = CONFIG) -> None:
     """Refuse (InputError) a model that ``short_text_features`` and ``any_size_image_features`` do not fit."""
     plain_text = getattr(model, "text_pool_type", None) == "argmax" and getattr(model, "attn_mask", None) is not None
     if not plain_text or not isinstance(_tower(model.visual), _ResNet):

@@ -513,7 +513,7 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
 class _TextTower(nn.Module):
     """Tokens in, unit vectors out."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         self.token_embedding, self.transformer, self.ln_final = model.token_embedding, model.transformer, model.ln_final
         self.positional_embedding, self.text_projection = model.positional_embedding, model.text_projection
@@ -528,7 +528,9 @@ class _TextTower(nn.Module):
 class _ImageTower(nn.Module):
     """Pixels in, unit vectors and the loss's scalars out."""
 
-    def __init__(self, model: nn.Module, loss_name: str):
+    logit_scale: Tensor
+
+    def __init__(self, model: Any, loss_name: str):
         super().__init__()
         self.visual, self.logit_scale = model.visual, model.logit_scale
         self.bias = nn.Parameter(torch.tensor(-10.0)) if loss_name == "sigmoid" else None
@@ -543,6 +545,8 @@ class _ImageTower(nn.Module):
 def _load_module(path: Path) -> ModuleType:
     """A recipe's own Python file; its folder is importable while it loads, so that it can be several files."""
     spec = importlib.util.spec_from_file_location(f"clipx_recipe_{path.parent.name}", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise FileError("the recipe's module is no Python file", where=path)
     module: Any = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
     try:

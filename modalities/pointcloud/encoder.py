@@ -155,7 +155,7 @@ class PointCloud(Modality):
     def pictures(self, sample: Cloud) -> Tensor:
         """The V depth images, (V, 3, R, R): empty is black, the farthest point white."""
         depth = self._depth([sample])[0].cpu()
-        return to_input(depth / depth.max().clamp(min=1e-12), tuple(depth.shape[-2:]))
+        return to_input(depth / depth.max().clamp(min=1e-12), depth.shape[-1])
 
     def _depth(self, clouds: Sequence[Cloud]) -> Tensor:
         """Clouds of any sizes -> (N, V, R, R) raw depth on the space's device."""
