@@ -2,6 +2,7 @@
 
 import importlib.util
 import random
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
@@ -264,6 +265,18 @@ def own_space():
 def test_the_toy_keeps_the_contract(as_if_registered, tiny_space):
     as_if_registered(Colour)
     check_modality(Colour, tiny_space)
+
+
+def test_the_readme_s_example_runs(as_if_registered, tiny_space):
+    as_if_registered(Colour)
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(import pytest\n.*?)```", readme, re.DOTALL)
+    scope = {"MyModality": Colour}
+    exec(example, scope)
+    (mark,) = scope["test_contract"].pytestmark
+    name, own_checks = mark.args
+    assert len(own_checks) == len(checks(Colour))
+    scope["test_contract"](**{name: own_checks[0]}, space=tiny_space)
 
 
 @pytest.mark.parametrize(("cls", "promise"), BREAKS, ids=[cls.__name__ for cls, _ in BREAKS])
