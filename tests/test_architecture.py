@@ -2,8 +2,10 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,16 @@ def test_a_modality_imports_the_core_and_itself_only(path):
 def test_heavy_packages_are_imported_at_use(path):
     top = {module.split(".")[0] for module in imports_at_top(parsed(path))}
     assert not top & HEAVY
+
+
+def test_what_is_imported_is_declared():
+    """What a dependency happens to bring today, it may drop tomorrow."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["dependencies"]}
+    names = {"PIL": "pillow", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
+    used = {module.split(".")[0] for path in CORE + MODALITIES for module in imports(parsed(path))}
+    used -= sys.stdlib_module_names | {"clipx"}
+    assert {names.get(package, package) for package in used} <= declared
 
 
 @each
