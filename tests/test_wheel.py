@@ -61,11 +61,13 @@ def test_no_file_of_a_package_is_missing(wheel, contents):
 
 
 def test_embedded_spaces_are_whole(contents):
-    """Whatever spaces come with clipx, each is there with its weights, words and card."""
+    """nano, and whatever other spaces come with clipx, are there with their weights, words and card."""
     spaces = {name.split("/")[2] for name in contents if name.startswith("clipx/spaces/") and name.count("/") == 3}
+    assert "nano" in spaces
     for space in spaces:
         held = {name.split("/")[3] for name in contents if name.startswith(f"clipx/spaces/{space}/")}
         assert held >= {"space.json", "open_clip_config.json", "weights.safetensors", "vocabulary.json", "README.md"}
+        assert len(contents[f"clipx/spaces/{space}/weights.safetensors"]) <= 25_000_000
 
 
 def test_metadata(contents):
