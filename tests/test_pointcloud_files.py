@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from clipx import files
 from clipx.errors import ClipxError, FileError
+from clipx.modalities.pointcloud import files as pointcloud_files
 from clipx.modalities.pointcloud.files import READERS, read_geometry
 
 MESH = trimesh.creation.icosphere(subdivisions=1)  # 42 vertices, 80 faces
@@ -68,7 +69,9 @@ CLOUDS = {
     "cloud.npz": saved(points=MESH.vertices.astype(np.float32), up="z", colour=np.zeros((42, 3))),
     "commas.xyz": b"# x, y, z\r\n" + b"\r\n".join(b"%.9f, %.9f,%.9f, 12" % tuple(v) for v in MESH.vertices),
     "cloud.obj": b"".join(b"v %.9f %.9f %.9f 0.1 0.2 0.3\n" % tuple(v) for v in MESH.vertices),
-    "cloud.off": b"OFF\n42 0 0\n" + b"".join(b"%.9f %.9f %.9f\n" % tuple(v) for v in MESH.vertices),
+    "meshlab.ply": export(trimesh.PointCloud(MESH.vertices), "ply").replace(
+        b"end_header", b"element face 0\nproperty list uchar int vertex_indices\nend_header"
+    ),
 }
 
 
@@ -107,7 +110,7 @@ def ply(format: str, vertices: list, faces: list[list[int]]) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["ascii", "binary_little_endian", "binary_big_endian"])
-@pytest.mark.parametrize("faces", [[[0, 1, 2], [1, 2, 3]], [[0, 1, 2, 3], [0, 1], [4, 3, 2, 1, 0], [1, 2, 3], []]])
+@pytest.mark.parametrize("faces", [[[0, 1, 2], [1, 2, 3]], [[0, 1, 2, 3], [4, 3, 2, 1, 0], [1, 2, 3]]])
 def test_ply_of_any_format_and_any_polygons(tmp_path, format, faces):
     vertices = np.arange(15.0).reshape(5, 3).tolist()
     found = read(tmp_path, "p.ply", ply(format, vertices, faces))
@@ -128,7 +131,7 @@ def test_off_dialects(tmp_path):
     ):  # "OFF4 1 0": as in ModelNet
         found = read(tmp_path, "a.off", head + body)
         assert found.points.shape == (4, 3) and found.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
-    coloured = "COFF\n2 0 0\n0 0 0 255 0 0 255\n1 2 3 0 255 0 255\n"
+    coloured = "COFF\n2 1 0\n0 0 0 255 0 0 255\n1 2 3 0 255 0 255\n3 0 1 1\n"
     assert read(tmp_path, "a.off", coloured).points.tolist() == [[0, 0, 0], [1, 2, 3]]
 
 
@@ -202,6 +205,9 @@ HOSTILE = {
     b"property float z\nelement face 1\nproperty list uint int vertex_indices\nend_header\n" + bytes(12) + b"\xff" * 8,
     "counts.off": "OFF\n1000000000 1000000000 0\n0 0 0\n1 1 1\n",
     "corners.off": "OFF\n2 1 0\n0 0 0\n1 1 1\n1000000000 0 1\n",
+    "two.off": "OFF\n2 1 0\n0 0 0\n1 1 1\n2 0 1\n",
+    "two.obj": "v 0 0 0\nv 1 1 1\nf 1 2\n",
+    "two.ply": ply("ascii", [[0, 0, 0], [1, 1, 1]], [[0, 1]]),
     "minus.off": "OFF\n2 -1 0\n0 0 0\n1 1 1\n",
     "index.off": "OFF\n3 1 0\n0 0 0\n1 1 1\n1 2 3\n3 0 1 1000000000\n",
     "minus_index.off": "OFF\n3 1 0\n0 0 0\n1 1 1\n1 2 3\n3 0 1 -1\n",
@@ -217,6 +223,35 @@ HOSTILE = {
     "pickle.npy": npy(np.array([[Path()] * 3] * 2, object), allow_pickle=True),
     "pickle.npz": zipped(npy(np.array([[Path()] * 3] * 2, object), allow_pickle=True)),
 }
+
+
+def test_the_work_on_a_file_is_bounded(tmp_path, monkeypatch):
+    """Rows of differing length and text take time and memory by the row: there are limits, and a remedy."""
+    empty = ply("binary_little_endian", [[0, 0, 0], [1, 1, 1]], [[]]).replace(b"face 1", b"face 200000")
+    with pytest.raises(FileError, match=r"a\.ply: .*a face with 0 corners"):
+        read(tmp_path, "a.ply", empty + bytes(1_000_000))
+    ragged = ply("binary_little_endian", np.eye(4, 3).tolist(), [[0, 1, 2], [0, 1, 2, 3], [0, 1, 2]])
+    assert len(read(tmp_path, "a.ply", ragged).triangles) == 4
+    monkeypatch.setattr(pointcloud_files, "MAX_RAGGED_ROWS", 2)
+    with pytest.raises(FileError, match=r"a\.ply: .*3 face rows of differing length, the limit is 2"):
+        read(tmp_path, "a.ply", ragged)
+    monkeypatch.setattr(pointcloud_files, "MAX_TEXT_BYTES", 100)
+    assert len(read(tmp_path, "a.stl", MESHES["binary.stl"]).triangles) == 80
+    for name in ("ascii.ply", "ascii.stl", "mesh.off", "mesh.obj"):
+        with pytest.raises(FileError, match=r"bytes of text are more than the limit of 100; save it as binary \.ply"):
+            read(tmp_path, name, MESHES[name])
+    with pytest.raises(FileError, match="bytes of text"):
+        read(tmp_path, "a.xyz", CLOUDS["cloud.xyz"])
+
+
+def test_a_mesh_without_faces_is_no_cloud(tmp_path):
+    for name, content in [
+        ("a.off", "OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n"),
+        ("a.stl", bytes(84)),
+        ("b.stl", "solid a\nendsolid a\n"),
+    ]:
+        with pytest.raises(FileError, match=r"is a mesh without faces; save a cloud as \.ply or \.xyz"):
+            read(tmp_path, name, content)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -322,7 +357,7 @@ def test_every_number_survives(tmp_path, points):
     contents = {
         "a.xyz": "\n".join(rows),
         "a.obj": "\n".join(f"v {row}" for row in rows),
-        "a.off": "\n".join(["OFF", f"{len(rows)} 0 0", *rows]),
+        "a.off": "\n".join(["OFF", f"{len(rows)} 1 0", *rows, "3 0 0 0"]),
         "a.ply": ply("ascii", [list(map(float, p)) for p in points], []),
         "b.ply": ply("binary_big_endian", points, []),
         "a.npy": npy(array),

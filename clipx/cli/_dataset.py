@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,11 @@ import numpy as np
 
 from clipx.cli._work import Item, check_present, file_items
 from clipx.errors import FileError, InputError
+from clipx.files import read_npz
 from clipx.modality import Modality
 from clipx.prompts import spoken
+
+MAX_SET_BYTES = 8 * 2**30  # a whole set is in memory at once
 
 
 @dataclass(frozen=True)
@@ -174,23 +176,8 @@ def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz; no pickle, and no array whose header promises more than the file holds."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                with archive.open(info) as member:
-                    version = np.lib.format.read_magic(member)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(member)
-                    promised = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
-                    if dtype.hasobject or member.tell() + promised != info.file_size:
-                        raise ValueError(f"{info.filename} holds objects, or less than its header promises")
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        return read_npz(path, max_bytes=MAX_SET_BYTES)
     except Exception as error:  # whatever zipfile, zlib or numpy trip over in a damaged file
         raise FileError(f"cannot be read as an .npz of plain arrays ({error})", where=path) from error
 

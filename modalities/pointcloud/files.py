@@ -10,18 +10,18 @@ from __future__ import annotations
 import io
 import math
 import re
-import zipfile
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from clipx.errors import FileError, InputError
-from clipx.files import MAX_BYTES, read_bytes
+from clipx.files import read_array, read_bytes, read_npz
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ def read_geometry(path: str | PathLike) -> Geometry:
     """Read a point cloud or a mesh.
 
     ``.npy`` holds (P, 3) numbers; ``.npz`` holds them under ``points`` and may name its ``up`` axis. Polygons are cut
-    into fans of triangles.
+    into fans of triangles. A ``.ply`` without faces and an ``.obj`` of vertices only are clouds; ``.off`` and ``.stl``
+    are for meshes.
 
     Raises:
-        FileError: the file is missing, truncated, hostile or not what its suffix says, or holds no points.
+        FileError: the file is missing, truncated, hostile or not what its suffix says, too large (256 MB; 64 MB of
+            text, which takes twelve times that to read), holds no points, or is an ``.off`` or ``.stl`` without faces.
     """
     data = read_bytes(path, tuple(READERS))
     suffix = Path(path).suffix.lower()
@@ -54,6 +56,8 @@ def read_geometry(path: str | PathLike) -> Geometry:
         found = READERS[suffix](data)
     except Exception as error:  # whatever a parser trips over in a damaged file
         raise FileError(f"not a readable {suffix} file: {error or type(error).__name__}", where=path) from error
+    if found.triangles is None and suffix in MESHES_ONLY:
+        raise FileError("is a mesh without faces", where=path, remedy="save a cloud as .ply or .xyz")
     if not len(found.points):
         raise FileError("holds no points", where=path)
     if not np.isfinite(found.points).all():
@@ -106,7 +110,7 @@ def _read_ply(data: bytes) -> Geometry:
     if not {"x", "y", "z"} <= vertex.keys():
         raise ValueError("no vertices with x, y and z")
     points = np.stack([vertex[axis].values.astype(np.float64) for axis in "xyz"], axis=1)
-    faces = face.get("vertex_indices") or face.get("vertex_index")
+    faces = next((face[name] for name in _CORNERS if name in face), None)
     return Geometry(points, None if faces is None else _fans(faces.values, faces.sizes))
 
 
@@ -124,7 +128,7 @@ def _read_off(data: bytes) -> Geometry:
         size, *row = map(int, line.split()[: 1 + int(line.split(None, 1)[0])])  # what follows is colour
         _require_rows(size, len(row), "corners of a face")
         corners += row
-        sizes.append(size)
+        sizes.append(_polygon(size))
     return Geometry(_numbers(body[:vertex_count]), _fans(corners, sizes))
 
 
@@ -141,7 +145,7 @@ def _read_obj(data: bytes) -> Geometry:
             if 0 in row:
                 raise ValueError("a face names vertex 0, but OBJ counts from 1")
             corners += (i - 1 if i > 0 else len(vertices) + i for i in row)  # -1 is the last vertex so far
-            sizes.append(len(row))
+            sizes.append(_polygon(len(row)))
     return Geometry(_numbers(vertices), _fans(corners, sizes))
 
 
@@ -157,9 +161,9 @@ def _read_stl(data: bytes) -> Geometry:
         points = _numbers([line.removeprefix("vertex") for line in lines if line.startswith("vertex")])
     else:
         raise ValueError(f"neither text nor a binary file of the size its header promises ({promised} bytes)")
-    if not len(points) or len(points) % 3:
+    if len(points) % 3:
         raise ValueError(f"{len(points)} corners do not make triangles")
-    return Geometry(points.astype(np.float64), np.arange(len(points)).reshape(-1, 3))
+    return Geometry(points.astype(np.float64), np.arange(len(points)).reshape(-1, 3) if len(points) else None)
 
 
 def _read_xyz(data: bytes) -> Geometry:
@@ -167,18 +171,23 @@ def _read_xyz(data: bytes) -> Geometry:
 
 
 def _read_npy(data: bytes) -> Geometry:
-    return Geometry(_points(_array(io.BytesIO(data), len(data))))
+    return Geometry(_points(read_array(io.BytesIO(data), len(data))))
 
 
 def _read_npz(data: bytes) -> Geometry:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if "points.npy" not in archive.namelist():
-            raise ValueError(f"no array named 'points' among {', '.join(archive.namelist()[:5]) or 'none'}")
-        points = _points(_member(archive, "points.npy"))
-        up = str(_member(archive, "up.npy")) if "up.npy" in archive.namelist() else None
+    arrays = read_npz(io.BytesIO(data), names=("points", "up"))
+    if "points" not in arrays:
+        raise ValueError("no array named 'points'")
+    up = str(arrays["up"]) if "up" in arrays else None
     if up not in (None, "x", "y", "z"):
         raise ValueError(f"up must be x, y or z, got {up[:20]!r}")
-    return Geometry(points, up=up)
+    return Geometry(_points(arrays["points"]), up=up)
+
+
+def _points(array: np.ndarray) -> np.ndarray:
+    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "fiu":
+        raise ValueError(f"points must be (P, 3) numbers, got {array.shape} {array.dtype}")
+    return array.astype(np.float64)
 
 
 READERS = {
@@ -190,9 +199,13 @@ READERS = {
     ".npy": _read_npy,
     ".npz": _read_npz,
 }
+MESHES_ONLY = (".off", ".stl")
+MAX_TEXT_BYTES = 64 * 2**20
+MAX_RAGGED_ROWS = 2**22  # rows of differing length are read one by one, about a million a second
 
 # PLY: a text header that declares tables, then their rows as text or packed.
 
+_CORNERS = ("vertex_indices", "vertex_index")  # the two names of a face's list
 _PLY_TYPES = {
     **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4"},
     **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4"},
@@ -256,12 +269,19 @@ def _ply_header(data: bytes) -> tuple[list[_Element], str, int]:
     return elements, format, end.end()
 
 
+def _size(name: str, word: Any) -> int:
+    """The length of a list; a face without area is refused here, before millions of them are read."""
+    size = _count(word)
+    return _polygon(size) if name in _CORNERS else size
+
+
 def _ply_ascii(elements: Sequence[_Element], body: bytes) -> dict[str, dict[str, _Column]]:
     lines = _lines(body)
     _require_rows(sum(e.count for e in elements), len(lines))
+    left = iter(lines)
     tables: dict[str, dict[str, _Column]] = {}
     for element in elements:
-        rows, lines = lines[: element.count], lines[element.count :]
+        rows = list(islice(left, element.count))
         names = list(element.properties)
         if not any(length for length, _ in element.properties.values()):
             columns = _numbers(rows, len(names)).T
@@ -274,7 +294,7 @@ def _ply_ascii(elements: Sequence[_Element], body: bytes) -> dict[str, dict[str,
         for row in rows:
             words = iter(row.split())
             for name, (length, _) in element.properties.items():
-                size = 1 if length is None else _count(next(words, "a row is cut short"))
+                size = 1 if length is None else _size(name, next(words, "a row is cut short"))
                 values[name] += map(float, islice(words, size))
                 sizes[name].append(size)
         tables[element.name] = {name: _Column(np.array(values[name]), np.array(sizes[name], int)) for name in names}
@@ -315,18 +335,20 @@ def _ply_packed(element: _Element, data: bytes, at: int, endian: str) -> tuple[d
 
 def _ply_ragged(element: _Element, data: bytes, at: int, endian: str) -> tuple[dict[str, _Column], int]:
     """The rows one by one, and where they end."""
+    if element.count > MAX_RAGGED_ROWS:
+        raise ValueError(f"{element.count:,} {element.name} rows of differing length, the limit is {MAX_RAGGED_ROWS:,}")
     values = {name: bytearray() for name in element.properties}
     sizes: dict[str, list[int]] = {name: [] for name in element.properties}
     types = [
-        (name, np.dtype(endian + length) if length else None, np.dtype(endian + item).itemsize)
+        (name, struct.Struct(endian + np.dtype(length).char) if length else None, np.dtype(item).itemsize)
         for name, (length, item) in element.properties.items()
     ]
     for _ in range(element.count):
         for name, length, item_bytes in types:
             size = 1
             if length is not None:
-                size = _count(np.frombuffer(data, length, 1, at)[0])
-                at += length.itemsize
+                size = _size(name, length.unpack_from(data, at)[0])
+                at += length.size
             values[name] += data[at : at + size * item_bytes]
             sizes[name].append(size)
             at += size * item_bytes
@@ -339,43 +361,14 @@ def _ply_ragged(element: _Element, data: bytes, at: int, endian: str) -> tuple[d
     return columns, at
 
 
-# numpy's own formats: the header is read and compared with the file before the body is.
-
-
-def _array(file: IO[bytes], size: int) -> np.ndarray:
-    """An array of ``size`` bytes in all, header included."""
-    version = np.lib.format.read_magic(file)
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = reader(file)
-    if dtype.hasobject or dtype.kind not in "fiuU":
-        raise ValueError(f"numbers expected, got an array of {dtype}")
-    promised, left = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if promised != left:
-        raise ValueError(f"the header promises {promised:,} bytes, the file holds {left:,}")
-    values = np.frombuffer(file.read(left), dtype) if promised else np.empty(0, dtype)
-    return values.reshape(shape, order="F" if fortran else "C")
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    about = archive.getinfo(name)
-    # Coordinates compress little: what unpacks to a hundredfold and is large is a bomb.
-    if about.file_size > min(MAX_BYTES, max(2**24, 100 * about.compress_size)):
-        raise ValueError(f"{name} would unpack from {about.compress_size:,} to {about.file_size:,} bytes")
-    with archive.open(about) as file:
-        return _array(file, about.file_size)
-
-
-def _points(array: np.ndarray) -> np.ndarray:
-    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind == "U":
-        raise ValueError(f"points must be (P, 3) numbers, got {array.shape} {array.dtype}")
-    return array.astype(np.float64)
-
-
 # Text.
 
 
 def _lines(data: bytes, comment: str | None = None) -> list[str]:
     """Lines that are not blank, without comments and outer blanks. Latin-1 decodes any byte; what counts is ASCII."""
+    if len(data) > MAX_TEXT_BYTES:
+        what = f"{len(data):,} bytes of text are more than the limit of {MAX_TEXT_BYTES:,}"
+        raise ValueError(f"{what}; save it as binary .ply or .npy")
     text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # without a byte-order mark
     lines = text.replace("\t", " ").replace("\r", "\n").split("\n")
     kept = (line.split(comment, 1)[0].strip() if comment else line.strip() for line in lines)
@@ -398,6 +391,12 @@ def _count(word: Any) -> int:
     return count
 
 
+def _polygon(corners: int) -> int:
+    if corners < 3:
+        raise ValueError(f"a face with {corners} corners")
+    return corners
+
+
 def _require_rows(promised: int, held: int, what: str = "rows") -> None:
     if promised > held:
         raise ValueError(f"the file is cut short: {promised:,} {what} promised, {held:,} there")
@@ -408,12 +407,12 @@ def _fans(corners: Sequence[int] | np.ndarray, sizes: Sequence[int] | np.ndarray
 
     Args:
         corners: the corners of all polygons, one polygon after the other.
-        sizes: how many of them each polygon has.
+        sizes: how many of them each polygon has, at least 3.
     """
     if not len(sizes):
         return None
     corners, sizes = np.asarray(corners).astype(np.int64), np.asarray(sizes)
-    fans = np.maximum(sizes - 2, 0)  # triangles of each polygon
+    fans = sizes - 2  # triangles of each polygon
     first = np.repeat(np.cumsum(sizes) - sizes, fans)
     step = np.arange(len(first)) - np.repeat(np.cumsum(fans) - fans, fans)
     return corners[np.stack([first, first + step + 1, first + step + 2], axis=1)]
