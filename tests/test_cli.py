@@ -242,7 +242,7 @@ BYTES = {
     "empty.txt": b"",
     "one.xyz": b"0 0 0\n",
     "equal.xyz": b"1 2 3\n" * 5,
-    "faceless.off": b"OFF\n1 0 0\n0 0 0\n",
+    "faceless.off": b"OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n",
     "empty.off": b"OFF\n0 0 0\n",
     "huge.ply": (PLY.format(10**9) + "end_header\n").encode(),
     "bomb.png": b"\x89PNG\r\n\x1a\n"
@@ -272,7 +272,7 @@ MISTAKES = {
     "classify nan.npy --labels chair": "nan.npy",
     "classify inf.npy --labels chair": "inf.npy",
     "classify pickle.npy --labels chair": "pickle.npy",
-    "classify faceless.off --labels chair": "faceless.off",
+    "classify faceless.off --labels chair": "faceless.off: is a mesh without faces; save a cloud as .ply or .xyz",
     "classify photo.png --labels chair --space nowhere": "no space named 'nowhere'",
     "classify empty.off --labels chair": "empty.off",
     "classify huge.ply --labels chair": "huge.ply",
@@ -359,7 +359,8 @@ def test_embed_writes_what_python_gives(run_json, here, space_folder, suffix):
         vectors, ids, about = found["vectors"], list(found["ids"]), str(found["space_id"])
         assert json.loads(str(found["about"]))["config"]["pointcloud"]["points"] == 1024
     else:
-        parquet = pytest.importorskip("pyarrow.parquet")
+        from pyarrow import parquet
+
         table = parquet.read_table(here / "vectors.parquet")
         vectors, ids = np.array(table["vector"].to_pylist(), dtype=np.float32), table["id"].to_pylist()
         about = table.schema.metadata[b"space_id"].decode()
@@ -545,6 +546,14 @@ def test_a_header_that_promises_too_much_is_not_believed(run, here):
         assert (status, out) == (2, "") and "cannot be read as an .npz" in err and err.count("\n") == 1
 
 
+def test_a_bomb_is_not_unpacked(run, here):
+    for count, size in [(1, 2**25), (40, 2**20)]:  # one large array, and many small ones
+        many = {f"a{i}": np.zeros(size, np.uint8) for i in range(count)}
+        np.savez_compressed(here / "bomb.npz", labels=np.zeros(1, int), images=np.zeros((1, 8, 8), np.uint8), **many)
+        status, out, err = run("eval image bomb.npz")
+        assert (status, out) == (2, "") and "bomb.npz" in err and "would unpack from" in err and err.count("\n") == 1
+
+
 # The others -----------------------------------------------------------------------------------------------------------
 
 
@@ -569,6 +578,8 @@ def test_doctor(run_json, run, space_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("clipx.space.SPACES", spaces)
     record = run_json("doctor")
     assert record["ok"] is True
+    lines = {r["name"] for r in record["results"]}
+    assert "transformers" in lines and not lines & {"open3d", "laspy"}  # what nothing uses is not advertised
     assert "self-test passed" in next(r["detail"] for r in record["results"] if r["name"] == "space tiny")
     (spaces / "tiny" / "weights.safetensors").write_bytes(b"torn")
     status, out, _ = run("doctor --json")

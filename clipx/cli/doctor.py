@@ -14,8 +14,7 @@ from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
 
 DISTRIBUTION = "clipx-senses"
 OPTIONAL = {  # distribution -> (what for, how to install it)
-    "open3d": ("more formats, normals, ray casting", "pip install open3d"),
-    "laspy": (".las and .laz clouds", "pip install 'laspy[lazrs]'"),
+    "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'transformers>=4.50'"),
 }
 
 
