@@ -111,6 +111,11 @@ class Backbone:
         self._require("stages")
         return self.tower.stages(x.to(self.device, self.dtype))
 
+    def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """``encode_image`` and ``stages`` of (N, 3, *size) in one pass."""
+        self._require("stages")
+        return self.tower.encode_with_stages(x.to(self.device, self.dtype))
+
     def attention(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, layers, heads, 1 + hw, 1 + hw) attention weights; token 0 is the class token.
 
@@ -130,7 +135,11 @@ class Backbone:
             SpaceError: open_clip's internals are not what this file expects.
         """
         with torch.no_grad():
-            found = self.tower.self_test(x.to(self.device, self.dtype), self.encode_image(x))
+            encoded = self.encode_image(x)
+            found = self.tower.self_test(x.to(self.device, self.dtype), encoded)
+            if "stages" in self.tower.capabilities:
+                together = F.normalize(self.encode_with_stages(x)[0], dim=-1)  # CoCa's encode_image normalises
+                found["encoded with stages"] = _difference(together, F.normalize(encoded, dim=-1))
         for what, difference in found.items():
             if not difference <= tolerance:
                 raise SpaceError(
@@ -208,6 +217,9 @@ class _Tower:
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        raise NotImplementedError
+
     def attention(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -229,6 +241,10 @@ class _ResNet(_Tower):
         for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
             x = found[name] = getattr(self.visual, name)(x)
         return found
+
+    def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        found = self.stages(x)
+        return self.pool(found["layer4"]), found
 
     def dense(self, x: Tensor, path: str) -> Tensor:
         tokens = self.stages(x)["layer4"].permute(0, 2, 3, 1)  # (N, h, w, C)
@@ -276,7 +292,16 @@ class _ViT(_Tower):
         )
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
+        return self._maps(*self._run(x))
+
+    def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         tokens, grid = self._run(x)
+        pooled, _ = self.visual._pool(tokens[-1])
+        encoded = pooled if self.visual.proj is None else pooled @ self.visual.proj
+        return encoded, self._maps(tokens, grid)
+
+    @staticmethod
+    def _maps(tokens: list[Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
         return {f"block{i}": _to_map(t[:, 1:], grid) for i, t in enumerate(tokens[1:])}
 
     def dense(self, x: Tensor, path: str) -> Tensor:
@@ -357,7 +382,13 @@ class _Timm(_Tower):
         self.capabilities = frozenset(can)
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
-        maps = self.trunk.forward_intermediates(x, intermediates_only=True)
+        return self._maps(self.trunk.forward_intermediates(x, intermediates_only=True))
+
+    def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        last, maps = self.trunk.forward_intermediates(x)
+        return self.visual.head(self.trunk.forward_head(last)), self._maps(maps)
+
+    def _maps(self, maps: list[Tensor]) -> dict[str, Tensor]:
         return {f"{'block' if self.vit else 'stage'}{i}": y for i, y in enumerate(maps)}
 
     def dense(self, x: Tensor, path: str) -> Tensor:

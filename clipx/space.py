@@ -265,6 +265,11 @@ class JointSpace:
         """
         return self._look(self.backbone.stages, pixels, normalize)
 
+    def encode_with_stages(self, pixels: Tensor, normalize: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """``encode_image`` and ``stages`` of one pass, at ``image_size``: (N, D) unit rows and features by stage."""
+        rows, stages = self._look(self.backbone.encode_with_stages, pixels, normalize, resize=True)
+        return _unit(rows), stages
+
     def attention(self, pixels: Tensor, normalize: bool = True) -> Tensor:
         """Pixels -> (N, layers, heads, 1 + hw, 1 + hw) attention weights, rows summing to 1; token 0 is the class's.
 
@@ -292,9 +297,9 @@ class JointSpace:
         pixels = self.preprocess.normalize(pixels) if normalize else pixels
         count = len(pixels)
         found = see(pixels if count else pixels.new_zeros(1, *pixels.shape[1:]))
-        if isinstance(found, dict):
-            return {name: value[:count].float() for name, value in found.items()}
-        return found[:count].float()
+        if isinstance(found, tuple):
+            return tuple(_first(part, count) for part in found)
+        return _first(found, count)
 
     def _check(self, pixels: Tensor, normalize: bool) -> Tensor:
         if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
@@ -314,6 +319,12 @@ class JointSpace:
                 remedy="scale them, or normalise them yourself and pass normalize=False",
             )
         return pixels
+
+
+def _first(found: Any, count: int) -> Any:
+    if isinstance(found, dict):
+        return {name: value[:count].float() for name, value in found.items()}
+    return found[:count].float()
 
 
 def _unit(rows: Tensor) -> Tensor:

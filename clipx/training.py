@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -125,9 +125,11 @@ def train(
         FileError: the checkpoint is torn.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     out = prepare_folder(out, resume)
     run = {"config": asdict(config), "identity": identity or {}}
+    AcceleratorState._reset_state()  # it is one a process, and would refuse a second run with another precision
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     gains = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
@@ -145,7 +147,7 @@ def train(
     wrapped.train()
     with (
         _progress(first, config.steps, shown=accelerator.is_main_process) as advance,
-        _stop_asked() as stop_asked,
+        stop_asked() as asked,
     ):
         for step in range(first, last):
             began = time.perf_counter()
@@ -162,17 +164,17 @@ def train(
             _average(average, module, decay=min(config.ema, (1 + step) / (10 + step)))
             history.add(step=step, lr=optimizer.param_groups[0]["lr"], **values, s=time.perf_counter() - began)
             advance(values["loss"])
-            due = stop_asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
+            due = asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
             if due and accelerator.is_main_process:
                 _save(out, module, optimizer, average, run, step + 1, history)
-            if stop_asked():
+            if asked():
                 raise KeyboardInterrupt
     module.load_state_dict(average)
     return module.eval()
 
 
 @contextmanager
-def _stop_asked() -> Iterator[Callable[[], bool]]:
+def stop_asked() -> Iterator[Callable[[], bool]]:
     """Ctrl-C is heard between two steps, so that no checkpoint holds half of one; a second Ctrl-C stops at once."""
     asked: list[int] = []
 
@@ -326,17 +328,24 @@ def plot_history(out: str | PathLike) -> Path:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """What a recipe's source returns for one step.
+    """What a recipe's source returns for one step with pictures; U is the number of its captions.
 
     Args:
         pixels: (B, 3, S, S) float32, already normalised for the tower.
-        captions: U texts.
         targets: (B, U) float32 weights, positive where the caption is true of the picture.
         ignore: (B, U) bool, where a caption is neither true nor plainly false (related classes).
     """
 
     pixels: Tensor
-    captions: list[str]
+    targets: Tensor
+    ignore: Tensor
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """What a recipe's source returns for one step with words: texts, and as above which captions they mean."""
+
+    texts: list[str]
     targets: Tensor
     ignore: Tensor
 
@@ -354,16 +363,18 @@ def train_space(
 ) -> Path:
     """Train an embedded space by a recipe and write its folder, ``out/space``.
 
-    Words first: the text tower learns alone, from dictionary pairs, where words lie; then it is locked, and the image
-    tower learns to put pictures on them. Trained jointly from nothing, both towers wait for each other: after the same
-    number of steps the image tower knew half as much.
+    Pictures first: the image tower learns beside one free vector a caption, contrastively. Then words: the pictures
+    stand still, and the text tower learns to put sentences on the vectors of what they mean, and words without pictures
+    beside their relatives. Last the image tower moves what is left, to where the text tower really put the captions.
+    Two towers trained together from nothing wait for each other: measured on the same steps, the image tower then knows
+    less than half as much (and so it does with words trained first and locked).
 
     Args:
         recipe: a folder with ``recipe.toml`` (or that file), as ``read_recipe`` describes it.
         data: folder of the data sets that the recipe names.
         out: folder for checkpoints, the loss curves and the finished space.
         resume: go on from the checkpoints in ``out``.
-        steps: another number of steps with pictures than the recipe's (the schedule shrinks with it).
+        steps: another number of steps with pictures than the recipe's; warm-up and steps with words shrink with it.
         exclude: concepts whose pictures are left out (for an unseen-class figure).
         seed: another seed than the recipe's.
         device: "cpu" or "cuda".
@@ -383,10 +394,10 @@ def train_space(
     settings = dict(plan["train"])
     stages, loss_name = settings.pop("stages"), settings.pop("loss")
     settings["seed"] = settings["seed"] if seed is None else seed
-    if steps is not None:
-        settings |= {"warmup": max(1, round(settings["warmup"] * steps / settings["steps"])), "steps": steps}
-    config = TrainConfig(**settings)
-    words_config = TrainConfig(**plan["words"], seed=config.seed)
+    share = 1.0 if steps is None else steps / settings["steps"]
+    config = _shrunk(TrainConfig(**settings), share)
+    words_config = _shrunk(TrainConfig(**plan["words"], seed=config.seed), share)
+    tune_config = _shrunk(TrainConfig(**plan["tune"], seed=config.seed), share)
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
     require_trainable(model, str(folder))
     source = _load_module(folder / plan["source"]["module"]).build(
@@ -408,47 +419,56 @@ def train_space(
             raise InputError("a caption says what the source's phrases() did not", where=folder)
         return tokens.to(model.logit_scale.device)
 
+    def pictures_loss(config: TrainConfig, stages: Sequence[tuple[float, int]], first: int):
+        def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
+            image_size = next(size for until, size in stages if step < until * config.steps)
+            batch = source.batch(first + draw, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
+            where = model.logit_scale.device
+            image, said, scale, bias = module(batch.pixels.to(where, memory_format=torch.channels_last))
+            targets, ignore = batch.targets.to(where), batch.ignore.to(where)
+            if loss_name == "sigmoid":
+                return {"loss": sigmoid_loss(image, said, scale, bias, targets, ignore), "scale": scale}
+            return {"loss": contrastive_loss(image, said, scale, targets, ignore), "scale": scale}
+
+        return loss_of
+
+    torch.manual_seed(config.seed)
+    pictures = _Pictures(model, len(source.captions()), model_cfg["embed_dim"], loss_name)
+    train(pictures, pictures_loss(config, stages, 0), config, out, identity=about, resume=resume, device=device)
+    with torch.no_grad():
+        captions, scale = F.normalize(pictures.captions, dim=-1), pictures.scale()
+
     def words_loss(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
+        said = source.sentences(draw, words_config.batch_size)
         pairs = source.dictionary(draw, words_config.batch_size)
-        texts = module(tokens_of([text for pair in pairs for text in pair]))
-        same = torch.eye(len(pairs), device=texts.device)
-        return {"loss": contrastive_loss(texts[0::2], texts[1::2], texts.new_tensor(WORDS_SCALE), same)}
+        texts = module(tokens_of(said.texts + [text for pair in pairs for text in pair]))
+        sentences, left, right = texts[: len(said.texts)], texts[len(said.texts) :: 2], texts[len(said.texts) + 1 :: 2]
+        where = texts.device
+        targets, ignore = said.targets.to(where), said.ignore.to(where)
+        apart = contrastive_loss(sentences, captions.to(where), scale.to(where), targets, ignore)
+        # At the pictures' scale a sentence is told apart long before it lies where its captions, and pictures, lie.
+        places = F.normalize(targets @ captions.to(where), dim=-1)
+        off = (1 - (sentences * places).sum(dim=1)).mean()
+        alike = contrastive_loss(left, right, texts.new_tensor(WORDS_SCALE), torch.eye(len(pairs), device=where))
+        return {"loss": apart + PLACE_WEIGHT * off + alike, "sentences": apart, "off": off, "dictionary": alike}
 
-    words = train(
-        _TextTower(model), words_loss, words_config, out / "words", identity=about, resume=resume, device=device
-    )
+    text = _TextTower(model)
+    train(text, words_loss, words_config, out / "words", identity=about, resume=resume, device=device)
 
-    # The words stand still from here on. What is said at every step is encoded once; the rest anew at its step, so that
-    # a resumed run sees the same batches to the bit.
-    @torch.no_grad()
-    def encode(texts: list[str]) -> list[Tensor]:
-        return [row for i in range(0, len(texts), 256) for row in words(tokens_of(texts[i : i + 256]))]
-
-    standing = source.standing()
-    known = dict(zip(standing, encode(standing), strict=True))
-
-    def vectors_of(texts: list[str]) -> Tensor:
-        new = [text for text in texts if text not in known]
-        fresh = known | dict(zip(new, encode(new), strict=True))
-        return torch.stack([fresh[text] for text in texts])
-
-    def pictures_loss(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
-        image_size = next(size for until, size in stages if step < until * config.steps)
-        batch = source.batch(draw, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
-        where = model.logit_scale.device
-        image, scale, bias = module(batch.pixels.to(where, memory_format=torch.channels_last))
-        pairs = (image, vectors_of(batch.captions), scale)
-        truth = (batch.targets.to(where), batch.ignore.to(where))
-        loss = sigmoid_loss(*pairs, bias, *truth) if loss_name == "sigmoid" else contrastive_loss(*pairs, *truth)
-        return {"loss": loss, "scale": scale}
-
-    train(_ImageTower(model, loss_name), pictures_loss, config, out, identity=about, resume=resume, device=device)
+    with torch.no_grad():
+        said = source.captions()
+        parts = [text(tokens_of(said[i : i + 256])) for i in range(0, len(said), 256)]
+        pictures.captions.copy_(torch.cat(parts))
+    pictures.captions.requires_grad_(False)
+    last = pictures_loss(tune_config, [stages[-1]], OTHER_DRAWS)
+    train(pictures, last, tune_config, out / "tune", identity=about, resume=resume, device=device)
     with torch.no_grad():
         full_table.weight[rows] = model.token_embedding.weight.to(full_table.weight)
         model.logit_scale.clamp_(max=math.log(100))
     model.token_embedding = full_table
-    plot_history(out / "words")
-    plot_history(out)
+    parts_of_run = (out, out / "words", out / "tune")
+    for folder_of in parts_of_run:
+        plot_history(folder_of)
     return save_embedded(
         model,
         out / "space",
@@ -459,25 +479,34 @@ def train_space(
         words=source.vocabulary(),
         token_index=rows.tolist(),
         licence=plan["licence"],
-        about=about | {"minutes": round(_minutes(out / "words") + _minutes(out))},
+        about=about | {"minutes": round(sum(map(_minutes, parts_of_run)))},
     )
 
 
 WORDS_SCALE = 10.0  # on the cosine of two texts: low, so that words are pushed well apart
+OTHER_DRAWS = 2**30  # where the batches of the last part begin, so that they are new
+PLACE_WEIGHT = 4.0  # of a sentence's distance from its captions
+
+
+def _shrunk(config: TrainConfig, share: float) -> TrainConfig:
+    steps, warmup = (max(1, round(count * share)) for count in (config.steps, config.warmup))
+    return dataclasses.replace(config, steps=steps, warmup=warmup)
 
 
 def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
     """Read and check ``recipe.toml``.
 
     It holds ``name``, ``version``, ``licence``; [source] with ``module``, a Python file beside it, and that module's
-    own options; [model], an open_clip ``model_cfg``; [preprocess], its ``preprocess_cfg``; [words] and [train], fields
-    of TrainConfig, the latter with ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which fraction of
-    the steps, image size). The module has ``build(data, cache, seed, exclude, options)``, which returns an object with
+    own options; [model], an open_clip ``model_cfg``; [preprocess], its ``preprocess_cfg``; [train], [words] and [tune],
+    fields of TrainConfig, the first with ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which
+    fraction of the steps, image size). The module has ``build(data, cache, seed, exclude, options)``, which returns an
+    object with
 
+    - ``captions() -> list[str]``, the texts that pictures are matched with,
     - ``batch(draw, size, image_size, mean, std) -> PairBatch``,
-    - ``standing() -> list[str]``, the captions that every batch has,
+    - ``sentences(draw, count) -> TextBatch``, other ways to say the captions,
     - ``dictionary(draw, count) -> list[tuple[str, str]]``, texts of one meaning,
-    - ``phrases() -> list[str]``, everything a text can be made of,
+    - ``phrases() -> list[str]``, everything that a text can be made of,
     - ``vocabulary() -> dict[str, str]``, word or phrase -> "pictures" or "text",
     - ``about() -> dict``, for the card, with ``data_sha256``.
 
@@ -495,11 +524,15 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
         raise FileError("no such recipe", where=path, remedy="name a folder that holds recipe.toml") from error
     except ValueError as error:
         raise FileError(f"is no TOML ({error})", where=path) from error
-    missing = {"name", "version", "licence", "source", "model", "preprocess", "words", "train"} - set(plan)
+    missing = {"name", "version", "licence", "source", "model", "preprocess", "train", "words", "tune"} - set(plan)
     if missing:
         raise InputError(f"the recipe lacks {', '.join(sorted(missing))}", where=path)
     fields = {f.name for f in dataclasses.fields(TrainConfig)}
-    for table, own in (("words", fields - {"seed"}), ("train", fields | {"stages", "loss"})):
+    for table, own in (
+        ("train", fields | {"stages", "loss"}),
+        ("words", fields - {"seed"}),
+        ("tune", fields - {"seed"}),
+    ):
         if wrong := sorted(set(plan[table]) ^ own):
             raise InputError(f"[{table}] has unknown or missing fields: {', '.join(wrong)}", where=path)
     stages = plan["train"]["stages"]
@@ -525,21 +558,25 @@ class _TextTower(nn.Module):
         return F.normalize(short_text_features(self, tokens), dim=-1)
 
 
-class _ImageTower(nn.Module):
-    """Pixels in, unit vectors and the loss's scalars out."""
+class _Pictures(nn.Module):
+    """Pixels in; unit vectors of pictures, of captions (a free vector each), the loss's scale and bias out."""
 
     logit_scale: Tensor
 
-    def __init__(self, model: Any, loss_name: str):
+    def __init__(self, model: Any, captions: int, dim: int, loss_name: str):
         super().__init__()
         self.visual, self.logit_scale = model.visual, model.logit_scale
+        self.captions = nn.Parameter(torch.randn(captions, dim))
         self.bias = nn.Parameter(torch.tensor(-10.0)) if loss_name == "sigmoid" else None
+
+    def scale(self) -> Tensor:
+        return self.logit_scale.clamp(max=math.log(100)).exp()
 
     def forward(self, pixels: Tensor):
         from clipx.backbone import any_size_image_features
 
-        image = F.normalize(any_size_image_features(self.visual, pixels), dim=-1)
-        return image, self.logit_scale.clamp(max=math.log(100)).exp(), self.bias
+        image = F.normalize(any_size_image_features(self.visual, pixels).float(), dim=-1)
+        return image, F.normalize(self.captions, dim=-1), self.scale(), self.bias
 
 
 def _load_module(path: Path) -> ModuleType:

@@ -13,9 +13,10 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import source
+import pictures
 import torch
 import torch.nn.functional as F
+from source import balanced
 from torch import nn
 
 from clipx.backbone import any_size_image_features, build_model
@@ -38,9 +39,9 @@ def main() -> None:
     stages = plan["train"]["stages"]
 
     folder = args.data / "images" / "caltech101"
-    pictures, names = source.load_photos(folder, "train", {})
+    shown, names = pictures.load_photos(folder, "train", {})
     classes, labels = np.unique(names, return_inverse=True)
-    chance = source.balanced(labels, 0.5)
+    chance = balanced(labels, 0.5)
     torch.manual_seed(config.seed)
     module = Classifier(build_model(plan["model"], config.seed), plan["model"]["embed_dim"], len(classes)).to(
         memory_format=torch.channels_last
@@ -52,21 +53,21 @@ def main() -> None:
         size = next(size for until, size in stages if step / config.steps < until)
         if size not in sized:
             sized.clear()
-            sized[size] = source.resize(pictures, round(size * 1.2))
+            sized[size] = pictures.resize(shown, round(size * 1.2))
         rows = rng.choice(len(labels), config.batch_size, p=chance)
-        pixels = (source.augment(sized[size][rows].float() / 255, size, rng, photo=True) - mean) / std
+        pixels = (pictures.augment(sized[size][rows].float() / 255, size, rng, photo=True) - mean) / std
         targets = F.one_hot(torch.from_numpy(labels[rows]), len(classes)).float()
-        source.cutmix(pixels, targets, np.flatnonzero(rng.random(len(rows)) < 0.4), rng)
+        pictures.cutmix(pixels, targets, targets > 1, np.flatnonzero(rng.random(len(rows)) < 0.3), rng)
         logits = module(pixels.contiguous(memory_format=torch.channels_last))
         return {"loss": F.cross_entropy(logits, targets)}
 
     train(module, loss_of, config, args.out, resume=args.resume)
 
-    pictures, names = source.load_photos(folder, "test", {})
+    shown, names = pictures.load_photos(folder, "test", {})
     truth = np.searchsorted(classes, names)
     size = plan["preprocess"]["size"][0]
     with torch.no_grad():
-        pixels = (source.resize(pictures, size).float() / 255 - mean) / std
+        pixels = (pictures.resize(shown, size).float() / 255 - mean) / std
         logits = torch.cat([module(part) for part in pixels.split(64)])
     found = classification(logits, truth)
     low, high = bootstrap_ci95(logits.argmax(1).numpy() == truth)

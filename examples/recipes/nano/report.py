@@ -184,15 +184,26 @@ def card(folder: Path, figures: dict) -> str:
             weights_sha256=about["weights_sha256"],
             megabytes=f"{about['weights_bytes'] / 1e6:.1f}",
             steps=about["train"]["steps"],
-        words_steps=about["recipe"]["words"]["steps"],
-        batch_size=about["train"]["batch_size"],
-        minutes=about["minutes"],
+            words_steps=about["recipe"]["words"]["steps"],
+            tune_steps=about["recipe"]["tune"]["steps"],
+            sizes_of_steps=stages_said(about["recipe"]["train"]["stages"]),
+            batch_size=about["train"]["batch_size"],
+            minutes=about["minutes"],
             seed=about["train"]["seed"],
             words=len({word for name in known for word in words_in(name)}),
             pictured=len(pictured),
             pictured_names=", ".join(pictured),
         )
     )
+
+
+def stages_said(stages: list[tuple[float, int]]) -> str:
+    """[[0.5, 64], [1.0, 96]] -> "The first 50 % at 64 px, then 50 % at 96 px"."""
+    before, said = 0.0, []
+    for until, size in stages:
+        said.append(f"{100 * (until - before):.0f} % at {size} px")
+        before = until
+    return "The first " + ", then ".join(said)
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
