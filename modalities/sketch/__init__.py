@@ -1,0 +1,1 @@
+"""Sketches: photos, sentences and sounds drawn with Bezier strokes."""

@@ -1,0 +1,430 @@
+"""The strokes of `plain` on the CPU, by numba, with the backward pass written out.
+
+Canvases are painted in bands of rows. A band is one worker's from its first stroke to its last, and what it adds to a
+stroke's gradient has a place of its own until the bands are summed from the top. So neither the number of threads nor
+the company of other strokes changes a bit of the result. Distances are worked out beside a stroke only, and what is
+kept for the backward pass grows with the pixels that strokes touch, never with strokes x pixels.
+
+The kernels are ordinary functions over NumPy arrays; `compiled` makes machine code of them on first use.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from clipx.modalities.sketch.raster.plain import (
+    END_PX,
+    FLATNESS_PX,
+    HALF_DIAGONAL_PX,
+    LEAST_COSINE2,
+    MOST_SEGMENTS,
+    SPECK,
+    TINY,
+)
+
+BAND = 16  # rows
+FAR = np.float32(3e38)  # from a pixel that no segment has reached yet
+SLACK_PX = 0.01  # by which the box around a segment is too large, against rounding
+
+
+def paint(points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
+    """As `plain.paint`, for float32 tensors on the CPU, by as many threads as torch takes."""
+    return _Paint.apply(points, width, alpha, color, canvas)
+
+
+class _Paint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
+        image = canvas.clone(memory_format=torch.contiguous_format)
+        radius, opacity, ink = _rows(width / 2), _rows(alpha), _rows(color)
+        line = compiled().flatten(_rows(points), radius, image.shape[2], image.shape[3])
+        ctx.drawn = (radius, opacity, ink, *line)
+        ctx.span = np.zeros((line[-1][-1], 2), np.int64)  # of each stroke in each band: its pixels among those kept
+        task = partial(compiled().paint, any(ctx.needs_input_grad), image.numpy(), *ctx.drawn, ctx.span)
+        workers = max(1, min(torch.get_num_threads(), len(image) * -(-image.shape[2] // BAND)))
+        ctx.kept = _together([partial(task, worker, workers) for worker in range(workers)])
+        return image
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        ground = gradient.clone(memory_format=torch.contiguous_format)
+        parts = np.zeros((len(ctx.span), 10 + ground.shape[1]))
+        task = partial(compiled().unpaint, parts, ground.numpy(), *ctx.drawn, ctx.span)
+        _together([partial(task, worker, len(ctx.kept), *kept) for worker, kept in enumerate(ctx.kept)])
+        total = torch.from_numpy(compiled().total(ctx.drawn[-1], parts)).unflatten(0, (len(ground), -1))
+        return total[..., :8].unflatten(-1, (4, 2)), total[..., 8] / 2, total[..., 9], total[..., 10:], ground
+
+
+def _rows(tensor: Tensor) -> np.ndarray:
+    """A copy of a (B, N, ...) tensor as a (B N, ...) array: what is kept must not change before the backward pass."""
+    return tensor.detach().flatten(0, 1).clone(memory_format=torch.contiguous_format).numpy()
+
+
+def _together(calls: list[Callable[[], Any]]) -> list[Any]:
+    """What the calls return, which run at once; the machine code in them lets go of Python's lock."""
+    others = [_pool().submit(call) for call in calls[1:]]
+    return [calls[0](), *(other.result() for other in others)]
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="clipx-strokes")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+
+
+class Kernels(NamedTuple):
+    """The machine code."""
+
+    flatten: Callable[..., Any]
+    paint: Callable[..., Any]
+    unpaint: Callable[..., Any]
+    total: Callable[..., Any]
+
+
+@cache
+def compiled() -> Kernels:
+    """The kernels for one set of types; from numba's cache on disk where it can be written and holds them."""
+    from numba import njit
+    from numba.core import event
+    from numba.extending import register_jitable
+
+    class Notice(event.Listener):
+        def on_start(self, _: Any) -> None:
+            _tell()
+
+        def on_end(self, _: Any) -> None:
+            pass
+
+    def build(function: Callable[..., Any], types: str, **options: Any) -> Callable[..., Any]:
+        options |= {"nogil": True, "error_model": "numpy"}
+        try:
+            return njit(types, cache=True, **options)(function)
+        except RuntimeError:  # no folder to write to
+            return njit(types, **options)(function)
+
+    for helper in (_touch, _look, _cap, _half_plane, _grown):
+        register_jitable(helper)
+    image, row, rows, count, counts = "f4[:,:,:,::1]", "f4[::1]", "f4[:,::1]", "i8[::1]", "i8[:,::1]"
+    drawn = f"{row}, {row}, {rows}, {count}, {rows}, {row}, {counts}, {count}, {counts}, i8, i8"
+    with event.install_listener("numba:compile", Notice()):
+        return Kernels(
+            build(_flatten, f"(f4[:,:,::1], {row}, i8, i8)"),
+            build(_paint, f"(b1, {image}, {drawn})"),
+            build(_unpaint, f"(f8[:,::1], {image}, {drawn}, i4[::1], i4[::1], {row}, {rows})"),
+            build(_total, f"({count}, f8[:,::1])"),
+        )
+
+
+@cache
+def _tell() -> None:
+    logging.getLogger("clipx").warning("compiling the stroke kernels for this machine: some 20 s, once")
+
+
+# The kernels. S = B N strokes, V vertices of all their centre lines, P pixels kept; a place is a stroke in a band.
+
+
+def _flatten(control, radius, height, columns):
+    """Centre lines of the strokes on the canvas, in the arithmetic of `plain.flatten`.
+
+    Returns (S + 1,) index of each stroke's first vertex; (V, 2) vertices; (V,) sine of the turn at each, 1 at an end;
+    (S, 2) first band and last + 1; (S + 1,) index of each stroke's first place.
+    """
+    one, three = np.float32(1), np.float32(3)
+    first, place = np.zeros(len(control) + 1, np.int64), np.zeros(len(control) + 1, np.int64)
+    bands = np.zeros((len(control), 2), np.int64)
+    for s in range(len(control)):
+        left, top, right, bottom = control[s, 0, 0], control[s, 0, 1], control[s, 0, 0], control[s, 0, 1]
+        for i in range(1, 4):
+            left, right = min(left, control[s, i, 0]), max(right, control[s, i, 0])
+            top, bottom = min(top, control[s, i, 1]), max(bottom, control[s, i, 1])
+        reach = radius[s] + HALF_DIAGONAL_PX
+        count = 0
+        if right > -reach and left < columns + reach and bottom > -reach and top < height + reach:
+            bend = np.float32(0)
+            for i in range(2):
+                x = (control[s, i + 2, 0] - control[s, i + 1, 0]) - (control[s, i + 1, 0] - control[s, i, 0])
+                y = (control[s, i + 2, 1] - control[s, i + 1, 1]) - (control[s, i + 1, 1] - control[s, i, 1])
+                bend = max(bend, x * x + y * y)
+            count = 1 + min(1 + int(math.sqrt(math.sqrt(bend) * 0.75 / FLATNESS_PX)), MOST_SEGMENTS)
+        first[s + 1] = first[s] + count
+
+    vertices, turn = np.empty((first[-1], 2), np.float32), np.ones(first[-1], np.float32)
+    for s in range(len(control)):
+        n = first[s + 1] - first[s] - 1
+        top, bottom = FAR, -FAR
+        for k in range(n + 1):
+            t = np.float32(k) / np.float32(n)
+            u = one - t
+            v = first[s] + k
+            for axis in range(2):
+                vertices[v, axis] = (
+                    u * u * u * control[s, 0, axis]
+                    + three * u * u * t * control[s, 1, axis]
+                    + three * u * t * t * control[s, 2, axis]
+                    + t * t * t * control[s, 3, axis]
+                )
+            top, bottom = min(top, vertices[v, 1]), max(bottom, vertices[v, 1])
+        for v in range(first[s] + 1, first[s + 1] - 1):
+            ax, ay = vertices[v, 0] - vertices[v - 1, 0], vertices[v, 1] - vertices[v - 1, 1]
+            bx, by = vertices[v + 1, 0] - vertices[v, 0], vertices[v + 1, 1] - vertices[v, 1]
+            lengths2 = (ax * ax + ay * ay), (bx * bx + by * by)
+            if ax * bx + ay * by > 0 and min(lengths2) > SPECK:  # a point has no direction to turn from
+                turn[v] = min(abs(ax * by - ay * bx) / math.sqrt(lengths2[0] * lengths2[1]), 1.0)
+        if n > 0:
+            reach = radius[s] + HALF_DIAGONAL_PX + SLACK_PX
+            bands[s, 0] = int(max(top - reach, 0.0)) // BAND
+            bands[s, 1] = math.ceil(max(min(bottom + reach, height), 0.0) / BAND)
+        place[s + 1] = place[s] + max(bands[s, 1] - bands[s, 0], 0)
+    return first, vertices, turn, bands, place
+
+
+def _paint(keep, image, radius, alpha, color, first, vertices, turn, bands, place, span, worker, workers):
+    """Paints every `workers`-th band of the images, in place, and notes in `span` which pixels each stroke has there.
+
+    Returns of those pixels, where `keep`: (P,) index in the image, (P,) nearest segment, (P,) covered share, (P, C)
+    colours before the stroke.
+    """
+    batch, channels, height, columns = image.shape
+    bands_each, strokes_each = -(-height // BAND), len(radius) // max(batch, 1)
+    most = BAND * columns
+    least, nearest = np.full(most, FAR), np.empty(most, np.int32)
+    pixel, segment = np.empty(2 * most, np.int32), np.empty(2 * most, np.int32)
+    share, under = np.empty(2 * most, np.float32), np.empty((2 * most, channels), np.float32)
+    kept = 0
+    for task in range(worker, batch * bands_each, workers):
+        picture, band = task // bands_each, task % bands_each
+        flat = image[picture].reshape(channels, height * columns)
+        top, bottom = band * BAND, min(band * BAND + BAND, height)
+        for s in range(picture * strokes_each, (picture + 1) * strokes_each):
+            if band < bands[s, 0] or band >= bands[s, 1]:
+                continue
+            if not keep:
+                kept = 0
+            if kept + most > len(pixel):
+                pixel, segment, share, under = _grown(pixel), _grown(segment), _grown(share), _grown(under)
+            begin, start, last = kept, first[s], first[s + 1] - 2
+            reach, cap = radius[s] + HALF_DIAGONAL_PX, _cap(radius[s])[0]
+            found = _touch(vertices, turn, start, last, reach, top, bottom, columns, least, nearest, pixel, begin)
+            for j in range(begin, found):
+                i = pixel[j]
+                k = nearest[i - top * columns]
+                least[i - top * columns] = FAR
+                _, _, _, _, _, _, _, _, distance, cosine2, rounding = _look(i, columns, vertices, k, start, last)
+                if distance >= reach:
+                    continue
+                edge = radius[s] + (cap - radius[s]) * rounding
+                covered = np.float32(1)
+                if distance + HALF_DIAGONAL_PX > edge:
+                    near, far = _half_plane(edge - distance, cosine2), _half_plane(edge + distance, cosine2)
+                    covered = np.float32(near[0] + far[0] - 1)
+                pixel[kept], segment[kept], share[kept] = i, k, covered
+                for c in range(channels):
+                    before = flat[c, i]
+                    under[kept, c] = before
+                    flat[c, i] = before + alpha[s] * covered * (color[s, c] - before)
+                kept += 1
+            span[place[s] + band - bands[s, 0], 0] = begin
+            span[place[s] + band - bands[s, 0], 1] = kept
+    return pixel[:kept], segment[:kept], share[:kept], under[:kept]
+
+
+def _unpaint(
+    parts, gradient, radius, alpha, color, first, vertices, turn, bands, place, span, worker, workers,
+    pixel, segment, share, under,
+):  # fmt: skip
+    """The backward pass of `_paint` over the same bands.
+
+    Turns `gradient`, by the painted images, into the one by the bare canvases, and fills `parts` (places, 10 + C) with
+    the gradients by 8 coordinates, radius, alpha and colour of each stroke in each band.
+    """
+    batch, channels, height, columns = gradient.shape
+    bands_each, strokes_each = -(-height // BAND), len(radius) // max(batch, 1)
+    pull = np.zeros((MOST_SEGMENTS + 1, 2))  # gradient by each vertex of the stroke at hand
+    for task in range(worker, batch * bands_each, workers):
+        picture, band = task // bands_each, task % bands_each
+        flat = gradient[picture].reshape(channels, height * columns)
+        for s in range((picture + 1) * strokes_each - 1, picture * strokes_each - 1, -1):
+            if band < bands[s, 0] or band >= bands[s, 1]:
+                continue
+            part = parts[place[s] + band - bands[s, 0]]
+            begin, end = span[place[s] + band - bands[s, 0], 0], span[place[s] + band - bands[s, 0], 1]
+            start, last = first[s], first[s + 1] - 2
+            low, high = last + 1, start - 1
+            cap, cap_by_radius = _cap(radius[s])
+            by_radius, by_alpha = 0.0, 0.0
+            for j in range(begin, end):
+                i, k = pixel[j], segment[j]
+                by_share = 0.0
+                for c in range(channels):
+                    g, before = flat[c, i], under[j, c]
+                    by_share += g * (color[s, c] - before)
+                    part[10 + c] += g * alpha[s] * share[j]
+                    flat[c, i] = g * (1 - alpha[s] * share[j])
+                by_alpha += by_share * share[j]
+                g = by_share * alpha[s]
+                if share[j] == 1 or g == 0:
+                    continue
+
+                t, inside, ex, ey, per_length2, vx, vy, away2, distance, cosine2, rounding = _look(
+                    i, columns, vertices, k, start, last
+                )
+                edge = radius[s] + (cap - radius[s]) * rounding
+                _, near_reach, near_cosine2 = _half_plane(edge - distance, cosine2)
+                _, far_reach, far_cosine2 = _half_plane(edge + distance, cosine2)
+                by_edge, by_distance = g * (near_reach + far_reach), g * (far_reach - near_reach)
+                by_radius += by_edge * (1 + (cap_by_radius - 1) * rounding)
+                by_past = 2 * by_edge * (cap - radius[s]) if 0 < rounding < 1 else 0.0
+                turning = 2 * g * (near_cosine2 + far_cosine2) / (away2 + END_PX**2)
+
+                # By `away` = v and `along` = e.
+                gvx = by_distance * vx / distance + turning * vx * (1 - cosine2)
+                gvy = by_distance * vy / distance - turning * vy * cosine2
+                bend = turning * END_PX**2 * ex * ey * per_length2 * per_length2
+                gex, gey = -ey * bend, ex * bend
+                if by_past != 0 and per_length2 > 0:
+                    slope = math.copysign(by_past, by_past * (vx * ex + vy * ey)) * math.sqrt(per_length2)
+                    gvx, gvy = gvx + slope * ex, gvy + slope * ey
+                    back = by_past * rounding / 2 * per_length2
+                    gex, gey = gex + slope * vx - back * ex, gey + slope * vy - back * ey
+                elif by_past != 0:
+                    gvx, gvy = gvx + by_past * vx / distance, gvy + by_past * vy / distance
+                # v = p - a - t e, and t moves with a and e unless it is clamped.
+                slide = (gvx * ex + gvy * ey) * per_length2 if inside else 0.0
+                gex, gey = gex - t * gvx - slide * (vx - t * ex), gey - t * gvy - slide * (vy - t * ey)
+                pull[k - start, 0] += slide * ex - gvx - gex
+                pull[k - start, 1] += slide * ey - gvy - gey
+                pull[k - start + 1, 0] += gex
+                pull[k - start + 1, 1] += gey
+                low, high = min(low, k), max(high, k + 1)
+
+            part[8], part[9] = by_radius, by_alpha
+            for v in range(low - start, high - start + 1):
+                t = v / (last + 1 - start)
+                u = 1 - t
+                for axis in range(2):
+                    part[axis] += u * u * u * pull[v, axis]
+                    part[2 + axis] += 3 * u * u * t * pull[v, axis]
+                    part[4 + axis] += 3 * u * t * t * pull[v, axis]
+                    part[6 + axis] += t * t * t * pull[v, axis]
+                    pull[v, axis] = 0
+
+
+def _total(place, parts):
+    """(S, 10 + C) sums of each stroke's parts, from its first band to its last."""
+    total = np.zeros((len(place) - 1, parts.shape[1]), np.float32)
+    for s in range(len(total)):
+        for c in range(parts.shape[1]):
+            total[s, c] = parts[place[s] : place[s + 1], c].sum()
+    return total
+
+
+def _touch(vertices, turn, start, last, reach, top, bottom, columns, least, nearest, pixel, found):
+    """Appends to `pixel`, where `found` are, those of a band that segments start..last come near.
+
+    Leaves in `least` and `nearest` the squared distance and the index of the segment nearest to each. Beyond its ends a
+    segment looks no farther than where its neighbour takes over. Distances are in the arithmetic of `plain.touched`, so
+    that both choose alike.
+    """
+    nil, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    for k in range(start, last + 1):
+        ax, ay, bx, by = vertices[k, 0], vertices[k, 1], vertices[k + 1, 0], vertices[k + 1, 1]
+        if max(ay, by) + reach < top or min(ay, by) - reach > bottom:
+            continue
+        ex, ey = bx - ax, by - ay
+        length2 = ex * ex + ey * ey
+        length = math.sqrt(length2)
+        ux, uy, per_length2 = (ex / length, ey / length, one / length2) if length2 > SPECK else (1.0, 0.0, nil)
+        side = reach + SLACK_PX
+        behind, ahead = -reach * turn[k] - SLACK_PX, length + reach * turn[k + 1] + SLACK_PX
+        per_ux, per_uy = 1 / ux if ux != 0 else 1e30, 1 / uy if uy != 0 else 1e30
+        highest = ay + min(behind * uy, ahead * uy) - side * abs(ux)
+        lowest = ay + max(behind * uy, ahead * uy) + side * abs(ux)
+        for y in range(max(top, math.ceil(highest - 0.5)), min(bottom, math.floor(lowest + 0.5))):
+            wy, zy = np.float32(y) + half - ay, np.float32(y) + half - by
+            # Where the row enters and leaves the box: between its ends, and between its sides.
+            p, q = (behind - uy * wy) * per_ux, (ahead - uy * wy) * per_ux
+            r, s = (ux * wy - side) * per_uy, (ux * wy + side) * per_uy
+            left = ax + max(min(p, q), min(r, s)) - 0.5
+            right = ax + min(max(p, q), max(r, s)) - 0.5
+            for x in range(math.ceil(max(left, 0.0)), math.floor(min(right, columns - 1.0)) + 1):
+                wx, zx = np.float32(x) + half - ax, np.float32(x) + half - bx
+                t = min(max((wx * ex + wy * ey) * per_length2, nil), one)
+                vx, vy = (one - t) * wx + t * zx, (one - t) * wy + t * zy
+                distance2 = vx * vx + vy * vy
+                i = (y - top) * columns + x
+                if distance2 < least[i]:
+                    if least[i] == FAR:
+                        pixel[found] = y * columns + x
+                        found += 1
+                    least[i], nearest[i] = distance2, k
+    return found
+
+
+def _look(i, columns, vertices, k, start, last):
+    """What `plain.coverage` knows of pixel i and segment k of a stroke of segments start..last.
+
+    Returns t and whether it is free to move, `along`, 1 / its squared length, `away`, its squared length, the distance,
+    the squared cosine, and how far the cap counts as round, from 0 to 1.
+    """
+    x, y = i % columns + 0.5, i // columns + 0.5
+    ax, ay, bx, by = vertices[k, 0], vertices[k, 1], vertices[k + 1, 0], vertices[k + 1, 1]
+    ex, ey = bx - ax, by - ay
+    length2 = ex * ex + ey * ey
+    line = length2 > SPECK
+    per_length2 = 1 / length2 if line else 0.0
+    free = ((x - ax) * ex + (y - ay) * ey) * per_length2
+    t = min(max(free, 0.0), 1.0)
+    vx, vy = (1 - t) * (x - ax) + t * (x - bx), (1 - t) * (y - ay) + t * (y - by)
+    away2 = vx * vx + vy * vy
+    distance = math.sqrt(away2 + TINY)
+    across = ey * ey * per_length2 if line else 0.5
+    cosine2 = (vx * vx + END_PX**2 * across) / (away2 + END_PX**2)
+    rounding = 0.0
+    if (k == start and t == 0) or (k == last and t == 1):
+        past = abs(vx * ex + vy * ey) * math.sqrt(per_length2) if line else distance
+        rounding = min(2 * past, 1.0)
+    return t, t == free, ex, ey, per_length2, vx, vy, away2, distance, cosine2, rounding
+
+
+def _cap(radius):
+    """The radius of a cap drawn by its tangents, and its slope by the stroke's radius."""
+    if radius * radius > 1 / 9:
+        cap = math.sqrt(radius * radius - 1 / 12)
+        return cap, radius / cap
+    return max(radius / 2, math.sqrt(TINY)), 0.5 if radius * radius / 4 > TINY else 0.0
+
+
+def _half_plane(reach, cosine2):
+    """As `plain.half_plane`, and its slopes by `reach` and by `cosine2`."""
+    p = min(max(cosine2, LEAST_COSINE2), 1 - LEAST_COSINE2)
+    a, b = math.sqrt(p), math.sqrt(1 - p)
+    small, big = min(a, b), max(a, b)
+    level = (big - small) / 2
+    fall = min(max(abs(reach) - level, 0.0), small)
+    share = fall / small
+    sign = math.copysign(1.0, reach)
+    area = 0.5 + (min(max(reach, -level), level) + sign * fall * (1 - share / 2)) / big
+    by_cosine2 = (sign * share / 2 + 0.5 - area + sign * share * (1 - share) * big / (2 * small)) / (2 * big * big)
+    if p != cosine2:
+        by_cosine2 = 0.0
+    return area, (1 - share) / big, by_cosine2 if a > b else -by_cosine2
+
+
+def _grown(array):
+    """A copy with room for twice as many."""
+    return np.concatenate((array, np.empty_like(array)))

@@ -1,0 +1,184 @@
+"""Drawings as SVG: one path a stroke, in layers that a plotter's software reads, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
+
+import torch
+from torch import Tensor
+
+from clipx.errors import FileError, InputError
+from clipx.files import read_bytes
+
+SVG = "http://www.w3.org/2000/svg"
+INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
+DECIMALS = 3  # of a pixel: finer than any raster or plotter sees
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """Cubic strokes on a canvas, in drawing order.
+
+    Args:
+        points: (N, 4, 2) float32 control points in canvas pixels, x then y.
+        width_px: (N,) full widths.
+        alpha: (N,) opacities in [0, 1].
+        color: (N, 3) RGB in [0, 1].
+        box: (left, top, width, height) of the canvas that is shown, in pixels.
+        about: what a reader may want to know (title, seed, loss, space, settings); anything JSON can hold.
+    """
+
+    points: Tensor
+    width_px: Tensor
+    alpha: Tensor
+    color: Tensor
+    box: tuple[float, float, float, float]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, which: slice | Tensor | list[int]) -> Strokes:
+        """Some of the strokes, or the strokes in another order."""
+        return Strokes(
+            self.points[which], self.width_px[which], self.alpha[which], self.color[which], self.box, self.about
+        )
+
+
+def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int] | None = None) -> str:
+    """An SVG document: ``viewBox`` in canvas pixels, a title, the settings as JSON, one path a stroke, white ground.
+
+    Args:
+        strokes: finite numbers only.
+        width_mm: the paper width of what is shown; the height follows. None: size in pixels.
+        layers: how many strokes each layer has, in order; one layer holds all by default. Layers are Inkscape's, their
+            labels begin with 1, 2, ...: AxiDraw's software plots them by that number.
+
+    Raises:
+        InputError: a number is not finite, or the layers do not add up to the strokes.
+    """
+    for name in ("points", "width_px", "alpha", "color"):
+        if not bool(torch.isfinite(getattr(strokes, name)).all()):
+            raise InputError(f"the strokes' {name} are not all finite")
+    layers = [len(strokes)] if layers is None else layers
+    if sum(layers) != len(strokes):
+        raise InputError(f"layers of {layers} strokes do not add up to {len(strokes)}")
+    if width_mm is not None and not 0 < width_mm < math.inf:
+        raise InputError(f"the width must be a positive number of millimetres, got {width_mm}")
+    _, _, width, height = strokes.box
+    left, top, *shown = (_number(value) for value in strokes.box)
+    if width_mm is None:
+        size = f'width="{_number(width)}" height="{_number(height)}"'
+    else:
+        size = f'width="{_number(width_mm)}mm" height="{_number(width_mm * height / width)}mm"'
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<svg xmlns="{SVG}" xmlns:inkscape="{INKSCAPE}" {size} viewBox="{left} {top} {shown[0]} {shown[1]}">',
+        f"<title>{escape(str(strokes.about.get('title', 'a drawing')))}</title>",
+        f"<metadata>{escape(json.dumps(strokes.about, sort_keys=True))}</metadata>",
+        f'<rect x="{left}" y="{top}" width="{shown[0]}" height="{shown[1]}" fill="white"/>',
+    ]
+    first = 0
+    for number, count in enumerate(layers, 1):
+        label = quoteattr(f"{number} strokes {first + 1} to {first + count}")
+        lines.append(f'<g id="layer-{number}" inkscape:groupmode="layer" inkscape:label={label}>')
+        lines += [_path(strokes, index) for index in range(first, first + count)]
+        lines.append("</g>")
+        first += count
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def read_svg(path: str | PathLike) -> Strokes:
+    """The strokes of a file that ``to_svg`` wrote (or of one that keeps to the same few features).
+
+    Raises:
+        FileError: missing, no SVG, or holds what is no stroke: other shapes, transforms, other path commands than one
+            ``M`` and one ``C``.
+    """
+    text = read_bytes(path, (".svg",))
+    try:
+        root = ET.fromstring(text)
+        if root.tag != f"{{{SVG}}}svg":
+            raise ValueError(f"its root is {root.tag[:40]}")
+        box = _numbers(root.attrib["viewBox"], 4)
+        metadata = root.find(f"{{{SVG}}}metadata")
+        about = json.loads(metadata.text or "{}") if metadata is not None else {}
+        rows = [_stroke(element) for element in _drawn(root)]
+    except (ET.ParseError, ValueError, KeyError) as error:
+        raise FileError(f"holds no drawing of strokes ({error})", where=path) from error
+    if not isinstance(about, dict) or min(box[2:]) <= 0:
+        raise FileError("holds no drawing of strokes (its metadata or viewBox)", where=path)
+    table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), 13)
+    return Strokes(table[:, :8].unflatten(1, (4, 2)), table[:, 8], table[:, 9], table[:, 10:], tuple(box), about)  # type: ignore[arg-type]
+
+
+def travel_sorted(points: Tensor) -> Tensor:
+    """(N,) indices: an order of the strokes in which a pen travels less, the nearest next start always taken.
+
+    Args:
+        points: (N, 4, 2).
+    """
+    left = list(range(len(points)))
+    order: list[int] = []
+    pen = points.new_zeros(2)
+    while left:
+        starts = points[left, 0]
+        nearest = int((starts - pen).square().sum(1).argmin())
+        order.append(left.pop(nearest))
+        pen = points[order[-1], 3]
+    return torch.tensor(order, dtype=torch.long)
+
+
+def _path(strokes: Strokes, index: int) -> str:
+    start, *rest = (" ".join(_number(v) for v in point) for point in strokes.points[index].tolist())
+    red, green, blue = (round(255 * min(max(value, 0.0), 1.0)) for value in strokes.color[index].tolist())
+    alpha, width = float(strokes.alpha[index]), _number(float(strokes.width_px[index]))
+    opacity = f' stroke-opacity="{_number(alpha)}"' if alpha != 1 else ""
+    return (
+        f'<path id="stroke-{index:03d}" fill="none" stroke="#{red:02x}{green:02x}{blue:02x}"{opacity} '
+        f'stroke-width="{width}" stroke-linecap="round" stroke-linejoin="round" d="M {start} C {", ".join(rest)}"/>'
+    )
+
+
+def _drawn(root: ET.Element):
+    for element in root:
+        tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+        if "transform" in element.attrib:
+            raise ValueError("a transform")
+        if tag == "g":
+            yield from _drawn(element)
+        elif tag == "path":
+            yield element
+        elif tag not in ("title", "metadata", "desc", "defs", "rect", ""):
+            raise ValueError(f"a <{tag[:40]}>")
+
+
+def _stroke(path: ET.Element) -> list[float]:
+    found = re.fullmatch(r"\s*M([^A-Za-z]+)C([^A-Za-z]+)", path.attrib["d"])
+    if not found:
+        raise ValueError("a path that is not one cubic")
+    points = _numbers(found[1], 2) + _numbers(found[2], 6)
+    colour = re.fullmatch("#([0-9a-fA-F]{6})", path.attrib.get("stroke", "#000000"))
+    if not colour:
+        raise ValueError(f"the colour {path.attrib['stroke'][:40]}")
+    rgb = [value / 255 for value in bytes.fromhex(colour[1])]
+    return [*points, float(path.attrib["stroke-width"]), float(path.attrib.get("stroke-opacity", 1)), *rgb]
+
+
+def _numbers(text: str, count: int) -> list[float]:
+    values = [float(part) for part in re.split(r"[\s,]+", text.strip())]
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise ValueError(f"{count} numbers were expected: {text[:60]}")
+    return values
+
+
+def _number(value: float) -> str:
+    text = f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

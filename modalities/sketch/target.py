@@ -1,0 +1,167 @@
+"""What a drawing is compared with: a photo, its transparency and background made white, on a square canvas."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import FileError, InputError
+from clipx.files import read_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+CANVAS = 224  # pixels
+MARGIN = 20  # pixels of the photo that fix_scale adds to its longer side
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
+MAX_PIXELS = 2**27
+
+
+@dataclass(frozen=True)
+class Target:
+    """A photo on the canvas.
+
+    Args:
+        pixels: (3, 224, 224) float32 RGB in [0, 1].
+        box: (top, left, height, width) in canvas pixels of the photo; outside it the canvas is white and nothing is to
+            be drawn.
+        source_size: (height, width) in pixels of the photo as it was read.
+    """
+
+    pixels: Tensor
+    box: tuple[int, int, int, int]
+    source_size: tuple[int, int]
+
+
+def load_target(
+    path: str | PathLike, mask: str | PathLike | None = None, *, fix_scale: bool = False, keep_aspect: bool = True
+) -> Target:
+    """Read a photo, and a mask if there is one; see ``prepare``.
+
+    The mask's file may be a cut-out (what is opaque is the object) or plain (what is light is the object).
+
+    Raises:
+        FileError: a file is missing, damaged, of more than 2**27 pixels, or no PNG, JPEG, WebP or BMP.
+        InputError: as in ``prepare``.
+    """
+    shape = None if mask is None else _mask_of(_open(mask))
+    try:
+        return prepare(_open(path), shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
+    except InputError as error:
+        about_mask = error.where == "mask"
+        raise InputError(error.what, where=mask if about_mask else path, remedy=error.remedy) from error
+
+
+def prepare(
+    picture: Picture, mask: np.ndarray | None = None, *, fix_scale: bool = False, keep_aspect: bool = True
+) -> Target:
+    """A Pillow picture of any mode -> Target.
+
+    In this order: transparency is laid on white (CLIPasso does so in mode RGBA only, and shows the hidden colours of
+    others), what the mask leaves out becomes white (CLIPasso also stretches brightness there; this does not),
+    ``fix_scale``, Pillow's bicubic resize on 8 bits.
+
+    Args:
+        picture: the photo.
+        mask: (H, W) bool, of the photo's size, True where the object is.
+        fix_scale: centre the photo on a white square whose side is the photo's longer one plus 20 pixels.
+        keep_aspect: the longer side becomes 224, the rest of the canvas white; False stretches to 224 x 224 as CLIPasso
+            does.
+
+    Raises:
+        InputError: the photo is a single pixel wide or high, or transparent throughout, or shows one colour only (after
+            masking); the mask is of another size, or leaves nothing.
+    """
+    from PIL import Image as pil
+
+    if min(picture.size) < 2:
+        raise InputError(f"a photo of {picture.width} x {picture.height} pixels shows nothing to draw")
+    rgb = _on_white(picture)
+    if mask is not None:
+        rgb = _masked(rgb, mask)
+    if rgb.getcolors(1):  # None where there are more
+        masked = " once masked" if mask is not None else ""
+        raise InputError(f"the photo is of one colour{masked}: there is nothing to draw")
+    height, width = rgb.height, rgb.width
+    if fix_scale:
+        side = max(width, height) + MARGIN
+        square = pil.new("RGB", (side, side), "white")
+        square.paste(rgb, (side // 2 - width // 2, side // 2 - height // 2))
+        rgb = square
+    w = h = CANVAS
+    if keep_aspect:
+        w, h = (max(1, round(CANVAS * length / max(rgb.size))) for length in rgb.size)
+    box = (CANVAS - h) // 2, (CANVAS - w) // 2, h, w
+    canvas = pil.new("RGB", (CANVAS, CANVAS), "white")
+    canvas.paste(rgb.resize((w, h), pil.Resampling.BICUBIC), (box[1], box[0]))
+    pixels = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).contiguous().float() / 255
+    return Target(pixels, box, (height, width))
+
+
+def _on_white(picture: Picture) -> Picture:
+    """8-bit RGB of a picture of any mode."""
+    from PIL import Image as pil
+
+    picture = _eight_bits(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    if not rgba.getchannel("A").getextrema()[1]:
+        raise InputError("the photo is transparent throughout: there is nothing to draw")
+    return pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _masked(rgb: Picture, mask: np.ndarray) -> Picture:
+    from PIL import Image as pil
+
+    if mask.dtype != np.bool_ or mask.shape != (rgb.height, rgb.width):
+        sizes = f"{mask.dtype} {mask.shape}, the photo {rgb.height} x {rgb.width} pixels"
+        raise InputError(f"the mask is {sizes}", where="mask", remedy="give a mask of the photo's own size")
+    if not mask.any():
+        raise InputError("the mask leaves nothing of the photo", where="mask", remedy="mark the object white")
+    return pil.composite(rgb, pil.new("RGB", rgb.size, "white"), pil.fromarray(mask))
+
+
+def _mask_of(picture: Picture) -> np.ndarray:
+    """(H, W) bool: the opaque half of a cut-out, the light half of any other picture."""
+    if picture.has_transparency_data:
+        alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+        if alpha.min() < 255:
+            return alpha >= 128
+    return np.asarray(_eight_bits(picture).convert("L")) >= 128
+
+
+def _eight_bits(picture: Picture) -> Picture:
+    from PIL import Image as pil
+
+    if picture.mode.startswith("I"):  # Pillow would cut 16-bit grey off at 255
+        return pil.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+    return picture
+
+
+def _open(path: str | PathLike) -> Picture:
+    """A picture file, decoded and turned upright by its EXIF tag."""
+    data = read_bytes(path, tuple(FORMATS))
+    from PIL import Image as pil
+    from PIL import ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pil.DecompressionBombWarning)  # below: an error, not a warning
+            picture = pil.open(io.BytesIO(data), formats=sorted(set(FORMATS.values())))
+        if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
+            raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
+        return ImageOps.exif_transpose(picture)
+    except FileError:
+        raise
+    except Exception as error:  # whatever a decoder trips over in a damaged file
+        no_picture = isinstance(error, UnidentifiedImageError)
+        why = "no picture data" if no_picture else str(error) or type(error).__name__
+        raise FileError(f"not a readable picture: {why}", where=path) from error

@@ -1,0 +1,160 @@
+"""Drawing: the loss falls, runs do not disturb each other, a resumed run is the undisturbed one, the command works."""
+
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clipx.cli import main
+from clipx.errors import ClipxError
+from clipx.modalities.sketch import draw as drawing
+from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.svg import read_svg, to_svg
+from clipx.modalities.sketch.target import prepare
+
+QUICK = DrawConfig(strokes=(6,), seeds=(0, 1000), steps=8, views=2, pool=4, halving=False)
+
+
+def photo(width: int = 120, height: int = 80) -> Image.Image:
+    """A dark disc with a bright bar on a light ground."""
+    y, x = np.mgrid[:height, :width]
+    picture = np.full((height, width, 3), 230, np.uint8)
+    picture[(x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 3) ** 2] = (40, 60, 90)
+    picture[height // 2 : height // 2 + 6, width // 3 : 2 * width // 3] = 250
+    return Image.fromarray(picture)
+
+
+@pytest.fixture(scope="module")
+def target():
+    return prepare(photo())
+
+
+def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, tiny_space):
+    (found,) = draw([target], tiny_space, DrawConfig(strokes=(8,), seeds=(0,), steps=40, views=2, pool=4))
+    assert found.loss == min(found.history) < found.history[0]
+    objective = drawing._Objective([target], tiny_space, QUICK)
+    _, plain = objective([(0, 8, 0)], found.strokes.points[None], 0)
+    assert float(plain[0]) == pytest.approx(found.loss, rel=1e-5)
+    assert found.strokes.box == (0, 37, 224, 149) and found.strokes.about["loss"] == found.loss
+
+
+def test_runs_that_share_a_call_are_those_that_run_alone(target, tiny_space):
+    other = prepare(photo(60, 90))
+    both = draw([target, other], tiny_space, DrawConfig(strokes=(3, 6), seeds=(0, 1000), steps=5, views=2, pool=4))
+    assert [(len(d.strokes), d.target) for d in both] == [(3, 0), (6, 0), (3, 1), (6, 1)]
+    (alone,) = draw([other], tiny_space, DrawConfig(strokes=(3,), seeds=(both[2].seed,), steps=5, views=2, pool=4))
+    torch.testing.assert_close(both[2].strokes.points, alone.strokes.points, atol=0.02, rtol=0)  # other sums in BLAS
+    again = draw([target, other], tiny_space, DrawConfig(strokes=(3, 6), seeds=(0, 1000), steps=5, views=2, pool=4))
+    assert [to_svg(d.strokes) for d in again] == [to_svg(d.strokes) for d in both]
+
+
+@pytest.mark.parametrize("preset", ["default", "clipasso"])
+def test_a_resumed_drawing_is_the_undisturbed_one(target, tiny_vit_space, tmp_path, preset):
+    config = DrawConfig.preset(preset, strokes=(4,), seeds=(0, 1000), steps=6, views=2)
+    (whole,) = draw([target], tiny_vit_space, config)
+    (part,) = draw([target], tiny_vit_space, config, out=tmp_path, stop_after=3)
+    assert part.stopped and len(part.history) == 3
+    (rest,) = draw([target], tiny_vit_space, config, out=tmp_path, resume=True)
+    assert to_svg(rest.strokes) == to_svg(whole.strokes) and rest.history == whole.history and not rest.stopped
+    with pytest.raises(ClipxError, match="another drawing"):
+        draw([target], tiny_vit_space, QUICK, out=tmp_path, resume=True)
+    (tmp_path / "drawing.safetensors").write_bytes(b"torn")
+    with pytest.raises(ClipxError, match="torn"):
+        draw([target], tiny_vit_space, config, out=tmp_path, resume=True)
+
+
+def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space):
+    seeds = (0, 1000, 2000, 3000)
+    config = DrawConfig(strokes=(4,), seeds=seeds, steps=8, views=0, pool=0, halving=True, window=0)
+    steps = []
+    (found,) = draw([target], tiny_space, config, progress=lambda step, *_: steps.append(step))
+    assert steps == list(range(1, 9)) and len(found.history) == 8 and set(found.losses) == set(seeds)
+    assert found.loss == min(found.losses.values())
+    (rested,) = draw([target], tiny_space, DrawConfig(strokes=(4,), seeds=(0,), steps=50, window=5, min_gain=0.9))
+    assert len(rested.history) == 6
+
+
+def test_adam_is_torchs(target, tiny_space):
+    config = DrawConfig(strokes=(5,), seeds=(0,), steps=6, views=0, pool=0, decay=False, lr=0.7, window=0)
+    runs = drawing._start([target], tiny_space, config)
+    points = torch.nn.Parameter(runs.points.clone())
+    adam = torch.optim.Adam([points], lr=0.7)
+    objective = drawing._Objective([target], tiny_space, config)
+    for step in range(6):
+        drawing._step(runs, objective, config, step)
+        adam.zero_grad()
+        objective([(0, 5, 0)], points, step)[0].sum().backward()
+        adam.step()
+        torch.testing.assert_close(runs.points, points.detach(), atol=2e-4, rtol=0)
+
+
+def test_clipassos_constants():
+    config = DrawConfig.preset("clipasso")
+    assert (config.strokes, config.seeds, config.steps, config.lr) == ((16,), (0, 1000, 2000), 2001, 1.0)
+    assert (config.views, config.pool, config.width_px, config.keep_aspect) == (4, 0, 3.0, False)
+    assert not config.halving and not config.decay and config.clipasso_stop
+    flat = [1.0] * 21  # evaluated at 0, 10 and 20: the second within 1e-5 of the best stops
+    assert drawing._at_rest(flat, config) and not drawing._at_rest(flat[:20], config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strokes": (0,)}, "1 to 4096 strokes"),
+        ({"strokes": (10**6,)}, "1 to 4096 strokes"),
+        ({"seeds": ()}, "seeds"),
+        ({"steps": 0}, "steps"),
+        ({"views": 8, "pool": 4}, "pool"),
+        ({"lr": math.nan}, "lr"),
+        ({"width_px": -1.0}, "width_px"),
+    ],
+)
+def test_impossible_settings_are_one_line(changes, message):
+    with pytest.raises(ClipxError, match=message):
+        DrawConfig.preset("default", **changes)
+
+
+def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    photo().save(tmp_path / "disc.png")
+    (tmp_path / "out").mkdir()
+    args = ["sketch", str(tmp_path / "disc.png"), "--steps", "3", "--seeds", "2"]
+    assert main([*args, "--strokes", "2,4", "-o", str(tmp_path / "out"), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [r["strokes"] for r in record["results"]] == [2, 4] and record["command"] == "sketch"
+    strokes = read_svg(tmp_path / "out" / "disc-4.svg")
+    assert len(strokes) == 4 and strokes.box == (0, 37, 224, 149)
+    assert Image.open(tmp_path / "out" / "disc-4.png").size == (224, 149)
+    assert main([*args, "-o", str(tmp_path / "one.svg")]) == 0 and len(read_svg(tmp_path / "one.svg")) == 16
+    for wrong, message in (
+        (["--strokes", "2,4", "-o", "a.svg"], "folder"),
+        (["--strokes", "two"], "numbers"),
+        (["--strokes", "0"], "1 to 4096"),
+        (["-o", "a.pdf"], r".svg"),
+        (["--preset", "fast"], "preset"),
+        (["--size-mm", "-3", "-o", str(tmp_path / "b.svg")], "millimetres"),
+    ):
+        assert main([*args, *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "b.svg").exists()
+
+
+def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space):
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    step_of = drawing._step
+
+    def interrupted(runs, objective, config, step):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        step_of(runs, objective, config, step)
+
+    monkeypatch.setattr(drawing, "_step", interrupted)
+    photo().save(tmp_path / "disc.png")
+    args = ["sketch", str(tmp_path / "disc.png"), "--strokes", "3", "--seeds", "1", "--steps", "9"]
+    assert main([*args, "-o", str(tmp_path)]) == 130
+    assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and (tmp_path / "drawing.safetensors").exists()

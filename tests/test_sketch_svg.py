@@ -1,0 +1,144 @@
+"""The SVG contract: read by another reader, read back, drawn by another renderer, safe against what is no drawing."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from clipx.errors import ClipxError
+from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg, travel_sorted
+
+
+def some_strokes(count: int = 9, seed: int = 0) -> Strokes:
+    rng = np.random.default_rng(seed)
+    return Strokes(
+        torch.tensor(rng.uniform(10, 214, (count, 4, 2)), dtype=torch.float32),
+        torch.tensor(rng.uniform(1, 6, count), dtype=torch.float32),
+        torch.tensor(rng.uniform(0.3, 1, count), dtype=torch.float32),
+        torch.tensor(rng.integers(0, 256, (count, 3)) / 255, dtype=torch.float32),
+        (0, 28, 224, 168),
+        {"title": "a <cat> & co", "seed": 1000, "loss": 0.25, "space": "nano", "settings": {"steps": 5}},
+    )
+
+
+def test_another_reader_finds_the_same_curves(tmp_path):
+    svgelements = pytest.importorskip("svgelements")
+    strokes = some_strokes()
+    (tmp_path / "a.svg").write_text(to_svg(strokes))
+    document = svgelements.SVG.parse(tmp_path / "a.svg", reify=False)
+    assert (document.viewbox.x, document.viewbox.y, document.viewbox.width, document.viewbox.height) == (
+        0,
+        28,
+        224,
+        168,
+    )
+    paths = [element for element in document.elements() if isinstance(element, svgelements.Path)]
+    assert [path.id for path in paths] == [f"stroke-{i:03d}" for i in range(9)]
+    for path, points, width, color in zip(paths, strokes.points, strokes.width_px, strokes.color, strict=True):
+        move, cubic = path
+        assert isinstance(move, svgelements.Move) and isinstance(cubic, svgelements.CubicBezier)
+        found = [(p.x, p.y) for p in (cubic.start, cubic.control1, cubic.control2, cubic.end)]
+        np.testing.assert_allclose(found, points, atol=6e-4)
+        assert path.stroke_width == pytest.approx(float(width), abs=6e-4)
+        assert path.fill.value is None and path.values["stroke-linecap"] == "round"
+        np.testing.assert_array_equal(
+            [path.stroke.red, path.stroke.green, path.stroke.blue], (color * 255).round().int()
+        )
+
+
+def test_another_renderer_shows_what_the_rasteriser_shows(tmp_path):
+    resvg = pytest.importorskip("resvg_py")
+    from clipx.modalities.sketch.raster import rasterize
+
+    for seed in range(3):
+        strokes = some_strokes(12, seed)
+        strokes = Strokes(strokes.points, strokes.width_px, strokes.alpha, strokes.color, (0, 0, 224, 224))
+        theirs = np.asarray(Image.open(io.BytesIO(bytes(resvg.svg_to_bytes(to_svg(strokes))))).convert("RGB")) / 255
+        ours = rasterize(strokes.points, 224, strokes.width_px, strokes.alpha, strokes.color).permute(1, 2, 0).numpy()
+        assert theirs.shape == ours.shape and np.abs(theirs - ours).mean() <= 0.01
+        assert np.abs(theirs - 1).mean() > 0.02  # something is drawn
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 6))
+def test_it_reads_back_into_the_same_strokes(tmp_path_factory, seed, count):
+    path = tmp_path_factory.getbasetemp() / "back.svg"
+    strokes = some_strokes(count, seed)
+    path.write_text(to_svg(strokes))
+    back = read_svg(path)
+    for name in ("points", "width_px", "alpha"):
+        torch.testing.assert_close(getattr(back, name), getattr(strokes, name), atol=6e-4, rtol=0)
+    torch.testing.assert_close(back.color, strokes.color, atol=1e-6, rtol=0)
+    assert back.box == strokes.box and back.about == strokes.about
+    path.write_text(to_svg(back))
+    assert to_svg(read_svg(path)) == to_svg(back)  # from then on to the letter
+
+
+def test_numbers_are_short_and_sizes_are_on_paper():
+    text = to_svg(some_strokes(), width_mm=120)
+    assert 'width="120mm" height="90mm" viewBox="0 28 224 168"' in text
+    assert not re.search(r"\.\d{4}", re.sub(r"<metadata>.*</metadata>", "", text))
+    about = json.loads(
+        re.search("<metadata>(.*)</metadata>", text)[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    )
+    assert about["seed"] == 1000 and "a &lt;cat&gt; &amp; co" in text
+
+
+def test_layers_are_inkscapes_and_begin_with_their_number():
+    text = to_svg(some_strokes(), layers=[4, 5])
+    assert re.findall('inkscape:groupmode="layer" inkscape:label="([^"]*)"', text) == [
+        "1 strokes 1 to 4",
+        "2 strokes 5 to 9",
+    ]
+    assert text.index("layer-2") < text.index("stroke-004")
+    with pytest.raises(ClipxError, match="do not add up"):
+        to_svg(some_strokes(), layers=[4, 4])
+
+
+def test_a_pen_travels_less_when_sorted():
+    points = some_strokes(40).points
+    order = travel_sorted(points)
+    assert sorted(order.tolist()) == list(range(40))
+
+    def travel(p):
+        return float((p[1:, 0] - p[:-1, 3]).norm(dim=1).sum())
+
+    assert travel(points[order]) < 0.6 * travel(points)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no svg",
+        "<svg/>",
+        '<svg xmlns="http://www.w3.org/2000/svg"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 0 9"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 nan"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle r="3"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g transform="scale(2)"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="3" d="M 0 0 L 5 5"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M 0 0 C 1 1 2 2 3 3"/></svg>',
+        '<!DOCTYPE s [<!ENTITY a "' + "x" * 4000 + '"><!ENTITY b "' + "&a;" * 4000 + '"><!ENTITY c "' + "&b;" * 4000
+        + '">]><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><title>&c;</title></svg>',
+    ],
+)  # fmt: skip
+def test_what_is_no_drawing_is_one_line(tmp_path, text):
+    path = tmp_path / "x.svg"
+    path.write_text(text)
+    with pytest.raises(ClipxError, match=r"x\.svg") as error:
+        read_svg(path)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    strokes = some_strokes()
+    strokes.points[3, 1, 0] = float("nan")
+    with pytest.raises(ClipxError, match="points"):
+        to_svg(strokes)
