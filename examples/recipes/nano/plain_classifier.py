@@ -33,7 +33,8 @@ def main() -> None:
     args = parser.parse_args()
     plan = tomllib.loads((Path(__file__).parent / "recipe.toml").read_text())
     settings = {k: v for k, v in plan["train"].items() if k not in ("stages", "loss")}
-    nano_samples = round(settings["steps"] * settings["batch_size"] * plan["source"]["shares"]["caltech101"])
+    parts = [plan[part]["steps"] * plan[part]["batch_size"] for part in ("train", "tune")]
+    nano_samples = round(sum(parts) * plan["source"]["shares"]["caltech101"])
     config = TrainConfig(**settings | {"steps": args.steps, "warmup": max(1, args.steps // 12)})
     mean, std = (torch.tensor(plan["preprocess"][k]).view(1, 3, 1, 1) for k in ("mean", "std"))
     stages = plan["train"]["stages"]
