@@ -10,6 +10,7 @@ import pytest
 
 import clipx
 from clipx import registry
+from clipx.cli import main
 from clipx.errors import ContractError, InputError
 from clipx.testing import checks
 
@@ -155,3 +156,36 @@ def test_what_cannot_be_imported_is_named(sees, tmp_path, text):
     sys.modules.pop("clipx_things", None)
     with pytest.raises(ContractError, match=r"'thing' \(clipx_things:Thing\) cannot be imported: .*uninstall"):
         registry.get_modality("thing")
+
+
+TWO_WORDS = """
+def measure(folder: str, deep: int = 1) -> None:
+    \"\"\"Measure things.
+
+    Example: clipx eval thing FOLDER
+    \"\"\"
+    print("measured", folder, deep)
+"""
+
+
+def test_a_command_of_two_words_comes_before_that_of_the_first(sees, tmp_path, capsys):
+    points = ["[clipx.commands]", "eval thing = clipx_things:measure"]
+    sees(_distribution(tmp_path, "things", points, clipx_things=TWO_WORDS))
+    sys.modules.pop("clipx_things", None)
+
+    def told(*args):
+        capsys.readouterr()
+        return main([*args]), *capsys.readouterr()
+
+    assert told("eval", "thing", "here", "--deep", "2") == (0, "measured here 2\n", "")
+    assert "clipx eval thing [OPTIONS]" in told("eval", "thing", "--help")[1]
+    assert "clipx eval [OPTIONS]" in told("eval", "--help")[1]
+    assert " eval thing " in told("--help")[1]
+    for wrong, message in (
+        (["eval", "thing"], "Missing argument 'folder'; see clipx eval thing --help"),
+        (["eval", "thing", "here", "--deep", "x"], "see clipx eval thing --help"),
+        (["eval", "think", "here"], "no modality named 'think'"),
+        (["evla", "thing"], "Did you mean 'eval'?"),
+    ):
+        status, out, err = told(*wrong)
+        assert (status, out, err.count("\n")) == (2, "", 1) and message in err

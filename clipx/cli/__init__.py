@@ -1,5 +1,6 @@
 """The command line. Commands are found through the entry-point group ``clipx.commands``; each is a function, read by
-typer, or a ``typer.Typer`` app, and is imported when it is called."""
+typer, or a ``typer.Typer`` app, and is imported when it is called. A name may be two words: "eval sketch" is asked
+before "eval", so that a modality can bring a verb of its own for itself."""
 
 from __future__ import annotations
 
@@ -69,6 +70,8 @@ class _Commands(TyperGroup):
 
         points = _points()
         self.commands = cast(Any, dict.fromkeys(points))  # their names, for "did you mean"
+        if (both := " ".join(args[:2])) in points:
+            args = [both, *args[2:]]
         name, command, rest = super().resolve_command(ctx, args)
         if name in points:
             command = _build(name, with_settings(load(points[name])))
