@@ -6,6 +6,7 @@ machine's sort.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,6 +139,32 @@ def bootstrap_ci95(values: Any, seed: int = 0, resamples: int = 10_000) -> tuple
     draws = np.random.default_rng(seed).multinomial(sample.size, counts / sample.size, size=resamples)
     low, high = np.percentile(draws @ distinct / sample.size, [2.5, 97.5])
     return float(low), float(high)
+
+
+def mcnemar(first: Any, second: Any) -> dict[str, float]:
+    """McNemar's exact test, two-sided: are two ways of answering the same N questions right equally often?
+
+    Only the questions that they answer differently tell. Were the ways equal, the share of these that the first one
+    wins would be a fair coin's (McNemar, 1947; the binomial in place of his chi-square).
+
+    Args:
+        first: (N,) booleans, whether the first way is right.
+        second: (N,) booleans of the second way, in the same order.
+
+    Returns:
+        ``first_only`` and ``second_only``: how many only that one has right; ``discordant``: their sum; ``p``: chance
+        of a split at least as uneven, 1 where nothing is discordant.
+
+    Raises:
+        InputError: no questions, or different numbers of answers.
+    """
+    a, b = (np.asarray(right, dtype=bool) for right in (first, second))
+    if a.ndim != 1 or a.shape != b.shape or not a.size:
+        raise InputError(f"a paired test needs two equally long rows of answers, got shapes {a.shape} and {b.shape}")
+    wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
+    n = wins + losses
+    p = min(1.0, 2 * sum(math.comb(n, k) for k in range(min(wins, losses) + 1)) / 2**n)  # whole numbers: no rounding
+    return {"first_only": wins, "second_only": losses, "discordant": n, "p": p}
 
 
 def _scores(scores: Any) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipx.errors import InputError
-from clipx.metrics import bootstrap_ci95, classification, confusion, ranking, retrieval
+from clipx.metrics import bootstrap_ci95, classification, confusion, mcnemar, ranking, retrieval
 
 LOGITS = [[3, 2, 1, 0, -1, -2], [0, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [9, 8, 7, 6, 5, 4]]
 
@@ -115,3 +115,25 @@ def test_bootstrap_interval():
     for unusable in ([], [math.nan]):
         with pytest.raises(InputError):
             bootstrap_ci95(unusable)
+
+
+def test_mcnemar_by_hand():
+    first = [1, 1, 1, 1, 1, 0, 0, 1]
+    second = [0, 0, 0, 0, 0, 1, 0, 1]  # five wins, one loss, two alike: p = 2 (1 + 6) / 64
+    assert mcnemar(first, second) == {"first_only": 5, "second_only": 1, "discordant": 6, "p": 2 * 7 / 64}
+    assert mcnemar([1, 0], [1, 0])["p"] == 1 and mcnemar([1, 0], [0, 1])["p"] == 1
+    assert mcnemar([0] * 9999, [1] * 9999)["p"] == 0  # below what a float holds
+    for wrong in (([], []), ([1], [1, 0]), ([[1]], [[0]])):
+        with pytest.raises(InputError):
+            mcnemar(*wrong)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mcnemar_is_scipys_binomial_test(seed):
+    from scipy.stats import binomtest
+
+    rng = np.random.default_rng(seed)
+    first, second = rng.random((2, 60)) < [[0.7], [0.4]]
+    found = mcnemar(first, second)
+    assert found["p"] == pytest.approx(binomtest(found["first_only"], found["discordant"]).pvalue, rel=1e-9)
+    assert mcnemar(second, first)["p"] == found["p"]
