@@ -638,8 +638,10 @@ def random_backbone(
 def require_trainable(model: Any, where: str = CONFIG) -> None:
     """Refuse (InputError) a model that ``short_text_features`` and ``any_size_image_features`` do not fit."""
     plain_text = getattr(model, "text_pool_type", None) == "argmax" and getattr(model, "attn_mask", None) is not None
-    if not plain_text or not isinstance(_tower(model.visual), _ResNet):
-        raise InputError("the trainer takes a ModifiedResNet and CLIP's own causal text tower", where=where)
+    tower = _tower(model.visual)
+    vit = isinstance(tower, _ViT) and {"dense", "tokens"} <= tower.capabilities
+    if not (plain_text and (vit or isinstance(tower, _ResNet))):
+        raise InputError("the trainer takes a ModifiedResNet or a plain ViT, and CLIP's causal text tower", where=where)
 
 
 def short_text_features(model: Any, tokens: Tensor) -> Tensor:
@@ -655,8 +657,14 @@ def short_text_features(model: Any, tokens: Tensor) -> Tensor:
 
 
 def any_size_image_features(visual: Any, pixels: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, D) of a ModifiedResNet, its pool's positions interpolated where H, W are not its own size."""
-    tower = _ResNet(visual)
+    """(N, 3, H, W) -> (N, D) of a ModifiedResNet or a ViT, positions interpolated where H, W are not its own size."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    tower = _tower(visual)
+    if isinstance(tower, _ViT):
+        # On a processor the fused kernel's backward is slower than plain products: 430 pictures a second, not 600.
+        with sdpa_kernel(SDPBackend.MATH) if pixels.device.type == "cpu" else nullcontext():
+            return tower.encode_with_stages(pixels)[0]
     x = tower.stages(pixels)["layer4"]
     positions = resize_positions(tower.pool.positional_embedding, tower.grid, (x.shape[-2], x.shape[-1]))
     return torch.func.functional_call(tower.pool, {"positional_embedding": positions}, (x,))

@@ -81,7 +81,10 @@ def sigmoid_loss(
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to optimise. AdamW, linear warm-up, cosine to zero, an exponential moving average of the weights."""
+    """How to optimise. AdamW, linear warm-up, cosine to zero, an exponential moving average of the weights.
+
+    With ``muon_lr`` the matrices inside transformer blocks are moved by Muon (Jordan et al., 2024) instead.
+    """
 
     steps: int = field(default=1000, metadata={"help": "optimiser steps of the whole run"})
     batch_size: int = field(default=128, metadata={"help": "samples a step and process"})
@@ -93,6 +96,7 @@ class TrainConfig:
     seed: int = field(default=0, metadata={"help": "seed of batches and initial weights"})
     mixed_precision: str = field(default="no", metadata={"help": "no, fp16 or bf16"})
     checkpoint_every: int = field(default=200, metadata={"help": "steps between checkpoints"})
+    muon_lr: float = field(default=0.0, metadata={"help": "peak learning rate of Muon; 0 leaves all to AdamW"})
 
 
 def train(
@@ -131,16 +135,10 @@ def train(
     run = {"config": asdict(config), "identity": identity or {}}
     AcceleratorState._reset_state()  # it is one a process, and would refuse a second run with another precision
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
-    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
-    gains = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": gains, "weight_decay": 0.0}],
-        lr=config.lr,
-        fused=True,
-    )
+    optimizers = _optimizers(module, config)
     average = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    first = _restore(out, module, optimizer, average, run) if resume else 0
-    wrapped, optimizer = accelerator.prepare(module, optimizer)
+    first = _restore(out, module, optimizers, average, run) if resume else 0
+    wrapped, *optimizers = accelerator.prepare(module, *optimizers)
     average = {k: v.to(accelerator.device) for k, v in average.items()}
     history = _History(out / "history.jsonl", first)
     last = min(config.steps, stop_after or config.steps)
@@ -151,26 +149,51 @@ def train(
     ):
         for step in range(first, last):
             began = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * _schedule(step, config)
+            for optimizer, peak in zip(optimizers, (config.lr, config.muon_lr), strict=False):
+                for group in optimizer.param_groups:
+                    group["lr"] = peak * _schedule(step, config)
             scalars = loss_of(wrapped, step, step * accelerator.num_processes + accelerator.process_index)
             accelerator.backward(scalars["loss"])
             accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             values = {k: float(v.detach()) for k, v in scalars.items()}
             if not math.isfinite(values["loss"]):
                 raise InputError(f"the loss is {values['loss']} at step {step}", remedy="lower the learning rate")
             _average(average, module, decay=min(config.ema, (1 + step) / (10 + step)))
-            history.add(step=step, lr=optimizer.param_groups[0]["lr"], **values, s=time.perf_counter() - began)
+            history.add(step=step, lr=config.lr * _schedule(step, config), **values, s=time.perf_counter() - began)
             advance(values["loss"])
             due = asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
             if due and accelerator.is_main_process:
-                _save(out, module, optimizer, average, run, step + 1, history)
+                _save(out, module, optimizers, average, run, step + 1, history)
             if asked():
                 raise KeyboardInterrupt
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # takes its autocast off the module's forward again
     module.load_state_dict(average)
     return module.eval()
+
+
+def _optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices in transformer blocks if it has a learning rate."""
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    hidden = [p for name, p in trained.items() if config.muon_lr and p.ndim == 2 and "resblocks." in name]
+    taken = {id(p) for p in hidden}
+    matrices = [p for p in trained.values() if p.ndim >= 2 and id(p) not in taken]
+    gains = [p for p in trained.values() if p.ndim < 2]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": gains, "weight_decay": 0.0}],
+            lr=config.lr,
+            fused=True,
+        )
+    ]
+    if hidden:
+        muon = torch.optim.Muon(
+            hidden, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers
 
 
 @contextmanager
@@ -209,13 +232,13 @@ def _average(average: dict[str, Tensor], module: nn.Module, decay: float) -> Non
             average[key].copy_(value)
 
 
-def _save(out, module, optimizer, average, run, step, history) -> None:
+def _save(out, module, optimizers, average, run, step, history) -> None:
     """One safetensors file holds weights, averaged weights and the optimiser's moments."""
     from safetensors.torch import save_file
 
     tensors = {f"model.{k}": v for k, v in module.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in average.items()}
-    for index, state in enumerate(_moments(optimizer)):
+    for index, state in enumerate(optimizer.state.get(p, {}) for optimizer, p in _moved(optimizers)):
         tensors |= {f"opt.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     beside = out / "checkpoint.safetensors.part"
@@ -236,7 +259,7 @@ def prepare_folder(out: str | PathLike, resume: bool) -> Path:
     return out
 
 
-def _restore(out, module, optimizer, average, run) -> int:
+def _restore(out, module, optimizers, average, run) -> int:
     from safetensors import SafetensorError, safe_open
 
     path = out / "checkpoint.safetensors"
@@ -253,7 +276,7 @@ def _restore(out, module, optimizer, average, run) -> int:
     module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for key in average:
         average[key].copy_(tensors[f"ema.{key}"])
-    for index, parameter in enumerate(p for g in optimizer.param_groups for p in g["params"]):
+    for index, (optimizer, parameter) in enumerate(_moved(optimizers)):
         state = {k.split(".", 2)[2]: v for k, v in tensors.items() if k.startswith(f"opt.{index}.")}
         # a moment must lie in memory as its parameter does (channels last): the fused step goes by address
         for name, value in state.items():
@@ -262,8 +285,9 @@ def _restore(out, module, optimizer, average, run) -> int:
     return int(about["step"])
 
 
-def _moments(optimizer) -> Iterator[dict]:
-    yield from (optimizer.state.get(p, {}) for group in optimizer.param_groups for p in group["params"])
+def _moved(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[tuple[torch.optim.Optimizer, Tensor]]:
+    """Every parameter with the optimiser that moves it, in one order."""
+    yield from ((optimizer, p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"])
 
 
 class _History:
@@ -374,7 +398,7 @@ def train_space(
         data: folder of the data sets that the recipe names.
         out: folder for checkpoints, the loss curves and the finished space.
         resume: go on from the checkpoints in ``out``.
-        steps: another number of steps with pictures than the recipe's; warm-up and steps with words shrink with it.
+        steps: another number of steps with pictures than the recipe's; warm-up and the other parts scale with it.
         exclude: concepts whose pictures are left out (for an unseen-class figure).
         seed: another seed than the recipe's.
         device: "cpu" or "cuda".
@@ -385,19 +409,19 @@ def train_space(
     Raises:
         FileError, InputError: no such recipe or data, a malformed recipe, an unknown concept, another run in ``out``.
     """
-    from clipx.backbone import build_model, build_tokenizer, require_trainable
+    from clipx.backbone import build_model, build_tokenizer, require_trainable, state_sha256
     from clipx.space import save_embedded
 
     plan, folder = read_recipe(recipe)
-    out = prepare_folder(out, resume)
+    out, words_out, tune_out = (prepare_folder(Path(out) / part, resume) for part in ("", "words", "tune"))
     model_cfg, preprocess = plan["model"], plan["preprocess"]
     settings = dict(plan["train"])
     stages, loss_name = settings.pop("stages"), settings.pop("loss")
     settings["seed"] = settings["seed"] if seed is None else seed
     share = 1.0 if steps is None else steps / settings["steps"]
-    config = _shrunk(TrainConfig(**settings), share)
-    words_config = _shrunk(TrainConfig(**plan["words"], seed=config.seed), share)
-    tune_config = _shrunk(TrainConfig(**plan["tune"], seed=config.seed), share)
+    config = _scaled(TrainConfig(**settings), share)
+    words_config = _scaled(TrainConfig(**plan["words"], seed=config.seed), share)
+    tune_config = _scaled(TrainConfig(**plan["tune"], seed=config.seed), share)
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
     require_trainable(model, str(folder))
     source = _load_module(folder / plan["source"]["module"]).build(
@@ -453,20 +477,22 @@ def train_space(
         return {"loss": apart + PLACE_WEIGHT * off + alike, "sentences": apart, "off": off, "dictionary": alike}
 
     text = _TextTower(model)
-    train(text, words_loss, words_config, out / "words", identity=about, resume=resume, device=device)
+    after = about | {"after": state_sha256(pictures.state_dict())}  # a part goes on only from the one it followed
+    train(text, words_loss, words_config, words_out, identity=after, resume=resume, device=device)
 
     with torch.no_grad():
         said = source.captions()
         parts = [text(tokens_of(said[i : i + 256])) for i in range(0, len(said), 256)]
         pictures.captions.copy_(torch.cat(parts))
     pictures.captions.requires_grad_(False)
-    last = pictures_loss(tune_config, [stages[-1]], OTHER_DRAWS)
-    train(pictures, last, tune_config, out / "tune", identity=about, resume=resume, device=device)
+    last = pictures_loss(tune_config, [stages[-1]], TUNE_DRAWS)
+    after = about | {"after": state_sha256(pictures.state_dict())}
+    train(pictures, last, tune_config, tune_out, identity=after, resume=resume, device=device)
     with torch.no_grad():
         full_table.weight[rows] = model.token_embedding.weight.to(full_table.weight)
         model.logit_scale.clamp_(max=math.log(100))
     model.token_embedding = full_table
-    parts_of_run = (out, out / "words", out / "tune")
+    parts_of_run = (out, words_out, tune_out)
     for folder_of in parts_of_run:
         plot_history(folder_of)
     return save_embedded(
@@ -484,11 +510,11 @@ def train_space(
 
 
 WORDS_SCALE = 10.0  # on the cosine of two texts: low, so that words are pushed well apart
-OTHER_DRAWS = 2**30  # where the batches of the last part begin, so that they are new
+TUNE_DRAWS = 2**30  # where the batches of the last part begin, so that they are new
 PLACE_WEIGHT = 4.0  # of a sentence's distance from its captions
 
 
-def _shrunk(config: TrainConfig, share: float) -> TrainConfig:
+def _scaled(config: TrainConfig, share: float) -> TrainConfig:
     steps, warmup = (max(1, round(count * share)) for count in (config.steps, config.warmup))
     return dataclasses.replace(config, steps=steps, warmup=warmup)
 
@@ -498,7 +524,7 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
 
     It holds ``name``, ``version``, ``licence``; [source] with ``module``, a Python file beside it, and that module's
     own options; [model], an open_clip ``model_cfg``; [preprocess], its ``preprocess_cfg``; [train], [words] and [tune],
-    fields of TrainConfig, the first with ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which
+    all fields of TrainConfig (``muon_lr`` may be left out), the first with ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which
     fraction of the steps, image size). The module has ``build(data, cache, seed, exclude, options)``, which returns an
     object with
 
@@ -533,7 +559,7 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
         ("words", fields - {"seed"}),
         ("tune", fields - {"seed"}),
     ):
-        if wrong := sorted(set(plan[table]) ^ own):
+        if wrong := sorted((set(plan[table]) ^ own) - ({"muon_lr"} & own)):
             raise InputError(f"[{table}] has unknown or missing fields: {', '.join(wrong)}", where=path)
     stages = plan["train"]["stages"]
     if not stages or stages[-1][0] != 1.0 or stages != sorted(stages):

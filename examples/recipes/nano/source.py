@@ -1,6 +1,6 @@
 """What `nano` learns from: photos, sketches, procedural shapes and rooms as pictures, and the word table as sentences.
 
-Every batch is drawn from ``(seed, step)`` alone. Pictures are matched with *captions*: one for every concept in every
+Every batch is drawn from ``(seed, draw)`` alone. Pictures are matched with *captions*: one for every concept in every
 style that it has pictures of ("a sketch of a cat"), and the rooms' sentences. Sentences, with synonyms, hypernyms and
 whatever the templates say, are matched with the same captions.
 """
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from clipx.training import PairBatch, TextBatch
 
+LANGUAGE = [Path(__file__).parent / name for name in ("source.py", "language.py", "words.py", "words.csv")]
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
 
 
@@ -138,6 +139,7 @@ class Source:
             "data": {name: {"pictures": len(bank.caption)} for name, bank in self.banks.items()},
             "data_sha256": digest,
             "generator": self.generator,
+            "language": hashlib.sha256(b"".join(path.read_bytes() for path in LANGUAGE)).hexdigest()[:12],
         }
 
     def _at(self, image_size: int) -> dict[str, Tensor]:
