@@ -72,7 +72,10 @@ class Backbone:
         return self.tower.any_size
 
     def supports(self, capability: str) -> bool:
-        """Whether this tower can do ``"dense"``, ``"tokens"``, ``"stages"`` or ``"attention"``."""
+        """Whether this tower can do ``"dense"``, ``"tokens"``, ``"stages"`` or ``"attention"``.
+
+        ``"class_attention"``: whether that is the attention of a class token, block by block, rather than a pool's.
+        """
         return capability in self.tower.capabilities
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -288,7 +291,7 @@ class _ViT(_Tower):
         plain = all(isinstance(block.attn, nn.MultiheadAttention) for block in self.blocks)
         joint = visual.attn_pool is None and visual.proj is not None and visual.pool_type in ("tok", "avg")
         self.capabilities = frozenset(
-            ["stages", *["attention"] * plain, *["dense"] * (plain and joint), *["tokens"] * joint]
+            ["stages", *["attention", "class_attention"] * plain, *["dense"] * (plain and joint), *["tokens"] * joint]
         )
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
@@ -378,7 +381,7 @@ class _Timm(_Tower):
                 can.add("dense")
             # without a class token (SigLIP) there is no token 0 for the maps to speak of
             if self.trunk.num_prefix_tokens == 1 and all(type(b.attn) is Attention for b in self.trunk.blocks):
-                can.add("attention")
+                can |= {"attention", "class_attention"}
         self.capabilities = frozenset(can)
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from clipx.cli import main
 from clipx.errors import ClipxError
 from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.objective import objective_for
+from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.svg import read_svg, to_svg
 from clipx.modalities.sketch.target import prepare
 
@@ -37,9 +39,11 @@ def target():
 def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, tiny_space):
     (found,) = draw([target], tiny_space, DrawConfig(strokes=(8,), seeds=(0,), steps=40, views=2, pool=4))
     assert found.loss == min(found.history) < found.history[0]
-    objective = drawing._Objective([target], tiny_space, QUICK)
-    _, plain = objective([(0, 8, 0)], found.strokes.points[None], 0)
+    objective = objective_for([target], tiny_space, QUICK)
+    image = rasterize(found.strokes.points, 224)[None]
+    _, plain = objective([(0, 8, 0)], image, 0)
     assert float(plain[0]) == pytest.approx(found.loss, rel=1e-5)
+    assert float(objective.plain(0, image)[0]) == pytest.approx(found.loss, rel=0.01)  # a batch of another size
     assert found.strokes.box == (0, 37, 224, 149) and found.strokes.about["loss"] == found.loss
 
 
@@ -82,15 +86,15 @@ def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space):
 def test_adam_is_torchs(target, tiny_space):
     config = DrawConfig(strokes=(5,), seeds=(0,), steps=6, views=0, pool=0, decay=False, lr=0.7, window=0)
     runs = drawing._start([target], tiny_space, config)
-    points = torch.nn.Parameter(runs.points.clone())
+    points = torch.nn.Parameter(runs.strokes[..., :8].unflatten(-1, (4, 2)).clone())
     adam = torch.optim.Adam([points], lr=0.7)
-    objective = drawing._Objective([target], tiny_space, config)
+    objective = objective_for([target], tiny_space, config)
     for step in range(6):
         drawing._step(runs, objective, config, step)
         adam.zero_grad()
-        objective([(0, 5, 0)], points, step)[0].sum().backward()
+        objective([(0, 5, 0)], rasterize(points, 224), step)[0].sum().backward()
         adam.step()
-        torch.testing.assert_close(runs.points, points.detach(), atol=2e-4, rtol=0)
+        torch.testing.assert_close(runs.strokes[..., :8], points.detach().flatten(-2), atol=2e-4, rtol=0)
 
 
 def test_clipassos_constants():

@@ -69,10 +69,13 @@ def note(line: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar (a spinner without a total) on stderr while the block runs, where stderr is a terminal."""
+def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A bar (a spinner without a total) on stderr while the block runs, where stderr is a terminal.
+
+    Yields a function that is told how much more is done, and perhaps a few words to show behind the bar.
+    """
     if not sys.stderr.isatty():
-        yield lambda done: None
+        yield lambda done, said="": None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -80,10 +83,15 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total is not None else ()
     console = Console(stderr=True)
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), *counted, console=console, transient=True
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        *counted,
+        TextColumn("{task.fields[said]}", markup=False),
+        console=console,
+        transient=True,
     ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(what, total=total, said="")
+        yield lambda done, said="": bar.update(task, advance=done, said=said)
 
 
 def check_writable(path: Path | None) -> None:

@@ -1,27 +1,49 @@
-"""clipx sketch: photos -> drawings of few strokes."""
+"""clipx sketch: photos, sentences and sounds -> drawings of few strokes."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag
 
 if TYPE_CHECKING:
-    from clipx.modalities.sketch.svg import Strokes
+    from clipx.modalities.sketch.draw import DrawConfig, Drawing
+    from clipx.modalities.sketch.objective import Meaning
+    from clipx.modalities.sketch.target import Target
+    from clipx.space import JointSpace
+
+LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
+RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
 
 
 def sketch(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photos: .png .jpg .jpeg .webp .bmp.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PHOTO]...", help="Photos; or sounds, clouds and meshes, whose meaning is drawn."),
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Draw what a sentence says, in colour.")] = None,
+    avoid: Annotated[
+        list[str] | None, typer.Option("--avoid", help="With --text: what the drawing is not to be; may be repeated.")
+    ] = None,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="An .svg file for one drawing; a folder for several, pictures and losses."),
     ] = Path("clipx-sketch"),
     strokes: Annotated[
-        str, typer.Option("--strokes", help="How many; several counts make a ladder: 4,8,16,32.")
-    ] = "16",
+        str | None,
+        typer.Option(
+            "--strokes",
+            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: 16, or 64 for --text.",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Starts tried; the best drawing is kept.", min=1, max=64)] = 3,
     steps: Annotated[
         int | None, typer.Option("--steps", help="Optimiser steps at most. Default: the preset's.", min=1)
@@ -29,15 +51,41 @@ def sketch(
     preset: Annotated[
         str, typer.Option("--preset", help="default, or clipasso: its constants and its pace.")
     ] = "default",
-    width: Annotated[float, typer.Option("--width-px", help="Full width of a stroke on a canvas of 224 pixels.")] = 3.0,
-    mask: Annotated[Path | None, typer.Option("--mask", help="What to draw: a cut-out, or white on black.")] = None,
+    width: Annotated[
+        bool | None, typer.Option("--width/--no-width", help="Let strokes find their width. Default: with --text.")
+    ] = None,
+    color: Annotated[
+        bool | None,
+        typer.Option("--color/--no-color", help="Let strokes find colour and opacity. Default: with --text."),
+    ] = None,
+    width_px: Annotated[
+        float, typer.Option("--width-px", help="Full width of a stroke, at first, on a canvas of 224 pixels.")
+    ] = 3.0,
+    mask: Annotated[
+        str | None,
+        typer.Option("--mask", help="What to draw: a cut-out, or white on black; auto lets rembg find it."),
+    ] = None,
     fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False,
+    order: Annotated[
+        Literal["importance", "start", "travel"],
+        typer.Option(
+            "--order", help="Of the strokes in the file: what matters first, as they began, or by pen travel."
+        ),
+    ] = "importance",
     size_mm: Annotated[
         float | None, typer.Option("--size-mm", help="Width on paper, in millimetres. Default: in pixels.")
     ] = None,
+    gif: Annotated[
+        bool, typer.Option("--gif", help="Also films: how it was found, and drawn stroke by stroke.")
+    ] = False,
+    mp4: Annotated[bool, typer.Option("--mp4", help="The same as MP4 (extra: video).")] = False,
     space: SpaceFlag = None,
     saliency_space: Annotated[
-        str | None, typer.Option("--saliency-space", help="Whose tower says where strokes start. Default: --space's.")
+        str | None,
+        typer.Option(
+            "--saliency-space",
+            help="Whose tower says where strokes start. Default: --space's if a ViT, else nano-vit's.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder --out.")] = False,
     device: DeviceFlag = "cpu",
@@ -48,8 +96,8 @@ def sketch(
 ) -> None:
     """Draw photos in a few Bezier strokes that the space's image tower takes for the photo.
 
-    Ctrl-C keeps the best so far, and a checkpoint for --resume where --out is a
-    folder.
+    With --text, or for a file of another sense, what it means is drawn. Ctrl-C
+    keeps the best so far, and a checkpoint for --resume where --out is a folder.
 
     Example: clipx sketch cat.jpg --strokes 8,16,32 -o drawings
     """
@@ -58,92 +106,208 @@ def sketch(
     from clipx.errors import InputError
     from clipx.modalities.sketch.draw import DrawConfig, draw
     from clipx.modalities.sketch.initial import SEEDS
-    from clipx.modalities.sketch.svg import to_svg
-    from clipx.modalities.sketch.target import load_target
+    from clipx.modalities.sketch.saliency import default_space
     from clipx.training import prepare_folder
 
-    counts = _counts(strokes)
+    files = files or []
+    if bool(files) == (text is not None):
+        raise InputError("name photos, or give a sentence with --text, one of the two")
+    photos = [_is_photo(path) for path in files]
+    if any(photos) and not all(photos):
+        raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
+    meant = not any(photos)
+    if meant and mask is not None:
+        raise InputError("a mask is for a photo", where="--mask")
+    if avoid and text is None:
+        raise InputError("--avoid goes with --text")
+    counts = _counts(strokes or ("64" if meant else "16"))
+    names = [_slug(text)] if text is not None else [path.stem for path in files]
     one_file = out.suffix.lower() == ".svg"
-    if one_file and (len(photos) > 1 or len(counts) > 1):
-        raise InputError(
-            f"{len(photos) * len(counts)} drawings do not fit into one file", where=out, remedy="name a folder"
-        )
-    if one_file and resume:
-        raise InputError("a file holds no checkpoint to go on from", where=out, remedy="name a folder with --out")
-    if out.suffix and not one_file:
-        raise InputError(f"suffix {out.suffix!r} is not .svg", where=out, remedy="name an .svg file or a folder")
+    _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
         raise InputError(f"--size-mm must be a positive number of millimetres, got {size_mm:g}")
-    if mask is not None and len(photos) > 1:
-        raise InputError("a mask is for one photo", where=mask)
-    changes = {"strokes": counts, "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)), "width_px": width}
+    if mask is not None and len(files) > 1 and mask != "auto":
+        raise InputError("a mask is for one photo", where=mask, remedy="call clipx sketch for each, or --mask auto")
+    changes: dict[str, Any] = {
+        "strokes": counts,
+        "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)),
+        "width_px": width_px,
+        "learn_width": meant if width is None else width,
+        "learn_color": meant if color is None else color,
+        "rank": order == "importance",
+    }
     plan = DrawConfig.preset(preset, **changes | ({} if steps is None else {"steps": steps}))
-    targets = [load_target(photo, mask, fix_scale=fix_scale, keep_aspect=plan.keep_aspect) for photo in photos]
+    if order == "travel" and plan.learn_color:
+        raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
+    if mp4:
+        from clipx.modalities.sketch.film import find_ffmpeg
+
+        find_ffmpeg()  # now, not after the work
+    targets: Sequence[Target | Meaning]
+    if not meant:
+        targets = _photos(files, mask, fix_scale, plan)
     check_writable(out if one_file else prepare_folder(out, resume=True) / "drawing.svg")
     joint = open_space(space, device, dtype, seed)
-    looks = joint if saliency_space is None else open_space(saliency_space, device, dtype, seed)
-    with progress("drawing", plan.steps) as advance:
-        found = draw(
-            targets,
-            joint,
-            plan,
-            saliency_space=looks,
-            out=None if one_file else out,
-            resume=resume,
-            progress=lambda step, steps, loss: advance(1),
-        )
+    if meant:
+        targets = _meanings(files, text, avoid or [], joint)
+        looks = joint
+    else:
+        looks = default_space(joint) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+    at_once = max(1, RUNS_AT_ONCE // (len(counts) * seeds))
+    parts = [range(i, min(i + at_once, len(targets))) for i in range(0, len(targets), at_once)]
     results: list[dict[str, Any]] = []
-    for drawing in found:
-        photo, count = photos[drawing.target], len(drawing.strokes)
-        path = out if one_file else out / f"{photo.stem}-{count}.svg"
-        _write(path, to_svg(drawing.strokes, width_mm=size_mm).encode())
-        if not one_file:
-            _write(path.with_suffix(".png"), _png(drawing.strokes))
-        results.append(
-            {
-                "path": str(photo),
-                "svg": str(path),
-                "strokes": count,
-                "seed": drawing.seed,
-                "loss": drawing.loss,
-                "losses": drawing.losses,
-                "steps": len(drawing.history),
-            }
-        )
-    rows = [(r["path"], r["svg"], str(r["strokes"]), f"{r['loss']:.4f}", str(r["seed"])) for r in results]
-    emit(
-        report("sketch", results, space=joint.name, space_id=joint.id, settings=plan.__dict__),
-        as_json,
-        lambda: print_table(("photo", "drawing", "strokes", "loss", "seed"), rows),
+    stopped = False
+    with progress("drawing", plan.steps * len(parts)) as advance:
+        for number, part in enumerate(parts):
+            kept = out if len(parts) == 1 else out / f"checkpoint-{number}"
+            found = draw(
+                [targets[i] for i in part],
+                joint,
+                plan,
+                saliency_space=looks,
+                out=None if one_file else kept,
+                resume=resume,
+                progress=lambda step, steps, loss: advance(1, f"loss {loss:.4f}"),
+            )
+            for i in part:
+                drawn = [drawing for drawing in found if part[drawing.target] == i]
+                source = text if text is not None else str(files[i])
+                results += _write_all(
+                    drawn, names[i], source, out, one_file, strokes == "auto", order, size_mm, gif, mp4
+                )
+            stopped = found[0].stopped
+            if stopped:
+                break
+    record = report(
+        "sketch",
+        results,
+        space=joint.name,
+        space_id=joint.id,
+        saliency_space_id=None if meant else looks.id,
+        settings=asdict(plan),
     )
-    if found[0].stopped:
+    if not one_file:
+        settings = {key: value for key, value in record.items() if key != "results"}
+        _write(out / "config.json", (json.dumps(settings, indent=1) + "\n").encode())
+    rows = [(r["source"], r["svg"], str(r["strokes"]), f"{r['loss']:.4f}", str(r["seed"])) for r in results]
+    emit(record, as_json, lambda: print_table(("of", "drawing", "strokes", "loss", "seed"), rows))
+    if stopped:
         raise KeyboardInterrupt
+
+
+# -------------------------------------------------------------------------------------------------------------- input
+
+
+def _is_photo(path: Path) -> bool:
+    from clipx.modalities.sketch.target import FORMATS
+    from clipx.registry import modality_of
+
+    return path.suffix.lower() in FORMATS or not modality_of(path)
+
+
+def _photos(files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig) -> list[Target]:
+    from clipx.modalities.sketch.target import load_target
+
+    return [load_target(path, mask, fix_scale=fix_scale, keep_aspect=plan.keep_aspect) for path in files]
+
+
+def _meanings(files: Sequence[Path], text: str | None, avoid: Sequence[str], space: JointSpace) -> list[Meaning]:
+    """What a sentence says, or what files of any sense mean in the space."""
+    from clipx.api import embed
+    from clipx.modalities.sketch.objective import Meaning
+
+    if text is not None:
+        return [Meaning.of_text(space, text, avoid)]
+    embedded = embed(files, space=space)
+    return [Meaning(embedded[[i]]) for i in range(len(files))]
 
 
 def _counts(text: str) -> tuple[int, ...]:
     from clipx.errors import InputError
 
+    if text == "auto":
+        return LADDER
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--strokes takes numbers such as 16 or 4,8,16,32, got {text!r}") from error
+        raise InputError(f"--strokes takes auto, or numbers such as 16 or 4,8,16,32, got {text!r}") from error
 
 
-def _png(strokes: Strokes) -> bytes:
-    """What the SVG shows, as a PNG file of its own size."""
-    import io
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w]+", "-", text).strip("-")[:40] or "text"
 
-    from PIL import Image
 
-    from clipx.modalities.sketch.raster import rasterize
-    from clipx.modalities.sketch.target import CANVAS
+def _check_out(out: Path, names: Sequence[str], counts: int, one_file: bool, resume: bool) -> None:
+    from clipx.errors import InputError
 
-    left, top, width, height = (round(value) for value in strokes.box)
-    pixels = rasterize(strokes.points, CANVAS, width_px=strokes.width_px, alpha=strokes.alpha, color=strokes.color)
-    shown = (pixels[:, top : top + height, left : left + width].clamp(0, 1) * 255).round().byte()
-    data = io.BytesIO()
-    Image.fromarray(shown.permute(1, 2, 0).numpy()).save(data, "PNG")
-    return data.getvalue()
+    if one_file and len(names) * counts > 1:
+        raise InputError(f"{len(names) * counts} drawings do not fit into one file", where=out, remedy="name a folder")
+    if one_file and resume:
+        raise InputError("a file holds no checkpoint to go on from", where=out, remedy="name a folder with --out")
+    if out.suffix and not one_file:
+        raise InputError(f"suffix {out.suffix!r} is not .svg", where=out, remedy="name an .svg file or a folder")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"several files are named {twice[0]!r}: their drawings would be one file", where=out)
+
+
+# ------------------------------------------------------------------------------------------------------------- output
+
+
+def _write_all(
+    drawn: Sequence[Drawing],
+    name: str,
+    source: str,
+    out: Path,
+    one_file: bool,
+    auto: bool,
+    order: str,
+    size_mm: float | None,
+    gif: bool,
+    mp4: bool,
+) -> list[dict[str, Any]]:
+    """Write the drawings of one target, fewest strokes first, and say what was written."""
+    from clipx.modalities.sketch import film
+    from clipx.modalities.sketch.draw import knee
+    from clipx.modalities.sketch.svg import to_svg, travel_sorted
+
+    chosen = knee({len(drawing.strokes): drawing.loss for drawing in drawn}) if auto else None
+    results = []
+    for drawing in drawn:
+        count = len(drawing.strokes)
+        if one_file and chosen not in (None, count):
+            continue
+        path = out if one_file else out / f"{name}-{count}.svg"
+        strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{source} in {count} strokes"})
+        if order == "travel":
+            strokes = strokes[travel_sorted(strokes.points)]
+        _write(path, to_svg(strokes, width_mm=size_mm).encode())
+        written = [path]
+        if not one_file:
+            written.append(path.with_suffix(".png"))
+            _write(written[-1], film.png(strokes))
+        for suffix, make in ((".gif", film.gif), (".mp4", film.mp4)):
+            if (gif, mp4)[suffix == ".mp4"]:
+                for kind, frames in (("", drawing.film), ("-strokes", film.stroke_by_stroke(strokes))):
+                    written.append(path.with_name(f"{path.stem}{kind}{suffix}"))
+                    _write(written[-1], make(frames))
+        results.append(
+            {
+                "source": source,
+                "svg": str(path),
+                "files": [str(file) for file in written],
+                "strokes": count,
+                "seed": drawing.seed,
+                "loss": drawing.loss,
+                "losses": drawing.losses,
+                "importance": drawing.importance,
+                "steps": len(drawing.history),
+                **({} if chosen is None else {"chosen": count == chosen}),
+            }
+        )
+    if not one_file:
+        curves = {f"{len(drawing.strokes)} strokes": drawing.history for drawing in drawn}
+        _write(out / f"{name}-loss.png", film.loss_curve(curves, source))
+    return results
 
 
 def _write(path: Path, data: bytes) -> None:

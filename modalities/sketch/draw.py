@@ -3,38 +3,49 @@
 Method: CLIPasso (Vinker et al., SIGGRAPH 2022). ``DrawConfig.preset("clipasso")`` keeps its constants. The default
 keeps its loss and changes how it is minimised: all seeds, stroke counts and photos are one tensor and one encoder call,
 the photo's features are computed once for a pool of views, weak seeds are dropped, and what has come to rest stops.
+A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans et al., 2022).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError
-from clipx.modalities.sketch.initial import SEEDS, initial_strokes
-from clipx.modalities.sketch.losses import StopRule, clipasso_loss, stage_names
+from clipx.modalities.sketch.initial import SEEDS, SPREAD, initial_strokes
+from clipx.modalities.sketch.losses import StopRule
+from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.saliency import saliency, start_probabilities
+from clipx.modalities.sketch.saliency import default_space, saliency, start_probabilities
 from clipx.modalities.sketch.svg import Strokes
 from clipx.modalities.sketch.target import CANVAS, Target
-from clipx.modalities.sketch.views import AUGMENTED, ViewDraws, apply_views, draw_views
+from clipx.modalities.sketch.views import AUGMENTED
 from clipx.training import stop_asked
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 MAX_STROKES = 4096
+MAX_TOTAL = 2**16  # of all runs of a call: their films take 200 MB
 AWAY = -1e4  # where strokes wait that a run has not: they draw nothing, and nothing moves them
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
-ENCODED_AT_ONCE = 64
+WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
+WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
+FREE_SPREAD = 0.1  # of a stroke that starts anywhere
+RANKED = 128  # strokes at most for which leaving each one out is tried
+FRAMES_EVERY = 10  # steps
+# A stroke is 13 numbers: 8 coordinates, width, opacity, RGB.
+POINTS, WIDTH, ALPHA, COLOR = slice(0, 8), 8, 9, slice(10, 13)
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,17 @@ class DrawConfig:
     steps: int = field(default=500, metadata={"help": "optimiser steps at most"})
     lr: float = field(default=1.0, metadata={"help": "pixels that a control point moves in a step, at first"})
     width_px: float = field(default=3.0, metadata={"help": "full width of a stroke on the canvas of 224 pixels"})
+    learn_width: bool = field(default=False, metadata={"help": "let every stroke find its width"})
+    learn_color: bool = field(default=False, metadata={"help": "let every stroke find its colour and opacity"})
     views: int = field(default=AUGMENTED, metadata={"help": "random views a step, beside the plain one"})
     pool: int = field(default=32, metadata={"help": "views to choose from, encoded once; 0 draws new ones each step"})
+    small_views: bool = field(default=True, metadata={"help": "warp views at the tower's size, not the canvas's"})
     window: int = field(default=100, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
     min_gain: float = field(default=0.01, metadata={"help": "of the loss, that counts as a gain"})
     halving: bool = field(default=True, metadata={"help": "drop the weaker half of the seeds at 1/4 and 1/2"})
     decay: bool = field(default=True, metadata={"help": "let the step size fall to a tenth"})
     keep_aspect: bool = field(default=True, metadata={"help": "no stretching to a square"})
+    rank: bool = field(default=True, metadata={"help": "order strokes by what leaving each one out costs"})
     clipasso_stop: bool = field(default=False, metadata={"help": "CLIPasso's own early stop, told every 10 steps"})
 
     @classmethod
@@ -61,7 +76,15 @@ class DrawConfig:
         presets = {
             "default": cls(),
             "clipasso": cls(
-                steps=2001, pool=0, window=0, halving=False, decay=False, keep_aspect=False, clipasso_stop=True
+                steps=2001,
+                pool=0,
+                small_views=False,
+                window=0,
+                halving=False,
+                decay=False,
+                keep_aspect=False,
+                rank=False,
+                clipasso_stop=True,
             ),
         }
         if name not in presets:
@@ -92,6 +115,9 @@ class Drawing:
         losses: seed -> its best plain loss; of dropped seeds, what they had reached.
         history: plain loss of the best seed at each step.
         target: number of the target in the call.
+        seeds: seed -> its strokes at its best, in the order they started in.
+        film: the best seed every 10 steps, from its first strokes on, then ``strokes``.
+        importance: of each of ``strokes``: by how much the plain loss rises without it. Empty where not measured.
         stopped: by Ctrl-C, before it was done.
     """
 
@@ -101,11 +127,14 @@ class Drawing:
     losses: dict[int, float]
     history: list[float]
     target: int
+    seeds: dict[int, Strokes]
+    film: tuple[Strokes, ...]
+    importance: list[float]
     stopped: bool = False
 
 
 def draw(
-    targets: Sequence[Target],
+    targets: Sequence[Target | Meaning],
     space: JointSpace,
     config: DrawConfig | None = None,
     *,
@@ -118,26 +147,34 @@ def draw(
     """Draw every target with every stroke count: the best of the seeds, targets first, then stroke counts.
 
     Args:
-        targets: see ``load_target``.
-        space: whose tower judges. Needs ``stages``.
+        targets: photos, see ``load_target``, or meanings, see ``Meaning``; not both.
+        space: whose tower judges. Photos need ``stages``.
         config: how.
-        saliency_space: whose tower says where strokes start; ``space`` by default.
+        saliency_space: whose tower says where strokes on a photo start; ``space`` by default if it is a ViT, else
+            ``nano-vit``.
         out: a folder for a checkpoint every hundred steps and at Ctrl-C, which ends the call with the best so far.
         resume: go on from the checkpoint in ``out``: the same strokes, bit for bit on a CPU, as if undisturbed.
         progress: told (step, steps, lowest plain loss) after every step.
         stop_after: stop after this step with a checkpoint, as Ctrl-C does.
 
     Raises:
-        InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint.
+        InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint;
+            photos and meanings together.
+        SpaceMismatchError: a meaning of another space.
         UnsupportedError: the tower has no stages, or no attention or Grad-CAM to start from.
     """
     config = config or DrawConfig()
     if not targets:
         return []
-    objective = _Objective(targets, space, config)
-    runs = _start(targets, saliency_space or space, config)
+    total = len(targets) * len(config.seeds) * len(config.strokes) * max(config.strokes)
+    if total > MAX_TOTAL:
+        raise InputError(
+            f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
+        )
+    objective = objective_for(targets, space, config)
+    runs = _start(targets, saliency_space or default_space(space), config)
     path = None if out is None else Path(out) / "drawing.safetensors"
-    identity = {"config": asdict(config), "space": space.id, "runs": [list(run) for run in runs.of]}
+    identity = {"config": asdict(config), "space": space.id, "start": _sha256(runs.strokes)}
     first = _load(path, runs, identity) if resume and path is not None else 0
     stopped = False
     with stop_asked() as asked:
@@ -147,11 +184,12 @@ def draw(
             _step(runs, objective, config, step)
             _drop(runs, config, step + 1)
             stopped = asked() or step + 1 == stop_after
-            if path is not None and (stopped or (step + 1) % 100 == 0 or step + 1 == config.steps):
+            done = step + 1 == config.steps or not runs.alive
+            if path is not None and (stopped or done or (step + 1) % 100 == 0):
                 _save(path, runs, identity, step + 1)
             if progress:
                 progress(step + 1, config.steps, float(runs.best.min()))
-    return _winners(runs, targets, space, config, stopped)
+    return _winners(runs, targets, objective, config, stopped)
 
 
 # ------------------------------------------------------------------------------------------------------------- runs
@@ -163,58 +201,94 @@ class _Runs:
 
     Args:
         of: (target, count, seed) of each of R runs.
-        points: (R, N, 4, 2), N the largest count.
-        mean, square: Adam's moments of ``points``.
-        kept: (R, N, 4, 2) the points of the best plain loss so far.
+        strokes: (R, N, 13), N the largest count.
+        mean, square: Adam's moments of ``strokes``.
+        kept: (R, N, 13) the strokes of the best plain loss so far.
         best: (R,) that loss.
+        film: (F, R, N, 13) the strokes every 10 steps.
         alive: numbers of the runs that still move.
         history: plain losses of each run.
     """
 
     of: list[tuple[int, int, int]]
-    points: Tensor
+    strokes: Tensor
     mean: Tensor
     square: Tensor
     kept: Tensor
     best: Tensor
+    film: Tensor
     alive: list[int]
     history: list[list[float]]
 
 
-def _start(targets: Sequence[Target], looks: JointSpace, config: DrawConfig) -> _Runs:
-    of, strokes = [], []
+TENSORS = ("strokes", "mean", "square", "kept", "best", "film")  # of _Runs
+
+
+def _start(targets: Sequence[Target | Meaning], looks: JointSpace, config: DrawConfig) -> _Runs:
+    of, rows = [], []
     for number, target in enumerate(targets):
-        chance = start_probabilities(target.pixels, saliency(looks, target.pixels), target.box)
+        spread, pixels = SPREAD, None
+        if isinstance(target, Target):
+            pixels = target.pixels
+            chance = start_probabilities(pixels, saliency(looks, pixels), target.box)
+        else:
+            spread, chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
         for count in config.strokes:
             for seed in config.seeds:
                 of.append((number, count, seed))
-                points = torch.full((max(config.strokes), 4, 2), AWAY)
-                points[:count] = initial_strokes(chance, count, seed)
-                strokes.append(points)
-    points = torch.stack(strokes)
-    best = torch.full((len(of),), math.inf)
-    zero = torch.zeros_like(points)
-    return _Runs(of, points, zero, zero.clone(), points.clone(), best, list(range(len(of))), [[] for _ in of])
+                strokes = torch.zeros(max(config.strokes), 13)
+                strokes[:, POINTS], strokes[:, WIDTH], strokes[:, ALPHA] = AWAY, config.width_px, 1
+                points = initial_strokes(chance, count, seed, spread)
+                strokes[:count, POINTS] = points.flatten(1)
+                if config.learn_color:
+                    strokes[:count, COLOR] = _colors(points[:, 0], pixels, seed)
+                rows.append(strokes)
+    strokes = torch.stack(rows)
+    best, zero = torch.full((len(of),), math.inf), torch.zeros_like(strokes)
+    alive = list(range(len(of)))
+    return _Runs(of, strokes, zero, zero.clone(), strokes.clone(), best, strokes[None][:0], alive, [[] for _ in of])
 
 
-def _step(runs: _Runs, objective: _Objective, config: DrawConfig, step: int) -> None:
+def _colors(starts: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
+    """(N, 3) RGB that strokes begin with: the photo's where they start, random ones where there is no photo."""
+    if pixels is None:
+        return torch.rand(len(starts), 3, generator=torch.Generator().manual_seed(seed))
+    x, y = starts.long().clamp(0, CANVAS - 1).T
+    return pixels[:, y, x].T
+
+
+def paint(strokes: Tensor, config: DrawConfig) -> Tensor:
+    """(..., N, 13) -> (..., 1 or 3, 224, 224): one channel where all strokes are black."""
+    points = strokes[..., POINTS].unflatten(-1, (4, 2))
+    width = strokes[..., WIDTH] if config.learn_width else config.width_px
+    if not config.learn_color:
+        return rasterize(points, CANVAS, width)[..., :1, :, :]
+    return rasterize(points, CANVAS, width, strokes[..., ALPHA], strokes[..., COLOR])
+
+
+def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> None:
     alive = runs.alive
-    points = runs.points[alive].to(objective.device).requires_grad_()
-    loss, plain = objective([runs.of[run] for run in alive], points, step)
-    (gradient,) = torch.autograd.grad(loss.sum(), points)
+    if step % FRAMES_EVERY == 0:
+        runs.film = torch.cat([runs.film, runs.strokes[None]])
+    strokes = runs.strokes[alive].to(objective.device).requires_grad_()
+    loss, plain = objective([runs.of[run] for run in alive], paint(strokes, config), step)
+    (gradient,) = torch.autograd.grad(loss.sum(), strokes)
     gradient, plain = gradient.cpu(), plain.cpu()
     for row, run in enumerate(alive):
         runs.history[run].append(float(plain[row]))
         if plain[row] < runs.best[run]:
-            runs.best[run], runs.kept[run] = plain[row], runs.points[run]
+            runs.best[run], runs.kept[run] = plain[row], runs.strokes[run]
     # Adam (Kingma and Ba, 2015), by rows, so that runs can leave.
-    lr = config.lr * (0.1 + 0.45 * (1 + math.cos(math.pi * step / config.steps)) if config.decay else 1.0)
+    fall = 0.1 + 0.45 * (1 + math.cos(math.pi * step / config.steps)) if config.decay else 1.0
+    lr = torch.tensor([config.lr] * 8 + [WIDTH_LR * config.learn_width] + [COLOR_LR * config.learn_color] * 4) * fall
     mean = runs.mean[alive].lerp(gradient, 1 - BETAS[0])
     square = runs.square[alive].lerp(gradient.square(), 1 - BETAS[1])
-    size = lr / (1 - BETAS[0] ** (step + 1))
     spread = (square / (1 - BETAS[1] ** (step + 1))).sqrt() + EPSILON
-    runs.points[alive] -= size * mean / spread
-    runs.mean[alive], runs.square[alive] = mean, square
+    moved = runs.strokes[alive] - lr / (1 - BETAS[0] ** (step + 1)) * mean / spread
+    if config.learn_width:
+        moved[..., WIDTH].clamp_(*WIDTHS)
+    moved[..., ALPHA:].clamp_(0, 1)
+    runs.strokes[alive], runs.mean[alive], runs.square[alive] = moved, mean, square
 
 
 def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
@@ -245,113 +319,93 @@ def _at_rest(history: list[float], config: DrawConfig) -> bool:
 
 
 def _winners(
-    runs: _Runs, targets: Sequence[Target], space: JointSpace, config: DrawConfig, stopped: bool
+    runs: _Runs, targets: Sequence[Target | Meaning], objective: Objective, config: DrawConfig, stopped: bool
 ) -> list[Drawing]:
     groups: dict[tuple[int, int], list[int]] = {}
     for run, (target, count, _) in enumerate(runs.of):
         groups.setdefault((target, count), []).append(run)
     drawings = []
-    for (target, count), group in groups.items():
+    for (number, count), group in groups.items():
         run = min(group, key=lambda run: float(runs.best[run]))
-        seed, loss = runs.of[run][2], float(runs.best[run])
-        top, left, height, width = targets[target].box
-        settings = {f.name: getattr(config, f.name) for f in fields(config)}
-        about = {"seed": seed, "loss": loss, "space": space.id, "settings": settings | {"strokes": count}}
-        strokes = Strokes(
-            runs.kept[run, :count].clone(),
-            torch.full((count,), config.width_px),
-            torch.ones(count),
-            torch.zeros(count, 3),
-            (left, top, width, height),
-            about,
+        seed, loss, history = runs.of[run][2], float(runs.best[run]), list(runs.history[run])
+        target = targets[number]
+        top, left, height, width = target.box if isinstance(target, Target) else (0, 0, CANVAS, CANVAS)
+        box, order = (left, top, width, height), list(range(count))
+
+        def strokes_of(rows: Tensor, about: dict[str, Any], box=box) -> Strokes:
+            rows = rows.clone()
+            return Strokes(
+                rows[:, POINTS].unflatten(1, (4, 2)), rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR], box, about
+            )
+
+        importance: list[float] = []
+        if config.rank and count <= RANKED:
+            importance = _importance(runs.kept[run, :count], loss, number, objective, config)
+            if not config.learn_color:  # black strokes look the same in any order
+                order.sort(key=lambda stroke: -importance[stroke])
+            importance = [importance[stroke] for stroke in order]
+        settings = asdict(config) | {"strokes": count}
+        about = {"seed": seed, "loss": loss, "space": objective.space.id, "settings": settings}
+        best = strokes_of(runs.kept[run, order], about | ({"importance": importance} if importance else {}))
+        film = runs.film[: -(-len(history) // FRAMES_EVERY), run][:, order]
+        drawings.append(
+            Drawing(
+                best,
+                loss,
+                seed,
+                {runs.of[r][2]: float(runs.best[r]) for r in group},
+                history,
+                number,
+                {runs.of[r][2]: strokes_of(runs.kept[r, :count], about | {"seed": runs.of[r][2]}) for r in group},
+                (*(strokes_of(frame, about) for frame in film), best),
+                importance,
+                stopped,
+            )
         )
-        losses = {runs.of[r][2]: float(runs.best[r]) for r in group}
-        drawings.append(Drawing(strokes, loss, seed, losses, list(runs.history[run]), target, stopped))
     return drawings
 
 
-# -------------------------------------------------------------------------------------------------------- objective
+def _importance(strokes: Tensor, loss: float, target: int, objective: Objective, config: DrawConfig) -> list[float]:
+    """By how much the plain loss rises when each of (N, 13) strokes is left out."""
+    without = strokes.expand(len(strokes), -1, -1).clone()
+    each = torch.arange(len(strokes))
+    without[each, each, POINTS] = AWAY
+    parts = without.to(objective.device).split(32)
+    losses = torch.cat([objective.plain(target, paint(part, config)) for part in parts])
+    return [round(value - loss, 6) for value in losses.tolist()]
 
 
-class _Objective:
-    """CLIPasso's loss of drawings against photos."""
+def knee(losses: dict[int, float]) -> int:
+    """The stroke count beyond which more strokes bring little: where the curve lies farthest below its chord.
 
-    def __init__(self, targets: Sequence[Target], space: JointSpace, config: DrawConfig):
-        self.space, self.config, self.device = space, config, space.device
-        self.photos = torch.stack([target.pixels for target in targets]).to(space.device)  # (T, 3, S, S)
-        with torch.no_grad():
-            _, stages = space.encode_with_stages(self.photos[:1])
-        self.stages = stage_names(stages)
-        self.pool: ViewDraws | None = None
-        if config.pool and config.views:
-            self.pool = draw_views(torch.Generator().manual_seed(0), config.pool, CANVAS)
-            self.of_photos = self._encode_photos(apply_views(self.photos, self.pool))
-        elif not config.views:
-            self.of_photos = self._encode_photos(self.photos[:, None])
-
-    def __call__(self, of: list[tuple[int, int, int]], points: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The loss of each run, and that of its plain view (no gradient): (R,), (R,)."""
-        config = self.config
-        images = rasterize(points, CANVAS, width_px=config.width_px)
-        rows = torch.tensor([target for target, _, _ in of])
-        if not config.views:
-            views, wanted = images[:, None], self._of(rows, torch.tensor([0]))
-        elif self.pool is not None:
-            stream = torch.Generator().manual_seed(1 + step)
-            chosen = torch.randperm(config.pool, generator=stream)[: config.views]
-            views = apply_views(images, self.pool[chosen])
-            wanted = self._of(rows, torch.cat([torch.tensor([0]), 1 + chosen]))
-        else:  # each run its own, as if it were alone
-            seen, photos = [], []
-            for image, (target, _, seed) in zip(images, of, strict=True):
-                draws = draw_views(self._stream(seed, step), config.views, CANVAS)
-                seen.append(apply_views(image[None], draws)[0])
-                photos.append(apply_views(self.photos[target][None], draws)[0])
-            views = torch.stack(seen)
-            with torch.no_grad():
-                wanted = self._encode(torch.cat(photos))
-        count = views.shape[1]
-        drawn = self._encode(views.flatten(0, 1))
-        loss = clipasso_loss(drawn, wanted, self.stages, count)
-        with torch.no_grad():
-            plain = clipasso_loss(_every(drawn, count), _every(wanted, count), self.stages)
-        return loss, plain
-
-    def _encode(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        rows, stages = self.space.encode_with_stages(pixels)
-        return {name: stages[name] for name in self.stages}, rows
-
-    @torch.no_grad()
-    def _encode_photos(self, views: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """(T, V, 3, S, S) -> features (T, V, ...)."""
-        parts = [self._encode(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
-        shape = views.shape[:2]
-        stages = {name: torch.cat([part[0][name] for part in parts]).unflatten(0, shape) for name in self.stages}
-        return stages, torch.cat([part[1] for part in parts]).unflatten(0, shape)
-
-    def _of(self, targets: Tensor, views: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The photos' features for some runs and some of the pool's views."""
-        stages, rows = self.of_photos
-        return {n: v[targets][:, views].flatten(0, 1) for n, v in stages.items()}, rows[targets][:, views].flatten(0, 1)
-
-    @staticmethod
-    def _stream(seed: int, step: int) -> torch.Generator:
-        """A stream of its own for every step, so that a run that is resumed sees the same views."""
-        return torch.Generator().manual_seed(seed * 1_000_003 + step)
-
-
-def _every(found: tuple[dict[str, Tensor], Tensor], count: int) -> tuple[dict[str, Tensor], Tensor]:
-    """The plain views among all: every ``count``-th row."""
-    return {name: value[::count] for name, value in found[0].items()}, found[1][::count]
+    Args:
+        losses: stroke count -> loss; over the logarithm of the count, both stretched to [0, 1] (Kneedle, Satopaa et
+            al., 2011). A curve that nowhere lies below its chord has its knee at the lowest loss.
+    """
+    counts = sorted(losses)
+    first, last = counts[0], counts[-1]
+    fall = losses[first] - losses[last]
+    if len(counts) < 3 or fall <= 0:
+        return min(counts, key=lambda count: losses[count])
+    below = {
+        count: (losses[first] - losses[count]) / fall - math.log(count / first) / math.log(last / first)
+        for count in counts
+    }
+    best = max(counts, key=lambda count: below[count])
+    return best if below[best] > 0 else last
 
 
 # ------------------------------------------------------------------------------------------------------- checkpoint
 
 
+def _sha256(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+
+
 def _save(path: Path, runs: _Runs, identity: dict, step: int) -> None:
     from safetensors.torch import save_file
 
-    tensors = {name: getattr(runs, name).contiguous() for name in ("points", "mean", "square", "kept", "best")}
+    tensors = {name: getattr(runs, name).contiguous() for name in TENSORS}
     about = {"identity": identity, "step": step, "alive": runs.alive, "history": runs.history}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -370,7 +424,7 @@ def _load(path: Path, runs: _Runs, identity: dict) -> int:
     try:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in ("points", "mean", "square", "kept", "best")}
+            tensors = {name: file.get_tensor(name) for name in TENSORS}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise FileError("the checkpoint is torn", where=path, remedy="delete it and start again") from error
     if about["identity"] != json.loads(json.dumps(identity)):

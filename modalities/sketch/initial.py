@@ -11,16 +11,17 @@ from torch import Tensor
 from clipx.errors import InputError
 
 SEEDS = (0, 1000, 2000)  # CLIPasso draws each photo with these, and keeps the best
-SPREAD = 0.05  # of the canvas: the next control point lies within half of this from the last, on each axis
+SPREAD = 0.05
 
 
-def initial_strokes(probabilities: np.ndarray, count: int, seed: int) -> Tensor:
+def initial_strokes(probabilities: np.ndarray, count: int, seed: int, spread: float = SPREAD) -> Tensor:
     """Cubic strokes whose first points are drawn from a map, as CLIPasso initialises them.
 
     Args:
         probabilities: (H, W), sum 1; a pixel is drawn once at most.
         count: N, how many strokes.
         seed: of both random streams: numpy's for the pixels, Python's for the other points; 0 to 2**32 - 1.
+        spread: of the canvas: the next control point lies within half of this from the last, on each axis.
 
     Returns:
         (N, 4, 2) float32, x (column) then y (row), in pixels. Points may lie off the canvas.
@@ -36,8 +37,8 @@ def initial_strokes(probabilities: np.ndarray, count: int, seed: int) -> Tensor:
         x, y = column / width, row / height
         points = [(x, y)]
         for _ in range(3):
-            x += SPREAD * (offsets.random() - 0.5)
-            y += SPREAD * (offsets.random() - 0.5)
+            x += spread * (offsets.random() - 0.5)
+            y += spread * (offsets.random() - 0.5)
             points.append((x, y))
         strokes.append(points)
     return torch.tensor(strokes, dtype=torch.float32) * torch.tensor([width, height], dtype=torch.float32)

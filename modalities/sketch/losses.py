@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from clipx.errors import InputError, UnsupportedError
 
 SEMANTIC_WEIGHT = 0.1
+AVOID_WEIGHT = 0.3  # of the cosine to a negative prompt
 EVALUATE_EVERY = 10  # iterations
 MIN_DELTA = 1e-5  # of the loss
 PATIENCE = 2  # evaluations
@@ -64,6 +65,22 @@ def semantic_loss(sketch: Tensor, target: Tensor, views: int = 1) -> Tensor:
     """The mean over views of 1 - cosine: (B,), unweighted. Embeddings may be of any length; see ``clipasso_loss``."""
     ours, theirs = _by_drawing(sketch, target, views)
     return (1 - F.cosine_similarity(ours, theirs, dim=-1)).mean(dim=1)
+
+
+def meaning_loss(sketch: Tensor, toward: Tensor, away: Tensor, views: int = 1) -> Tensor:
+    """CLIPDraw's loss (Frans et al., 2022): the mean over views of 1 - cosine + 0.3 x the cosines to what is avoided.
+
+    Args:
+        sketch: (B V, D) unit rows; a drawing's views stand together.
+        toward: (B V, D) unit rows.
+        away: (B V, K, D) unit rows, or zero rows, which count for nothing.
+        views: V.
+
+    Returns:
+        (B,).
+    """
+    avoided = (away @ sketch[..., None]).squeeze(-1).sum(dim=1)
+    return (1 - (sketch * toward).sum(dim=1) + AVOID_WEIGHT * avoided).unflatten(0, (-1, views)).mean(dim=1)
 
 
 def stage_names(names: Iterable[str]) -> tuple[str, ...]:

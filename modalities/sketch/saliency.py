@@ -51,6 +51,18 @@ def start_probabilities(
     return softmax(product)
 
 
+DEFAULT = "nano-vit"  # of the spaces that come with clipx, the one whose class token can be asked where it looks
+
+
+def default_space(space: JointSpace) -> JointSpace:
+    """Whose tower says where a drawing in ``space`` starts: its own if it is a ViT, else ``nano-vit``'s."""
+    from clipx.space import embedded_names, load_space
+
+    if space.supports("class_attention") or DEFAULT not in embedded_names():
+        return space
+    return load_space(DEFAULT, device=space.device)
+
+
 def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None) -> np.ndarray:
     """What the space's image tower looks at: attention of a transformer, Grad-CAM of a ModifiedResNet.
 

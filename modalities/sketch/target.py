@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import FileError, InputError
+from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_bytes
 
 if TYPE_CHECKING:
@@ -45,18 +46,32 @@ def load_target(
 ) -> Target:
     """Read a photo, and a mask if there is one; see ``prepare``.
 
-    The mask's file may be a cut-out (what is opaque is the object) or plain (what is light is the object).
+    The mask's file may be a cut-out (what is opaque is the object) or plain (what is light is the object); ``"auto"``
+    lets rembg find the object, which fetches its own model the first time.
 
     Raises:
         FileError: a file is missing, damaged, of more than 2**27 pixels, or no PNG, JPEG, WebP or BMP.
         InputError: as in ``prepare``.
+        MissingDependencyError: the mask is to be found, and rembg is not installed.
     """
-    shape = None if mask is None else _mask_of(_open(mask))
+    picture = _open(path)
+    shape = None if mask is None else _found(picture) if mask == "auto" else _mask_of(_open(mask))
     try:
-        return prepare(_open(path), shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
+        return prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
     except InputError as error:
         about_mask = error.where == "mask"
         raise InputError(error.what, where=mask if about_mask else path, remedy=error.remedy) from error
+
+
+def _found(picture: Picture) -> np.ndarray:
+    """(H, W) bool of the object that rembg finds."""
+    try:
+        rembg = import_module("rembg")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "finding the object needs rembg", remedy="pip install 'clipx-senses[mask]', or give a mask's file"
+        ) from error
+    return np.asarray(rembg.remove(_on_white(picture), only_mask=True).convert("L")) > 127
 
 
 def prepare(

@@ -39,13 +39,19 @@ class ViewDraws:
         return ViewDraws(self.corners[which], self.crops[which], self.size)
 
 
-def draw_views(generator: torch.Generator, count: int = AUGMENTED, size: int = 224) -> ViewDraws:
+def draw_views(
+    generator: torch.Generator,
+    count: int = AUGMENTED,
+    size: int = 224,
+    crop_area: tuple[float, float] = (CROP_AREA, CROP_AREA),
+) -> ViewDraws:
     """Draw views as CLIPasso does: torchvision's RandomPerspective (distortion 0.5), then RandomResizedCrop (0.8).
 
     Args:
         generator: on the CPU; advanced exactly as torch's own stream is by torchvision's two transforms.
         count: K.
         size: side of the canvas in pixels.
+        crop_area: least and largest share of the canvas that a view shows, square.
     """
     if count < 1 or size < 8:
         raise InputError(f"views need a count of at least 1 and a canvas of at least 8 pixels, got {count} and {size}")
@@ -54,14 +60,14 @@ def draw_views(generator: torch.Generator, count: int = AUGMENTED, size: int = 2
         return int(torch.randint(low, high + 1, (1,), generator=generator))
 
     reach = int(DISTORTION * (size // 2))
-    side = round(math.sqrt(CROP_AREA * size * size))
     near, far = (0, reach), (size - 1 - reach, size - 1)
     corners, crops = [], []
     for _ in range(count):
         torch.rand(1, generator=generator)  # whether to change the perspective at all: always
         quarters = ((near, near), (far, near), (far, far), (near, far))
         corners.append([[integer(*x), integer(*y)] for x, y in quarters])
-        torch.empty(2).uniform_(generator=generator)  # the crop's area and its aspect ratio: fixed
+        share = float(torch.empty(2).uniform_(generator=generator)[0])  # the other is the aspect ratio: fixed
+        side = round(size * math.sqrt(crop_area[0] + (crop_area[1] - crop_area[0]) * share))
         crops.append([integer(0, size - side), integer(0, size - side), side, side])
     return ViewDraws(torch.tensor(corners), torch.tensor(crops), size)
 

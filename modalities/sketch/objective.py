@@ -1,0 +1,219 @@
+"""What a drawing is drawn towards: a photo, seen by a tower stage by stage, or a direction of the joint space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from clipx.embedding import Embedding
+from clipx.errors import InputError, SpaceMismatchError
+from clipx.modalities.sketch.losses import clipasso_loss, meaning_loss, stage_names
+from clipx.modalities.sketch.target import CANVAS, Target
+from clipx.modalities.sketch.views import CROP_AREA, ViewDraws, apply_views, draw_views
+
+if TYPE_CHECKING:
+    from clipx.modalities.sketch.draw import DrawConfig
+    from clipx.space import JointSpace
+
+MEANING_CROP_AREA = (0.7, 0.9)  # CLIPDraw's views
+ENCODED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Directions of a joint space to draw towards, and away from.
+
+    Args:
+        toward: of one row: a sentence, a sound, a cloud.
+        away: of any number of rows: what the drawing is not to be.
+    """
+
+    toward: Embedding
+    away: Embedding | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.toward) != 1:
+            raise InputError(f"a drawing is of one thing, got {len(self.toward)} vectors", remedy="take a slice of 1")
+        if self.away is not None and self.away.space_id != self.toward.space_id:
+            raise SpaceMismatchError("what to draw and what to avoid are of two spaces")
+
+    @classmethod
+    def of_text(cls, space: JointSpace, text: str, avoid: Sequence[str] = ()) -> Meaning:
+        """What a sentence means, and what it is not to be.
+
+        Raises:
+            VocabularyError: a word that the space never saw.
+        """
+        space.require_words([text, *avoid])
+        return cls(space.embed_text([text]), space.embed_text(list(avoid)) if avoid else None)
+
+
+def objective_for(targets: Sequence[Target | Meaning], space: JointSpace, config: DrawConfig) -> Objective:
+    """The objective of targets that are of one kind.
+
+    Raises:
+        InputError: photos and meanings together. SpaceMismatchError: a meaning of another space.
+    """
+    photos = [target for target in targets if isinstance(target, Target)]
+    meanings = [target for target in targets if isinstance(target, Meaning)]
+    if photos and meanings:
+        raise InputError("photos and meanings are drawn apart", remedy="call draw once for each kind")
+    return PhotoObjective(photos, space, config) if photos else MeaningObjective(meanings, space, config)
+
+
+class Objective:
+    """The loss of drawings, each seen in views.
+
+    Views are warped at the tower's own size where that is smaller than the canvas and ``config.small_views`` holds; a
+    black drawing is one channel until the tower wants three.
+    """
+
+    crop_area = (CROP_AREA, CROP_AREA)
+
+    def __init__(self, space: JointSpace, config: DrawConfig):
+        self.space, self.config, self.device = space, config, space.device
+        height, width = space.image_size
+        self.side = height if config.small_views and height == width < CANVAS else CANVAS
+        self.pool: ViewDraws | None = None
+        if config.pool and config.views:
+            self.pool = self._draw(torch.Generator().manual_seed(0), config.pool)
+
+    def __call__(self, of: Sequence[tuple[int, int, int]], images: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The loss of each of B drawings at a step, and that of its plain view (no gradient).
+
+        Args:
+            of: (target, stroke count, seed) of each drawing.
+            images: (B, 1 or 3, 224, 224) in [0, 1].
+            step: which views are seen.
+
+        Returns:
+            (B,), (B,).
+        """
+        config = self.config
+        rows = torch.tensor([target for target, _, _ in of])
+        fitted = self._fitted(images)
+        draws: ViewDraws | list[ViewDraws] | None = None
+        which = torch.tensor([0])  # of the pool's views, the plain one first
+        if not config.views:
+            views = fitted[:, None]
+        elif self.pool is not None:
+            chosen = torch.randperm(config.pool, generator=torch.Generator().manual_seed(1 + step))[: config.views]
+            which = torch.cat([which, 1 + chosen])
+            views = apply_views(fitted, self.pool[chosen])
+        else:  # each run its own, as if it were alone; a stream for every step, so that a resumed run sees the same
+            draws = [self._draw(torch.Generator().manual_seed(s * 1_000_003 + step), config.views) for _, _, s in of]
+            views = torch.cat([apply_views(one[None], draw) for one, draw in zip(fitted, draws, strict=True)])
+        count = views.shape[1]
+        drawn = self._encode(views.flatten(0, 1))
+        wanted = self._wanted(rows, which, draws)
+        with torch.no_grad():
+            plain = self._loss(_every(drawn, count), _every(wanted, count), 1)
+        return self._loss(drawn, wanted, count), plain
+
+    @torch.no_grad()
+    def plain(self, target: int, images: Tensor) -> Tensor:
+        """(B, 1 or 3, 224, 224) drawings of one target -> (B,) their losses in the plain view."""
+        parts = []
+        for part in self._fitted(images).split(ENCODED_AT_ONCE):
+            rows = torch.full((len(part),), target)
+            wanted = self._wanted(rows, torch.tensor([0]), None if self.pool is not None else [])
+            parts.append(self._loss(self._encode(part), wanted, 1))
+        return torch.cat(parts)
+
+    def _draw(self, stream: torch.Generator, count: int) -> ViewDraws:
+        return draw_views(stream, count, self.side, self.crop_area)
+
+    def _fitted(self, images: Tensor) -> Tensor:
+        if self.side == CANVAS:
+            return images
+        return self.space.preprocess.sample(images, (self.side, self.side)).clamp(0, 1)  # bicubic overshoots
+
+    def _encode(self, pixels: Tensor) -> Any:
+        """(B, 1 or 3, S, S) -> features."""
+        raise NotImplementedError
+
+    def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> Any:
+        """Features of the targets ``rows`` in the pool's views ``which``, or in the plain one and ``draws`` of each."""
+        raise NotImplementedError
+
+    def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
+        raise NotImplementedError
+
+
+class PhotoObjective(Objective):
+    """CLIPasso's: a tower's stages and embedding of the drawing against those of the photo."""
+
+    def __init__(self, targets: Sequence[Target], space: JointSpace, config: DrawConfig):
+        super().__init__(space, config)
+        with torch.no_grad():
+            photos = torch.stack([target.pixels for target in targets]).to(self.device)
+            self.photos = self._fitted(photos)  # (T, 3, S, S)
+            _, stages = space.encode_with_stages(photos[:1])
+            self.stages = stage_names(stages)
+            views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
+            parts = [self._encode(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
+        shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
+        self.known = (
+            {name: torch.cat([part[0][name] for part in parts]).unflatten(0, shape) for name in self.stages},
+            torch.cat([part[1] for part in parts]).unflatten(0, shape),
+        )
+
+    def _encode(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        rows, stages = self.space.encode_with_stages(pixels.expand(-1, 3, -1, -1))
+        return {name: stages[name] for name in self.stages}, rows
+
+    @torch.no_grad()
+    def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> tuple[dict[str, Tensor], Tensor]:
+        if draws:
+            seen = [apply_views(self.photos[row][None], one) for row, one in zip(rows, draws, strict=True)]
+            return self._encode(torch.cat(seen).flatten(0, 1))
+        stages, embedded = self.known
+        found = {name: value[rows][:, which].flatten(0, 1) for name, value in stages.items()}
+        return found, embedded[rows][:, which].flatten(0, 1)
+
+    def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
+        return clipasso_loss(drawn, wanted, self.stages, views)
+
+
+class MeaningObjective(Objective):
+    """CLIPDraw's: the same without the stages, towards a direction of the space and away from others."""
+
+    crop_area = MEANING_CROP_AREA
+
+    def __init__(self, targets: Sequence[Meaning], space: JointSpace, config: DrawConfig):
+        super().__init__(space, config)
+        for target in targets:
+            if target.toward.space_id != space.id:
+                raise SpaceMismatchError(
+                    f"a vector of space {target.toward.space_id} cannot be drawn in space {space.id}",
+                    remedy="encode it with the space that draws",
+                )
+        self.toward = torch.cat([target.toward.vectors for target in targets]).to(self.device)
+        most = max(0 if target.away is None else len(target.away) for target in targets)
+        self.away = torch.zeros(len(targets), most, space.dim, device=self.device)  # a zero row is avoided at no cost
+        for row, target in zip(self.away, targets, strict=True):
+            if target.away is not None:
+                row[: len(target.away)] = target.away.vectors
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        return self.space.encode_image(pixels.expand(-1, 3, -1, -1))
+
+    def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> tuple[Tensor, Tensor]:
+        views = 1 + self.config.views if draws else len(which)
+        return self.toward[rows].repeat_interleave(views, 0), self.away[rows].repeat_interleave(views, 0)
+
+    def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
+        return meaning_loss(drawn, *wanted, views)
+
+
+def _every(found: Any, count: int) -> Any:
+    """The plain views among all, every ``count``-th row, of features however nested."""
+    if isinstance(found, Tensor):
+        return found[::count]
+    if isinstance(found, dict):
+        return {name: _every(value, count) for name, value in found.items()}
+    return tuple(_every(part, count) for part in found)
