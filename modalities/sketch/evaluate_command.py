@@ -1,0 +1,527 @@
+"""clipx eval sketch: a labelled folder of photos -> how well their drawings are recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clipx.cli._dataset import LabelledData
+    from clipx.cli._work import Item
+    from clipx.embedding import Embedding
+    from clipx.modalities.sketch.draw import DrawConfig
+    from clipx.modalities.sketch.evaluate import Seen
+    from clipx.modalities.sketch.svg import Strokes
+    from clipx.space import JointSpace
+
+JUDGE = "nano-vit"
+AT_ONCE = 4  # photos drawn side by side, and lost if the run is stopped
+SHEET_ROWS = 100
+
+
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Photos: a folder of class folders, or one with labels.csv.")
+    ],
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="The words to choose from, a,b,c or @file; photos of other classes are left out. Default: the data's "
+            "classes.",
+        ),
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option("--per-class", help="The first photos of each class only, this many.", min=1)
+    ] = None,
+    strokes: Annotated[str, typer.Option("--strokes", help="How many, a count or several.")] = "8,32",
+    seeds: Annotated[int, typer.Option("--seeds", help="Starts tried; the best drawing counts.", min=1, max=64)] = 3,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Optimiser steps at most. Default: clipx sketch's.", min=1)
+    ] = None,
+    space: SpaceFlag = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", help=f"The space that judges, another than --space. Default: {JUDGE}."),
+    ] = None,
+    saliency_space: Annotated[
+        str | None,
+        typer.Option("--saliency-space", help="Whose tower says where strokes start. Default: --space's own."),
+    ] = None,
+    prompts: Annotated[str, typer.Option("--prompts", help="What is said of drawings, as in clipx eval.")] = "sketch",
+    photo_prompts: Annotated[str, typer.Option("--photo-prompts", help="What is said of photos.")] = "photo",
+    drawings: Annotated[
+        Path | None,
+        typer.Option(
+            "--drawings", help="Keep every SVG in this folder, with a contact sheet; a second run goes on from there."
+        ),
+    ] = None,
+    batch_size: BatchFlag = 32,
+    device: DeviceFlag = "cpu",
+    dtype: DtypeFlag = "float32",
+    seed: SeedFlag = 0,
+    out: OutFlag = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+) -> None:
+    """Measure how well drawings are recognised by a tower that did not draw them.
+
+    Every photo is drawn with every stroke count and seed; the judge has no part in
+    it, so strokes start where --space looks. The judge then sees, beside the best
+    seed's drawings: the photos, the initial strokes before optimisation, random
+    strokes (as the initial ones, from places drawn uniformly), and edge maps of the
+    drawings' ink. It names them among the labels, and finds each one's photo among
+    all photos. Intervals are 95 % bootstraps over the photos; p values are
+    McNemar's exact test, two-sided.
+
+    Example: clipx eval sketch photos/ --where split=test --per-class 4 --drawings drawn
+    """
+    from clipx.api import make_modality, parse_labels
+    from clipx.cli._output import check_writable, emit, report
+    from clipx.cli._work import encode, make_classifier, open_space, read_prompts, space_name
+    from clipx.errors import InputError
+    from clipx.modalities.sketch import evaluate as measured
+    from clipx.modalities.sketch.draw import DrawConfig
+    from clipx.modalities.sketch.initial import SEEDS
+    from clipx.training import prepare_folder
+
+    check_writable(out)
+    words = None if labels is None else parse_labels(labels)
+    said, said_of_photos = read_prompts(prompts), read_prompts(photo_prompts)
+    changes = {"strokes": _counts(strokes), "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)), "halving": False}
+    changes["rank"] = False  # the order of black strokes shows nowhere
+    plan = DrawConfig.preset("default", **changes | ({} if steps is None else {"steps": steps}))
+    rows = _chosen(folder, where or [], words, per_class)
+    name = space_name(space)
+    looks_name = judge or _default_judge(name)
+    if drawings is not None:
+        check_writable(prepare_folder(drawings, resume=True) / "sheet.png")
+    joint, looks = (open_space(which, device, dtype, seed) for which in (name, looks_name))
+    if looks.id == joint.id:
+        raise InputError(f"{looks.name} also draws", where="--judge", remedy="name a space that does not")
+    starts = joint if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+    of_drawings = make_classifier(looks, rows.classes, said or "sketch")
+    of_photos = make_classifier(looks, rows.classes, said_of_photos or "photo")
+    place = {label: k for k, label in enumerate(rows.classes)}
+    targets = [place[label] for label in rows.labels]
+
+    with nullcontext(drawings) if drawings else tempfile.TemporaryDirectory() as kept:
+        drawn = _draw_all(rows, joint, starts, plan, Path(kept))
+    eye = make_modality("image", looks)
+    photos = encode(eye, rows.items, batch_size)
+
+    def seen(picture: Callable[..., Tensor], *about: Any) -> Embedding:
+        return encode(eye, [_item(picture, one, *about) for one in drawn], batch_size)
+
+    def judged(vectors: Embedding, classifier: Any = of_drawings) -> Seen:
+        return measured.judge(classifier.logits(vectors), targets, vectors.similarity(photos))
+
+    pictures: dict[tuple[str, int | None], Seen] = {("photo", None): judged(photos, of_photos)}
+    per_seed: dict[int, dict[int, Seen]] = {}
+    for count in plan.strokes:
+        made = {start: seen(_drawing, count, start) for start in plan.seeds}
+        per_seed[count] = {start: judged(vectors) for start, vectors in made.items()}
+        pictures["drawing", count] = judged(_pick(made, [one.best[count] for one in drawn]))
+        for kind in CONTROLS:
+            pictures[kind, count] = judged(seen(_control, kind, count))
+
+    figures = [
+        {"picture": kind, "strokes": count} | measured.figures(found, len(rows.classes), seed)
+        for (kind, count), found in pictures.items()
+    ]
+    ratios = {c: measured.ratio(pictures["drawing", c], pictures["photo", None], seed) for c in plan.strokes}
+    spreads = {count: measured.spread(found) for count, found in per_seed.items()}
+    tests = _tests(pictures, plan.strokes)
+    record = report(
+        "eval sketch",
+        [_result(i, rows, drawn[i], pictures, drawings) for i in range(len(drawn))],
+        dataset=rows.name,
+        data_sha256=rows.sha256(),
+        n=len(drawn),
+        labels=list(rows.classes),
+        where=where or [],
+        per_class=per_class,
+        space=joint.name,
+        space_id=joint.id,
+        judge=looks.name,
+        judge_id=looks.id,
+        saliency_space=starts.name,
+        prompts={"drawings": prompts, "photos": photo_prompts},
+        dropped_prompts=[*of_drawings.dropped_prompts, *of_photos.dropped_prompts],
+        settings=asdict(plan),
+        dtype=dtype,
+        seed=seed,
+        chance={
+            "acc1": 1 / len(rows.classes),
+            "photo_recall@1": 1 / len(drawn),
+            "photo_median_rank": (len(drawn) + 1) / 2,
+        },
+        figures=figures,
+        share_of_photos_acc1=ratios,
+        seeds=spreads,
+        tests=tests,
+    )
+    if drawings is not None:
+        _write_sheets(drawings, rows, drawn, pictures, plan.strokes)
+    title = f"{rows.name}: {len(drawn)} photos, {len(rows.classes)} labels, {joint.name} drew, {looks.name} judges"
+    emit(record, as_json, lambda: _print(title, figures, ratios, spreads, tests), out)
+
+
+# -------------------------------------------------------------------------------------------------------- the photos
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    from clipx.errors import InputError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--strokes takes numbers such as 16 or 8,32, got {text!r}") from error
+
+
+def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:
+    """The photos to draw; their labels are spelled as the classes are."""
+    from clipx.cli._dataset import read_data
+    from clipx.cli._output import note
+    from clipx.cli.evaluate import _condition
+    from clipx.errors import InputError
+    from clipx.prompts import spoken
+    from clipx.registry import get_modality
+
+    rows = read_data(folder, get_modality("image"), [_condition(text) for text in where])
+    if any(callable(item.content) for item in rows.items):
+        raise InputError("holds arrays", where=folder, remedy="give a folder of photos")
+    classes = list(rows.classes) if words is None else words
+    names = {spoken(name).casefold(): name for name in classes}
+    taken: dict[str, int] = {}
+    items, labels = [], []
+    for item, label in zip(rows.items, rows.labels, strict=True):
+        name = names.get(spoken(label).casefold())
+        if name is not None and (per_class is None or taken.get(name, 0) < per_class):
+            taken[name] = taken.get(name, 0) + 1
+            items.append(item)
+            labels.append(name)
+    if not items:
+        raise InputError("holds no photo of any of the labels", where=folder, remedy="see --labels and --where")
+    if words is not None and (absent := [name for name in words if name not in taken]):
+        note(f"no photo of {', '.join(absent)}: only to be mistaken for")
+    return replace(rows, items=items, labels=labels, classes=classes)
+
+
+def _default_judge(name: str) -> str:
+    from clipx.errors import InputError
+    from clipx.space import embedded_names
+
+    if JUDGE in embedded_names() and name != JUDGE:
+        return JUDGE
+    raise InputError(
+        f"no other embedded space is there to judge what {name} draws",
+        where="--judge",
+        remedy="name one, such as ViT-B-32-quickgelu/openai",
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ the drawings
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A photo's drawings, as their SVG files hold them.
+
+    Args:
+        photo: the file.
+        folder: of the SVG files.
+        strokes: (count, seed) -> drawing.
+        initial: count -> the best seed's strokes before optimisation.
+        losses: count -> seed -> plain loss.
+    """
+
+    photo: Path
+    folder: Path
+    strokes: dict[tuple[int, int], Strokes]
+    initial: dict[int, Strokes]
+    losses: dict[int, dict[int, float]]
+
+    @property
+    def best(self) -> dict[int, int]:
+        """count -> the seed of the lowest plain loss; of equal ones the first."""
+        return {count: min(losses, key=lambda seed: losses[seed]) for count, losses in self.losses.items()}
+
+
+def _draw_all(rows: LabelledData, joint: JointSpace, starts: JointSpace, plan: DrawConfig, kept: Path) -> list[_Drawn]:
+    """Draw what ``kept`` does not hold yet. All is read back from there, so a resumed run judges the same strokes."""
+    from clipx.cli._output import note, progress
+    from clipx.modalities.sketch.draw import draw
+    from clipx.modalities.sketch.target import load_target
+
+    by = {"space": joint.id, "saliency_space": starts.id, "dtype": str(joint.dtype)}
+    settings = json.loads(json.dumps({"config": asdict(plan), **by}))
+    photos = [item.content for item in rows.items]
+    for photo in photos:
+        load_target(photo, keep_aspect=plan.keep_aspect)  # what cannot be drawn is told before hours of drawing
+    folders = [kept / _folder_name(label, photo) for label, photo in zip(rows.labels, photos, strict=True)]
+    todo = [i for i, at in enumerate(folders) if not _finished(at, settings)]
+    parts = [todo[start : start + AT_ONCE] for start in range(0, len(todo), AT_ONCE)]
+    with progress(f"drawing {len(todo)} of {len(photos)} photos", len(parts) * plan.steps) as advance:
+        for number, part in enumerate(parts):
+            done = 0
+
+            def tell(step: int, steps: int, loss: float) -> None:
+                nonlocal done
+                advance(step - done)
+                done = step
+
+            targets = [load_target(photos[i], keep_aspect=plan.keep_aspect) for i in part]
+            found = draw(targets, joint, plan, saliency_space=starts, progress=tell)
+            if found[0].stopped:
+                finished = len(photos) - len(todo) + number * AT_ONCE
+                note(f"{finished} of {len(photos)} photos are drawn; with --drawings a second run goes on from there")
+                raise KeyboardInterrupt
+            for row, i in enumerate(part):
+                _keep(folders[i], settings, [drawing for drawing in found if drawing.target == row])
+            advance(plan.steps - done)
+    return [_read(photo, at, plan) for photo, at in zip(photos, folders, strict=True)]
+
+
+def _folder_name(label: str, photo: Path) -> Path:
+    """A photo's folder: by its name and content, so that it does not depend on which others are drawn."""
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    return Path(re.sub(r"[^\w -]", "_", label)) / f"{photo.stem}-{digest[:12]}"
+
+
+def _finished(at: Path, settings: dict[str, Any]) -> bool:
+    from clipx.errors import FileError, InputError
+
+    record = at / "drawing.json"
+    if not record.exists():
+        return False
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError("is torn", where=record, remedy="delete it: the photo is drawn again") from error
+    if found != settings:
+        raise InputError(
+            "was drawn with other settings", where=at, remedy="give the same ones, or name another folder --drawings"
+        )
+    return True
+
+
+def _keep(at: Path, settings: dict[str, Any], drawings: Sequence[Any]) -> None:
+    """Write a photo's drawings; ``drawing.json`` comes last and says that all are there."""
+    from clipx.cli._output import write_whole
+    from clipx.modalities.sketch.svg import to_svg
+    from clipx.training import prepare_folder
+
+    prepare_folder(at, resume=True)
+    losses = {}
+    for drawing in drawings:
+        count = len(drawing.strokes)
+        losses[count] = {seed: drawing.losses[seed] for seed in drawing.seeds}
+        files = {f"{count}-seed{seed}": strokes for seed, strokes in drawing.seeds.items()}
+        for name, strokes in (files | {f"{count}-initial": drawing.film[0]}).items():
+            text = to_svg(strokes)
+            write_whole(at / f"{name}.svg", lambda file, text=text: file.write(text.encode()))
+    text = json.dumps({"settings": settings, "losses": losses}, indent=2)
+    write_whole(at / "drawing.json", lambda file: file.write(text.encode()))
+
+
+def _read(photo: Path, at: Path, plan: DrawConfig) -> _Drawn:
+    from clipx.errors import FileError
+    from clipx.modalities.sketch.svg import read_svg
+
+    try:
+        losses = json.loads((at / "drawing.json").read_text(encoding="utf-8"))["losses"]
+        known = {count: {seed: float(losses[str(count)][str(seed)]) for seed in plan.seeds} for count in plan.strokes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = at / "drawing.json"
+        raise FileError("is torn", where=where, remedy="delete it: the photo is drawn again") from error
+    strokes = {(count, seed): read_svg(at / f"{count}-seed{seed}.svg") for count in plan.strokes for seed in plan.seeds}
+    initial = {count: read_svg(at / f"{count}-initial.svg") for count in plan.strokes}
+    return _Drawn(photo, at, strokes, initial, known)
+
+
+# ---------------------------------------------------------------------------------------------------- what is judged
+
+CONTROLS = ("initial strokes", "random strokes", "edge map")
+
+
+def _drawing(drawn: _Drawn, count: int, seed: int | None = None) -> Tensor:
+    """The picture of a drawing, the best seed's by default."""
+    from clipx.modalities.sketch.evaluate import stroke_picture
+
+    return stroke_picture(drawn.strokes[count, drawn.best[count] if seed is None else seed])
+
+
+def _control(drawn: _Drawn, kind: str, count: int) -> Tensor:
+    """The picture that stands beside the best seed's drawing."""
+    from clipx.modalities.sketch.evaluate import edge_map, ink, photo_picture, random_strokes, stroke_picture
+    from clipx.modalities.sketch.target import load_target
+
+    seed = drawn.best[count]
+    if kind == "initial strokes":
+        return stroke_picture(drawn.initial[count])
+    if kind == "random strokes":
+        return stroke_picture(random_strokes(drawn.strokes[count, seed], seed))
+    return edge_map(photo_picture(load_target(drawn.photo)), ink(_drawing(drawn, count)))
+
+
+def _item(picture: Callable[..., Tensor], drawn: _Drawn, *about: Any) -> Item:
+    """A picture that is made when its batch is encoded."""
+    from clipx.cli._work import Item
+
+    return Item(str(drawn.photo), drawn.folder, lambda modality: picture(drawn, *about))
+
+
+def _pick(made: dict[int, Embedding], seeds: Sequence[int]) -> Embedding:
+    """Of each picture the row of its own seed."""
+    import torch
+
+    first = next(iter(made.values()))
+    return replace(first, vectors=torch.stack([made[seed].vectors[i] for i, seed in enumerate(seeds)]))
+
+
+def _tests(pictures: dict[tuple[str, int | None], Seen], counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Drawings against each control of the same count, and the largest count against the smallest."""
+    from clipx.metrics import mcnemar
+
+    pairs = [(("drawing", count), (kind, count)) for count in counts for kind in CONTROLS]
+    if len(counts) > 1:
+        pairs.append((("drawing", max(counts)), ("drawing", min(counts))))
+    return [
+        {"first": _called(a), "second": _called(b)} | mcnemar(pictures[a].right, pictures[b].right) for a, b in pairs
+    ]
+
+
+def _called(key: tuple[str, int | None]) -> str:
+    return key[0] if key[1] is None else f"{key[0]}, {key[1]}"
+
+
+# ------------------------------------------------------------------------------------------------------ what is told
+
+
+def _result(
+    i: int,
+    rows: LabelledData,
+    drawn: _Drawn,
+    pictures: dict[tuple[str, int | None], Seen],
+    drawings: Path | None,
+) -> dict[str, Any]:
+    def told(seen: Seen) -> dict[str, Any]:
+        return {
+            "best": rows.classes[seen.best[i]],
+            "label_rank": int(seen.label_ranks[i]),
+            "photo_rank": int(seen.photo_ranks[i]),
+        }
+
+    counts = [
+        {"strokes": count, "seed": best, "loss": drawn.losses[count][best], "losses": drawn.losses[count]}
+        | ({} if drawings is None else {"svg": str(drawn.folder / f"{count}-seed{best}.svg")})
+        | {kind: told(pictures[kind, count]) for kind in ("drawing", *CONTROLS)}
+        for count, best in drawn.best.items()
+    ]
+    photo = told(pictures["photo", None])
+    return {"path": rows.items[i].id, "label": rows.labels[i], "photo": photo, "drawings": counts}
+
+
+def _write_sheets(
+    folder: Path,
+    rows: LabelledData,
+    drawn: Sequence[_Drawn],
+    pictures: dict[tuple[str, int | None], Seen],
+    counts: Sequence[int],
+) -> None:
+    """sheet.png, and sheet-2.png, ... where there are more photos than one holds."""
+    from clipx.cli._output import write_whole
+    from clipx.modalities.sketch.evaluate import contact_sheet, photo_picture
+    from clipx.modalities.sketch.target import load_target
+
+    most = max(counts)
+    columns = {("photo", None): "photo", ("initial strokes", most): f"initial, {most}"}
+    columns |= {("drawing", count): f"{count} strokes" for count in sorted(counts)}
+    columns |= {("edge map", most): "edges, equal ink"}
+
+    def picture(key: tuple[str, int | None], one: _Drawn) -> Tensor:
+        kind, count = key
+        if count is None:
+            return photo_picture(load_target(one.photo))
+        return _drawing(one, count) if kind == "drawing" else _control(one, kind, count)
+
+    for number, start in enumerate(range(0, len(drawn), SHEET_ROWS), 1):
+        table = [
+            (
+                rows.labels[i],
+                [
+                    (picture(key, drawn[i]), rows.classes[pictures[key].best[i]], bool(pictures[key].right[i]))
+                    for key in columns
+                ],
+            )
+            for i in range(start, min(start + SHEET_ROWS, len(drawn)))
+        ]
+        data = io.BytesIO()
+        contact_sheet(list(columns.values()), table).save(data, "PNG")
+        name = "sheet.png" if number == 1 else f"sheet-{number}.png"
+        write_whole(folder / name, lambda file, data=data: file.write(data.getvalue()))
+
+
+def _print(
+    title: str,
+    figures: Sequence[dict[str, Any]],
+    ratios: dict[int, dict[str, Any]],
+    spreads: dict[int, dict[str, Any]],
+    tests: Sequence[dict[str, Any]],
+) -> None:
+    from clipx.cli._output import print_table
+
+    def share(row: dict[str, Any], name: str) -> str:
+        if row[name] != row[name]:  # top-5 under five labels
+            return "-"
+        return "{:.1%} ({:.1%} to {:.1%})".format(row[name], *row["ci95"][name])
+
+    def rank(row: dict[str, Any]) -> str:
+        return "{:g} ({:g} to {:g})".format(row["photo_median_rank"], *row["ci95"]["photo_median_rank"])
+
+    lines = [
+        [row["picture"], str(row["strokes"] or ""), *(share(row, n) for n in ("acc1", "acc5", "photo_recall@1"))]
+        for row in figures
+    ]
+    heads = ("picture", "strokes", "top-1 (95 % interval)", "top-5", "own photo first", "median rank of own photo")
+    print_table(heads, [(*line, rank(row)) for line, row in zip(lines, figures, strict=True)], title=title)
+    print()
+    print_table(
+        ("strokes", "of the photos' top-1", "95 % interval", "top-1 of each seed", "standard deviation"),
+        [
+            (
+                str(count),
+                f"{found['value']:.1%}",
+                "{:.1%} to {:.1%}".format(*found["ci95"]),
+                " ".join(f"{value:.1%}" for value in spreads[count]["acc1"].values()),
+                "" if spreads[count]["std"] is None else f"{spreads[count]['std']:.1%}",
+            )
+            for count, found in ratios.items()
+        ],
+        title="Drawings beside their photos, and from seed to seed",
+    )
+    print()
+    print_table(
+        ("first", "second", "only first right", "only second right", "p"),
+        [(t["first"], t["second"], str(t["first_only"]), str(t["second_only"]), f"{t['p']:.2g}") for t in tests],
+        title="Paired, by McNemar's exact test",
+    )
