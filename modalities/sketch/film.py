@@ -1,0 +1,248 @@
+"""Drawings as files that show them: a PNG, a GIF or an MP4 of how one came to be, its losses as a curve."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import InputError, MissingDependencyError, UnsupportedError
+from clipx.modalities.sketch.raster import rasterize
+from clipx.modalities.sketch.svg import Strokes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+GIF_FRAMES = 60  # at most
+HOLD_S = 1.5  # how long the last frame stays
+LEVELS = 32  # of grey, or of red, green and blue, in a GIF: the eye sees no more of them in a line's edge
+COLOURS = 127  # of a GIF in colour, beside white
+MP4_RATE_HZ = 30
+PIECES = 32  # a stroke is measured by
+
+
+def pixels(strokes: Strokes, scale: float = 1.0) -> Tensor:
+    """What the SVG of the strokes shows, on white.
+
+    Args:
+        strokes: ``box`` is what is shown of the canvas.
+        scale: pixels of the picture in one of the canvas; widths grow along.
+
+    Returns:
+        (3, H, W) float32 RGB in [0, 1]; H and W are the box's, scaled and rounded, at least 1.
+
+    Raises:
+        InputError: as in ``rasterize``: numbers that are not finite or too large, a picture of more than 16384 pixels.
+    """
+    left, top, width, height = strokes.box
+    painted = rasterize(
+        (strokes.points - strokes.points.new_tensor((left, top))) * scale,
+        (max(1, round(height * scale)), max(1, round(width * scale))),
+        width_px=strokes.width_px * scale,
+        alpha=strokes.alpha.clamp(0, 1),
+        color=strokes.color.clamp(0, 1),
+    )
+    return torch.from_numpy(painted.numpy().clip(0, 1))
+
+
+def picture(strokes: Strokes, scale: float = 1.0) -> np.ndarray:
+    """``pixels`` as (H, W, 3) uint8."""
+    return np.ascontiguousarray((pixels(strokes, scale).numpy() * 255).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def png(strokes: Strokes, scale: float = 1.0) -> bytes:
+    """``pixels`` as a PNG file."""
+    from PIL import Image as pil
+
+    file = io.BytesIO()
+    pil.fromarray(picture(strokes, scale)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes]:
+    """The drawing as a pen draws it, stroke after stroke in their order, at an even pace: a frame each.
+
+    Args:
+        strokes: the drawing.
+        frames: how many, at least 1. The last is the drawing itself; a stroke that is not finished is cut where the pen
+            is. Where strokes are many, several come with one frame.
+    """
+    if frames < 1:
+        raise InputError(f"a film has at least 1 frame, got {frames}")
+    if not len(strokes):
+        return [strokes] * frames
+    along = _along(strokes.points)  # (N, PIECES + 1)
+    # A dot takes time too; as long as its width would.
+    done = torch.cumsum(along[:, -1].double() + strokes.width_px, 0)
+    film = []
+    for frame in range(1, frames):
+        way = done[-1] * frame / frames
+        whole = int(torch.searchsorted(done, way, right=True))
+        before = done[whole - 1] if whole else 0
+        reached = float((way - before) / (done[whole] - before)) * float(along[whole, -1])
+        begun = strokes[: whole + 1]
+        points = begun.points.clone()
+        points[-1] = _first_part(points[-1], float(np.interp(reached, along[whole], np.linspace(0, 1, PIECES + 1))))
+        film.append(replace(begun, points=points))
+    return [*film, strokes]
+
+
+def gif(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> bytes:
+    """An animated GIF that loops: the same frames give the same bytes.
+
+    Args:
+        frames: of one drawing, so with one box. Of more than 60, 60 are shown, evenly chosen, the last always.
+        seconds: until the last frame comes, which stays for 1.5 s.
+        scale: pixels of the film in one of the canvas.
+
+    Raises:
+        InputError: no frames, frames of several boxes, or a time that is not positive.
+    """
+    _check(frames, seconds)
+    shown = [picture(frames[i], scale) for i in _evenly(len(frames), min(len(frames), GIF_FRAMES))]
+    # A GIF counts hundredths of a second; viewers take less than 2 for 10.
+    ticks = [round(100 * seconds * i / max(1, len(shown) - 1)) for i in range(len(shown))]
+    durations = [10 * max(2, after - before) for before, after in pairwise(ticks)] + [round(1000 * HOLD_S)]
+    first, *rest = _with_one_palette(shown, grey=not any(bool(frame.color.any()) for frame in frames))
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
+    return file.getvalue()
+
+
+def mp4(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> bytes:
+    """An MP4 film (H.264, yuv420p, 30 frames a second) that any player shows; an odd side gets a white line more.
+
+    Args:
+        frames: of one drawing, so with one box; they are repeated or left out to fill the time, the last always shown.
+        seconds: until the last frame comes, which stays for 1.5 s.
+        scale: pixels of the film in one of the canvas.
+
+    Raises:
+        InputError: as in ``gif``.
+        MissingDependencyError: imageio-ffmpeg is not installed, or brings no ffmpeg for this machine.
+        UnsupportedError: ffmpeg is one without H.264.
+    """
+    _check(frames, seconds)
+    ffmpeg = _ffmpeg()
+    shown = _evenly(len(frames), max(1, round(seconds * MP4_RATE_HZ)))
+    shown += [shown[-1]] * round(HOLD_S * MP4_RATE_HZ)
+    seen = {i: _even(picture(frames[i], scale)) for i in set(shown)}
+    height, width, _ = seen[shown[0]].shape
+    with tempfile.TemporaryDirectory() as folder:  # MP4 is no format for a pipe
+        path = Path(folder, "film.mp4")
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(MP4_RATE_HZ), "-i", "-"]
+        coded = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+        call = [ffmpeg, "-loglevel", "error", *raw, *coded, "-fflags", "+bitexact", str(path)]
+        done = subprocess.run(call, input=b"".join(seen[i].tobytes() for i in shown), capture_output=True)
+        if done.returncode or not path.exists():
+            why = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[0]
+            raise UnsupportedError(f"ffmpeg cannot write the film: {why}", where=ffmpeg, remedy="take a GIF instead")
+        return path.read_bytes()
+
+
+def loss_curve(histories: Mapping[str, Sequence[float]], title: str) -> bytes:
+    """A PNG of how losses fell.
+
+    Args:
+        histories: label -> loss of the plain view at each step; a line each.
+        title: above the curves.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4))  # not pyplot's: a caller's backend stays as it is
+    axes = figure.subplots()
+    for label, losses in histories.items():
+        axes.plot(range(1, len(losses) + 1), losses, label=label, linewidth=1.5)
+    axes.set(xlabel="step", ylabel="loss of the plain view", title=title)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if histories:
+        axes.legend(frameon=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    return file.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------------------ strokes
+
+
+def _along(points: Tensor) -> Tensor:
+    """(N, 4, 2) -> (N, PIECES + 1) way from the start of each stroke to even values of its parameter."""
+    t = torch.linspace(0, 1, PIECES + 1, dtype=points.dtype)[:, None]
+    a, b, c, d = (points[:, None, i] for i in range(4))  # (N, 1, 2)
+    places = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+    steps = (places[:, 1:] - places[:, :-1]).norm(dim=-1)
+    return torch.nn.functional.pad(steps.cumsum(1), (1, 0))
+
+
+def _first_part(points: Tensor, t: float) -> Tensor:
+    """(4, 2) control points of a cubic -> of its part from 0 to t (de Casteljau)."""
+    part = []
+    while len(points):
+        part.append(points[0])
+        points = points[:-1].lerp(points[1:], t)
+    return torch.stack(part)
+
+
+# ------------------------------------------------------------------------------------------------------------- frames
+
+
+def _check(frames: Sequence[Strokes], seconds: float) -> None:
+    if not frames:
+        raise InputError("a film has at least 1 frame, got none")
+    if any(frame.box != frames[0].box for frame in frames):
+        raise InputError("the frames of a film must have one box")
+    if not 0 < seconds < 3600:
+        raise InputError(f"seconds must be positive and less than an hour, got {seconds}")
+
+
+def _evenly(count: int, wanted: int) -> list[int]:
+    """``wanted`` numbers from 0 to ``count - 1``, evenly spread; the last is ``count - 1``."""
+    return [round((count - 1) * i / (wanted - 1)) for i in range(wanted - 1)] + [count - 1]
+
+
+def _with_one_palette(pictures: list[np.ndarray], grey: bool) -> list[Picture]:
+    """(H, W, 3) each -> all with the same few colours, white exactly white; nothing is dithered, that would flicker."""
+    from PIL import Image as pil
+
+    levels = [(seen * ((LEVELS - 1) / 255)).round().astype(np.uint8) for seen in pictures]
+    if grey:
+        palette = np.repeat(np.arange(LEVELS), 3).reshape(-1, 3) * 255 / (LEVELS - 1)
+        found = [level[:, :, 0] for level in levels]
+    else:
+        some = np.concatenate(pictures[:: -(-len(pictures) // 8)] + pictures[-1:])
+        chosen = pil.fromarray(some).quantize(COLOURS, pil.Quantize.MEDIANCUT).getpalette() or []
+        palette = np.concatenate([np.array(chosen).reshape(-1, 3), [[255, 255, 255]]])
+        cube = np.stack(np.meshgrid(*[np.linspace(0, 255, LEVELS)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        # the nearest colour p to a place c of the cube: the least |p|^2 - 2 pc
+        nearest = ((palette**2).sum(1) - 2 * cube @ palette.T).argmin(1).astype(np.uint8)
+        found = [nearest[level.astype(int) @ (LEVELS**2, LEVELS, 1)] for level in levels]
+    images = [pil.fromarray(numbers) for numbers in found]
+    for image in images:
+        image.putpalette(palette.round().astype(np.uint8).tobytes())
+    return images
+
+
+def _even(seen: np.ndarray) -> np.ndarray:
+    height, width, _ = seen.shape
+    return np.pad(seen, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
+
+
+def _ffmpeg() -> str:
+    """The path of ffmpeg."""
+    try:
+        return import_module("imageio_ffmpeg").get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:  # RuntimeError: none for this machine
+        raise MissingDependencyError(
+            "an MP4 needs imageio-ffmpeg", remedy="pip install 'clipx-senses[video]', or take a GIF"
+        ) from error
