@@ -4,20 +4,25 @@ import json
 import math
 import os
 import signal
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from clipx import load_space
 from clipx.cli import main
 from clipx.errors import ClipxError
 from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch.draw import DrawConfig, draw
-from clipx.modalities.sketch.objective import objective_for
+from clipx.modalities.sketch.objective import Meaning, objective_for
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.svg import read_svg, to_svg
-from clipx.modalities.sketch.target import prepare
+from clipx.modalities.sketch.target import load_target, prepare
 
 QUICK = DrawConfig(strokes=(6,), seeds=(0, 1000), steps=8, views=2, pool=4, halving=False)
 
@@ -97,6 +102,85 @@ def test_adam_is_torchs(target, tiny_space):
         torch.testing.assert_close(runs.strokes[..., :8], points.detach().flatten(-2), atol=2e-4, rtol=0)
 
 
+def test_what_is_learnt_moves_and_stays_in_range(target, tiny_space):
+    plain = DrawConfig(strokes=(5,), seeds=(0,), steps=12, views=1, pool=2, window=0)
+    for changes, moved in (
+        ({}, ()),
+        ({"learn_width": True}, ("width_px",)),
+        ({"learn_color": True}, ("color", "alpha")),
+    ):
+        (found,) = draw([target], tiny_space, replace(plain, **changes))
+        first, last = found.film[0], found.film[-1]
+        assert len(found.film) == 3 and to_svg(last) == to_svg(found.strokes)
+        order = [int((last.points - first.points[i]).square().flatten(1).sum(1).argmin()) for i in range(5)]
+        assert sorted(order) == list(range(5))  # a film's frames have the strokes in one order
+        for name in ("width_px", "color"):
+            assert torch.equal(getattr(first, name), getattr(last, name)) == (name not in moved)
+        assert (last.color >= 0).all() and (last.color <= 1).all() and (last.alpha <= 1).all()
+    far = drawing._start([target], tiny_space, replace(plain, learn_width=True, learn_color=True))
+    far.strokes[..., 8:] = torch.tensor([80.0, 2.0, -1.0, 0.5, 3.0])
+    objective = objective_for([target], tiny_space, plain)
+    drawing._step(far, objective, replace(plain, learn_width=True, learn_color=True), 0)
+    assert far.strokes[..., 8].max() <= 50 and far.strokes[..., 9:].min() >= 0 and far.strokes[..., 9:].max() <= 1
+
+
+def test_importance_is_what_leaving_a_stroke_out_costs(target, tiny_space):
+    config = DrawConfig(strokes=(6,), seeds=(0,), steps=10, views=0, pool=0)
+    (found,) = draw([target], tiny_space, config)
+    objective = objective_for([target], tiny_space, config)
+    assert found.importance == sorted(found.importance, reverse=True)
+    for k in (0, 5):
+        others = found.strokes[[i for i in range(6) if i != k]]
+        loss = float(objective.plain(0, rasterize(others.points, 224)[None])[0])
+        assert found.importance[k] == pytest.approx(loss - found.loss, rel=0.01, abs=1e-8)
+    (start,) = draw([target], tiny_space, replace(config, rank=False))
+    assert start.importance == [] and torch.equal(start.strokes.points, start.seeds[0].points)
+
+
+def test_the_knee():
+    assert drawing.knee({4: 1.0, 8: 0.4, 16: 0.35, 32: 0.32, 64: 0.3}) == 8
+    assert drawing.knee({4: 1.0, 8: 0.8, 16: 0.2, 32: 0.15, 64: 0.1}) == 16
+    assert drawing.knee({4: 1.0, 8: 0.9, 16: 0.2}) == 16  # above its chord throughout
+    assert drawing.knee({4: 0.3, 8: 0.5}) == 4 and drawing.knee({16: 0.3}) == 16
+
+
+def test_a_sentence_is_drawn_in_colour(tiny_space):
+    cat = Meaning.of_text(tiny_space, "a cat")
+    other = Meaning.of_text(tiny_space, "a cat", avoid=["a dog", "a photo"])
+    config = DrawConfig(strokes=(6,), seeds=(0,), steps=30, views=1, pool=2, learn_color=True, learn_width=True)
+    (plain, away) = draw([cat, other], tiny_space, config)
+    assert plain.loss < plain.history[0] and away.loss < away.history[0]
+    image = rasterize(plain.strokes.points, 224, plain.strokes.width_px, plain.strokes.alpha, plain.strokes.color)
+    row = tiny_space.encode_image(image[None].clamp(0, 1))
+    assert 1 - float(row @ cat.toward.vectors.T) == pytest.approx(plain.loss, abs=1e-3)
+    image = rasterize(away.strokes.points, 224, away.strokes.width_px, away.strokes.alpha, away.strokes.color)
+    row = tiny_space.encode_image(image[None].clamp(0, 1))
+    cosines = row @ tiny_space.encode_text(["a cat", "a dog", "a photo"]).T
+    assert 1 - float(cosines[0, 0]) + 0.3 * float(cosines[0, 1:].sum()) == pytest.approx(away.loss, abs=1e-3)
+    assert plain.strokes.box == (0, 0, 224, 224)
+    again = draw([cat, other], tiny_space, config)
+    assert to_svg(again[1].strokes) == to_svg(away.strokes)
+
+
+def test_meanings_that_cannot_be_drawn(target, tiny_space, tiny_vit_space):
+    cat = Meaning.of_text(tiny_space, "a cat")
+    with pytest.raises(ClipxError, match="apart"):
+        draw([target, cat], tiny_space, QUICK)
+    with pytest.raises(ClipxError, match="space"):
+        draw([cat], tiny_vit_space, QUICK)
+    with pytest.raises(ClipxError, match="one thing"):
+        Meaning(tiny_space.embed_text(["a cat", "a dog"]))
+    with pytest.raises(ClipxError, match="two spaces"):
+        Meaning(cat.toward, tiny_vit_space.embed_text(["a dog"]))
+    with pytest.raises(ClipxError, match="zyzzyva"):
+        Meaning.of_text(load_space("nano"), "a zyzzyva")
+
+
+def test_too_much_side_by_side_is_refused(target, tiny_space):
+    with pytest.raises(ClipxError, match="side by side"):
+        draw([target], tiny_space, DrawConfig(strokes=(4096,), seeds=tuple(range(40))))
+
+
 def test_clipassos_constants():
     config = DrawConfig.preset("clipasso")
     assert (config.strokes, config.seeds, config.steps, config.lr) == ((16,), (0, 1000, 2000), 2001, 1.0)
@@ -134,18 +218,74 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
     strokes = read_svg(tmp_path / "out" / "disc-4.svg")
     assert len(strokes) == 4 and strokes.box == (0, 37, 224, 149)
     assert Image.open(tmp_path / "out" / "disc-4.png").size == (224, 149)
+    assert Image.open(tmp_path / "out" / "disc-loss.png").size[0] > 200
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert settings["settings"]["steps"] == 3 and settings["space_id"] == tiny_space.id
     assert main([*args, "-o", str(tmp_path / "one.svg")]) == 0 and len(read_svg(tmp_path / "one.svg")) == 16
+    capsys.readouterr()
+    auto = [*args, "--strokes", "auto", "--order", "travel", "--json"]
+    assert main([*auto, "-o", str(tmp_path / "auto.svg")]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["results"]
+    assert one["chosen"] and len(read_svg(tmp_path / "auto.svg")) == one["strokes"] in (4, 8, 16, 32, 64)
     for wrong, message in (
         (["--strokes", "2,4", "-o", "a.svg"], "folder"),
         (["--strokes", "two"], "numbers"),
         (["--strokes", "0"], "1 to 4096"),
         (["-o", "a.pdf"], r".svg"),
         (["--preset", "fast"], "preset"),
+        (["--text", "a cat"], "one of the two"),
+        (["--avoid", "a cat"], "--text"),
+        (["--color", "--order", "travel"], "another picture"),
+        ([str(tmp_path / "disc.png")], "would be one file"),
         (["--size-mm", "-3", "-o", str(tmp_path / "b.svg")], "millimetres"),
     ):
         assert main([*args, *wrong]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "b.svg").exists()
+
+
+def test_the_command_draws_what_words_and_clouds_mean(tmp_path, capsys, monkeypatch, tiny_space):
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    args = ["sketch", "--steps", "2", "--seeds", "1", "--strokes", "3", "-o", str(tmp_path / "out"), "--json"]
+    assert main([*args, "--text", "a cat, sleeping", "--avoid", "a dog", "--gif"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["settings"]["learn_color"] and record["settings"]["learn_width"]
+    names = {"a-cat-sleeping-3.svg", "a-cat-sleeping-3.png", "a-cat-sleeping-3.gif", "a-cat-sleeping-3-strokes.gif"}
+    assert {Path(file).name for file in record["results"][0]["files"]} == names
+    np.savetxt(tmp_path / "cloud.xyz", np.random.default_rng(0).normal(size=(200, 3)))
+    assert main([*args, str(tmp_path / "cloud.xyz"), "--no-color", "--no-width"]) == 0
+    assert not json.loads(capsys.readouterr().out)["settings"]["learn_color"]
+    assert len(read_svg(tmp_path / "out" / "cloud-3.svg")) == 3
+    photo().save(tmp_path / "disc.png")
+    assert main([*args, str(tmp_path / "cloud.xyz"), str(tmp_path / "disc.png")]) == 2
+    assert "apart" in capsys.readouterr().err
+
+
+def test_many_photos_are_drawn_in_parts(tmp_path, capsys, monkeypatch, tiny_space):
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    monkeypatch.setattr("clipx.modalities.sketch.command.RUNS_AT_ONCE", 2)
+    for i in range(3):
+        photo(100 + 10 * i, 80).save(tmp_path / f"disc{i}.png")
+    photos = [str(tmp_path / f"disc{i}.png") for i in range(3)]
+    args = ["sketch", *photos, "--steps", "2", "--seeds", "2", "--strokes", "3", "-o", str(tmp_path / "out"), "--json"]
+    assert main(args) == 0
+    first = capsys.readouterr().out
+    assert [Path(r["svg"]).name for r in json.loads(first)["results"]] == [f"disc{i}-3.svg" for i in range(3)]
+    assert main([*args, "--resume"]) == 0 and capsys.readouterr().out == first
+
+
+def test_rembg_finds_the_mask(tmp_path, monkeypatch):
+    photo().save(tmp_path / "disc.png")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "rembg", None)
+        with pytest.raises(ClipxError, match=r"clipx-senses\[mask\]"):
+            load_target(tmp_path / "disc.png", "auto")
+    left = np.zeros((80, 120), np.uint8)
+    left[:, :60] = 255
+    fake = types.SimpleNamespace(remove=lambda picture, only_mask: Image.fromarray(left))
+    monkeypatch.setitem(sys.modules, "rembg", fake)
+    target = load_target(tmp_path / "disc.png", "auto")
+    assert (target.pixels[:, :, 120:] == 1).all() and (target.pixels[:, 60:160, :110] < 1).any()
 
 
 def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space):

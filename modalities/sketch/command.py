@@ -40,7 +40,7 @@ def sketch(
         str | None,
         typer.Option(
             "--strokes",
-            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: 16, or 64 for --text.",
+            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: 16; --text: 64.",
             show_default=False,
         ),
     ] = None,
@@ -140,9 +140,9 @@ def sketch(
     if order == "travel" and plan.learn_color:
         raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
     if mp4:
-        from clipx.modalities.sketch.film import find_ffmpeg
+        from clipx.modalities.sketch.film import _ffmpeg
 
-        find_ffmpeg()  # now, not after the work
+        _ffmpeg()  # now, not after the work
     targets: Sequence[Target | Meaning]
     if not meant:
         targets = _photos(files, mask, fix_scale, plan)

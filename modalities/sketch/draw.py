@@ -372,7 +372,7 @@ def _importance(strokes: Tensor, loss: float, target: int, objective: Objective,
     without[each, each, POINTS] = AWAY
     parts = without.to(objective.device).split(32)
     losses = torch.cat([objective.plain(target, paint(part, config)) for part in parts])
-    return [round(value - loss, 6) for value in losses.tolist()]
+    return [float(f"{value - loss:.4g}") for value in losses.tolist()]
 
 
 def knee(losses: dict[int, float]) -> int:

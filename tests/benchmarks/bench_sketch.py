@@ -1,0 +1,161 @@
+"""CLIPasso's way of optimising beside clipx's, on one tower, in one run.
+
+    python tests/benchmarks/bench_sketch.py [--tower random:RN101 --steps 20] [--to-loss nano --photos 3] [--json]
+
+The original's way, as its released code goes about it: the encoder's parameters take gradients, the photo is encoded
+anew, with gradients, at every step in that step's views of 224 x 224 pixels, one seed after the other, the plain view
+once more every tenth step. It paints with clipx's rasteriser, not with diffvg, which alone would take longer than a
+whole step here. Ours is `draw` with its default preset (a fixed pool of 32 views, 4 a step; batched seeds).
+
+First figure: seconds per seed and step with equal steps. Second: until the best of three seeds has the plain loss that
+the original's best of three had within 500 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from itertools import pairwise
+
+import numpy as np
+import torch
+from PIL import Image
+
+from clipx import load_space
+from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.initial import SEEDS, initial_strokes
+from clipx.modalities.sketch.losses import clipasso_loss, stage_names
+from clipx.modalities.sketch.raster import rasterize
+from clipx.modalities.sketch.saliency import default_space, saliency, start_probabilities
+from clipx.modalities.sketch.target import CANVAS, Target, prepare
+from clipx.modalities.sketch.views import AUGMENTED, apply_views, draw_views
+
+
+def photos() -> dict[str, Target]:
+    from skimage import data
+
+    shown = {"coffee": data.coffee(), "cat": data.chelsea(), "astronaut": data.astronaut()}
+    return {name: prepare(Image.fromarray(np.asarray(picture))) for name, picture in shown.items()}
+
+
+def originals_way(target: Target, space, strokes: int, seed: int, steps: int) -> tuple[float, float]:
+    """Seconds of one seed's run, and the lowest plain loss it evaluated."""
+    for parameter in space.backbone.model.visual.parameters():
+        parameter.requires_grad_(True)
+    chance = start_probabilities(target.pixels, saliency(default_space(space), target.pixels), target.box)
+    points = initial_strokes(chance, strokes, seed).requires_grad_()
+    adam = torch.optim.Adam([points], lr=1.0)
+    stream = torch.Generator().manual_seed(seed)
+    photo, names, best = target.pixels[None], None, float("inf")
+    began = time.perf_counter()
+    for step in range(steps):
+        adam.zero_grad()
+        image = rasterize(points, CANVAS)[None]
+        draws = draw_views(stream, AUGMENTED)
+        drawn = space.encode_with_stages(apply_views(image, draws).flatten(0, 1))
+        wanted = space.encode_with_stages(apply_views(photo, draws).flatten(0, 1))
+        names = names or stage_names(drawn[1])
+        clipasso_loss(drawn[::-1], wanted[::-1], names, 1 + AUGMENTED).sum().backward()
+        adam.step()
+        if step % 10 == 0:
+            with torch.no_grad():
+                plain = [space.encode_with_stages(picture)[::-1] for picture in (image, photo)]
+                best = min(best, float(clipasso_loss(*plain, names)))
+    return time.perf_counter() - began, best
+
+
+def freeze(space) -> None:
+    for parameter in space.backbone.model.visual.parameters():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+
+
+def per_step(tower: str, strokes: int, steps: int) -> dict:
+    """Both ways with equal steps: seconds per seed and step, ratio."""
+    space, target = load_space(tower), photos()["coffee"]
+    theirs = [originals_way(target, space, strokes, seed, steps)[0] / steps for seed in SEEDS]
+    freeze(space)
+    plan = DrawConfig(strokes=(strokes,), steps=steps, halving=False, window=0, rank=False)
+    ticks: list[float] = []
+    draw([target], space, plan, progress=lambda *_: ticks.append(time.perf_counter()))
+    ours = [(after - before) / len(SEEDS) for before, after in pairwise(ticks)]
+    return {
+        "tower": tower,
+        "steps": steps,
+        "original_s": statistics.median(theirs),
+        "original_range_s": [min(theirs), max(theirs)],
+        "ours_s": statistics.median(ours),
+        "ours_range_s": [min(ours), max(ours)],
+        "ratio": statistics.median(theirs) / statistics.median(ours),
+    }
+
+
+def to_loss(tower: str, strokes: int, count: int, steps: int) -> list[dict]:
+    """Seconds to the plain loss that the original's best of three seeds had within ``steps``."""
+    space, found = load_space(tower), []
+    for name, target in list(photos().items())[:count]:
+        runs = [originals_way(target, space, strokes, seed, steps) for seed in SEEDS]
+        freeze(space)
+        goal, theirs = min(loss for _, loss in runs), sum(seconds for seconds, _ in runs)
+        reached: list[float] = []
+        began = time.perf_counter()
+
+        def tell(step: int, steps: int, loss: float, began=began, goal=goal, reached=reached) -> None:
+            if loss <= goal and not reached:
+                reached.extend((time.perf_counter() - began, step))
+
+        (drawing,) = draw([target], space, DrawConfig(strokes=(strokes,)), progress=tell)
+        found.append(
+            {
+                "photo": name,
+                "goal": goal,
+                "original_s": theirs,
+                "ours_s": reached[0] if reached else None,
+                "ours_steps": reached[1] if reached else None,
+                "ratio": theirs / reached[0] if reached else None,
+                "ours_whole_s": time.perf_counter() - began,
+                "ours_loss": drawing.loss,
+            }
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tower", default="random:RN101", help="for the first figure; empty leaves it out")
+    parser.add_argument("--steps", type=int, default=20, help="of the first figure")
+    parser.add_argument("--to-loss", default="nano", help="for the second figure; empty leaves it out")
+    parser.add_argument("--photos", type=int, default=3, help="of the second figure, 1 to 3")
+    parser.add_argument("--original-steps", type=int, default=500, help="of the second figure")
+    parser.add_argument("--strokes", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    found: dict = {"threads": args.threads, "strokes": args.strokes}
+    if args.tower:
+        found["per_step"] = per_step(args.tower, args.strokes, args.steps)
+    if args.to_loss:
+        found["to_loss"] = to_loss(args.to_loss, args.strokes, args.photos, args.original_steps)
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return
+    if one := found.get("per_step"):
+        print(
+            f"{one['tower']}, {one['steps']} steps, s a seed and step (range): original {one['original_s']:.3f} "
+            f"({one['original_range_s'][0]:.3f}-{one['original_range_s'][1]:.3f}), ours {one['ours_s']:.3f} "
+            f"({one['ours_range_s'][0]:.3f}-{one['ours_range_s'][1]:.3f}): {one['ratio']:.1f} times faster"
+        )
+    for row in found.get("to_loss", []):
+        said = "not reached" if row["ratio"] is None else f"{row['ours_s']:.1f} s ({row['ours_steps']} steps)"
+        times = "" if row["ratio"] is None else f": {row['ratio']:.1f} times faster"
+        print(
+            f"{args.to_loss}, {row['photo']}: plain loss {row['goal']:.4f} after {row['original_s']:.1f} s the "
+            f"original's way, {said} ours{times}; in {row['ours_whole_s']:.1f} s ours has {row['ours_loss']:.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
