@@ -3,6 +3,7 @@
 import json
 import math
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,7 +228,10 @@ def test_the_command_judges_drawings_and_controls(run, tmp_path):
         for told in result["drawings"]:
             best = min(told["losses"], key=lambda seed, told=told: told["losses"][seed])
             assert told["seed"] == int(best) and told["loss"] == told["losses"][best]
-            assert len(read_svg(told["svg"])) == told["strokes"]
+            strokes = read_svg(told["svg"])
+            assert len(strokes) == told["strokes"] and strokes.about["loss"] == told["loss"]
+            initial = read_svg(Path(told["svg"]).with_name(f"{told['strokes']}-initial.svg"))
+            assert initial.about["loss"] >= told["loss"] and initial.about["seed"] == told["seed"]
             assert 1 <= told["drawing"]["photo_rank"] <= 4 and told["edge map"]["best"] in record["labels"]
     # the figures are those of the results
     right = [r["drawings"][1]["drawing"]["label_rank"] == 1 for r in record["results"]]

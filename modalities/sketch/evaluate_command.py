@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -111,21 +112,21 @@ def evaluate(
     plan = DrawConfig.preset("default", **changes | ({} if steps is None else {"steps": steps}))
     rows = _chosen(folder, where or [], words, per_class)
     name = space_name(space)
-    looks_name = judge or _default_judge(name)
+    judge_name = judge or _default_judge(name)
     if drawings is not None:
         check_writable(prepare_folder(drawings, resume=True) / "sheet.png")
-    joint, looks = (open_space(which, device, dtype, seed) for which in (name, looks_name))
-    if looks.id == joint.id:
-        raise InputError(f"{looks.name} also draws", where="--judge", remedy="name a space that does not")
-    starts = joint if saliency_space is None else open_space(saliency_space, device, dtype, seed)
-    of_drawings = make_classifier(looks, rows.classes, said or "sketch")
-    of_photos = make_classifier(looks, rows.classes, said_of_photos or "photo")
+    joint, judging = (open_space(which, device, dtype, seed) for which in (name, judge_name))
+    if judging.id == joint.id:
+        raise InputError(f"{judging.name} also draws", where="--judge", remedy="name a space that does not")
+    starting = joint if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+    of_drawings = make_classifier(judging, rows.classes, said or "sketch")
+    of_photos = make_classifier(judging, rows.classes, said_of_photos or "photo")
     place = {label: k for k, label in enumerate(rows.classes)}
     targets = [place[label] for label in rows.labels]
 
     with nullcontext(drawings) if drawings else tempfile.TemporaryDirectory() as kept:
-        drawn = _draw_all(rows, joint, starts, plan, Path(kept))
-    eye = make_modality("image", looks)
+        drawn = _draw_all(rows, joint, starting, plan, Path(kept))
+    eye = make_modality("image", judging)
     photos = encode(eye, rows.items, batch_size)
 
     def seen(picture: Callable[..., Tensor], *about: Any) -> Embedding:
@@ -161,9 +162,9 @@ def evaluate(
         per_class=per_class,
         space=joint.name,
         space_id=joint.id,
-        judge=looks.name,
-        judge_id=looks.id,
-        saliency_space=starts.name,
+        judge=judging.name,
+        judge_id=judging.id,
+        saliency_space=starting.name,
         prompts={"drawings": prompts, "photos": photo_prompts},
         dropped_prompts=[*of_drawings.dropped_prompts, *of_photos.dropped_prompts],
         settings=asdict(plan),
@@ -181,7 +182,7 @@ def evaluate(
     )
     if drawings is not None:
         _write_sheets(drawings, rows, drawn, pictures, plan.strokes)
-    title = f"{rows.name}: {len(drawn)} photos, {len(rows.classes)} labels, {joint.name} drew, {looks.name} judges"
+    title = f"{rows.name}: {len(drawn)} photos, {len(rows.classes)} labels, {joint.name} drew, {judging.name} judges"
     emit(record, as_json, lambda: _print(title, figures, ratios, spreads, tests), out)
 
 
@@ -266,15 +267,17 @@ class _Drawn:
         return {count: min(losses, key=lambda seed: losses[seed]) for count, losses in self.losses.items()}
 
 
-def _draw_all(rows: LabelledData, joint: JointSpace, starts: JointSpace, plan: DrawConfig, kept: Path) -> list[_Drawn]:
+def _draw_all(
+    rows: LabelledData, joint: JointSpace, starting: JointSpace, plan: DrawConfig, kept: Path
+) -> list[_Drawn]:
     """Draw what ``kept`` does not hold yet. All is read back from there, so a resumed run judges the same strokes."""
     from clipx.cli._output import note, progress
     from clipx.modalities.sketch.draw import draw
     from clipx.modalities.sketch.target import load_target
 
-    by = {"space": joint.id, "saliency_space": starts.id, "dtype": str(joint.dtype)}
+    by = {"space": joint.id, "saliency_space": starting.id, "dtype": str(joint.dtype)}
     settings = json.loads(json.dumps({"config": asdict(plan), **by}))
-    photos = [item.content for item in rows.items]
+    photos = [cast(Path, item.content) for item in rows.items]  # _chosen has seen to it
     for photo in photos:
         load_target(photo, keep_aspect=plan.keep_aspect)  # what cannot be drawn is told before hours of drawing
     folders = [kept / _folder_name(label, photo) for label, photo in zip(rows.labels, photos, strict=True)]
@@ -290,7 +293,7 @@ def _draw_all(rows: LabelledData, joint: JointSpace, starts: JointSpace, plan: D
                 done = step
 
             targets = [load_target(photos[i], keep_aspect=plan.keep_aspect) for i in part]
-            found = draw(targets, joint, plan, saliency_space=starts, progress=tell)
+            found = draw(targets, joint, plan, saliency_space=starting, progress=tell)
             if found[0].stopped:
                 finished = len(photos) - len(todo) + number * AT_ONCE
                 note(f"{finished} of {len(photos)} photos are drawn; with --drawings a second run goes on from there")
@@ -326,7 +329,6 @@ def _finished(at: Path, settings: dict[str, Any]) -> bool:
 
 def _keep(at: Path, settings: dict[str, Any], drawings: Sequence[Any]) -> None:
     """Write a photo's drawings; ``drawing.json`` comes last and says that all are there."""
-    from clipx.cli._output import write_whole
     from clipx.modalities.sketch.svg import to_svg
     from clipx.training import prepare_folder
 
@@ -335,12 +337,12 @@ def _keep(at: Path, settings: dict[str, Any], drawings: Sequence[Any]) -> None:
     for drawing in drawings:
         count = len(drawing.strokes)
         losses[count] = {seed: drawing.losses[seed] for seed in drawing.seeds}
-        files = {f"{count}-seed{seed}": strokes for seed, strokes in drawing.seeds.items()}
-        for name, strokes in (files | {f"{count}-initial": drawing.film[0]}).items():
-            text = to_svg(strokes)
-            write_whole(at / f"{name}.svg", lambda file, text=text: file.write(text.encode()))
-    text = json.dumps({"settings": settings, "losses": losses}, indent=2)
-    write_whole(at / "drawing.json", lambda file: file.write(text.encode()))
+        files = {f"{count}-seed{seed}": (strokes, losses[count][seed]) for seed, strokes in drawing.seeds.items()}
+        files[f"{count}-initial"] = drawing.film[0], drawing.history[0]
+        for name, (strokes, loss) in files.items():
+            about = strokes.about | {"title": f"{at.name}, {name}", "loss": loss}
+            _write(at / f"{name}.svg", to_svg(replace(strokes, about=about)).encode())
+    _write(at / "drawing.json", json.dumps({"settings": settings, "losses": losses}, indent=2).encode())
 
 
 def _read(photo: Path, at: Path, plan: DrawConfig) -> _Drawn:
@@ -449,7 +451,6 @@ def _write_sheets(
     counts: Sequence[int],
 ) -> None:
     """sheet.png, and sheet-2.png, ... where there are more photos than one holds."""
-    from clipx.cli._output import write_whole
     from clipx.modalities.sketch.evaluate import contact_sheet, photo_picture
     from clipx.modalities.sketch.target import load_target
 
@@ -478,7 +479,13 @@ def _write_sheets(
         data = io.BytesIO()
         contact_sheet(list(columns.values()), table).save(data, "PNG")
         name = "sheet.png" if number == 1 else f"sheet-{number}.png"
-        write_whole(folder / name, lambda file, data=data: file.write(data.getvalue()))
+        _write(folder / name, data.getvalue())
+
+
+def _write(path: Path, data: bytes) -> None:
+    from clipx.cli._output import write_whole
+
+    write_whole(path, lambda file: file.write(data))
 
 
 def _print(
@@ -490,8 +497,11 @@ def _print(
 ) -> None:
     from clipx.cli._output import print_table
 
+    def percent(value: float) -> str:
+        return "-" if math.isnan(value) else f"{value:.1%}"
+
     def share(row: dict[str, Any], name: str) -> str:
-        if row[name] != row[name]:  # top-5 under five labels
+        if name not in row["ci95"]:  # top-5 under five labels
             return "-"
         return "{:.1%} ({:.1%} to {:.1%})".format(row[name], *row["ci95"][name])
 
@@ -510,8 +520,8 @@ def _print(
         [
             (
                 str(count),
-                f"{found['value']:.1%}",
-                "{:.1%} to {:.1%}".format(*found["ci95"]),
+                percent(found["value"]),
+                " to ".join(percent(value) for value in found["ci95"]),
                 " ".join(f"{value:.1%}" for value in spreads[count]["acc1"].values()),
                 "" if spreads[count]["std"] is None else f"{spreads[count]['std']:.1%}",
             )
