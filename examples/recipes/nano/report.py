@@ -1,10 +1,10 @@
-"""Every figure of nano's model card, and the card itself.
+"""Every figure of the model card of nano or of a sibling such as nano-vit, and the card itself.
 
     python examples/recipes/nano/report.py --data DIR [--space nano] [--unseen FOLDER] [--plain FOLDER]
 
 runs ``clipx eval`` on test splits that training never touched, beside an untrained tower, the unseen-class run and the
 plain classifier where their folders are given, and writes ``figures.json`` and ``README.md`` into the space's folder
-and the table into the project's README.
+and nano's table into the project's README.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,16 @@ ROWS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds images/ and pointcloud/")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds images/ and pointcloud/")
     parser.add_argument("--space", default="nano", help="an embedded name, or the folder a training run wrote")
     parser.add_argument("--unseen", type=Path, help="the space trained with --exclude of the ten ModelNet10 classes")
     parser.add_argument("--plain", type=Path, help="the folder that plain_classifier.py wrote")
+    parser.add_argument("--card", action="store_true", help="only write the card again, from figures.json")
     args = parser.parse_args()
     folder = SPACES / args.space if (SPACES / args.space).is_dir() else Path(args.space)
+    if args.card:
+        write_card(folder, json.loads((folder / "figures.json").read_text()))
+        return
 
     rows = [evaluate(row, args.data, str(folder)) for row in ROWS]
     if args.unseen:
@@ -64,6 +69,11 @@ def main() -> None:
         "plain": json.loads((args.plain / "figures.json").read_text()) if args.plain else None,
     }
     (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_card(folder, figures)
+
+
+def write_card(folder: Path, figures: dict) -> None:
+    """The card into the space's folder, nano's table into the project's README."""
     (folder / "README.md").write_text(card(folder, figures))
     if folder == SPACES / "nano":
         readme = HERE.parents[2] / "README.md"
@@ -162,6 +172,7 @@ def table(figures: dict) -> str:
 def card(folder: Path, figures: dict) -> str:
     """The model card in Markdown, from the figures and what training wrote down."""
     about = json.loads((folder / "space.json").read_text())
+    notes = tomllib.loads((HERE.parent / about["name"] / "notes.toml").read_text())
     known = json.loads((folder / "vocabulary.json").read_text())["words"]
     pictured = [name for name, how in known.items() if how == "pictures"]
     commands = "\n".join(row["command"] for row in figures["rows"][: len(ROWS)])
@@ -175,6 +186,7 @@ def card(folder: Path, figures: dict) -> str:
             name=about["name"],
             version=about["version"],
             licence=about["licence"],
+            **{key: text.strip() for key, text in notes.items()},
             table=table(figures),
             commands=commands,
             withheld=f"{w['classes']} classes, {w['n']} photos: {w['own_top1']:.1%} under their own names, "
