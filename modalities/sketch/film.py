@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 GIF_FRAMES = 60  # at most
 HOLD_S = 1.5  # how long the last frame stays
-LEVELS = 32  # of grey, or of red, green and blue, in a GIF: the eye sees no more of them in a line's edge
+GREYS = 16  # of a GIF in black: enough for a line's edge
 COLOURS = 127  # of a GIF in colour, beside white
+LEVELS = 32  # of red, green and blue that a GIF's colours are looked up by
 MP4_RATE_HZ = 30
 PIECES = 32  # a stroke is measured by
 
@@ -82,8 +83,8 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
     if not len(strokes):
         return [strokes] * frames
     along = _along(strokes.points)  # (N, PIECES + 1)
-    # A dot takes time too; as long as its width would.
-    done = torch.cumsum(along[:, -1].double() + strokes.width_px, 0)
+    # A dot takes time too, as long as its width would.
+    done = torch.cumsum(along[:, -1].double() + strokes.width_px.clamp(min=1e-3), 0)
     film = []
     for frame in range(1, frames):
         way = done[-1] * frame / frames
@@ -215,10 +216,11 @@ def _with_one_palette(pictures: list[np.ndarray], grey: bool) -> list[Picture]:
     """(H, W, 3) each -> all with the same few colours, white exactly white; nothing is dithered, that would flicker."""
     from PIL import Image as pil
 
-    levels = [(seen * ((LEVELS - 1) / 255)).round().astype(np.uint8) for seen in pictures]
+    levels = GREYS if grey else LEVELS
+    rounded = [(seen * ((levels - 1) / 255)).round().astype(np.uint8) for seen in pictures]
     if grey:
-        palette = np.repeat(np.arange(LEVELS), 3).reshape(-1, 3) * 255 / (LEVELS - 1)
-        found = [level[:, :, 0] for level in levels]
+        palette = np.linspace(0, 255, GREYS).repeat(3).reshape(-1, 3)
+        found = [seen[:, :, 0] for seen in rounded]
     else:
         some = np.concatenate(pictures[:: -(-len(pictures) // 8)] + pictures[-1:])
         chosen = pil.fromarray(some).quantize(COLOURS, pil.Quantize.MEDIANCUT).getpalette() or []
@@ -226,7 +228,7 @@ def _with_one_palette(pictures: list[np.ndarray], grey: bool) -> list[Picture]:
         cube = np.stack(np.meshgrid(*[np.linspace(0, 255, LEVELS)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         # the nearest colour p to a place c of the cube: the least |p|^2 - 2 pc
         nearest = ((palette**2).sum(1) - 2 * cube @ palette.T).argmin(1).astype(np.uint8)
-        found = [nearest[level.astype(int) @ (LEVELS**2, LEVELS, 1)] for level in levels]
+        found = [nearest[seen.astype(int) @ (LEVELS**2, LEVELS, 1)] for seen in rounded]
     images = [pil.fromarray(numbers) for numbers in found]
     for image in images:
         image.putpalette(palette.round().astype(np.uint8).tobytes())
