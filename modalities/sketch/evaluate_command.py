@@ -283,24 +283,27 @@ def _draw_all(
     folders = [kept / _folder_name(label, photo) for label, photo in zip(rows.labels, photos, strict=True)]
     todo = [i for i, at in enumerate(folders) if not _finished(at, settings)]
     parts = [todo[start : start + AT_ONCE] for start in range(0, len(todo), AT_ONCE)]
-    with progress(f"drawing {len(todo)} of {len(photos)} photos", len(parts) * plan.steps) as advance:
-        for number, part in enumerate(parts):
-            done = 0
+    try:
+        with progress(f"drawing {len(todo)} of {len(photos)} photos", len(parts) * plan.steps) as advance:
+            for part in parts:
+                done = 0
 
-            def tell(step: int, steps: int, loss: float) -> None:
-                nonlocal done
-                advance(step - done)
-                done = step
+                def tell(step: int, steps: int, loss: float) -> None:
+                    nonlocal done
+                    advance(step - done)
+                    done = step
 
-            targets = [load_target(photos[i], keep_aspect=plan.keep_aspect) for i in part]
-            found = draw(targets, joint, plan, saliency_space=starting, progress=tell)
-            if found[0].stopped:
-                finished = len(photos) - len(todo) + number * AT_ONCE
-                note(f"{finished} of {len(photos)} photos are drawn; with --drawings a second run goes on from there")
-                raise KeyboardInterrupt
-            for row, i in enumerate(part):
-                _keep(folders[i], settings, [drawing for drawing in found if drawing.target == row])
-            advance(plan.steps - done)
+                targets = [load_target(photos[i], keep_aspect=plan.keep_aspect) for i in part]
+                found = draw(targets, joint, plan, saliency_space=starting, progress=tell)
+                if found[0].stopped:
+                    raise KeyboardInterrupt
+                for row, i in enumerate(part):
+                    _keep(folders[i], settings, [drawing for drawing in found if drawing.target == row])
+                advance(plan.steps - done)
+    except KeyboardInterrupt:
+        finished = sum(_finished(at, settings) for at in folders)
+        note(f"{finished} of {len(photos)} photos are drawn; with --drawings a second run goes on from there")
+        raise
     return [_read(photo, at, plan) for photo, at in zip(photos, folders, strict=True)]
 
 
