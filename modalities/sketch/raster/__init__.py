@@ -128,7 +128,8 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...], least: float, stroke
     except (RuntimeError, TypeError, ValueError):
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
         raise InputError(f"{name} must be of shape {shape} or stretch to it, got {got}") from None
-    if given.numel() and not all(least <= extreme.item() <= LIMIT for extreme in given.detach().aminmax()):
+    extremes = [value] if isinstance(value, (int, float)) else given.detach().aminmax() if given.numel() else ()
+    if not all(least <= float(extreme) <= LIMIT for extreme in extremes):
         place = (~((spread >= least) & (spread <= LIMIT))).nonzero()[0].tolist()
         number = spread[tuple(place)].item()
         stroke = ", ".join(map(str, place[: strokes.ndim - 2]))

@@ -34,8 +34,16 @@ from clipx.modalities.sketch.raster.plain import (
 )
 
 BAND = 16  # rows
+WORTH = 64  # places (a stroke in a band) for each worker: handing work over takes as long as some 20 of them
+USUAL = 128  # pixels in a place: what is kept of them starts with room for so many
 FAR = np.float32(3e38)  # from a pixel that no segment has reached yet
 SLACK_PX = 0.01  # by which the box around a segment is too large, against rounding
+
+# A tile holds what `_cover` reads of up to LANES pixels and, in the same places, what it found. As one array of
+# constant layout, with no branch on what it holds, it lets the compiler make vector code of the loop.
+LANES = 256
+COLUMN, ROW, START_X, START_Y, END_X, END_Y, IS_FIRST, IS_LAST, SEGMENT, GRADIENT = range(0, 10 * LANES, LANES)
+SHARE, BY_START_X, BY_START_Y, BY_END_X, BY_END_Y, BY_RADIUS = range(0, 6 * LANES, LANES)
 
 
 def paint(points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
@@ -52,7 +60,8 @@ class _Paint(torch.autograd.Function):
         ctx.drawn = (radius, opacity, ink, *line)
         ctx.span = np.zeros((line[-1][-1], 2), np.int64)  # of each stroke in each band: its pixels among those kept
         task = partial(compiled().paint, any(ctx.needs_input_grad), image.numpy(), *ctx.drawn, ctx.span)
-        workers = max(1, min(torch.get_num_threads(), len(image) * -(-image.shape[2] // BAND)))
+        bands = len(image) * -(-image.shape[2] // BAND)
+        workers = max(1, min(torch.get_num_threads(), bands, len(ctx.span) // WORTH))
         ctx.kept = _together([partial(task, worker, workers) for worker in range(workers)])
         return image
 
@@ -117,7 +126,7 @@ def compiled() -> Kernels:
         except RuntimeError:  # no folder to write to
             return njit(types, **options)(function)
 
-    for helper in (_touch, _look, _cap, _half_plane, _grown):
+    for helper in (_touch, _fill, _cover, _half_plane, _cap, _grown):
         register_jitable(helper)
     image, row, rows, count, counts = "f4[:,:,:,::1]", "f4[::1]", "f4[:,::1]", "i8[::1]", "i8[:,::1]"
     drawn = f"{row}, {row}, {rows}, {count}, {rows}, {row}, {counts}, {count}, {counts}, i8, i8"
@@ -196,48 +205,48 @@ def _flatten(control, radius, height, columns):
 def _paint(keep, image, radius, alpha, color, first, vertices, turn, bands, place, span, worker, workers):
     """Paints every `workers`-th band of the images, in place, and notes in `span` which pixels each stroke has there.
 
-    Returns of those pixels, where `keep`: (P,) index in the image, (P,) nearest segment, (P,) covered share, (P, C)
+    Returns of those pixels, where `keep`: (P,) 65536 row + column, (P,) nearest segment, (P,) covered share, (P, C)
     colours before the stroke.
     """
     batch, channels, height, columns = image.shape
     bands_each, strokes_each = -(-height // BAND), len(radius) // max(batch, 1)
     most = BAND * columns
     least, nearest = np.full(most, FAR), np.empty(most, np.int32)
-    pixel, segment = np.empty(2 * most, np.int32), np.empty(2 * most, np.int32)
-    share, under = np.empty(2 * most, np.float32), np.empty((2 * most, channels), np.float32)
+    tile = np.empty(10 * LANES, np.float32)
+    room = 2 * most + USUAL * len(span) // workers  # no more than a promise until it is written to
+    pixel, segment = np.empty(room, np.int32), np.empty(room, np.int32)
+    share, under = np.empty(room, np.float32), np.empty((room, channels), np.float32)
     kept = 0
     for task in range(worker, batch * bands_each, workers):
         picture, band = task // bands_each, task % bands_each
-        flat = image[picture].reshape(channels, height * columns)
         top, bottom = band * BAND, min(band * BAND + BAND, height)
         for s in range(picture * strokes_each, (picture + 1) * strokes_each):
             if band < bands[s, 0] or band >= bands[s, 1]:
                 continue
             if not keep:
                 kept = 0
-            if kept + most > len(pixel):
+            if kept + most >= len(pixel):
                 pixel, segment, share, under = _grown(pixel), _grown(segment), _grown(share), _grown(under)
             begin, start, last = kept, first[s], first[s + 1] - 2
-            reach, cap = radius[s] + HALF_DIAGONAL_PX, _cap(radius[s])[0]
+            reach = radius[s] + HALF_DIAGONAL_PX
             found = _touch(vertices, turn, start, last, reach, top, bottom, columns, least, nearest, pixel, begin)
             for j in range(begin, found):
-                i = pixel[j]
-                k = nearest[i - top * columns]
-                least[i - top * columns] = FAR
-                _, _, _, _, _, _, _, _, distance, cosine2, rounding = _look(i, columns, vertices, k, start, last)
-                if distance >= reach:
-                    continue
-                edge = radius[s] + (cap - radius[s]) * rounding
-                covered = np.float32(1)
-                if distance + HALF_DIAGONAL_PX > edge:
-                    near, far = _half_plane(edge - distance, cosine2), _half_plane(edge + distance, cosine2)
-                    covered = np.float32(near[0] + far[0] - 1)
-                pixel[kept], segment[kept], share[kept] = i, k, covered
-                for c in range(channels):
-                    before = flat[c, i]
-                    under[kept, c] = before
-                    flat[c, i] = before + alpha[s] * covered * (color[s, c] - before)
-                kept += 1
+                i = ((pixel[j] >> 16) - top) * columns + (pixel[j] & 0xFFFF)
+                pixel[kept], segment[kept] = pixel[j], nearest[i]
+                kept += least[i] < reach * reach
+                least[i] = FAR
+            for chunk in range(begin, kept, LANES):
+                some = min(LANES, kept - chunk)
+                for n in range(some):
+                    _fill(tile, n, pixel[chunk + n], segment[chunk + n], vertices, start, last)
+                _cover(tile, some, radius[s])
+                for n in range(some):
+                    x, y = pixel[chunk + n] & 0xFFFF, pixel[chunk + n] >> 16
+                    share[chunk + n] = tile[SHARE + n]
+                    for c in range(channels):
+                        before = image[picture, c, y, x]
+                        under[chunk + n, c] = before
+                        image[picture, c, y, x] = before + alpha[s] * tile[SHARE + n] * (color[s, c] - before)
             span[place[s] + band - bands[s, 0], 0] = begin
             span[place[s] + band - bands[s, 0], 1] = kept
     return pixel[:kept], segment[:kept], share[:kept], under[:kept]
@@ -252,68 +261,47 @@ def _unpaint(
     Turns `gradient`, by the painted images, into the one by the bare canvases, and fills `parts` (places, 10 + C) with
     the gradients by 8 coordinates, radius, alpha and colour of each stroke in each band.
     """
-    batch, channels, height, columns = gradient.shape
+    batch, channels, height, _ = gradient.shape
     bands_each, strokes_each = -(-height // BAND), len(radius) // max(batch, 1)
+    tile = np.empty(10 * LANES, np.float32)
     pull = np.zeros((MOST_SEGMENTS + 1, 2))  # gradient by each vertex of the stroke at hand
     for task in range(worker, batch * bands_each, workers):
         picture, band = task // bands_each, task % bands_each
-        flat = gradient[picture].reshape(channels, height * columns)
         for s in range((picture + 1) * strokes_each - 1, picture * strokes_each - 1, -1):
             if band < bands[s, 0] or band >= bands[s, 1]:
                 continue
             part = parts[place[s] + band - bands[s, 0]]
             begin, end = span[place[s] + band - bands[s, 0], 0], span[place[s] + band - bands[s, 0], 1]
             start, last = first[s], first[s + 1] - 2
-            low, high = last + 1, start - 1
-            cap, cap_by_radius = _cap(radius[s])
+            low, high = last + 1 - start, -1
             by_radius, by_alpha = 0.0, 0.0
-            for j in range(begin, end):
-                i, k = pixel[j], segment[j]
-                by_share = 0.0
-                for c in range(channels):
-                    g, before = flat[c, i], under[j, c]
-                    by_share += g * (color[s, c] - before)
-                    part[10 + c] += g * alpha[s] * share[j]
-                    flat[c, i] = g * (1 - alpha[s] * share[j])
-                by_alpha += by_share * share[j]
-                g = by_share * alpha[s]
-                if share[j] == 1 or g == 0:
-                    continue
-
-                t, inside, ex, ey, per_length2, vx, vy, away2, distance, cosine2, rounding = _look(
-                    i, columns, vertices, k, start, last
-                )
-                edge = radius[s] + (cap - radius[s]) * rounding
-                _, near_reach, near_cosine2 = _half_plane(edge - distance, cosine2)
-                _, far_reach, far_cosine2 = _half_plane(edge + distance, cosine2)
-                by_edge, by_distance = g * (near_reach + far_reach), g * (far_reach - near_reach)
-                by_radius += by_edge * (1 + (cap_by_radius - 1) * rounding)
-                by_past = 2 * by_edge * (cap - radius[s]) if 0 < rounding < 1 else 0.0
-                turning = 2 * g * (near_cosine2 + far_cosine2) / (away2 + END_PX**2)
-
-                # By `away` = v and `along` = e.
-                gvx = by_distance * vx / distance + turning * vx * (1 - cosine2)
-                gvy = by_distance * vy / distance - turning * vy * cosine2
-                bend = turning * END_PX**2 * ex * ey * per_length2 * per_length2
-                gex, gey = -ey * bend, ex * bend
-                if by_past != 0 and per_length2 > 0:
-                    slope = math.copysign(by_past, by_past * (vx * ex + vy * ey)) * math.sqrt(per_length2)
-                    gvx, gvy = gvx + slope * ex, gvy + slope * ey
-                    back = by_past * rounding / 2 * per_length2
-                    gex, gey = gex + slope * vx - back * ex, gey + slope * vy - back * ey
-                elif by_past != 0:
-                    gvx, gvy = gvx + by_past * vx / distance, gvy + by_past * vy / distance
-                # v = p - a - t e, and t moves with a and e unless it is clamped.
-                slide = (gvx * ex + gvy * ey) * per_length2 if inside else 0.0
-                gex, gey = gex - t * gvx - slide * (vx - t * ex), gey - t * gvy - slide * (vy - t * ey)
-                pull[k - start, 0] += slide * ex - gvx - gex
-                pull[k - start, 1] += slide * ey - gvy - gey
-                pull[k - start + 1, 0] += gex
-                pull[k - start + 1, 1] += gey
-                low, high = min(low, k), max(high, k + 1)
+            for chunk in range(begin, end, LANES):
+                some = 0
+                for j in range(chunk, min(chunk + LANES, end)):
+                    x, y = pixel[j] & 0xFFFF, pixel[j] >> 16
+                    by_share = 0.0
+                    for c in range(channels):
+                        g, before = gradient[picture, c, y, x], under[j, c]
+                        by_share += g * (color[s, c] - before)
+                        part[10 + c] += g * alpha[s] * share[j]
+                        gradient[picture, c, y, x] = g * (1 - alpha[s] * share[j])
+                    by_alpha += by_share * share[j]
+                    if by_share != 0:
+                        _fill(tile, some, pixel[j], segment[j], vertices, start, last)
+                        tile[GRADIENT + some] = by_share * alpha[s]
+                        some += 1
+                _cover(tile, some, radius[s])
+                for n in range(some):
+                    g, v = tile[GRADIENT + n], int(tile[SEGMENT + n])
+                    by_radius += g * tile[BY_RADIUS + n]
+                    pull[v, 0] += g * tile[BY_START_X + n]
+                    pull[v, 1] += g * tile[BY_START_Y + n]
+                    pull[v + 1, 0] += g * tile[BY_END_X + n]
+                    pull[v + 1, 1] += g * tile[BY_END_Y + n]
+                    low, high = min(low, v), max(high, v + 1)
 
             part[8], part[9] = by_radius, by_alpha
-            for v in range(low - start, high - start + 1):
+            for v in range(low, high + 1):
                 t = v / (last + 1 - start)
                 u = 1 - t
                 for axis in range(2):
@@ -367,62 +355,95 @@ def _touch(vertices, turn, start, last, reach, top, bottom, columns, least, near
                 vx, vy = (one - t) * wx + t * zx, (one - t) * wy + t * zy
                 distance2 = vx * vx + vy * vy
                 i = (y - top) * columns + x
-                if distance2 < least[i]:
-                    if least[i] == FAR:
-                        pixel[found] = y * columns + x
-                        found += 1
-                    least[i], nearest[i] = distance2, k
+                before = least[i]  # no branches from here, which could not be foretold
+                pixel[found] = y << 16 | x
+                found += before == FAR
+                nearest[i] = k if distance2 < before else nearest[i]
+                least[i] = min(before, distance2)
     return found
 
 
-def _look(i, columns, vertices, k, start, last):
-    """What `plain.coverage` knows of pixel i and segment k of a stroke of segments start..last.
+def _fill(tile, n, pixel, k, vertices, start, last):
+    """Lays a pixel and segment k, the one nearest to it of a stroke's start..last, into lane n of `tile`."""
+    tile[COLUMN + n], tile[ROW + n] = pixel & 0xFFFF, pixel >> 16
+    tile[START_X + n], tile[START_Y + n] = vertices[k, 0], vertices[k, 1]
+    tile[END_X + n], tile[END_Y + n] = vertices[k + 1, 0], vertices[k + 1, 1]
+    tile[IS_FIRST + n], tile[IS_LAST + n], tile[SEGMENT + n] = k == start, k == last, k - start
 
-    Returns t and whether it is free to move, `along`, 1 / its squared length, `away`, its squared length, the distance,
-    the squared cosine, and how far the cap counts as round, from 0 to 1.
+
+def _cover(tile, some, radius):
+    """In the first lanes of a tile, `plain.coverage` and its slopes by the ends of the segment and by the radius.
+
+    float32 to the last literal: a double would halve the lanes, and divide and take roots at half the speed.
     """
-    x, y = i % columns + 0.5, i // columns + 0.5
-    ax, ay, bx, by = vertices[k, 0], vertices[k, 1], vertices[k + 1, 0], vertices[k + 1, 1]
-    ex, ey = bx - ax, by - ay
-    length2 = ex * ex + ey * ey
-    line = length2 > SPECK
-    per_length2 = 1 / length2 if line else 0.0
-    free = ((x - ax) * ex + (y - ay) * ey) * per_length2
-    t = min(max(free, 0.0), 1.0)
-    vx, vy = (1 - t) * (x - ax) + t * (x - bx), (1 - t) * (y - ay) + t * (y - by)
-    away2 = vx * vx + vy * vy
-    distance = math.sqrt(away2 + TINY)
-    across = ey * ey * per_length2 if line else 0.5
-    cosine2 = (vx * vx + END_PX**2 * across) / (away2 + END_PX**2)
-    rounding = 0.0
-    if (k == start and t == 0) or (k == last and t == 1):
-        past = abs(vx * ex + vy * ey) * math.sqrt(per_length2) if line else distance
-        rounding = min(2 * past, 1.0)
-    return t, t == free, ex, ey, per_length2, vx, vy, away2, distance, cosine2, rounding
+    nil, half, one, two = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+    end2, cap, cap_by_radius = np.float32(END_PX**2), *_cap(radius)
+    for n in range(some):
+        x, y = tile[COLUMN + n] + half, tile[ROW + n] + half
+        ax, ay, bx, by = tile[START_X + n], tile[START_Y + n], tile[END_X + n], tile[END_Y + n]
+        is_first, is_last = tile[IS_FIRST + n], tile[IS_LAST + n]
+        ex, ey = bx - ax, by - ay
+        length2 = ex * ex + ey * ey
+        line = length2 > SPECK
+        per_length2 = one / length2 if line else nil
+        free = ((x - ax) * ex + (y - ay) * ey) * per_length2
+        t = min(max(free, nil), one)
+        vx, vy = (one - t) * (x - ax) + t * (x - bx), (one - t) * (y - ay) + t * (y - by)
+        away2 = vx * vx + vy * vy
+        distance = math.sqrt(away2 + np.float32(TINY))
+        per_away2 = one / (away2 + end2)
+        cosine2 = (vx * vx + end2 * (ey * ey * per_length2 if line else half)) * per_away2
+        dot, per_length = vx * ex + vy * ey, math.sqrt(per_length2)
+        past = abs(dot) * per_length if line else distance
+        capped = is_first * (one if t == nil else nil) + is_last * (one if t == one else nil)
+        rounding = capped * min(two * past, one)
+        edge = radius + (cap - radius) * rounding
+        near, near_slope, near_turn = _half_plane(edge - distance, cosine2)
+        far, far_slope, far_turn = _half_plane(edge + distance, cosine2)
 
+        by_edge, by_distance = near_slope + far_slope, (far_slope - near_slope) / distance
+        by_past = two * by_edge * (cap - radius) * capped if two * past < one else nil
+        turning = two * (near_turn + far_turn) * per_away2
+        # By `away` = v and `along` = e.
+        slope = (by_past if dot > nil else -by_past) * per_length
+        by_distance = by_distance if line else by_distance + by_past / distance
+        gvx = by_distance * vx + turning * vx * (one - cosine2) + slope * ex
+        gvy = by_distance * vy - turning * vy * cosine2 + slope * ey
+        bend, back = turning * end2 * ex * ey * per_length2 * per_length2, by_past * past * per_length2
+        # v = p - a - t e, and t moves with a and e unless it is clamped.
+        slide = (gvx * ex + gvy * ey) * per_length2 if t == free else nil
+        gex = slope * vx - ey * bend - back * ex - t * gvx - slide * (vx - t * ex)
+        gey = slope * vy + ex * bend - back * ey - t * gvy - slide * (vy - t * ey)
 
-def _cap(radius):
-    """The radius of a cap drawn by its tangents, and its slope by the stroke's radius."""
-    if radius * radius > 1 / 9:
-        cap = math.sqrt(radius * radius - 1 / 12)
-        return cap, radius / cap
-    return max(radius / 2, math.sqrt(TINY)), 0.5 if radius * radius / 4 > TINY else 0.0
+        tile[SHARE + n] = near + far - one
+        tile[BY_START_X + n], tile[BY_START_Y + n] = slide * ex - gvx - gex, slide * ey - gvy - gey
+        tile[BY_END_X + n], tile[BY_END_Y + n] = gex, gey
+        tile[BY_RADIUS + n] = by_edge * (one + (cap_by_radius - one) * rounding)
 
 
 def _half_plane(reach, cosine2):
     """As `plain.half_plane`, and its slopes by `reach` and by `cosine2`."""
-    p = min(max(cosine2, LEAST_COSINE2), 1 - LEAST_COSINE2)
-    a, b = math.sqrt(p), math.sqrt(1 - p)
+    nil, half, one, least = np.float32(0), np.float32(0.5), np.float32(1), np.float32(LEAST_COSINE2)
+    p = min(max(cosine2, least), one - least)
+    a, b = math.sqrt(p), math.sqrt(one - p)
     small, big = min(a, b), max(a, b)
-    level = (big - small) / 2
-    fall = min(max(abs(reach) - level, 0.0), small)
-    share = fall / small
-    sign = math.copysign(1.0, reach)
-    area = 0.5 + (min(max(reach, -level), level) + sign * fall * (1 - share / 2)) / big
-    by_cosine2 = (sign * share / 2 + 0.5 - area + sign * share * (1 - share) * big / (2 * small)) / (2 * big * big)
-    if p != cosine2:
-        by_cosine2 = 0.0
-    return area, (1 - share) / big, by_cosine2 if a > b else -by_cosine2
+    level = (big - small) * half
+    fall = min(max(abs(reach) - level, nil), small)
+    share, per_big = fall / small, one / big
+    sign = one if reach > nil else -one
+    area = half + (min(max(reach, -level), level) + sign * fall * (one - half * share)) * per_big
+    turn = sign * half * share * (one + (one - share) * big / small) + half - area
+    turn = turn * half * per_big * per_big if p == cosine2 else nil
+    return area, (one - share) * per_big, turn if a > b else -turn
+
+
+def _cap(radius):
+    """The radius of a cap drawn by its tangents, and its slope by the stroke's radius."""
+    if radius * radius > np.float32(1 / 9):
+        cap = math.sqrt(radius * radius - np.float32(1 / 12))
+        return cap, radius / cap
+    thin = radius * np.float32(0.5)
+    return max(thin, np.float32(math.sqrt(TINY))), np.float32(0.5 if thin * thin > TINY else 0)
 
 
 def _grown(array):
