@@ -36,21 +36,42 @@ class Panel:
     command: str
 
 
-def page(panels: Sequence[Panel], space: str, summary: str, caveat: str) -> str:
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures side by side, a row a thing.
+
+    Args:
+        title: above it.
+        note: what is to be seen.
+        columns: a caption for each.
+        rows: (PNG or JPEG bytes, the same in words) for each column.
+        command: what made a row.
+    """
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[tuple[bytes, str]]]
+    command: str
+
+
+def page(panels: Sequence[Panel], sheets: Sequence[Sheet], space: str, summary: str, caveat: str) -> str:
     """The whole page. It asks for nothing over a network: its policy forbids it."""
     return _PAGE.substitute(
-        space=escape(space), summary=escape(summary), caveat=escape(caveat), panels="\n".join(map(_panel, panels))
+        space=escape(space),
+        summary=escape(summary),
+        caveat=escape(caveat),
+        panels="\n".join(map(_panel, panels)),
+        sheets="\n".join(map(_sheet, sheets)),
     )
 
 
 def _panel(panel: Panel) -> str:
     answer = panel.predictions[0].label
-    kind = "png" if panel.picture.startswith(b"\x89PNG") else "jpeg"
-    source = f"data:image/{kind};base64,{base64.b64encode(panel.picture).decode()}"
     return _PANEL.substitute(
         title=escape(panel.title),
         kind=escape(panel.kind),
-        source=source,
+        source=_source(panel.picture),
         alt=escape(panel.alt, quote=True),
         answer=escape(answer),
         verdict=f", <strong>in truth: {escape(panel.expected)}</strong>"
@@ -59,6 +80,24 @@ def _panel(panel: Panel) -> str:
         rows="\n".join(map(_row, panel.predictions)),
         command=escape(panel.command),
     )
+
+
+def _sheet(sheet: Sheet) -> str:
+    heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in sheet.columns)
+    rows = "\n".join(
+        "<tr>"
+        + "".join(f'<td><img src="{_source(data)}" alt="{escape(alt, quote=True)}"></td>' for data, alt in row)
+        + "</tr>"
+        for row in sheet.rows
+    )
+    return _SHEET.substitute(
+        title=escape(sheet.title), note=escape(sheet.note), heads=heads, rows=rows, command=escape(sheet.command)
+    )
+
+
+def _source(picture: bytes) -> str:
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _row(prediction: Prediction) -> str:
@@ -82,6 +121,19 @@ $rows
 </table>
 <pre><code>$command</code></pre>
 </article>""")
+
+_SHEET = Template("""\
+<section>
+<h2>$title</h2>
+<p class="note">$note</p>
+<div class="sheet"><table>
+<thead><tr>$heads</tr></thead>
+<tbody>
+$rows
+</tbody>
+</table></div>
+<pre><code>$command</code></pre>
+</section>""")
 
 _PAGE = Template("""\
 <!doctype html>
@@ -123,6 +175,13 @@ tbody tr:first-child th, tbody tr:first-child td { font-weight: 600 }
 pre { margin: auto 0 0; padding: .6rem .75rem; border-radius: .5rem; background: var(--well);
   font-size: .75rem; line-height: 1.4; white-space: pre-wrap; overflow-wrap: anywhere }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace }
+section { margin-top: 3rem }
+section .note { margin-bottom: 1rem }
+.sheet { overflow-x: auto; margin-bottom: 1rem }
+.sheet table { min-width: 40rem; table-layout: fixed }
+.sheet th { padding: .25rem }
+.sheet td { padding: .25rem; text-align: left }
+.sheet img { height: auto; aspect-ratio: 1; background: #fff; border: 1px solid var(--line); border-radius: .5rem }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
 </style>
 </head>
@@ -133,6 +192,7 @@ footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
 <main>
 $panels
 </main>
+$sheets
 <footer>Space: <code>$space</code>. Probability says which of the words fits best; the raw cosine says how well it fits.
 The command below each panel prints its figures.</footer>
 </body>

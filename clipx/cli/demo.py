@@ -52,13 +52,13 @@ def demo(
 
     from clipx.api import make_modality
     from clipx.cli._output import emit, note, print_table, progress, report, write_whole
-    from clipx.cli._page import Panel, page
+    from clipx.cli._page import Panel, Sheet, page
     from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.registry import modality_of
 
     started = time.perf_counter()
     folder = samples or _clone_samples()
-    labels, wanted = _read_plan(folder)
+    labels, wanted, wanted_sheets = _read_plan(folder)
     if out.exists() and not out.is_dir():
         raise FileError("is not a folder", where=out, remedy="choose another with -o")
     space = space_name(space)
@@ -102,13 +102,34 @@ def demo(
             )
             advance(1)
 
+    def seen(file: str, alt: str) -> tuple[bytes, str]:
+        path = _locate(file, folder)
+        if file.startswith("skimage:"):
+            return _thumbnail(path.read_bytes()), alt
+        encoder = make_modality(modality_of(path), joint)
+        views = encoder.pictures(encoder.load(path))
+        return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views)), alt
+
+    sheets = [
+        Sheet(
+            entry["title"],
+            entry["note"],
+            entry["columns"],
+            [
+                [seen(file, f"{alt}: {c}") for file, c in zip(files, entry["columns"], strict=True)]
+                for alt, *files in entry["rows"]
+            ],
+            entry["command"],
+        )
+        for entry in wanted_sheets
+    ]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", where=out) from error
     for path, data in files.items():
         write_whole(path, partial(_put, data))
-    html = page(panels, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
+    html = page(panels, sheets, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
     write_whole(out / "index.html", partial(_put, html.encode()))
     seconds = round(time.perf_counter() - started, 1)
     record = report("demo", results, space=joint.name, space_id=joint.id, page=out / "index.html", seconds=seconds)
@@ -142,15 +163,16 @@ def _clone_samples() -> Path:
     return folder
 
 
-def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]]]:
+def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[dict[str, Any]]]:
     """``labels.txt`` and ``demo.toml``: [[sample]] tables of file, kind, alt and, where it applies, is and prompts.
 
-    A file ``skimage:NAME`` is a photo that comes with scikit-image.
+    [[sheet]] tables have title, note, command, columns and rows, each row what it shows in words and then a file a
+    column. A file ``skimage:NAME`` is a photo that comes with scikit-image.
     """
     from clipx.api import parse_labels
 
     plan = folder / "demo.toml"
-    wanted = read_toml(plan).get("sample")
+    wanted, sheets = read_toml(plan).get("sample"), read_toml(plan).get("sheet", [])
     if not isinstance(wanted, list) or not wanted:
         raise InputError("holds no [[sample]]", where=plan)
     for entry in wanted:
@@ -160,7 +182,12 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]]]:
             raise InputError(
                 f"a [[sample]] {'lacks' if lacking else 'has unknown'} {(lacking or unknown).pop()!r}", where=plan
             )
-    return parse_labels(f"@{folder / 'labels.txt'}"), wanted
+    for entry in sheets:
+        if set(entry) != {"title", "note", "command", "columns", "rows"}:
+            raise InputError("a [[sheet]] has title, note, command, columns and rows", where=plan)
+        if any(len(row) != 1 + len(entry["columns"]) for row in entry["rows"]):
+            raise InputError("a row of a [[sheet]] is what it shows and then a file a column", where=plan)
+    return parse_labels(f"@{folder / 'labels.txt'}"), wanted, sheets
 
 
 def _locate(file: str, folder: Path) -> Path:

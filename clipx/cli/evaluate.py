@@ -74,7 +74,7 @@ def evaluate(
     check_writable(out)
     cls, chosen = get_modality(modality), settings_of([modality], settings)[modality]
     words, said = parse_labels(labels) if labels is not None else None, read_prompts(prompts)
-    rows = read_data(data, cls, [_condition(text) for text in where or ()])
+    rows = read_data(data, cls, [condition(text) for text in where or ()])
     names, targets = _targets(rows.labels, rows.classes if words is None else words)
     joint = open_space(space, device, dtype, seed)
     encoder = make_modality(modality, joint, chosen)
@@ -132,7 +132,7 @@ def evaluate(
     emit(record, as_json, table, out)
 
 
-def _condition(text: str) -> tuple[str, str]:
+def condition(text: str) -> tuple[str, str]:
     column, equals, value = text.partition("=")
     if not equals or not column.strip():
         raise InputError(f"expected column=value, got {text!r}", where="--where")

@@ -345,8 +345,12 @@ def _winners(
                 order.sort(key=lambda stroke: -importance[stroke])
             importance = [importance[stroke] for stroke in order]
         settings = asdict(config) | {"strokes": count}
-        about = {"seed": seed, "loss": loss, "space": objective.space.id, "settings": settings}
-        best = strokes_of(runs.kept[run, order], about | ({"importance": importance} if importance else {}))
+
+        def said_of(run: int, settings=settings) -> dict[str, Any]:
+            loss = float(runs.best[run])
+            return {"seed": runs.of[run][2], "loss": loss, "space": objective.space.id, "settings": settings}
+
+        best = strokes_of(runs.kept[run, order], said_of(run) | ({"importance": importance} if importance else {}))
         film = runs.film[: -(-len(history) // FRAMES_EVERY), run][:, order]
         drawings.append(
             Drawing(
@@ -356,8 +360,8 @@ def _winners(
                 {runs.of[r][2]: float(runs.best[r]) for r in group},
                 history,
                 number,
-                {runs.of[r][2]: strokes_of(runs.kept[r, :count], about | {"seed": runs.of[r][2]}) for r in group},
-                (*(strokes_of(frame, about) for frame in film), best),
+                {runs.of[r][2]: strokes_of(runs.kept[r, :count], said_of(r)) for r in group},
+                (*(strokes_of(frame, {}) for frame in film), best),
                 importance,
                 stopped,
             )

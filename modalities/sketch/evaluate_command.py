@@ -202,12 +202,12 @@ def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_cla
     """The photos to draw; their labels are spelled as the classes are."""
     from clipx.cli._dataset import read_data
     from clipx.cli._output import note
-    from clipx.cli.evaluate import _condition
+    from clipx.cli.evaluate import condition
     from clipx.errors import InputError
     from clipx.prompts import spoken
     from clipx.registry import get_modality
 
-    rows = read_data(folder, get_modality("image"), [_condition(text) for text in where])
+    rows = read_data(folder, get_modality("image"), [condition(text) for text in where])
     if any(callable(item.content) for item in rows.items):
         raise InputError("holds arrays", where=folder, remedy="give a folder of photos")
     classes = list(rows.classes) if words is None else words
