@@ -377,7 +377,8 @@ def _cover(tile, some, radius):
     float32 to the last literal: a double would halve the lanes, and divide and take roots at half the speed.
     """
     nil, half, one, two = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
-    end2, cap, cap_by_radius = np.float32(END_PX**2), *_cap(radius)
+    cap, cap_by_radius = _cap(radius)
+    end2 = np.float32(END_PX**2)
     for n in range(some):
         x, y = tile[COLUMN + n] + half, tile[ROW + n] + half
         ax, ay, bx, by = tile[START_X + n], tile[START_Y + n], tile[END_X + n], tile[END_Y + n]
