@@ -198,7 +198,7 @@ def test_an_mp4_without_its_package_names_the_extra(monkeypatch):
 
 
 def test_an_ffmpeg_that_fails_is_one_line(monkeypatch):
-    monkeypatch.setattr(film, "_ffmpeg", lambda: "some-ffmpeg")
+    monkeypatch.setattr(film, "find_ffmpeg", lambda: "some-ffmpeg")
     failed = subprocess.CompletedProcess([], 1, b"", b"Unknown encoder 'libx264'\nmore")
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: failed)
     with pytest.raises(UnsupportedError, match="Unknown encoder 'libx264'") as error:

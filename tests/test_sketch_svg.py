@@ -125,6 +125,11 @@ def test_a_pen_travels_less_when_sorted():
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g transform="scale(2)"/></svg>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="3" d="M 0 0 L 5 5"/></svg>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M 0 0 C 1 1 2 2 3 3"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">' + "<g>" * 20_000 + "</g>" * 20_000 + "</svg>",
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><metadata>' + "[" * 20_000 + "</metadata></svg>",
+        '<?xml version="1.0" encoding="foo-9"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="nan" d="M 0 0 C 1 1 2 2 3 3"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="-1" d="M 0 0 C 1 1 2 2 3 3"/></svg>',
         '<!DOCTYPE s [<!ENTITY a "' + "x" * 4000 + '"><!ENTITY b "' + "&a;" * 4000 + '"><!ENTITY c "' + "&b;" * 4000
         + '">]><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><title>&c;</title></svg>',
     ],
@@ -135,6 +140,12 @@ def test_what_is_no_drawing_is_one_line(tmp_path, text):
     with pytest.raises(ClipxError, match=r"x\.svg") as error:
         read_svg(path)
     assert "\n" not in str(error.value)
+
+
+def test_other_writers_exponents_are_read(tmp_path):
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="3" d="'
+    (tmp_path / "x.svg").write_text(head + 'M 1e0 2E-1 C 1 1 2e+0 2 3 3"/></svg>')
+    assert read_svg(tmp_path / "x.svg").points[0, 0].tolist() == pytest.approx([1.0, 0.2])
 
 
 def test_numbers_that_are_not_finite_are_refused():

@@ -140,9 +140,9 @@ def sketch(
     if order == "travel" and plan.learn_color:
         raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
     if mp4:
-        from clipx.modalities.sketch.film import _ffmpeg
+        from clipx.modalities.sketch.film import find_ffmpeg
 
-        _ffmpeg()  # now, not after the work
+        find_ffmpeg()  # now, not after the work
     targets: Sequence[Target | Meaning]
     if not meant:
         targets = _photos(files, mask, fix_scale, plan)

@@ -134,7 +134,7 @@ def mp4(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> 
         UnsupportedError: ffmpeg is one without H.264.
     """
     _check(frames, seconds)
-    ffmpeg = _ffmpeg()
+    ffmpeg = find_ffmpeg()
     shown = _evenly(len(frames), max(1, round(seconds * MP4_RATE_HZ)))
     shown += [shown[-1]] * round(HOLD_S * MP4_RATE_HZ)
     seen = {i: _even(picture(frames[i], scale)) for i in set(shown)}
@@ -240,8 +240,8 @@ def _even(seen: np.ndarray) -> np.ndarray:
     return np.pad(seen, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
 
 
-def _ffmpeg() -> str:
-    """The path of ffmpeg."""
+def find_ffmpeg() -> str:
+    """The path of the ffmpeg that imageio-ffmpeg brings. Raises MissingDependencyError."""
     try:
         return import_module("imageio_ffmpeg").get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:  # RuntimeError: none for this machine

@@ -111,7 +111,7 @@ def read_svg(path: str | PathLike) -> Strokes:
         metadata = root.find(f"{{{SVG}}}metadata")
         about = json.loads(metadata.text or "{}") if metadata is not None else {}
         rows = [_stroke(element) for element in _drawn(root)]
-    except (ET.ParseError, ValueError, KeyError) as error:
+    except (ET.ParseError, ValueError, LookupError, RecursionError) as error:
         raise FileError(f"holds no drawing of strokes ({error})", where=path) from error
     if not isinstance(about, dict) or min(box[2:]) <= 0:
         raise FileError("holds no drawing of strokes (its metadata or viewBox)", where=path)
@@ -161,7 +161,7 @@ def _drawn(root: ET.Element):
 
 
 def _stroke(path: ET.Element) -> list[float]:
-    found = re.fullmatch(r"\s*M([^A-Za-z]+)C([^A-Za-z]+)", path.attrib["d"])
+    found = re.fullmatch(r"\s*M([^A-DF-Za-df-z]+)C([^A-DF-Za-df-z]+)", path.attrib["d"])
     if not found:
         raise ValueError("a path that is not one cubic")
     points = _numbers(found[1], 2) + _numbers(found[2], 6)
@@ -169,7 +169,10 @@ def _stroke(path: ET.Element) -> list[float]:
     if not colour:
         raise ValueError(f"the colour {path.attrib['stroke'][:40]}")
     rgb = [value / 255 for value in bytes.fromhex(colour[1])]
-    return [*points, float(path.attrib["stroke-width"]), float(path.attrib.get("stroke-opacity", 1)), *rgb]
+    width, opacity = float(path.attrib["stroke-width"]), float(path.attrib.get("stroke-opacity", 1))
+    if not (0 <= width < math.inf and 0 <= opacity <= 1):
+        raise ValueError(f"a stroke of width {width} and opacity {opacity}")
+    return [*points, width, opacity, *rgb]
 
 
 def _numbers(text: str, count: int) -> list[float]:
