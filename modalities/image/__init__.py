@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import FileError, InputError
-from clipx.files import read_bytes
+from clipx.errors import InputError
 from clipx.modality import Modality
+from clipx.pictures import FORMATS, on_white, open_picture
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
-MAX_PIXELS = 2**27  # 134 megapixels, the largest cameras' size, take 400 MB as 8-bit RGB
 _PICTURES_AT_ONCE = 64
 
 
@@ -44,21 +37,7 @@ class Image(Modality):
         Raises:
             FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture of its suffix's family.
         """
-        data = read_bytes(path, self.suffixes)
-        from PIL import Image as pil
-        from PIL import ImageOps
-
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", pil.DecompressionBombWarning)  # below: an error, not a warning
-                picture = pil.open(io.BytesIO(data), formats=sorted(set(FORMATS.values())))
-            if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
-                raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
-            rgb = _rgb(ImageOps.exif_transpose(picture))
-        except FileError:
-            raise
-        except Exception as error:  # whatever a decoder trips over in a damaged file
-            raise FileError(f"not a readable picture: {_reason(error)}", where=path) from error
+        rgb = on_white(open_picture(path))
         height, width = self.space.image_size
         factor = min(rgb.height // (2 * height), rgb.width // (2 * width))
         return _pixels(np.asarray(rgb.reduce(factor) if factor > 1 else rgb))
@@ -109,26 +88,8 @@ class Image(Modality):
         return torch.stack([disc, disc * 0.6, (1 - disc) * (y + 1) / 2])
 
 
-def _rgb(picture: Picture) -> Picture:
-    """8-bit RGB of a picture of any mode; transparent parts become white."""
-    from PIL import Image as pil
-
-    if picture.mode.startswith("I"):  # Pillow would cut 16-bit grey off at 255
-        picture = pil.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        return pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return picture.convert("RGB")
-
-
 def _pixels(values: np.ndarray) -> Tensor:
     """(H, W) or (H, W, 3), integers in [0, 255] or floats in [0, 1] -> (3, H, W) float32 in [0, 1]."""
     scaled = values.astype(np.float32) / (1 if values.dtype.kind == "f" else 255)
     channels = np.broadcast_to(scaled, (3, *scaled.shape)) if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
     return torch.from_numpy(np.array(channels, order="C"))
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    return "no picture data" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__

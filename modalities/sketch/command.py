@@ -199,7 +199,7 @@ def sketch(
 
 
 def _is_photo(path: Path) -> bool:
-    from clipx.modalities.sketch.target import FORMATS
+    from clipx.pictures import FORMATS
     from clipx.registry import modality_of
 
     return path.suffix.lower() in FORMATS or not modality_of(path)

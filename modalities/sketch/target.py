@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
@@ -13,16 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import FileError, InputError, MissingDependencyError
-from clipx.files import read_bytes
+from clipx.errors import InputError, MissingDependencyError
+from clipx.pictures import eight_bits, on_white, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 CANVAS = 224  # pixels
 MARGIN = 20  # pixels of the photo that fix_scale adds to its longer side
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
-MAX_PIXELS = 2**27
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,8 @@ def load_target(
         InputError: as in ``prepare``.
         MissingDependencyError: the mask is to be found, and rembg is not installed.
     """
-    picture = _open(path)
-    shape = None if mask is None else _found(picture) if mask == "auto" else _mask_of(_open(mask))
+    picture = open_picture(path)
+    shape = None if mask is None else _found(picture) if mask == "auto" else _mask_of(open_picture(mask))
     try:
         return prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
     except InputError as error:
@@ -71,7 +67,7 @@ def _found(picture: Picture) -> np.ndarray:
         raise MissingDependencyError(
             "finding the object needs rembg", remedy="pip install 'clipx-senses[mask]', or give a mask's file"
         ) from error
-    return np.asarray(rembg.remove(_on_white(picture), only_mask=True).convert("L")) > 127
+    return np.asarray(rembg.remove(on_white(picture), only_mask=True).convert("L")) > 127
 
 
 def prepare(
@@ -98,7 +94,9 @@ def prepare(
 
     if min(picture.size) < 2:
         raise InputError(f"a photo of {picture.width} x {picture.height} pixels shows nothing to draw")
-    rgb = _on_white(picture)
+    if picture.has_transparency_data and not picture.convert("RGBA").getchannel("A").getextrema()[1]:
+        raise InputError("the photo is transparent throughout: there is nothing to draw")
+    rgb = on_white(picture)
     if mask is not None:
         rgb = _masked(rgb, mask)
     if rgb.getcolors(1):  # None where there are more
@@ -120,19 +118,6 @@ def prepare(
     return Target(pixels, box, (height, width))
 
 
-def _on_white(picture: Picture) -> Picture:
-    """8-bit RGB of a picture of any mode."""
-    from PIL import Image as pil
-
-    picture = _eight_bits(picture)
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    if not rgba.getchannel("A").getextrema()[1]:
-        raise InputError("the photo is transparent throughout: there is nothing to draw")
-    return pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-
-
 def _masked(rgb: Picture, mask: np.ndarray) -> Picture:
     from PIL import Image as pil
 
@@ -150,33 +135,4 @@ def _mask_of(picture: Picture) -> np.ndarray:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
         if alpha.min() < 255:
             return alpha >= 128
-    return np.asarray(_eight_bits(picture).convert("L")) >= 128
-
-
-def _eight_bits(picture: Picture) -> Picture:
-    from PIL import Image as pil
-
-    if picture.mode.startswith("I"):  # Pillow would cut 16-bit grey off at 255
-        return pil.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
-    return picture
-
-
-def _open(path: str | PathLike) -> Picture:
-    """A picture file, decoded and turned upright by its EXIF tag."""
-    data = read_bytes(path, tuple(FORMATS))
-    from PIL import Image as pil
-    from PIL import ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pil.DecompressionBombWarning)  # below: an error, not a warning
-            picture = pil.open(io.BytesIO(data), formats=sorted(set(FORMATS.values())))
-        if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
-            raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
-        return ImageOps.exif_transpose(picture)
-    except FileError:
-        raise
-    except Exception as error:  # whatever a decoder trips over in a damaged file
-        no_picture = isinstance(error, UnidentifiedImageError)
-        why = "no picture data" if no_picture else str(error) or type(error).__name__
-        raise FileError(f"not a readable picture: {why}", where=path) from error
+    return np.asarray(eight_bits(picture).convert("L")) >= 128
