@@ -524,8 +524,9 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
 
     It holds ``name``, ``version``, ``licence``; [source] with ``module``, a Python file beside it, and that module's
     own options; [model], an open_clip ``model_cfg``; [preprocess], its ``preprocess_cfg``; [train], [words] and [tune],
-    all fields of TrainConfig but that ``muon_lr`` may be left out and only [train] has ``seed``, and ``loss`` ("softmax"
-    or "sigmoid") and ``stages``, pairs of (until which fraction of the steps, image size). The module has ``build(data, cache, seed, exclude, options)``, which returns an
+    with the fields of TrainConfig (``muon_lr`` may be left out, ``seed`` stands in [train] alone). [train] also has
+    ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which fraction of the steps, image size). The
+    module has ``build(data, cache, seed, exclude, options)``, which returns an
     object with
 
     - ``captions() -> list[str]``, the texts that pictures are matched with,

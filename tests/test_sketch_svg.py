@@ -128,8 +128,10 @@ def test_a_pen_travels_less_when_sorted():
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">' + "<g>" * 20_000 + "</g>" * 20_000 + "</svg>",
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><metadata>' + "[" * 20_000 + "</metadata></svg>",
         '<?xml version="1.0" encoding="foo-9"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>',
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="nan" d="M0 0C1 1 2 2 3 3"/></svg>',
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="-1" d="M0 0C1 1 2 2 3 3"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="nan" d="M0 0C1 1 2 2 3 3"/>'
+        "</svg>",
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="-1" d="M0 0C1 1 2 2 3 3"/>'
+        "</svg>",
         '<!DOCTYPE s [<!ENTITY a "' + "x" * 4000 + '"><!ENTITY b "' + "&a;" * 4000 + '"><!ENTITY c "' + "&b;" * 4000
         + '">]><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><title>&c;</title></svg>',
     ],
