@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import types
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -259,6 +260,62 @@ def test_the_command_draws_what_words_and_clouds_mean(tmp_path, capsys, monkeypa
     photo().save(tmp_path / "disc.png")
     assert main([*args, str(tmp_path / "cloud.xyz"), str(tmp_path / "disc.png")]) == 2
     assert "apart" in capsys.readouterr().err
+
+
+def bad_photo(kind: str, path: Path) -> None:
+    picture = photo()
+    if kind == "unreadable":
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    elif kind == "one pixel":
+        Image.new("RGB", (1, 1)).save(path)
+    elif kind == "transparent":
+        Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(path)
+    elif kind == "uniform":
+        Image.new("RGB", (20, 20), (9, 9, 9)).save(path)
+    elif kind == "beyond memory":  # a header that promises 60,000 x 60,000 pixels
+        picture.save(path)
+        data = bytearray(path.read_bytes())
+        data[16:24] = (60_000).to_bytes(4, "big") * 2
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+        path.write_bytes(data)
+    else:
+        picture.save(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "message"),
+    [
+        ("missing", [], "no such file"),
+        ("unreadable", [], "not a readable picture"),
+        ("one pixel", [], "nothing to draw"),
+        ("transparent", [], "transparent throughout"),
+        ("uniform", [], "one colour"),
+        ("beyond memory", [], "pixels"),
+        ("good", ["--mask", "black.png"], "leaves nothing"),
+        ("good", ["--mask", "small.png"], "photo's own size"),
+        ("good", ["--mask", "none.png"], "no such file"),
+        ("good", ["--strokes", "0"], "1 to 4096"),
+        ("good", ["--strokes", "1000000"], "1 to 4096"),
+        ("good", ["--strokes", "4096", "--seeds", "64"], "side by side"),
+        ("good", ["--seed", "-1"], "seed"),
+        ("good", ["--width-px", "nan"], "width_px"),
+        ("good", ["-o", "no/such/folder.svg"], "folder"),
+        ("good", ["-o", "taken"], "cannot be made"),
+    ],
+)
+def test_bad_input_is_one_line_and_tears_nothing(kind, more, message, tmp_path, capsys, monkeypatch, tiny_space):
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    monkeypatch.chdir(tmp_path)
+    if kind != "missing":
+        bad_photo(kind, tmp_path / "photo.png")
+    Image.new("L", (120, 80)).save(tmp_path / "black.png")
+    Image.new("L", (12, 8), 255).save(tmp_path / "small.png")
+    (tmp_path / "taken").write_text("mine")
+    before = {path.name for path in tmp_path.iterdir()}
+    assert main(["sketch", "photo.png", "--steps", "1", "--seeds", "1", "-o", "x.svg", *more]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error:") and error.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == before and (tmp_path / "taken").read_text() == "mine"
 
 
 def test_many_photos_are_drawn_in_parts(tmp_path, capsys, monkeypatch, tiny_space):
