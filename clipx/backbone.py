@@ -663,11 +663,11 @@ def any_size_image_features(visual: Any, pixels: Tensor) -> Tensor:
     """(N, 3, H, W) -> (N, D) of a ModifiedResNet or a ViT, positions interpolated where H, W are not its own size."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    tower = _tower(visual)
-    if isinstance(tower, _ViT):
+    if isinstance(_tower(visual), _ViT):
         # On a processor the fused kernel's backward is slower than plain products: 430 pictures a second, not 600.
         with sdpa_kernel(SDPBackend.MATH) if pixels.device.type == "cpu" else nullcontext():
-            return tower.encode_with_stages(pixels)[0]
+            return _ViT(visual).encode_with_stages(pixels)[0]
+    tower = _ResNet(visual)
     x = tower.stages(pixels)["layer4"]
     positions = resize_positions(tower.pool.positional_embedding, tower.grid, (x.shape[-2], x.shape[-1]))
     return torch.func.functional_call(tower.pool, {"positional_embedding": positions}, (x,))

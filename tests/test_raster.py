@@ -406,5 +406,28 @@ def test_the_first_use_says_that_it_compiles(tmp_path):
     assert second.stderr == ""
 
 
-def test_one_signature():
-    assert all(len(function.signatures) == 1 for function in kernel.compiled())
+def test_one_signature_takes_every_layout():
+    """Strided, transposed and borrowed tensors: numba refuses whatever the kernels were not built for."""
+    points = scribbles(2, 3)
+    strided = torch.stack([points, points], -1)[..., 0]
+    for same in (
+        strided,
+        points.transpose(0, 1).contiguous().transpose(0, 1),
+        torch.from_numpy(points.numpy()[::-1].copy()[::-1].copy()),
+    ):
+        assert torch.equal(rasterize(same, 48), rasterize(points, 48))
+    assert [len(function.signatures) for function in kernel.compiled()] == [1] * 4
+
+
+@pytest.mark.parametrize("backend", ["plain", "numba"])
+def test_an_empty_batch_has_a_gradient_too(backend):
+    strokes = torch.zeros(0, 3, 4, 2, requires_grad=True)
+    image = rasterize(strokes, 8, backend=backend)
+    image.sum().backward()
+    assert image.shape == (0, 3, 8, 8) and strokes.grad.shape == strokes.shape
+
+
+def test_more_than_memory_holds_is_refused_before_painting():
+    strokes = (torch.rand(4096, 4, 2, generator=torch.Generator().manual_seed(0)) * 4096).requires_grad_()
+    with pytest.raises(InputError, match="million pixels"):
+        rasterize(strokes, 4096, 50.0)

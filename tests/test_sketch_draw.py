@@ -20,7 +20,7 @@ from clipx.cli import main
 from clipx.errors import ClipxError
 from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch.draw import DrawConfig, draw
-from clipx.modalities.sketch.objective import Meaning, objective_for
+from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.svg import read_svg, to_svg
 from clipx.modalities.sketch.target import load_target, prepare
@@ -78,11 +78,57 @@ def test_a_resumed_drawing_is_the_undisturbed_one(target, tiny_vit_space, tmp_pa
         draw([target], tiny_vit_space, config, out=tmp_path, resume=True)
 
 
-def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space):
+def test_a_checkpoint_is_of_what_it_drew(tiny_space, tmp_path):
+    config = DrawConfig(strokes=(4,), seeds=(0,), steps=6, views=1, pool=2, window=0)
+    cat, dog = (Meaning.of_text(tiny_space, text) for text in ("a cat", "a dog"))
+    (whole,) = draw([cat], tiny_space, config)
+    draw([cat], tiny_space, config, out=tmp_path, stop_after=3)
+    for other in (dog, Meaning.of_text(tiny_space, "a cat", ["a dog"])):
+        with pytest.raises(ClipxError, match="another drawing"):
+            draw([other], tiny_space, config, out=tmp_path, resume=True)
+    (rest,) = draw([cat], tiny_space, config, out=tmp_path, resume=True)
+    assert to_svg(rest.strokes) == to_svg(whole.strokes)
+
+
+def test_large_batches_are_seen_in_parts(target, tiny_space, monkeypatch):
+    config = DrawConfig(strokes=(3, 5), seeds=(0, 1000), steps=4, views=1, pool=2, halving=False, window=0)
+    at_once = draw([target], tiny_space, config)
+    monkeypatch.setattr(drawing, "SEEN_AT_ONCE", 2)
+    for one, other in zip(draw([target], tiny_space, config), at_once, strict=True):
+        torch.testing.assert_close(one.strokes.points, other.strokes.points, atol=0.02, rtol=0)
+
+
+def test_clipasso_keeps_the_best_of_every_tenth_step(target, tiny_space, monkeypatch):
+    losses = iter([1.0, *[0.9] * 6, 0.1, 0.9, 0.9, 0.5, *[0.9] * 9, 0.499995])
+    real = Objective.__call__
+
+    def told(self, of, images, step):
+        loss, _ = real(self, of, images, step)
+        return loss, torch.tensor([next(losses)])
+
+    monkeypatch.setattr(Objective, "__call__", told)
+    config = DrawConfig.preset("clipasso", strokes=(3,), seeds=(0,), steps=21)
+    (found,) = draw([target], tiny_space, config)
+    assert found.loss == 0.5 and len(found.history) == 21  # neither 0.1, at step 7, nor a gain of half of 1e-5
+
+
+def test_a_film_is_no_longer_for_more_steps():
+    assert DrawConfig(steps=500).film_every == 10 and DrawConfig(steps=2001).film_every == 21
+
+
+def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space, monkeypatch):
     seeds = (0, 1000, 2000, 3000)
     config = DrawConfig(strokes=(4,), seeds=seeds, steps=8, views=0, pool=0, halving=True, window=0)
-    steps = []
-    (found,) = draw([target], tiny_space, config, progress=lambda step, *_: steps.append(step))
+    steps, alive, step_of = [], [], drawing._step
+
+    def counted(runs, *rest):
+        alive.append(len(runs.alive))
+        step_of(runs, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "_step", counted)
+        (found,) = draw([target], tiny_space, config, progress=lambda step, *_: steps.append(step))
+    assert alive == [4, 4, 2, 2, 1, 1, 1, 1]
     assert steps == list(range(1, 9)) and len(found.history) == 8 and set(found.losses) == set(seeds)
     assert found.loss == min(found.losses.values())
     (rested,) = draw([target], tiny_space, DrawConfig(strokes=(4,), seeds=(0,), steps=50, window=5, min_gain=0.9))
@@ -91,7 +137,7 @@ def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space):
 
 def test_adam_is_torchs(target, tiny_space):
     config = DrawConfig(strokes=(5,), seeds=(0,), steps=6, views=0, pool=0, decay=False, lr=0.7, window=0)
-    runs = drawing._start([target], tiny_space, config)
+    runs = drawing._start([target], None, tiny_space, config)
     points = torch.nn.Parameter(runs.strokes[..., :8].unflatten(-1, (4, 2)).clone())
     adam = torch.optim.Adam([points], lr=0.7)
     objective = objective_for([target], tiny_space, config)
@@ -118,7 +164,7 @@ def test_what_is_learnt_moves_and_stays_in_range(target, tiny_space):
         for name in ("width_px", "color"):
             assert torch.equal(getattr(first, name), getattr(last, name)) == (name not in moved)
         assert (last.color >= 0).all() and (last.color <= 1).all() and (last.alpha <= 1).all()
-    far = drawing._start([target], tiny_space, replace(plain, learn_width=True, learn_color=True))
+    far = drawing._start([target], None, tiny_space, replace(plain, learn_width=True, learn_color=True))
     far.strokes[..., 8:] = torch.tensor([80.0, 2.0, -1.0, 0.5, 3.0])
     objective = objective_for([target], tiny_space, plain)
     drawing._step(far, objective, replace(plain, learn_width=True, learn_color=True), 0)
@@ -220,7 +266,7 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
     assert len(strokes) == 4 and strokes.box == (0, 37, 224, 149)
     assert Image.open(tmp_path / "out" / "disc-4.png").size == (224, 149)
     assert Image.open(tmp_path / "out" / "disc-loss.png").size[0] > 200
-    settings = json.loads((tmp_path / "out" / "config.json").read_text())
+    settings = json.loads((tmp_path / "out" / "disc-config.json").read_text())
     assert settings["settings"]["steps"] == 3 and settings["space_id"] == tiny_space.id
     assert main([*args, "-o", str(tmp_path / "one.svg")]) == 0 and len(read_svg(tmp_path / "one.svg")) == 16
     capsys.readouterr()
@@ -237,6 +283,7 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
         (["--text", "a cat"], "one of the two"),
         (["--avoid", "a cat"], "--text"),
         (["--color", "--order", "travel"], "another picture"),
+        (["--order", "importance", "--strokes", "200"], "up to 128"),
         ([str(tmp_path / "disc.png")], "would be one file"),
         (["--size-mm", "-3", "-o", str(tmp_path / "b.svg")], "millimetres"),
     ):
@@ -359,3 +406,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space)
     args = ["sketch", str(tmp_path / "disc.png"), "--strokes", "3", "--seeds", "1", "--steps", "9"]
     assert main([*args, "-o", str(tmp_path)]) == 130
     assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and (tmp_path / "drawing.safetensors").exists()
+    monkeypatch.setattr(drawing, "_step", step_of)
+    capsys.readouterr()
+    assert main([*args, "-o", str(tmp_path)]) == 2 and "--resume" in capsys.readouterr().err
+    assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not (tmp_path / "drawing.safetensors").exists()

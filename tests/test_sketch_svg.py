@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,12 @@ def test_what_is_no_drawing_is_one_line(tmp_path, text):
     with pytest.raises(ClipxError, match=r"x\.svg") as error:
         read_svg(path)
     assert "\n" not in str(error.value)
+
+
+def test_names_that_are_no_xml_still_make_a_drawing(tmp_path):
+    strokes = replace(some_strokes(), about={"title": "caf\udce9 \x07 in 3", "word": "\ufffe"})
+    (tmp_path / "x.svg").write_text(to_svg(strokes), encoding="utf-8")
+    assert read_svg(tmp_path / "x.svg").about.keys() == {"title", "word"}
 
 
 def test_other_writers_exponents_are_read(tmp_path):

@@ -67,11 +67,14 @@ def sketch(
     ] = None,
     fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False,
     order: Annotated[
-        Literal["importance", "start", "travel"],
+        Literal["importance", "start", "travel"] | None,
         typer.Option(
-            "--order", help="Of the strokes in the file: what matters first, as they began, or by pen travel."
+            "--order",
+            help="Of the strokes in the file: what matters first, as they began, or by pen travel. Default: importance "
+            "for black drawings of up to 128 strokes, else start.",
+            show_default=False,
         ),
-    ] = "importance",
+    ] = None,
     size_mm: Annotated[
         float | None, typer.Option("--size-mm", help="Width on paper, in millimetres. Default: in pixels.")
     ] = None,
@@ -104,7 +107,7 @@ def sketch(
     from clipx.cli._output import check_writable, emit, print_table, progress, report
     from clipx.cli._work import open_space
     from clipx.errors import InputError
-    from clipx.modalities.sketch.draw import DrawConfig, draw
+    from clipx.modalities.sketch.draw import RANKED, DrawConfig, draw
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.modalities.sketch.saliency import default_space
     from clipx.training import prepare_folder
@@ -116,8 +119,9 @@ def sketch(
     if any(photos) and not all(photos):
         raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
     meant = not any(photos)
-    if meant and mask is not None:
-        raise InputError("a mask is for a photo", where="--mask")
+    for flag, given in (("--mask", mask), ("--fix-scale", fix_scale), ("--saliency-space", saliency_space)):
+        if meant and given:
+            raise InputError(f"{flag} is for photos")
     if avoid and text is None:
         raise InputError("--avoid goes with --text")
     counts = _counts(strokes or ("64" if meant else "16"))
@@ -134,11 +138,12 @@ def sketch(
         "width_px": width_px,
         "learn_width": meant if width is None else width,
         "learn_color": meant if color is None else color,
-        "rank": order == "importance",
-    }
+    } | ({} if order is None else {"rank": order == "importance"})
     plan = DrawConfig.preset(preset, **changes | ({} if steps is None else {"steps": steps}))
-    if order == "travel" and plan.learn_color:
+    if order in ("travel", "importance") and plan.learn_color:
         raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
+    if order == "importance" and max(counts) > RANKED:
+        raise InputError(f"importance is measured for up to {RANKED} strokes", where="--order", remedy="leave it out")
     if mp4:
         from clipx.modalities.sketch.film import find_ffmpeg
 
@@ -147,6 +152,10 @@ def sketch(
     if not meant:
         targets = _photos(files, mask, fix_scale, plan)
     check_writable(out if one_file else prepare_folder(out, resume=True) / "drawing.svg")
+    if not resume and _checkpoints(out):
+        raise InputError(
+            "holds a drawing that was stopped", where=out, remedy="go on with --resume, or name another folder"
+        )
     joint = open_space(space, device, dtype, seed)
     if meant:
         targets = _meanings(files, text, avoid or [], joint)
@@ -172,12 +181,18 @@ def sketch(
             for i in part:
                 drawn = [drawing for drawing in found if part[drawing.target] == i]
                 source = text if text is not None else str(files[i])
+                title = text if text is not None else files[i].name
                 results += _write_all(
-                    drawn, names[i], source, out, one_file, strokes == "auto", order, size_mm, gif, mp4
+                    drawn, names[i], source, title, out, one_file, strokes == "auto", order, size_mm, gif, mp4
                 )
             stopped = found[0].stopped
             if stopped:
                 break
+    if not stopped:  # done: nothing to go on with
+        for path in _checkpoints(out):
+            path.unlink()
+            if path.parent != out:
+                path.parent.rmdir()
     record = report(
         "sketch",
         results,
@@ -188,8 +203,20 @@ def sketch(
     )
     if not one_file:
         settings = {key: value for key, value in record.items() if key != "results"}
-        _write(out / "config.json", (json.dumps(settings, indent=1) + "\n").encode())
-    rows = [(r["source"], r["svg"], str(r["strokes"]), f"{r['loss']:.4f}", str(r["seed"])) for r in results]
+        _write(
+            out / f"{names[0] if len(names) == 1 else 'drawings'}-config.json",
+            (json.dumps(settings, indent=1) + "\n").encode(),
+        )
+    rows = [
+        (
+            r["source"],
+            r["svg"],
+            f"{r['strokes']}{' (chosen)' * r.get('chosen', False)}",
+            f"{r['loss']:.4f}",
+            str(r["seed"]),
+        )
+        for r in results
+    ]
     emit(record, as_json, lambda: print_table(("of", "drawing", "strokes", "loss", "seed"), rows))
     if stopped:
         raise KeyboardInterrupt
@@ -244,10 +271,14 @@ def _check_out(out: Path, names: Sequence[str], counts: int, one_file: bool, res
         raise InputError(f"{len(names) * counts} drawings do not fit into one file", where=out, remedy="name a folder")
     if one_file and resume:
         raise InputError("a file holds no checkpoint to go on from", where=out, remedy="name a folder with --out")
-    if out.suffix and not one_file:
+    if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".mp4", ".pdf", ".json"):
         raise InputError(f"suffix {out.suffix!r} is not .svg", where=out, remedy="name an .svg file or a folder")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"several files are named {twice[0]!r}: their drawings would be one file", where=out)
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    return [*out.glob("drawing.safetensors"), *out.glob("checkpoint-*/drawing.safetensors")]
 
 
 # ------------------------------------------------------------------------------------------------------------- output
@@ -257,10 +288,11 @@ def _write_all(
     drawn: Sequence[Drawing],
     name: str,
     source: str,
+    title: str,
     out: Path,
     one_file: bool,
     auto: bool,
-    order: str,
+    order: str | None,
     size_mm: float | None,
     gif: bool,
     mp4: bool,
@@ -277,7 +309,7 @@ def _write_all(
         if one_file and chosen not in (None, count):
             continue
         path = out if one_file else out / f"{name}-{count}.svg"
-        strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{source} in {count} strokes"})
+        strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} strokes"})
         if order == "travel":
             strokes = strokes[travel_sorted(strokes.points)]
         _write(path, to_svg(strokes, width_mm=size_mm).encode())

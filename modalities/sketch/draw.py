@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from clipx.errors import FileError, InputError
 from clipx.modalities.sketch.initial import SEEDS, SPREAD, initial_strokes
-from clipx.modalities.sketch.losses import StopRule
+from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.saliency import default_space, saliency, start_probabilities
@@ -43,7 +43,8 @@ WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's l
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
 FREE_SPREAD = 0.1  # of a stroke that starts anywhere
 RANKED = 128  # strokes at most for which leaving each one out is tried
-FRAMES_EVERY = 10  # steps
+FRAMES = 100  # of a film at most
+SEEN_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
 # A stroke is 13 numbers: 8 coordinates, width, opacity, RGB.
 POINTS, WIDTH, ALPHA, COLOR = slice(0, 8), 8, 9, slice(10, 13)
 
@@ -69,6 +70,11 @@ class DrawConfig:
     keep_aspect: bool = field(default=True, metadata={"help": "no stretching to a square"})
     rank: bool = field(default=True, metadata={"help": "order strokes by what leaving each one out costs"})
     clipasso_stop: bool = field(default=False, metadata={"help": "CLIPasso's own early stop, told every 10 steps"})
+
+    @property
+    def film_every(self) -> int:
+        """Steps between the states that are kept for films."""
+        return max(EVALUATE_EVERY, -(-self.steps // FRAMES))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> DrawConfig:
@@ -116,7 +122,7 @@ class Drawing:
         history: plain loss of the best seed at each step.
         target: number of the target in the call.
         seeds: seed -> its strokes at its best, in the order they started in.
-        film: the best seed every 10 steps, from its first strokes on, then ``strokes``.
+        film: the best seed every ``config.film_every`` steps, from its first strokes on, then ``strokes``.
         importance: of each of ``strokes``: by how much the plain loss rises without it. Empty where not measured.
         stopped: by Ctrl-C, before it was done.
     """
@@ -172,9 +178,14 @@ def draw(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
     objective = objective_for(targets, space, config)
-    runs = _start(targets, saliency_space or default_space(space), config)
+    runs = _start(targets, saliency_space, space, config)
     path = None if out is None else Path(out) / "drawing.safetensors"
-    identity = {"config": asdict(config), "space": space.id, "start": _sha256(runs.strokes)}
+    identity = {
+        "config": asdict(config),
+        "space": f"{space.id} {space.dtype}",
+        "targets": [target.sha256() for target in targets],
+        "start": hashlib.sha256(runs.strokes.numpy().tobytes()).hexdigest(),
+    }
     first = _load(path, runs, identity) if resume and path is not None else 0
     stopped = False
     with stop_asked() as asked:
@@ -189,7 +200,9 @@ def draw(
                 _save(path, runs, identity, step + 1)
             if progress:
                 progress(step + 1, config.steps, float(runs.best.min()))
-    return _winners(runs, targets, objective, config, stopped)
+        if not any(math.isfinite(loss) for loss in runs.best.tolist()):
+            raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
+        return _winners(runs, targets, objective, config, asked, stopped)
 
 
 # ------------------------------------------------------------------------------------------------------------- runs
@@ -205,7 +218,7 @@ class _Runs:
         mean, square: Adam's moments of ``strokes``.
         kept: (R, N, 13) the strokes of the best plain loss so far.
         best: (R,) that loss.
-        film: (F, R, N, 13) the strokes every 10 steps.
+        film: (F, R, N, 13) the strokes every ``film_every`` steps.
         alive: numbers of the runs that still move.
         history: plain losses of each run.
     """
@@ -224,11 +237,14 @@ class _Runs:
 TENSORS = ("strokes", "mean", "square", "kept", "best", "film")  # of _Runs
 
 
-def _start(targets: Sequence[Target | Meaning], looks: JointSpace, config: DrawConfig) -> _Runs:
+def _start(
+    targets: Sequence[Target | Meaning], looks: JointSpace | None, space: JointSpace, config: DrawConfig
+) -> _Runs:
     of, rows = [], []
     for number, target in enumerate(targets):
         spread, pixels = SPREAD, None
         if isinstance(target, Target):
+            looks = looks or default_space(space)
             pixels = target.pixels
             chance = start_probabilities(pixels, saliency(looks, pixels), target.box)
         else:
@@ -266,17 +282,27 @@ def paint(strokes: Tensor, config: DrawConfig) -> Tensor:
     return rasterize(points, CANVAS, width, strokes[..., ALPHA], strokes[..., COLOR])
 
 
+def batched(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """``size`` items at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
 def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> None:
     alive = runs.alive
-    if step % FRAMES_EVERY == 0:
+    if step % config.film_every == 0:
         runs.film = torch.cat([runs.film, runs.strokes[None]])
-    strokes = runs.strokes[alive].to(objective.device).requires_grad_()
-    loss, plain = objective([runs.of[run] for run in alive], paint(strokes, config), step)
-    (gradient,) = torch.autograd.grad(loss.sum(), strokes)
-    gradient, plain = gradient.cpu(), plain.cpu()
+    parts = []
+    for some in batched(alive, max(1, SEEN_AT_ONCE // (1 + config.views))):  # runs are independent of one another
+        strokes = runs.strokes[list(some)].to(objective.device).requires_grad_()
+        loss, plain = objective([runs.of[run] for run in some], paint(strokes, config), step)
+        parts.append((torch.autograd.grad(loss.sum(), strokes)[0].cpu(), plain.cpu()))
+    gradient, plain = (torch.cat(found) for found in zip(*parts, strict=True))
+    gradient = gradient.nan_to_num(0, 0, 0)  # a tower in half precision may overflow once
+    least = MIN_DELTA if config.clipasso_stop else 0.0
     for row, run in enumerate(alive):
         runs.history[run].append(float(plain[row]))
-        if plain[row] < runs.best[run]:
+        evaluated = not config.clipasso_stop or step % EVALUATE_EVERY == 0
+        if evaluated and plain[row] < runs.best[run] - least:
             runs.best[run], runs.kept[run] = plain[row], runs.strokes[run]
     # Adam (Kingma and Ba, 2015), by rows, so that runs can leave.
     fall = 0.1 + 0.45 * (1 + math.cos(math.pi * step / config.steps)) if config.decay else 1.0
@@ -295,21 +321,26 @@ def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
     """Take out the runs that have come to rest, and at a quarter and half of the steps the weaker seeds."""
     alive = [run for run in runs.alive if not _at_rest(runs.history[run], config)]
     if config.halving and done in (config.steps // 4, config.steps // 2):
-        groups: dict[tuple[int, int], list[int]] = {}
-        for run, (target, count, _) in enumerate(runs.of):
-            groups.setdefault((target, count), []).append(run)
         keep = 2 if done == config.steps // 4 else 4  # a half, a quarter
         strong = set()
-        for group in groups.values():
+        for group in _groups(runs).values():
             strong |= set(sorted(group, key=lambda run: float(runs.best[run]))[: -(-len(group) // keep)])
         alive = [run for run in alive if run in strong]
     runs.alive = alive
 
 
+def _groups(runs: _Runs) -> dict[tuple[int, int], list[int]]:
+    """(target, stroke count) -> its runs, one a seed."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for run, (target, count, _) in enumerate(runs.of):
+        groups.setdefault((target, count), []).append(run)
+    return groups
+
+
 def _at_rest(history: list[float], config: DrawConfig) -> bool:
     if config.clipasso_stop:
         rule = StopRule()
-        for step in range(0, len(history), 10):
+        for step in range(0, len(history), EVALUATE_EVERY):
             rule.update(step, history[step])
         return rule.stop
     if not config.window or len(history) <= config.window:
@@ -319,17 +350,19 @@ def _at_rest(history: list[float], config: DrawConfig) -> bool:
 
 
 def _winners(
-    runs: _Runs, targets: Sequence[Target | Meaning], objective: Objective, config: DrawConfig, stopped: bool
+    runs: _Runs,
+    targets: Sequence[Target | Meaning],
+    objective: Objective,
+    config: DrawConfig,
+    asked: Callable[[], bool],
+    stopped: bool,
 ) -> list[Drawing]:
-    groups: dict[tuple[int, int], list[int]] = {}
-    for run, (target, count, _) in enumerate(runs.of):
-        groups.setdefault((target, count), []).append(run)
     drawings = []
-    for (number, count), group in groups.items():
+    for (number, count), group in _groups(runs).items():
         run = min(group, key=lambda run: float(runs.best[run]))
         seed, loss, history = runs.of[run][2], float(runs.best[run]), list(runs.history[run])
-        target = targets[number]
-        top, left, height, width = target.box if isinstance(target, Target) else (0, 0, CANVAS, CANVAS)
+        drawn = targets[number]
+        top, left, height, width = drawn.box if isinstance(drawn, Target) else (0, 0, CANVAS, CANVAS)
         box, order = (left, top, width, height), list(range(count))
 
         def strokes_of(rows: Tensor, about: dict[str, Any], box=box) -> Strokes:
@@ -339,7 +372,7 @@ def _winners(
             )
 
         importance: list[float] = []
-        if config.rank and count <= RANKED:
+        if config.rank and count <= RANKED and not asked():
             importance = _importance(runs.kept[run, :count], loss, number, objective, config)
             if not config.learn_color:  # black strokes look the same in any order
                 order.sort(key=lambda stroke: -importance[stroke])
@@ -351,7 +384,7 @@ def _winners(
             return {"seed": runs.of[run][2], "loss": loss, "space": objective.space.id, "settings": settings}
 
         best = strokes_of(runs.kept[run, order], said_of(run) | ({"importance": importance} if importance else {}))
-        film = runs.film[: -(-len(history) // FRAMES_EVERY), run][:, order]
+        film = runs.film[: -(-len(history) // config.film_every), run][:, order]
         drawings.append(
             Drawing(
                 best,
@@ -363,7 +396,7 @@ def _winners(
                 {runs.of[r][2]: strokes_of(runs.kept[r, :count], said_of(r)) for r in group},
                 (*(strokes_of(frame, {}) for frame in film), best),
                 importance,
-                stopped,
+                stopped or asked(),
             )
         )
     return drawings
@@ -402,11 +435,8 @@ def knee(losses: dict[int, float]) -> int:
 # ------------------------------------------------------------------------------------------------------- checkpoint
 
 
-def _sha256(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-
-
 def _save(path: Path, runs: _Runs, identity: dict, step: int) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {name: getattr(runs, name).contiguous() for name in TENSORS}
@@ -416,8 +446,9 @@ def _save(path: Path, runs: _Runs, identity: dict, step: int) -> None:
         beside = path.with_suffix(".part")
         save_file(tensors, beside, metadata={"about": json.dumps(about)})
         beside.replace(path)
-    except OSError as error:
-        raise FileError(f"cannot be written ({error.strerror})", where=path, remedy="name another with -o") from error
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FileError(f"cannot be written ({why})", where=path, remedy="name another with -o") from error
 
 
 def _load(path: Path, runs: _Runs, identity: dict) -> int:

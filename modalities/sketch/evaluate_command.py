@@ -93,6 +93,8 @@ def evaluate(
     all photos. Intervals are 95 % bootstraps over the photos; p values are
     McNemar's exact test, two-sided.
 
+    A folder of drawings (.svg, .ndjson) is evaluated as that of any sense is.
+
     Example: clipx eval sketch photos/ --where split=test --per-class 4 --drawings drawn
     """
     from clipx.api import make_modality, parse_labels
@@ -104,6 +106,11 @@ def evaluate(
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.training import prepare_folder
 
+    if _of_drawings(folder):  # they are there already
+        from clipx.cli.evaluate import evaluate as evaluate_sense
+
+        more = {"dtype": dtype, "seed": seed, "out": out, "as_json": as_json, "batch_size": batch_size}
+        return evaluate_sense("sketch", folder, where, labels, prompts=prompts, space=space, device=device, **more)
     check_writable(out)
     words = None if labels is None else parse_labels(labels)
     said, said_of_photos = read_prompts(prompts), read_prompts(photo_prompts)
@@ -119,6 +126,8 @@ def evaluate(
     if judging.id == joint.id:
         raise InputError(f"{judging.name} also draws", where="--judge", remedy="name a space that does not")
     starting = joint if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+    if starting.id == judging.id:
+        raise InputError(f"{judging.name} also judges", where="--saliency-space", remedy="name another")
     of_drawings = make_classifier(judging, rows.classes, said or "sketch")
     of_photos = make_classifier(judging, rows.classes, said_of_photos or "photo")
     place = {label: k for k, label in enumerate(rows.classes)}
@@ -187,6 +196,14 @@ def evaluate(
 
 
 # -------------------------------------------------------------------------------------------------------- the photos
+
+
+def _of_drawings(folder: Path) -> bool:
+    from clipx.modalities.sketch.encoder import Sketch
+    from clipx.pictures import FORMATS
+
+    suffixes = {path.suffix.lower() for path in folder.rglob("*")} if folder.is_dir() else set()
+    return bool(suffixes & set(Sketch.suffixes)) and not suffixes & set(FORMATS)
 
 
 def _counts(text: str) -> tuple[int, ...]:

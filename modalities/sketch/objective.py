@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,11 @@ class Meaning:
             raise InputError(f"a drawing is of one thing, got {len(self.toward)} vectors", remedy="take a slice of 1")
         if self.away is not None and self.away.space_id != self.toward.space_id:
             raise SpaceMismatchError("what to draw and what to avoid are of two spaces")
+
+    def sha256(self) -> str:
+        """Identity of what is drawn."""
+        parts = [self.toward] if self.away is None else [self.toward, self.away]
+        return hashlib.sha256(b"|".join(part.vectors.cpu().numpy().tobytes() for part in parts)).hexdigest()
 
     @classmethod
     def of_text(cls, space: JointSpace, text: str, avoid: Sequence[str] = ()) -> Meaning:
@@ -96,7 +102,7 @@ class Objective:
         config = self.config
         rows = torch.tensor([target for target, _, _ in of])
         fitted = self._fitted(images)
-        draws: ViewDraws | list[ViewDraws] | None = None
+        draws: list[ViewDraws] | None = None
         which = torch.tensor([0])  # of the pool's views, the plain one first
         if not config.views:
             views = fitted[:, None]
@@ -172,8 +178,8 @@ class PhotoObjective(Objective):
             seen = [apply_views(self.photos[row][None], one) for row, one in zip(rows, draws, strict=True)]
             return self._encode(torch.cat(seen).flatten(0, 1))
         stages, embedded = self.known
-        found = {name: value[rows][:, which].flatten(0, 1) for name, value in stages.items()}
-        return found, embedded[rows][:, which].flatten(0, 1)
+        found = {name: value[rows[:, None], which].flatten(0, 1) for name, value in stages.items()}
+        return found, embedded[rows[:, None], which].flatten(0, 1)
 
     def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
         return clipasso_loss(drawn, wanted, self.stages, views)
@@ -207,7 +213,8 @@ class MeaningObjective(Objective):
         return self.toward[rows].repeat_interleave(views, 0), self.away[rows].repeat_interleave(views, 0)
 
     def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
-        return meaning_loss(drawn, *wanted, views)
+        toward, away = wanted
+        return meaning_loss(drawn, toward, away, views)
 
 
 def _every(found: Any, count: int) -> Any:

@@ -81,8 +81,8 @@ def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int]
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<svg xmlns="{SVG}" xmlns:inkscape="{INKSCAPE}" {size} viewBox="{left} {top} {shown[0]} {shown[1]}">',
-        f"<title>{escape(str(strokes.about.get('title', 'a drawing')))}</title>",
-        f"<metadata>{escape(json.dumps(strokes.about, sort_keys=True))}</metadata>",
+        f"<title>{_text(str(strokes.about.get('title', 'a drawing')))}</title>",
+        f"<metadata>{_text(json.dumps(strokes.about, sort_keys=True, allow_nan=False))}</metadata>",
         f'<rect x="{left}" y="{top}" width="{shown[0]}" height="{shown[1]}" fill="white"/>',
     ]
     first = 0
@@ -134,6 +134,11 @@ def travel_sorted(points: Tensor) -> Tensor:
         order.append(left.pop(nearest))
         pen = points[order[-1], 3]
     return torch.tensor(order, dtype=torch.long)
+
+
+def _text(said: str) -> str:
+    """XML's characters only: a file's name may hold any byte, a sentence control characters."""
+    return escape(re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", said))
 
 
 def _path(strokes: Strokes, index: int) -> str:

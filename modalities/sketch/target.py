@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
@@ -35,6 +36,10 @@ class Target:
     pixels: Tensor
     box: tuple[int, int, int, int]
     source_size: tuple[int, int]
+
+    def sha256(self) -> str:
+        """Identity of what is drawn."""
+        return hashlib.sha256(self.pixels.numpy().tobytes() + repr(self.box).encode()).hexdigest()
 
 
 def load_target(

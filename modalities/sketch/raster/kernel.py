@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from clipx.errors import InputError
 from clipx.modalities.sketch.raster.plain import (
     END_PX,
     FLATNESS_PX,
@@ -36,6 +37,7 @@ from clipx.modalities.sketch.raster.plain import (
 BAND = 16  # rows
 WORTH = 64  # places (a stroke in a band) for each worker: handing work over takes as long as some 20 of them
 USUAL = 128  # pixels in a place: what is kept of them starts with room for so many
+MOST_KEPT = 2**28  # pixels under strokes: 6 GB
 FAR = np.float32(3e38)  # from a pixel that no segment has reached yet
 SLACK_PX = 0.01  # by which the box around a segment is too large, against rounding
 
@@ -55,8 +57,11 @@ class _Paint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
         image = canvas.clone(memory_format=torch.contiguous_format)
+        ctx.strokes = points.shape[:2]
         radius, opacity, ink = _rows(width / 2), _rows(alpha), _rows(color)
         line = compiled().flatten(_rows(points), radius, image.shape[2], image.shape[3])
+        if any(ctx.needs_input_grad):
+            _check_memory(radius, *line[:2], *image.shape[2:])
         ctx.drawn = (radius, opacity, ink, *line)
         ctx.span = np.zeros((line[-1][-1], 2), np.int64)  # of each stroke in each band: its pixels among those kept
         task = partial(compiled().paint, any(ctx.needs_input_grad), image.numpy(), *ctx.drawn, ctx.span)
@@ -72,8 +77,25 @@ class _Paint(torch.autograd.Function):
         parts = np.zeros((len(ctx.span), 10 + ground.shape[1]))
         task = partial(compiled().unpaint, parts, ground.numpy(), *ctx.drawn, ctx.span)
         _together([partial(task, worker, len(ctx.kept), *kept) for worker, kept in enumerate(ctx.kept)])
-        total = torch.from_numpy(compiled().total(ctx.drawn[-1], parts)).unflatten(0, (len(ground), -1))
+        total = torch.from_numpy(compiled().total(ctx.drawn[-1], parts)).unflatten(0, ctx.strokes)
         return total[..., :8].unflatten(-1, (4, 2)), total[..., 8] / 2, total[..., 9], total[..., 10:], ground
+
+
+def _check_memory(radius: np.ndarray, first: np.ndarray, vertices: np.ndarray, height: int, columns: int) -> None:
+    """Refuse what would keep too many pixels for the backward pass: some 24 bytes each."""
+    if len(radius) * height * columns <= MOST_KEPT:
+        return
+    owner = np.repeat(np.arange(len(radius)), np.diff(first))
+    within = np.clip(vertices, 0, (columns, height))
+    lengths = np.linalg.norm(np.diff(within, axis=0), axis=1) * (owner[1:] == owner[:-1])
+    thick = 2 * (radius + HALF_DIAGONAL_PX)
+    touched = np.bincount(owner[1:], lengths, len(radius)) * thick + thick**2
+    if (total := float(np.minimum(touched, height * columns).sum())) > MOST_KEPT:
+        raise InputError(
+            f"the strokes cover {total / 1e6:,.0f} million pixels, more than {MOST_KEPT // 2**20} million: too much to "
+            "keep for gradients",
+            remedy="take fewer, shorter or narrower strokes, a smaller canvas, or no gradients",
+        )
 
 
 def _rows(tensor: Tensor) -> np.ndarray:
