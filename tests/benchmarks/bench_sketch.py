@@ -106,7 +106,8 @@ def to_loss(tower: str, strokes: int, count: int, steps: int) -> list[dict]:
             if loss <= goal and not reached:
                 reached.extend((time.perf_counter() - began, step))
 
-        (drawing,) = draw([target], space, DrawConfig(strokes=(strokes,)), progress=tell)
+        plan = DrawConfig(strokes=(strokes,), rank=False)
+        (drawing,) = draw([target], space, plan, progress=tell)
         found.append(
             {
                 "photo": name,
@@ -117,6 +118,7 @@ def to_loss(tower: str, strokes: int, count: int, steps: int) -> list[dict]:
                 "ratio": theirs / reached[0] if reached else None,
                 "ours_whole_s": time.perf_counter() - began,
                 "ours_loss": drawing.loss,
+                "ours_views": f"{plan.views} a step of a fixed pool of {plan.pool}",
             }
         )
     return found
@@ -148,12 +150,18 @@ def main() -> None:
             f"({one['original_range_s'][0]:.3f}-{one['original_range_s'][1]:.3f}), ours {one['ours_s']:.3f} "
             f"({one['ours_range_s'][0]:.3f}-{one['ours_range_s'][1]:.3f}): {one['ratio']:.1f} times faster"
         )
-    for row in found.get("to_loss", []):
+    rows = found.get("to_loss", [])
+    for row in rows:
         said = "not reached" if row["ratio"] is None else f"{row['ours_s']:.1f} s ({row['ours_steps']} steps)"
         times = "" if row["ratio"] is None else f": {row['ratio']:.1f} times faster"
         print(
             f"{args.to_loss}, {row['photo']}: plain loss {row['goal']:.4f} after {row['original_s']:.1f} s the "
             f"original's way, {said} ours{times}; in {row['ours_whole_s']:.1f} s ours has {row['ours_loss']:.4f}"
+        )
+    if ratios := [row["ratio"] for row in rows if row["ratio"]]:
+        print(
+            f"median of {len(ratios)} photos: {statistics.median(ratios):.1f} times faster "
+            f"({min(ratios):.1f}-{max(ratios):.1f}); ours sees {rows[0]['ours_views']}, the original fresh ones"
         )
 
 
