@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from PIL import Image
 from clipx.cli import main
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "data"
+SHEETS = tomllib.loads((SAMPLES / "demo.toml").read_text())["sheet"]
+CELLS = sum(len(row) - 1 for sheet in SHEETS for row in sheet["rows"])
 TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
 
 
@@ -75,7 +78,7 @@ def test_the_page_stands_alone(demo):
     assert not {"script", "iframe", "object"} & {tag for tag, _ in tags}
     assert not re.findall(r"(?:src|href|url)\W{1,3}(?:https?:)?//", text)
     images = [attrs for tag, attrs in tags if tag == "img"]
-    assert len(images) == len(record["results"])
+    assert len(images) == len(record["results"]) + CELLS and text.count("<section>") == len(SHEETS) > 0
     for attrs in images:
         assert len(attrs["alt"]) > 10
         with Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2]))) as picture:
@@ -102,7 +105,24 @@ def test_the_script_makes_every_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "HERE", tmp_path)
     make.main()
     made = {path.name for path in tmp_path.iterdir()}
-    assert made == {path.name for path in SAMPLES.iterdir()} - {"make.py", "demo.toml", "labels.txt", "__pycache__"}
+    assert made == {path.name for path in SAMPLES.iterdir()} - {
+        *("make.py", "demo.toml", "labels.txt", "drawings", "__pycache__")
+    }
+
+
+@pytest.mark.parametrize(
+    ("sheet", "message"),
+    [
+        ('title = "a"', "title, note, command, columns and rows"),
+        ('title = "a"\nnote = ""\ncommand = ""\ncolumns = ["b"]\nrows = [["c"]]', "a file a column"),
+    ],
+)
+def test_a_sheet_that_is_none_is_one_line(sheet, message, tmp_path, capsys):
+    sample = '[[sample]]\nfile = "fish.png"\nkind = "drawing"\nalt = "A fish"\n'
+    (tmp_path / "demo.toml").write_text(f"{sample}[[sheet]]\n{sheet}\n")
+    (tmp_path / "labels.txt").write_text("fish\n")
+    assert main(["demo", "--samples", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
 
 
 CHECK = """<script>
@@ -132,5 +152,5 @@ def test_a_browser_shows_it_without_complaint(demo, tmp_path, width):
 
     assert browse(out / "index.html").count("<article>") == len(record["results"])
     loaded, across = re.search(r'data-check="(\d+):(\d+)"', browse(page)).groups()
-    assert loaded == "1" * len(record["results"])
+    assert loaded == "1" * (len(record["results"]) + CELLS)
     assert int(across) <= max(width, 500)  # nothing to scroll sideways; headless windows are at least 500 wide
