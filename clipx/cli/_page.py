@@ -179,7 +179,7 @@ section { margin-top: 3rem }
 section .note { margin-bottom: 1rem }
 .sheet { overflow-x: auto; margin-bottom: 1rem }
 .sheet table { min-width: 40rem; table-layout: fixed }
-.sheet th { padding: .25rem }
+.sheet th, .sheet thead th:last-child { padding: .25rem; text-align: left }
 .sheet td { padding: .25rem; text-align: left }
 .sheet img { height: auto; aspect-ratio: 1; background: #fff; border: 1px solid var(--line); border-radius: .5rem }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
