@@ -547,5 +547,7 @@ def test_towers_in_training_are_open_clips_own(tiny_space):
 def test_towers_that_the_trainer_does_not_know_are_refused(tiny_vit_space):
     from clipx.backbone import require_trainable
 
+    require_trainable(tiny_vit_space.backbone.model)
+    pooled = {**VIT, "vision_cfg": {**VIT["vision_cfg"], "attentional_pool": True}}
     with pytest.raises(InputError, match="ModifiedResNet"):
-        require_trainable(tiny_vit_space.backbone.model)
+        require_trainable(bb.build_model(pooled))

@@ -133,6 +133,7 @@ def evaluate(
 
 
 def condition(text: str) -> tuple[str, str]:
+    """``column=value`` of ``--where`` as a pair. Raises InputError."""
     column, equals, value = text.partition("=")
     if not equals or not column.strip():
         raise InputError(f"expected column=value, got {text!r}", where="--where")

@@ -394,7 +394,7 @@ def _winners(
                 history,
                 number,
                 {runs.of[r][2]: strokes_of(runs.kept[r, :count], said_of(r)) for r in group},
-                (*(strokes_of(frame, {}) for frame in film), best),
+                (*(strokes_of(frame, said_of(run) | {"loss": None}) for frame in film), best),
                 importance,
                 stopped or asked(),
             )

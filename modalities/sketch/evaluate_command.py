@@ -534,7 +534,7 @@ def _print(
     ]
     heads = ("picture", "strokes", "top-1 (95 % interval)", "top-5", "own photo first", "median rank of own photo")
     print_table(heads, [(*line, rank(row)) for line, row in zip(lines, figures, strict=True)], title=title)
-    print()
+    typer.echo()
     print_table(
         ("strokes", "of the photos' top-1", "95 % interval", "top-1 of each seed", "standard deviation"),
         [
@@ -549,7 +549,7 @@ def _print(
         ],
         title="Drawings beside their photos, and from seed to seed",
     )
-    print()
+    typer.echo()
     print_table(
         ("first", "second", "only first right", "only second right", "p"),
         [(t["first"], t["second"], str(t["first_only"]), str(t["second_only"]), f"{t['p']:.2g}") for t in tests],

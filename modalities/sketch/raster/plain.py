@@ -42,7 +42,7 @@ def paint(points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: T
             under = image[:, pixel]
             image = image.index_copy(1, pixel, under + share * (ink[:, None] - under))
         images.append(image.unflatten(1, size))
-    return torch.stack(images) if images else canvas
+    return torch.stack(images) if images else canvas + 0 * points.sum()  # no picture has gradients too
 
 
 def coverage(centre: Tensor, vertices: Tensor, segment: Tensor, radius: Tensor) -> Tensor:
