@@ -109,7 +109,7 @@ def evaluate(
     if _of_drawings(folder):  # they are there already
         from clipx.cli.evaluate import evaluate as evaluate_sense
 
-        more = {"dtype": dtype, "seed": seed, "out": out, "as_json": as_json, "batch_size": batch_size}
+        more: dict[str, Any] = {"dtype": dtype, "seed": seed, "out": out, "as_json": as_json, "batch_size": batch_size}
         return evaluate_sense("sketch", folder, where, labels, prompts=prompts, space=space, device=device, **more)
     check_writable(out)
     words = None if labels is None else parse_labels(labels)
