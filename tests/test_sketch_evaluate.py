@@ -17,6 +17,7 @@ from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch import evaluate as measured
 from clipx.modalities.sketch import evaluate_command as command
 from clipx.modalities.sketch.evaluate import Seen
+from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.initial import SPREAD
 from clipx.modalities.sketch.svg import Strokes, read_svg
 from clipx.modalities.sketch.target import prepare
@@ -45,7 +46,7 @@ def test_a_drawing_is_seen_without_the_canvas_around_it():
     assert measured.photo_picture(target).shape == (3, 149, 224)
     points = torch.tensor([[[100.0, 40], [110, 40], [120, 40], [130, 40]]])  # 3 px below the box's upper edge
     strokes = Strokes(points, torch.tensor([2.0]), torch.ones(1), torch.zeros(1, 3), (0, 37, 224, 149))
-    picture = measured.stroke_picture(strokes)
+    picture = pixels(strokes)
     assert picture.shape == (3, 149, 224) and (picture[:, 2:4, 105:125] < 0.01).all() and (picture[:, 8:] == 1).all()
     assert measured.ink(picture) == pytest.approx(2 * 30 + math.pi, abs=0.1)  # a bar with round caps
 
@@ -251,7 +252,7 @@ def test_the_pictures_judged_are_those_of_the_files(run, photos, spaces, tmp_pat
     classifier = ZeroShotClassifier(eye.space, record["labels"], "sketch")
     for i, result in enumerate(record["results"]):
         for told in result["drawings"]:
-            row = eye.encode([measured.stroke_picture(read_svg(told["svg"]))])
+            row = eye.encode([pixels(read_svg(told["svg"]))])
             assert classifier.predict(row, 1)[0][0].label == told["drawing"]["best"]
             assert told["drawing"]["photo_rank"] == measured.ranks(row.similarity(gallery), [i])[0]
 

@@ -76,6 +76,10 @@ PromptsFlag = Annotated[
         show_default=False,
     ),
 ]
+WhereFlag = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
+]
 CacheFlag = Annotated[
     Path | None, typer.Option("--cache", help="Keep features in this folder, and use those already there.")
 ]

@@ -122,6 +122,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         raise FileError(f"cannot be written ({error.strerror})", where=path) from error
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """``write_whole`` of what is in memory already."""
+    write_whole(path, lambda file: file.write(data))
+
+
 def _plain(value: Any) -> Any:
     """JSON's own types; NaN and infinity, which JSON lacks, become None."""
     if isinstance(value, dict):

@@ -8,9 +8,8 @@ import os
 import shlex
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,7 +50,7 @@ def demo(
     import torch
 
     from clipx.api import make_modality
-    from clipx.cli._output import emit, note, print_table, progress, report, write_whole
+    from clipx.cli._output import emit, note, print_table, progress, report, write_bytes
     from clipx.cli._page import Panel, Sheet, page
     from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.registry import modality_of
@@ -68,13 +67,17 @@ def demo(
     encoders: dict[str, Modality] = {}
     classifiers: dict[str, ZeroShotClassifier] = {}  # by prompts
     files: dict[Path, bytes] = {}  # to be written, page last
+
+    def encoder_of(name: str) -> Modality:
+        if name not in encoders:
+            encoders[name] = make_modality(name, joint)
+        return encoders[name]
+
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:
             path = _locate(entry["file"], folder)
             name = modality_of(path)
-            if name not in encoders:
-                encoders[name] = make_modality(name, joint)
-            encoder = encoders[name]
+            encoder = encoder_of(name)
             sample = encoder.load(path)
             prompts = entry.get("prompts", encoder.prompts)
             if prompts not in classifiers:
@@ -106,7 +109,7 @@ def demo(
         path = _locate(file, folder)
         if file.startswith("skimage:"):
             return _thumbnail(path.read_bytes()), alt
-        encoder = make_modality(modality_of(path), joint)
+        encoder = encoder_of(modality_of(path))
         views = encoder.pictures(encoder.load(path))
         return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views)), alt
 
@@ -128,9 +131,9 @@ def demo(
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", where=out) from error
     for path, data in files.items():
-        write_whole(path, partial(_put, data))
+        write_bytes(path, data)
     html = page(panels, sheets, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
-    write_whole(out / "index.html", partial(_put, html.encode()))
+    write_bytes(out / "index.html", html.encode())
     seconds = round(time.perf_counter() - started, 1)
     record = report("demo", results, space=joint.name, space_id=joint.id, page=out / "index.html", seconds=seconds)
 
@@ -144,10 +147,6 @@ def demo(
         note(f"page: {out / 'index.html'} ({seconds} s)")
 
     emit(record, as_json, table)
-
-
-def _put(data: bytes, file: BinaryIO) -> None:
-    file.write(data)
 
 
 def _clone_samples() -> Path:
@@ -172,7 +171,8 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[dict
     from clipx.api import parse_labels
 
     plan = folder / "demo.toml"
-    wanted, sheets = read_toml(plan).get("sample"), read_toml(plan).get("sheet", [])
+    told = read_toml(plan)
+    wanted, sheets = told.get("sample"), told.get("sheet", [])
     if not isinstance(wanted, list) or not wanted:
         raise InputError("holds no [[sample]]", where=plan)
     for entry in wanted:

@@ -20,6 +20,7 @@ from clipx.cli._flags import (
     ResumeFlag,
     SeedFlag,
     SpaceFlag,
+    WhereFlag,
 )
 from clipx.errors import InputError
 
@@ -32,10 +33,7 @@ def evaluate(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="A folder with labels.csv, a folder of class folders, or an .npz.")
     ],
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
-    ] = None,
+    where: WhereFlag = None,
     labels: Annotated[
         str | None,
         typer.Option("--labels", help="The words to choose from, a,b,c or @file. Default: the data's classes."),

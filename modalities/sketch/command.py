@@ -104,7 +104,7 @@ def sketch(
 
     Example: clipx sketch cat.jpg --strokes 8,16,32 -o drawings
     """
-    from clipx.cli._output import check_writable, emit, print_table, progress, report
+    from clipx.cli._output import check_writable, emit, print_table, progress, report, write_bytes
     from clipx.cli._work import open_space
     from clipx.errors import InputError
     from clipx.modalities.sketch.draw import RANKED, DrawConfig, draw
@@ -124,7 +124,7 @@ def sketch(
             raise InputError(f"{flag} is for photos")
     if avoid and text is None:
         raise InputError("--avoid goes with --text")
-    counts = _counts(strokes or ("64" if meant else "16"))
+    counts = LADDER if strokes == "auto" else stroke_counts(strokes or ("64" if meant else "16"))
     names = [_slug(text)] if text is not None else [path.stem for path in files]
     one_file = out.suffix.lower() == ".svg"
     _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
@@ -157,9 +157,9 @@ def sketch(
             "holds a drawing that was stopped", where=out, remedy="go on with --resume, or name another folder"
         )
     joint = open_space(space, device, dtype, seed)
+    looks: JointSpace | None = None
     if meant:
         targets = _meanings(files, text, avoid or [], joint)
-        looks = joint
     else:
         looks = default_space(joint) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
     at_once = max(1, RUNS_AT_ONCE // (len(counts) * seeds))
@@ -198,12 +198,12 @@ def sketch(
         results,
         space=joint.name,
         space_id=joint.id,
-        saliency_space_id=None if meant else looks.id,
+        saliency_space_id=None if looks is None else looks.id,
         settings=asdict(plan),
     )
     if not one_file:
         settings = {key: value for key, value in record.items() if key != "results"}
-        _write(
+        write_bytes(
             out / f"{names[0] if len(names) == 1 else 'drawings'}-config.json",
             (json.dumps(settings, indent=1) + "\n").encode(),
         )
@@ -229,7 +229,10 @@ def _is_photo(path: Path) -> bool:
     from clipx.pictures import FORMATS
     from clipx.registry import modality_of
 
-    return path.suffix.lower() in FORMATS or not modality_of(path)
+    if path.suffix.lower() in FORMATS:
+        return True
+    modality_of(path)  # refuses what no sense reads
+    return False
 
 
 def _photos(files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig) -> list[Target]:
@@ -249,15 +252,14 @@ def _meanings(files: Sequence[Path], text: str | None, avoid: Sequence[str], spa
     return [Meaning(embedded[[i]]) for i in range(len(files))]
 
 
-def _counts(text: str) -> tuple[int, ...]:
+def stroke_counts(text: str) -> tuple[int, ...]:
+    """``4,8,16`` as numbers. Raises InputError."""
     from clipx.errors import InputError
 
-    if text == "auto":
-        return LADDER
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--strokes takes auto, or numbers such as 16 or 4,8,16,32, got {text!r}") from error
+        raise InputError(f"--strokes takes numbers such as 16 or 4,8,16,32, got {text!r}") from error
 
 
 def _slug(text: str) -> str:
@@ -298,6 +300,7 @@ def _write_all(
     mp4: bool,
 ) -> list[dict[str, Any]]:
     """Write the drawings of one target, fewest strokes first, and say what was written."""
+    from clipx.cli._output import write_bytes
     from clipx.modalities.sketch import film
     from clipx.modalities.sketch.draw import knee
     from clipx.modalities.sketch.svg import to_svg, travel_sorted
@@ -312,16 +315,16 @@ def _write_all(
         strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} strokes"})
         if order == "travel":
             strokes = strokes[travel_sorted(strokes.points)]
-        _write(path, to_svg(strokes, width_mm=size_mm).encode())
+        write_bytes(path, to_svg(strokes, width_mm=size_mm).encode())
         written = [path]
         if not one_file:
             written.append(path.with_suffix(".png"))
-            _write(written[-1], film.png(strokes))
+            write_bytes(written[-1], film.png(strokes))
         for suffix, make in ((".gif", film.gif), (".mp4", film.mp4)):
             if (gif, mp4)[suffix == ".mp4"]:
                 for kind, frames in (("", drawing.film), ("-strokes", film.stroke_by_stroke(strokes))):
                     written.append(path.with_name(f"{path.stem}{kind}{suffix}"))
-                    _write(written[-1], make(frames))
+                    write_bytes(written[-1], make(frames))
         results.append(
             {
                 "source": source,
@@ -338,11 +341,5 @@ def _write_all(
         )
     if not one_file:
         curves = {f"{len(drawing.strokes)} strokes": drawing.history for drawing in drawn}
-        _write(out / f"{name}-loss.png", film.loss_curve(curves, source))
+        write_bytes(out / f"{name}-loss.png", film.loss_curve(curves, source))
     return results
-
-
-def _write(path: Path, data: bytes) -> None:
-    from clipx.cli._output import write_whole
-
-    write_whole(path, lambda file: file.write(data))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -282,19 +282,14 @@ def paint(strokes: Tensor, config: DrawConfig) -> Tensor:
     return rasterize(points, CANVAS, width, strokes[..., ALPHA], strokes[..., COLOR])
 
 
-def batched(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """``size`` items at a time."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
 def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> None:
     alive = runs.alive
     if step % config.film_every == 0:
         runs.film = torch.cat([runs.film, runs.strokes[None]])
     parts = []
-    for some in batched(alive, max(1, SEEN_AT_ONCE // (1 + config.views))):  # runs are independent of one another
-        strokes = runs.strokes[list(some)].to(objective.device).requires_grad_()
-        loss, plain = objective([runs.of[run] for run in some], paint(strokes, config), step)
+    for some in torch.tensor(alive).split(max(1, SEEN_AT_ONCE // (1 + config.views))):  # runs are independent
+        strokes = runs.strokes[some].to(objective.device).requires_grad_()
+        loss, plain = objective([runs.of[run] for run in some.tolist()], paint(strokes, config), step)
         parts.append((torch.autograd.grad(loss.sum(), strokes)[0].cpu(), plain.cpu()))
     gradient, plain = (torch.cat(found) for found in zip(*parts, strict=True))
     gradient = gradient.nan_to_num(0, 0, 0)  # a tower in half precision may overflow once
@@ -379,22 +374,24 @@ def _winners(
             importance = [importance[stroke] for stroke in order]
         settings = asdict(config) | {"strokes": count}
 
-        def said_of(run: int, settings=settings) -> dict[str, Any]:
-            loss = float(runs.best[run])
+        def said_of(run: int, loss: float, settings=settings) -> dict[str, Any]:
             return {"seed": runs.of[run][2], "loss": loss, "space": objective.space.id, "settings": settings}
 
-        best = strokes_of(runs.kept[run, order], said_of(run) | ({"importance": importance} if importance else {}))
-        film = runs.film[: -(-len(history) // config.film_every), run][:, order]
+        losses = {runs.of[r][2]: float(runs.best[r]) for r in group}
+        best = strokes_of(
+            runs.kept[run, order], said_of(run, loss) | ({"importance": importance} if importance else {})
+        )
+        frames = zip(runs.film[:, run, order], history[:: config.film_every], strict=False)  # others may go on longer
         drawings.append(
             Drawing(
                 best,
                 loss,
                 seed,
-                {runs.of[r][2]: float(runs.best[r]) for r in group},
+                losses,
                 history,
                 number,
-                {runs.of[r][2]: strokes_of(runs.kept[r, :count], said_of(r)) for r in group},
-                (*(strokes_of(frame, said_of(run) | {"loss": None}) for frame in film), best),
+                {runs.of[r][2]: strokes_of(runs.kept[r, :count], said_of(r, losses[runs.of[r][2]])) for r in group},
+                (*(strokes_of(frame, said_of(run, at_it)) for frame, at_it in frames), best),
                 importance,
                 stopped or asked(),
             )

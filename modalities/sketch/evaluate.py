@@ -15,7 +15,6 @@ from torch import Tensor
 
 from clipx.metrics import bootstrap_ci95
 from clipx.modalities.sketch.initial import initial_strokes
-from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.saliency import grey
 from clipx.modalities.sketch.svg import Strokes
 from clipx.modalities.sketch.target import CANVAS, Target
@@ -36,13 +35,6 @@ def photo_picture(target: Target) -> Tensor:
     """The photo without the canvas around it."""
     top, left, height, width = target.box
     return target.pixels[:, top : top + height, left : left + width]
-
-
-def stroke_picture(strokes: Strokes) -> Tensor:
-    """What the SVG of the strokes shows."""
-    left, top, width, height = (round(value) for value in strokes.box)
-    pixels = rasterize(strokes.points, CANVAS, width_px=strokes.width_px, alpha=strokes.alpha, color=strokes.color)
-    return pixels[:, top : top + height, left : left + width].clamp(0, 1)
 
 
 def random_strokes(like: Strokes, seed: int) -> Strokes:

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import (
+    BatchFlag,
+    ConfigFlag,
+    DeviceFlag,
+    DtypeFlag,
+    JsonFlag,
+    OutFlag,
+    SeedFlag,
+    SpaceFlag,
+    WhereFlag,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,10 +48,7 @@ def evaluate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Photos: a folder of class folders, or one with labels.csv.")
     ],
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
-    ] = None,
+    where: WhereFlag = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +109,7 @@ def evaluate(
     from clipx.cli._work import encode, make_classifier, open_space, read_prompts, space_name
     from clipx.errors import InputError
     from clipx.modalities.sketch import evaluate as measured
+    from clipx.modalities.sketch.command import stroke_counts
     from clipx.modalities.sketch.draw import DrawConfig
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.training import prepare_folder
@@ -114,7 +122,11 @@ def evaluate(
     check_writable(out)
     words = None if labels is None else parse_labels(labels)
     said, said_of_photos = read_prompts(prompts), read_prompts(photo_prompts)
-    changes = {"strokes": _counts(strokes), "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)), "halving": False}
+    changes = {
+        "strokes": stroke_counts(strokes),
+        "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)),
+        "halving": False,
+    }
     changes["rank"] = False  # the order of black strokes shows nowhere
     plan = DrawConfig.preset("default", **changes | ({} if steps is None else {"steps": steps}))
     rows = _chosen(folder, where or [], words, per_class)
@@ -204,15 +216,6 @@ def _of_drawings(folder: Path) -> bool:
 
     suffixes = {path.suffix.lower() for path in folder.rglob("*")} if folder.is_dir() else set()
     return bool(suffixes & set(Sketch.suffixes)) and not suffixes & set(FORMATS)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    from clipx.errors import InputError
-
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--strokes takes numbers such as 16 or 8,32, got {text!r}") from error
 
 
 def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:
@@ -349,6 +352,7 @@ def _finished(at: Path, settings: dict[str, Any]) -> bool:
 
 def _keep(at: Path, settings: dict[str, Any], drawings: Sequence[Any]) -> None:
     """Write a photo's drawings; ``drawing.json`` comes last and says that all are there."""
+    from clipx.cli._output import write_bytes
     from clipx.modalities.sketch.svg import to_svg
     from clipx.training import prepare_folder
 
@@ -356,13 +360,12 @@ def _keep(at: Path, settings: dict[str, Any], drawings: Sequence[Any]) -> None:
     losses = {}
     for drawing in drawings:
         count = len(drawing.strokes)
-        losses[count] = {seed: drawing.losses[seed] for seed in drawing.seeds}
-        files = {f"{count}-seed{seed}": (strokes, losses[count][seed]) for seed, strokes in drawing.seeds.items()}
-        files[f"{count}-initial"] = drawing.film[0], drawing.history[0]
-        for name, (strokes, loss) in files.items():
-            about = strokes.about | {"title": f"{at.name}, {name}", "loss": loss}
-            _write(at / f"{name}.svg", to_svg(replace(strokes, about=about)).encode())
-    _write(at / "drawing.json", json.dumps({"settings": settings, "losses": losses}, indent=2).encode())
+        losses[count] = drawing.losses
+        files = {f"{count}-seed{seed}": strokes for seed, strokes in drawing.seeds.items()}
+        for name, strokes in {**files, f"{count}-initial": drawing.film[0]}.items():
+            about = strokes.about | {"title": f"{at.name}, {name}"}
+            write_bytes(at / f"{name}.svg", to_svg(replace(strokes, about=about)).encode())
+    write_bytes(at / "drawing.json", json.dumps({"settings": settings, "losses": losses}, indent=2).encode())
 
 
 def _read(photo: Path, at: Path, plan: DrawConfig) -> _Drawn:
@@ -387,21 +390,22 @@ CONTROLS = ("initial strokes", "random strokes", "edge map")
 
 def _drawing(drawn: _Drawn, count: int, seed: int | None = None) -> Tensor:
     """The picture of a drawing, the best seed's by default."""
-    from clipx.modalities.sketch.evaluate import stroke_picture
+    from clipx.modalities.sketch.film import pixels
 
-    return stroke_picture(drawn.strokes[count, drawn.best[count] if seed is None else seed])
+    return pixels(drawn.strokes[count, drawn.best[count] if seed is None else seed])
 
 
 def _control(drawn: _Drawn, kind: str, count: int) -> Tensor:
     """The picture that stands beside the best seed's drawing."""
-    from clipx.modalities.sketch.evaluate import edge_map, ink, photo_picture, random_strokes, stroke_picture
+    from clipx.modalities.sketch.evaluate import edge_map, ink, photo_picture, random_strokes
+    from clipx.modalities.sketch.film import pixels
     from clipx.modalities.sketch.target import load_target
 
     seed = drawn.best[count]
     if kind == "initial strokes":
-        return stroke_picture(drawn.initial[count])
+        return pixels(drawn.initial[count])
     if kind == "random strokes":
-        return stroke_picture(random_strokes(drawn.strokes[count, seed], seed))
+        return pixels(random_strokes(drawn.strokes[count, seed], seed))
     return edge_map(photo_picture(load_target(drawn.photo)), ink(_drawing(drawn, count)))
 
 
@@ -471,6 +475,7 @@ def _write_sheets(
     counts: Sequence[int],
 ) -> None:
     """sheet.png, and sheet-2.png, ... where there are more photos than one holds."""
+    from clipx.cli._output import write_bytes
     from clipx.modalities.sketch.evaluate import contact_sheet, photo_picture
     from clipx.modalities.sketch.target import load_target
 
@@ -499,13 +504,7 @@ def _write_sheets(
         data = io.BytesIO()
         contact_sheet(list(columns.values()), table).save(data, "PNG")
         name = "sheet.png" if number == 1 else f"sheet-{number}.png"
-        _write(folder / name, data.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    from clipx.cli._output import write_whole
-
-    write_whole(path, lambda file: file.write(data))
+        write_bytes(folder / name, data.getvalue())
 
 
 def _print(
