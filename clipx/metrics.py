@@ -58,6 +58,22 @@ def confusion(predicted: Any, targets: Any, num_classes: int) -> np.ndarray:
     return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def per_class_accuracy(table: Any) -> np.ndarray:
+    """Share of each class's samples that are named right: (K,) float64, NaN for a class without samples.
+
+    Args:
+        table: (K, K) counts of ``confusion``; several tables may be added up first.
+
+    Raises:
+        InputError: not a square table of counts.
+    """
+    counts = np.asarray(table)
+    if counts.ndim != 2 or len(set(counts.shape)) != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise InputError(f"a confusion table is (K, K) counts, got {counts.shape} {counts.dtype}")
+    total = counts.sum(axis=1)
+    return np.where(total > 0, counts.diagonal() / np.maximum(total, 1), np.nan)
+
+
 def retrieval(scores: Any, positives: Any, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
     """CLIP_benchmark's recalls between T texts and I images.
 

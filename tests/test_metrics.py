@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipx.errors import InputError
-from clipx.metrics import bootstrap_ci95, classification, confusion, mcnemar, ranking, retrieval
+from clipx.metrics import (
+    bootstrap_ci95,
+    classification,
+    confusion,
+    mcnemar,
+    per_class_accuracy,
+    ranking,
+    retrieval,
+)
 
 LOGITS = [[3, 2, 1, 0, -1, -2], [0, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [9, 8, 7, 6, 5, 4]]
 
@@ -50,6 +58,17 @@ def test_confusion():
     for predicted, targets in [([0], [0, 1]), ([3], [0]), ([0], [-1])]:
         with pytest.raises(InputError):
             confusion(predicted, targets, 3)
+
+
+def test_per_class_accuracy():
+    np.testing.assert_array_equal(per_class_accuracy([[3, 1, 0], [0, 0, 0], [2, 0, 0]]), [0.75, np.nan, 0])
+    targets, predicted = np.random.default_rng(0).integers(0, 4, (2, 100))
+    found = per_class_accuracy(confusion(predicted, targets, 4))
+    np.testing.assert_allclose(found, [(predicted[targets == k] == k).mean() for k in range(4)])
+    assert found.mean() == classification(np.eye(4)[predicted], targets)["mean_per_class_recall"]
+    for wrong in ([[1, 2]], [1], [[0.5]], [[-1]]):
+        with pytest.raises(InputError):
+            per_class_accuracy(wrong)
 
 
 def test_ranking_by_hand():
