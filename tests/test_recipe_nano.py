@@ -186,12 +186,12 @@ def test_nano_reaches_what_it_was_made_for():
 
 
 def test_nano_vit_is_near_nano():
-    """Caltech-101 within 14 points (12 were asked for); a ViT whose class token can be asked where it looks."""
+    """Caltech-101 within 12 points; a ViT whose class token can be asked where it looks."""
     shares = []
     for name in ("nano", "nano-vit"):
         rows = json.loads((SPACES / name / "figures.json").read_text())["rows"]
         shares.append(next(row["metrics"]["acc1"] for row in rows if row["name"] == "Caltech-101 photos"))
-    assert shares[1] >= shares[0] - 0.14
+    assert shares[1] >= shares[0] - 0.12
     assert clipx.load_space("nano-vit").supports("class_attention")
 
 

@@ -17,11 +17,12 @@ import pictures
 import torch
 import words
 from language import Captions, dictionary, phrases, vocabulary
+from lines import line_drawings
 from torch import Tensor
 
-from clipx.training import PairBatch, TextBatch
+from clipx.training import TUNE_DRAWS, PairBatch, TextBatch
 
-LANGUAGE = [Path(__file__).parent / name for name in ("source.py", "language.py", "words.py", "words.csv")]
+LANGUAGE = [Path(__file__).parent / name for name in ("source.py", "language.py", "lines.py", "words.py", "words.csv")]
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
 
 
@@ -33,7 +34,8 @@ def build(data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options:
         cache: where what takes minutes to draw is kept for the next start.
         seed: of everything drawn at random.
         exclude: concepts whose pictures, and those of their kinds, are left out.
-        options: the recipe's [source] table: shares, shapes_of_modelnet10, shapes_of_others, rooms.
+        options: the recipe's [source] table: shares, shapes_of_modelnet10, shapes_of_others, rooms; lines, the share of
+            photos that the last part of the training sees as line drawings, 0 where left out.
     """
     return Source(data, cache, seed, exclude, options)
 
@@ -49,7 +51,7 @@ class Bank:
 
 class Source:
     def __init__(self, data: Path, cache: Path, seed: int, exclude: tuple[str, ...], options: dict):
-        self.seed, self.table = seed, words.load()
+        self.seed, self.table, self.lines = seed, words.load(), options.get("lines", 0.0)
         self.exclude = {words.canonical(name, self.table) for name in exclude}
         self.files: dict[str, str] = {}
         self.said: dict[tuple[str, str], int] = {}  # (concept, style) or (sentence, "") -> its caption's number
@@ -75,6 +77,8 @@ class Source:
         self.shares = {name: options["shares"][name] / total for name in self.banks}
         self.language = Captions(self.table, list(self.said))
         self._sized: dict[int, dict[str, Tensor]] = {}
+        # Caption of a picture -> of a sketch of the same thing, or the same where no sketch has one.
+        self.sketched = np.array([self.said.get((name, "sketch"), i) for i, (name, _) in enumerate(self.said)])
 
     def _add(self, name: str, shown: np.ndarray, labels: list[str], styles: str | list[str], balance: float = 0.5):
         """Keep pictures as a bank; classes are drawn by the power ``balance`` of their size, see `balanced`."""
@@ -106,11 +110,21 @@ class Source:
             rows = rng.choice(len(bank.caption), count, p=bank.chance)
             if name == "clouds":  # raw depth, not normalised: as PointCLIP shows it to a tower
                 pixels.append(pictures.cloud_views(bank.pictures[rows], image_size, rng))
+                caption.append(bank.caption[rows])
+                photos.append(np.full(count, False))
+                continue
+            shown, kind = banks[name][rows].float() / 255, np.full(count, name in PHOTOS)
+            said = bank.caption[rows]
+            if self.lines and name in PHOTOS and draw >= TUNE_DRAWS:
+                cut = rng.binomial(count, self.lines)
+                drawn = pictures.augment(line_drawings(shown[:cut], rng), image_size, rng, photo=False)
+                shown = torch.cat([drawn, pictures.augment(shown[cut:], image_size, rng, photo=True)])
+                said, kind = np.r_[self.sketched[said[:cut]], said[cut:]], np.arange(count) >= cut
             else:
-                shown = pictures.augment(banks[name][rows].float() / 255, image_size, rng, photo=name in PHOTOS)
-                pixels.append((shown - shift) / spread)
-            caption.append(bank.caption[rows])
-            photos.append(np.full(count, name in PHOTOS))
+                shown = pictures.augment(shown, image_size, rng, photo=name in PHOTOS)
+            pixels.append((shown - shift) / spread)
+            caption.append(said)
+            photos.append(kind)
         caption = np.concatenate(caption)
         batch, targets, ignore = torch.cat(pixels), *(table[caption] for table in self.language.of_pictures)
         photos = np.flatnonzero(np.concatenate(photos))
