@@ -17,9 +17,11 @@ from PIL import Image
 
 from clipx import load_space
 from clipx.cli import main
-from clipx.errors import ClipxError
+from clipx.errors import ClipxError, InputError
 from clipx.modalities.sketch import draw as drawing
+from clipx.modalities.sketch import objective as objectives
 from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.losses import geometric_loss
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.svg import read_svg, to_svg
@@ -42,10 +44,14 @@ def target():
     return prepare(photo())
 
 
+def maps_of(target, space):
+    return drawing._saliency_maps([target], None, space)
+
+
 def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, tiny_space):
     (found,) = draw([target], tiny_space, DrawConfig(strokes=(8,), seeds=(0,), steps=40, views=2, pool=4))
     assert found.loss == min(found.history) < found.history[0]
-    objective = objective_for([target], tiny_space, QUICK)
+    objective = objective_for([target], tiny_space, QUICK, maps_of(target, tiny_space))
     image = rasterize(found.strokes.points, 224)[None]
     _, plain = objective([(0, 8, 0)], image, 0)
     assert float(plain[0]) == pytest.approx(found.loss, rel=1e-5)
@@ -137,10 +143,10 @@ def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space, monkeyp
 
 def test_adam_is_torchs(target, tiny_space):
     config = DrawConfig(strokes=(5,), seeds=(0,), steps=6, views=0, pool=0, decay=False, lr=0.7, window=0)
-    runs = drawing._start([target], None, tiny_space, config)
+    runs = drawing._start([target], maps_of(target, tiny_space), config)
     points = torch.nn.Parameter(runs.strokes[..., :8].unflatten(-1, (4, 2)).clone())
     adam = torch.optim.Adam([points], lr=0.7)
-    objective = objective_for([target], tiny_space, config)
+    objective = objective_for([target], tiny_space, config, maps_of(target, tiny_space))
     for step in range(6):
         drawing._step(runs, objective, config, step)
         adam.zero_grad()
@@ -164,9 +170,9 @@ def test_what_is_learnt_moves_and_stays_in_range(target, tiny_space):
         for name in ("width_px", "color"):
             assert torch.equal(getattr(first, name), getattr(last, name)) == (name not in moved)
         assert (last.color >= 0).all() and (last.color <= 1).all() and (last.alpha <= 1).all()
-    far = drawing._start([target], None, tiny_space, replace(plain, learn_width=True, learn_color=True))
+    far = drawing._start([target], maps_of(target, tiny_space), replace(plain, learn_width=True, learn_color=True))
     far.strokes[..., 8:] = torch.tensor([80.0, 2.0, -1.0, 0.5, 3.0])
-    objective = objective_for([target], tiny_space, plain)
+    objective = objective_for([target], tiny_space, plain, maps_of(target, tiny_space))
     drawing._step(far, objective, replace(plain, learn_width=True, learn_color=True), 0)
     assert far.strokes[..., 8].max() <= 50 and far.strokes[..., 9:].min() >= 0 and far.strokes[..., 9:].max() <= 1
 
@@ -174,7 +180,7 @@ def test_what_is_learnt_moves_and_stays_in_range(target, tiny_space):
 def test_importance_is_what_leaving_a_stroke_out_costs(target, tiny_space):
     config = DrawConfig(strokes=(6,), seeds=(0,), steps=10, views=0, pool=0)
     (found,) = draw([target], tiny_space, config)
-    objective = objective_for([target], tiny_space, config)
+    objective = objective_for([target], tiny_space, config, maps_of(target, tiny_space))
     assert found.importance == sorted(found.importance, reverse=True)
     for k in (0, 5):
         others = found.strokes[[i for i in range(6) if i != k]]
@@ -410,3 +416,69 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space)
     capsys.readouterr()
     assert main([*args, "-o", str(tmp_path)]) == 2 and "--resume" in capsys.readouterr().err
     assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not (tmp_path / "drawing.safetensors").exists()
+
+
+def test_places_count_by_saliency_and_the_frame_not_at_all(target, tiny_space):
+    top, left, height, width = target.box  # 37, 0, 149, 224
+    even = np.full((224, 224), 0.3, np.float32)
+    places = objectives._places(target, even, 0.7)
+    inside = torch.zeros(224, 224, dtype=torch.bool)
+    inside[top + 8 : top + height - 8, left + 8 : left + width - 8] = True
+    assert (places[inside] == 1).all() and not places[~inside].any()
+    half = even.copy()
+    half[:, :112] = 0  # one looks at the right half only
+    places = objectives._places(target, half, 0.7)
+    assert float(places[:, 112:].sum() / places.sum()) == pytest.approx(0.3 / 2 + 0.7, abs=1e-4)
+    narrow = replace(target, box=(0, 104, 224, 16))
+    assert (objectives._places(narrow, even, 0.7) == 1).all()
+    outside = objectives._unframed(target)
+    assert torch.equal(outside[:, :top], target.pixels[:, top : top + 1].expand(-1, top, -1))
+    config = replace(QUICK, pool=0)
+    for one in (QUICK, config):  # of the pool's views and of fresh ones
+        objective = objective_for([target], tiny_space, one, [half])
+        draws = None if one.pool else [objective._draw(torch.Generator().manual_seed(0), one.views)]
+        _, _, weights = objective._wanted(torch.tensor([0]), torch.tensor([0]), draws)
+        assert set(weights) == set(objective.grids)
+        for name, value in weights.items():
+            assert value.shape == (3 if draws else 1, 1, *objective.grids[name])
+            torch.testing.assert_close(value.mean(dim=(1, 2, 3)), torch.ones(len(value)))
+    assert objective_for([target], tiny_space, QUICK).places is None
+
+
+def test_weights_scale_what_a_place_adds_to_the_geometric_loss():
+    ours, theirs = torch.randn(2, 4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    weights = torch.zeros(4, 1, 5, 6)
+    weights[:, :, 2, 3] = 30.0
+    plain = geometric_loss({"layer2": ours}, {"layer2": theirs}, ["layer2"], 2)
+    same = geometric_loss({"layer2": ours}, {"layer2": theirs}, ["layer2"], 2, {"layer2": torch.ones(4, 1, 5, 6)})
+    assert torch.equal(plain, same)
+    one = geometric_loss({"layer2": ours}, {"layer2": theirs}, ["layer2"], 2, {"layer2": weights})
+    by_hand = (ours - theirs)[:, :, 2, 3].square().unflatten(0, (2, 2)).mean(dim=(1, 2))
+    torch.testing.assert_close(one, by_hand)
+
+
+def test_strokes_that_shrank_to_dots_start_anew_twice(target, tiny_space):
+    config = DrawConfig(strokes=(6,), seeds=(0,), steps=20, views=0, pool=0)
+    runs = drawing._start([target], maps_of(target, tiny_space), config)
+    runs.strokes[0, [1, 4], :8] = 100.0
+    runs.mean += 1
+    before = runs.strokes.clone()
+    drawing._revive(runs, replace(config, revive=False), 5)
+    drawing._revive(runs, config, 6)
+    assert torch.equal(runs.strokes, before)
+    drawing._revive(runs, config, 5)
+    moved = (runs.strokes != before).any(dim=2)[0]
+    assert moved.nonzero()[:, 0].tolist() == [1, 4]
+    assert not runs.mean[0, [1, 4]].any() and (runs.mean[0, [0, 2, 3, 5]] == 1).all()
+    first = runs.strokes.clone()
+    runs.strokes[0, [1, 4], :8] = 100.0
+    drawing._revive(runs, config, 10)
+    assert not torch.equal(runs.strokes[0, 1], first[0, 1])  # elsewhere than the first time
+
+
+def test_clipassos_preset_knows_nothing_of_what_the_default_adds():
+    plain = DrawConfig.preset("clipasso")
+    assert (plain.spread, plain.focus, plain.revive) == (0.05, 0.0, False)
+    for wrong in ({"focus": 1.1}, {"focus": -0.1}, {"spread": 0.0}):
+        with pytest.raises(InputError, match="focus must be 0 to 1"):
+            DrawConfig(**wrong)

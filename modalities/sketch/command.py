@@ -169,6 +169,13 @@ def sketch(
     with progress("drawing", plan.steps * len(parts)) as advance:
         for number, part in enumerate(parts):
             kept = out if len(parts) == 1 else out / f"checkpoint-{number}"
+            seen = 0
+
+            def told(step: int, steps: int, loss: float) -> None:
+                nonlocal seen  # a resumed drawing begins further on
+                advance(step - seen, f"loss {loss:.4f}")
+                seen = step
+
             found = draw(
                 [targets[i] for i in part],
                 joint,
@@ -176,8 +183,10 @@ def sketch(
                 saliency_space=looks,
                 out=None if one_file else kept,
                 resume=resume,
-                progress=lambda step, steps, loss: advance(1, f"loss {loss:.4f}"),
+                progress=told,
             )
+            if not found[0].stopped:
+                advance(plan.steps - seen)  # what came to rest earlier is done, too
             for i in part:
                 drawn = [drawing for drawing in found if part[drawing.target] == i]
                 source = text if text is not None else str(files[i])

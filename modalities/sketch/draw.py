@@ -2,7 +2,8 @@
 
 Method: CLIPasso (Vinker et al., SIGGRAPH 2022). ``DrawConfig.preset("clipasso")`` keeps its constants. The default
 keeps its loss and changes how it is minimised: all seeds, stroke counts and photos are one tensor and one encoder call,
-the photo's features are computed once for a pool of views, weak seeds are dropped, and what has come to rest stops.
+the photo's features are computed once for a pool of views, weak seeds are dropped, and what has come to rest stops. The
+geometric loss counts more where a tower looks and not at the photo's frame; strokes that shrank to dots start anew.
 A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans et al., 2022).
 """
 
@@ -58,6 +59,9 @@ class DrawConfig:
     steps: int = field(default=500, metadata={"help": "optimiser steps at most"})
     lr: float = field(default=1.0, metadata={"help": "pixels that a control point moves in a step, at first"})
     width_px: float = field(default=3.0, metadata={"help": "full width of a stroke on the canvas of 224 pixels"})
+    spread: float = field(default=0.12, metadata={"help": "how far a photo's strokes reach at first, of the canvas"})
+    focus: float = field(default=0.7, metadata={"help": "share of the geometric loss that goes by saliency; 0: none"})
+    revive: bool = field(default=True, metadata={"help": "start strokes shrunk to a dot anew, at 1/4 and 1/2"})
     learn_width: bool = field(default=False, metadata={"help": "let every stroke find its width"})
     learn_color: bool = field(default=False, metadata={"help": "let every stroke find its colour and opacity"})
     views: int = field(default=AUGMENTED, metadata={"help": "random views a step, beside the plain one"})
@@ -90,6 +94,9 @@ class DrawConfig:
                 decay=False,
                 keep_aspect=False,
                 rank=False,
+                spread=SPREAD,
+                focus=0.0,
+                revive=False,
                 clipasso_stop=True,
             ),
         }
@@ -106,6 +113,8 @@ class DrawConfig:
             raise InputError(f"a drawing has 1 to {MAX_STROKES} strokes, got {self.strokes}")
         if self.steps < 1 or self.views < 0 or self.pool < 0 or 0 < self.pool < self.views:
             raise InputError("steps must be at least 1, views at least 0, the pool 0 or at least as many as the views")
+        if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
+            raise InputError(f"focus must be 0 to 1 and spread above 0 to 1, got {self.focus} and {self.spread}")
         if not (math.isfinite(self.lr) and self.lr > 0 and math.isfinite(self.width_px) and self.width_px > 0):
             raise InputError(f"lr and width_px must be positive, got {self.lr} and {self.width_px}")
 
@@ -177,8 +186,9 @@ def draw(
         raise InputError(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
-    objective = objective_for(targets, space, config)
-    runs = _start(targets, saliency_space, space, config)
+    maps = _saliency_maps(targets, saliency_space, space)
+    objective = objective_for(targets, space, config, maps)
+    runs = _start(targets, maps, config)
     path = None if out is None else Path(out) / "drawing.safetensors"
     identity = {
         "config": asdict(config),
@@ -194,6 +204,7 @@ def draw(
                 break
             _step(runs, objective, config, step)
             _drop(runs, config, step + 1)
+            _revive(runs, config, step + 1)
             stopped = asked() or step + 1 == stop_after
             done = step + 1 == config.steps or not runs.alive
             if path is not None and (stopped or done or (step + 1) % 100 == 0):
@@ -221,6 +232,7 @@ class _Runs:
         film: (F, R, N, 13) the strokes every ``film_every`` steps.
         alive: numbers of the runs that still move.
         history: plain losses of each run.
+        chances: of each target, where its strokes start.
     """
 
     of: list[tuple[int, int, int]]
@@ -232,23 +244,32 @@ class _Runs:
     film: Tensor
     alive: list[int]
     history: list[list[float]]
+    chances: list[np.ndarray]
 
 
 TENSORS = ("strokes", "mean", "square", "kept", "best", "film")  # of _Runs
 
 
-def _start(
-    targets: Sequence[Target | Meaning], looks: JointSpace | None, space: JointSpace, config: DrawConfig
-) -> _Runs:
-    of, rows = [], []
+def _saliency_maps(
+    targets: Sequence[Target | Meaning], looks: JointSpace | None, space: JointSpace
+) -> list[np.ndarray]:
+    """Where a tower looks on each photo; none for meanings."""
+    photos = [target for target in targets if isinstance(target, Target)]
+    if photos:
+        looks = looks or default_space(space)
+    return [saliency(looks, photo.pixels) for photo in photos]
+
+
+def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], config: DrawConfig) -> _Runs:
+    of, rows, chances = [], [], []
     for number, target in enumerate(targets):
-        spread, pixels = SPREAD, None
+        spread, pixels = config.spread, None
         if isinstance(target, Target):
-            looks = looks or default_space(space)
             pixels = target.pixels
-            chance = start_probabilities(pixels, saliency(looks, pixels), target.box)
+            chance = start_probabilities(pixels, maps[number], target.box)
         else:
             spread, chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
+        chances.append(chance)
         for count in config.strokes:
             for seed in config.seeds:
                 of.append((number, count, seed))
@@ -261,8 +282,8 @@ def _start(
                 rows.append(strokes)
     strokes = torch.stack(rows)
     best, zero = torch.full((len(of),), math.inf), torch.zeros_like(strokes)
-    alive = list(range(len(of)))
-    return _Runs(of, strokes, zero, zero.clone(), strokes.clone(), best, strokes[None][:0], alive, [[] for _ in of])
+    alive, history, film = list(range(len(of))), [[] for _ in of], strokes[None][:0]
+    return _Runs(of, strokes, zero, zero.clone(), strokes.clone(), best, film, alive, history, chances)
 
 
 def _colors(starts: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
@@ -322,6 +343,19 @@ def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
             strong |= set(sorted(group, key=lambda run: float(runs.best[run]))[: -(-len(group) // keep)])
         alive = [run for run in alive if run in strong]
     runs.alive = alive
+
+
+def _revive(runs: _Runs, config: DrawConfig, done: int) -> None:
+    """At a quarter and half of the steps start strokes anew that are dots, which no gradient makes longer again."""
+    if not config.revive or done not in (config.steps // 4, config.steps // 2):
+        return
+    for run in runs.alive:
+        target, count, seed = runs.of[run]
+        points = runs.strokes[run, :count, POINTS].unflatten(1, (4, 2))
+        dots = (points.diff(dim=1).norm(dim=2).sum(dim=1) < config.width_px).nonzero()[:, 0]
+        anew = initial_strokes(runs.chances[target], count, seed + done, config.spread)[: len(dots)]
+        runs.strokes[run, dots, POINTS] = anew.flatten(1)
+        runs.mean[run, dots], runs.square[run, dots] = 0, 0
 
 
 def _groups(runs: _Runs) -> dict[tuple[int, int], list[int]]:

@@ -25,6 +25,7 @@ def clipasso_loss(
     target: tuple[Mapping[str, Tensor], Tensor],
     stages: Iterable[str],
     views: int = 1,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """CLIPasso's loss of each of B drawings, each seen in V views: geometric + 0.1 semantic.
 
@@ -34,16 +35,21 @@ def clipasso_loss(
         target: the same of the target, (B V, ...), or (V, ...) where one target serves all drawings.
         stages: whose features to compare, see ``stage_names``.
         views: V.
+        weights: how much each place counts, by stage (B V, 1, h, w) of mean 1; alike by default, as in CLIPasso.
 
     Returns:
         (B,). A drawing's loss does not depend on the others: the gradient of the sum is each one's own.
     """
-    geometric = geometric_loss(sketch[0], target[0], stages, views)
+    geometric = geometric_loss(sketch[0], target[0], stages, views, weights)
     return geometric + SEMANTIC_WEIGHT * semantic_loss(sketch[1], target[1], views)
 
 
 def geometric_loss(
-    sketch: Mapping[str, Tensor], target: Mapping[str, Tensor], stages: Iterable[str], views: int = 1
+    sketch: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    stages: Iterable[str],
+    views: int = 1,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """The sum over stages of the mean squared difference over all elements and views: (B,). See ``clipasso_loss``.
 
@@ -55,7 +61,10 @@ def geometric_loss(
         if name not in sketch or name not in target:
             raise InputError(f"no stage {name!r}; there are {', '.join(sketch)}")
         ours, theirs = _by_drawing(sketch[name], target[name], views)
-        terms.append((ours - theirs).square().flatten(1).mean(dim=1))
+        off = (ours - theirs).square()
+        if weights:
+            off = off * weights[name].unflatten(0, (-1, views))
+        terms.append(off.flatten(1).mean(dim=1))
     if not terms:
         raise InputError("no stage is named")
     return torch.stack(terms).sum(dim=0)

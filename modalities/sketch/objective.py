@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 MEANING_CROP_AREA = (0.7, 0.9)  # CLIPDraw's views
 ENCODED_AT_ONCE = 64
+FRAME = 8  # pixels of the canvas
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class Meaning:
         return cls(space.embed_text([text]), space.embed_text(list(avoid)) if avoid else None)
 
 
-def objective_for(targets: Sequence[Target | Meaning], space: JointSpace, config: DrawConfig) -> Objective:
-    """The objective of targets that are of one kind.
+def objective_for(
+    targets: Sequence[Target | Meaning], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray] = ()
+) -> Objective:
+    """The objective of targets that are of one kind; ``maps``: where one looks on each photo, for ``config.focus``.
 
     Raises:
         InputError: photos and meanings together. SpaceMismatchError: a meaning of another space.
@@ -68,7 +73,7 @@ def objective_for(targets: Sequence[Target | Meaning], space: JointSpace, config
     meanings = [target for target in targets if isinstance(target, Meaning)]
     if photos and meanings:
         raise InputError("photos and meanings are drawn apart", remedy="call draw once for each kind")
-    return PhotoObjective(photos, space, config) if photos else MeaningObjective(meanings, space, config)
+    return PhotoObjective(photos, space, config, maps) if photos else MeaningObjective(meanings, space, config)
 
 
 class Objective:
@@ -151,38 +156,93 @@ class Objective:
 
 
 class PhotoObjective(Objective):
-    """CLIPasso's: a tower's stages and embedding of the drawing against those of the photo."""
+    """CLIPasso's: a tower's stages and embedding of the drawing against those of the photo.
 
-    def __init__(self, targets: Sequence[Target], space: JointSpace, config: DrawConfig):
+    Args:
+        targets: T photos.
+        space: whose tower.
+        config: ``focus`` above 0 weighs places of the stages by ``maps`` and leaves out the photo's frame.
+        maps: (224, 224) saliency of each photo; without them places count alike.
+    """
+
+    def __init__(
+        self, targets: Sequence[Target], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray] = ()
+    ):
         super().__init__(space, config)
+        weighed = bool(config.focus and maps)
         with torch.no_grad():
-            photos = torch.stack([target.pixels for target in targets]).to(self.device)
-            self.photos = self._fitted(photos)  # (T, 3, S, S)
-            _, stages = space.encode_with_stages(photos[:1])
-            self.stages = stage_names(stages)
+            photos = [_unframed(target) if weighed else target.pixels for target in targets]
+            self.photos = self._fitted(torch.stack(photos).to(self.device))  # (T, 3, S, S)
+            self.places: Tensor | None = None  # (T, 1, S, S)
+            if weighed:
+                places = [_places(*pair, config.focus) for pair in zip(targets, maps, strict=True)]
+                self.places = self._fitted(torch.stack(places)[:, None].to(self.device))
+            _, stages = space.encode_with_stages(self.photos[:1])
+            self.grids = {name: tuple(stages[name].shape[-2:]) for name in stage_names(stages)}
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
             parts = [self._encode(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
+            looks = {}
+            if self.places is not None:
+                seen = self.places[:, None] if self.pool is None else apply_views(self.places, self.pool)
+                looks = self._weights(seen)
         shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
         self.known = (
-            {name: torch.cat([part[0][name] for part in parts]).unflatten(0, shape) for name in self.stages},
+            {name: torch.cat([part[0][name] for part in parts]).unflatten(0, shape) for name in self.grids},
             torch.cat([part[1] for part in parts]).unflatten(0, shape),
+            {name: value.unflatten(0, shape) for name, value in looks.items()},
         )
 
     def _encode(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         rows, stages = self.space.encode_with_stages(pixels.expand(-1, 3, -1, -1))
-        return {name: stages[name] for name in self.stages}, rows
+        return {name: stages[name] for name in self.grids}, rows
+
+    def _weights(self, places: Tensor) -> dict[str, Tensor]:
+        """(T, V, 1, S, S) -> by stage (T V, 1, h, w), of mean 1."""
+        coarse = {name: F.adaptive_avg_pool2d(places.flatten(0, 1), grid) for name, grid in self.grids.items()}
+        return {name: c / c.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6) for name, c in coarse.items()}
 
     @torch.no_grad()
-    def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> tuple[dict[str, Tensor], Tensor]:
+    def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> Any:
         if draws:
-            seen = [apply_views(self.photos[row][None], one) for row, one in zip(rows, draws, strict=True)]
-            return self._encode(torch.cat(seen).flatten(0, 1))
-        stages, embedded = self.known
-        found = {name: value[rows[:, None], which].flatten(0, 1) for name, value in stages.items()}
-        return found, embedded[rows[:, None], which].flatten(0, 1)
+
+            def seen(pictures: Tensor) -> Tensor:
+                parts = [apply_views(pictures[row][None], one) for row, one in zip(rows, draws, strict=True)]
+                return torch.cat(parts)
+
+            weights = {} if self.places is None else self._weights(seen(self.places))
+            return *self._encode(seen(self.photos).flatten(0, 1)), weights
+
+        def known(value: Tensor) -> Tensor:
+            return value[rows[:, None], which].flatten(0, 1)
+
+        stages, embedded, weights = self.known
+        found, places = ({name: known(value) for name, value in kind.items()} for kind in (stages, weights))
+        return found, known(embedded), places
 
     def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
-        return clipasso_loss(drawn, wanted, self.stages, views)
+        return clipasso_loss(drawn, wanted[:2], self.grids, views, wanted[2])
+
+
+def _unframed(target: Target) -> Tensor:
+    """The photo, its outermost pixels repeated to the canvas's edge: a white margin would make the frame a line."""
+    top, left, height, width = target.box
+    photo = target.pixels[None, :, top : top + height, left : left + width]
+    return F.pad(photo, (left, CANVAS - left - width, top, CANVAS - top - height), mode="replicate")[0]
+
+
+def _places(target: Target, where: np.ndarray, focus: float) -> Tensor:
+    """(224, 224) in [0, 1]: how a place counts; not at all at the photo's frame, where towers see an edge that is none.
+
+    ``focus`` is the share of the sum that goes by saliency.
+    """
+    top, left, height, width = target.box
+    weights = torch.zeros(CANVAS, CANVAS)
+    inside = slice(top + FRAME, top + height - FRAME), slice(left + FRAME, left + width - FRAME)
+    looks = torch.from_numpy(where).float()[inside]
+    if not looks.numel():  # a photo as narrow as its frame
+        return torch.ones(CANVAS, CANVAS)
+    weights[inside] = 1 - focus + focus * looks / looks.mean().clamp(min=1e-6)
+    return weights / weights.max().clamp(min=1e-6)
 
 
 class MeaningObjective(Objective):
