@@ -4,6 +4,10 @@
 learns to mix the views of one thing. Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and
 ``predict``, and lies on disk as one .safetensors file.
 
+Where a thing is seen from V sides, each of the three can take the views themselves in place of their mean, which loses
+much: an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
+(N, V, D) vectors that is ``Embedding(vectors.flatten(0, 1), space.id, "pointcloud")``.
+
 >>> zeroshot = ZeroShotClassifier(space, classes)                                          # doctest: +SKIP
 >>> shots = few_shot_draw(targets, 16, seed=0)                                             # doctest: +SKIP
 >>> cache = CacheModel.fit(train[shots], targets[shots], zeroshot.weights, space.logit_scale)     # doctest: +SKIP
@@ -75,21 +79,26 @@ class FewShotClassifier(ABC):
     Attributes:
         labels: K class names, in the order of the logits.
         space_id: the only space whose embeddings it takes.
+        views: V, the rows of an embedding that make one input.
         settings: how it came about (hyper-parameters, the split they were chosen on), as JSON has it; saved with it.
     """
 
     kind: ClassVar[str]
     labels: tuple[str, ...]
     space_id: str
+    views: int
     settings: dict[str, Any]
 
-    @abstractmethod
     def logits(self, embedding: Embedding) -> Tensor:
-        """Scores of every input with every label: (N, K), on the embedding's device; gradients flow to the vectors.
+        """Scores of every input with every label: N * V rows -> (N, K), on the embedding's device.
+
+        Gradients flow to the vectors.
 
         Raises:
-            InputError: vectors of another length. SpaceMismatchError: the embedding lives in another space.
+            InputError: rows that are no multiple of V, or vectors of another length.
+            SpaceMismatchError: the embedding lives in another space.
         """
+        return self._scores(self._read(embedding))[0]
 
     def predict(self, embedding: Embedding, top_k: int | None = None) -> list[list[Prediction]]:
         """For each of the N inputs, its best ``top_k`` candidates (all of them by default), best first.
@@ -103,8 +112,8 @@ class FewShotClassifier(ABC):
         if top_k is not None and top_k < 1:
             raise InputError(f"top must be at least 1, got {top_k}")
         with torch.no_grad():
-            logits = self.logits(embedding)
-            table = zip(self._cosines(embedding).tolist(), logits.softmax(dim=1).tolist(), strict=True)
+            logits, cosines = self._scores(self._read(embedding))
+            table = zip(cosines.tolist(), logits.softmax(dim=1).tolist(), strict=True)
             best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
         return [
             [Prediction(self.labels[k], cosine[k], probability[k], rank) for rank, k in enumerate(order, start=1)]
@@ -122,8 +131,8 @@ class FewShotClassifier(ABC):
         path = Path(path)
         if path.suffix != SUFFIX:
             raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
-        about = {"kind": self.kind, "labels": self.labels, "space_id": self.space_id, "settings": self.settings}
         tensors, facts = self._state()
+        about = {name: getattr(self, name) for name in ("kind", "labels", "space_id", "views", "settings")}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,9 +143,18 @@ class FewShotClassifier(ABC):
             raise FileError(f"cannot be written ({error.strerror})", where=path) from error
         return path
 
+    def _read(self, embedding: Embedding) -> Tensor:
+        """N * V rows -> (N, V, D)."""
+        return _by_sample(embedding, self.space_id, self._dim, self.views)
+
+    @property
     @abstractmethod
-    def _cosines(self, embedding: Embedding) -> Tensor:
-        """(N, K) cosines with the class weights."""
+    def _dim(self) -> int:
+        """D, the dimension of the space."""
+
+    @abstractmethod
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, V, D) -> (N, K) logits, and (N, K) cosines with the class weights."""
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -178,17 +196,18 @@ class CacheModel(FewShotClassifier):
     """Training-free Tip-Adapter: the shots vote for their classes, the nearer the louder, on top of the text.
 
     logits = logit_scale * f w^T + alpha * exp(-beta (1 - f k^T)) L, with the input f, the class weights w, the shots k
-    and their one-hot labels L.
+    and their one-hot labels L. Of V views, f w^T and f k^T are the means over the views.
 
     Method: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022.
     alpha = 1 and beta = 5.5 are where the released code begins; it then searches better ones on a validation split,
     while here they stay.
 
     Args:
-        keys: S shots, one embedding each.
+        keys: S shots, V rows each.
         targets: (S,) their classes, integers in [0, K); every class at least once.
         weights: K class weights whose ids are the labels, such as ``ZeroShotClassifier.weights``; K >= 2.
         logit_scale: of the space.
+        views: V, the rows of each shot and input.
         alpha: loudness of the shots, >= 0.
         beta: how fast it falls with distance, >= 0.
         settings: more to remember.
@@ -206,18 +225,18 @@ class CacheModel(FewShotClassifier):
         targets: Sequence[int] | Tensor,
         weights: Embedding,
         logit_scale: float,
+        views: int = 1,
         alpha: float = 1.0,
         beta: float = 5.5,
         settings: Mapping[str, Any] | None = None,
     ):
-        _same_space(keys, weights.space_id, weights.vectors.shape[1])
-        self.labels, self.space_id = _class_names(weights.ids), weights.space_id
+        self.labels, self.space_id, self.views = _class_names(weights.ids), weights.space_id, views
         self.keys, self.weights, self.logit_scale = keys, weights, _positive(logit_scale)
-        self.targets = _checked_targets(targets, len(keys), self.labels)
+        self.targets = _checked_targets(targets, len(self._read(keys)), self.labels)
         if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
             raise InputError(f"alpha and beta must be finite and at least 0, got {alpha} and {beta}")
         self.alpha, self.beta = float(alpha), float(beta)
-        self.settings = {**(settings or {}), "alpha": self.alpha, "beta": self.beta, "rows": len(keys)}
+        self.settings = {**(settings or {}), "alpha": self.alpha, "beta": self.beta, **_counts(self.targets, views)}
 
     @classmethod
     def fit(
@@ -226,20 +245,22 @@ class CacheModel(FewShotClassifier):
         targets: Sequence[int] | Tensor,
         weights: Embedding,
         logit_scale: float,
+        views: int = 1,
         settings: Mapping[str, Any] | None = None,
     ) -> Self:
         """The cache of these shots, with the published alpha and beta: see the class."""
-        return cls(embedding, targets, weights, logit_scale, settings=settings)
+        return cls(embedding, targets, weights, logit_scale, views, settings=settings)
 
-    def logits(self, embedding: Embedding) -> Tensor:
-        vectors = _same_space(embedding, self.space_id, self.weights.vectors.shape[1])
-        affinity = vectors @ self.keys.vectors.to(vectors.device).T  # (N, S)
-        votes = F.one_hot(self.targets.to(vectors.device), len(self.labels)).to(vectors)  # (S, K)
-        near = torch.exp(-self.beta * (1 - affinity))
-        return self.logit_scale * self._cosines(embedding) + self.alpha * near @ votes
+    @property
+    def _dim(self) -> int:
+        return self.weights.vectors.shape[1]
 
-    def _cosines(self, embedding: Embedding) -> Tensor:
-        return embedding.vectors @ self.weights.vectors.to(embedding.vectors.device).T
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        keys = self._read(self.keys).to(inputs.device)
+        votes = F.one_hot(self.targets.to(inputs.device), len(self.labels)).to(inputs)  # (S, K)
+        affinity = inputs.flatten(1) @ keys.flatten(1).T / self.views  # (N, S)
+        cosines = inputs.mean(dim=1) @ self.weights.vectors.to(inputs.device).T  # (N, K)
+        return self.logit_scale * cosines + self.alpha * torch.exp(-self.beta * (1 - affinity)) @ votes, cosines
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"keys": self.keys.vectors, "targets": self.targets, "weights": self.weights.vectors}
@@ -252,7 +273,7 @@ class CacheModel(FewShotClassifier):
         weights = Embedding(tensors["weights"], about["space_id"], "text", about["labels"])
         settings = about["settings"]
         alpha, beta = settings["alpha"], settings["beta"]
-        return cls(keys, tensors["targets"], weights, about["logit_scale"], alpha, beta, settings)
+        return cls(keys, tensors["targets"], weights, about["logit_scale"], about["views"], alpha, beta, settings)
 
 
 # ------------------------------------------------------------------------------------------------------------ the probe
@@ -262,15 +283,17 @@ class LinearProbe(FewShotClassifier):
     """Multinomial logistic regression on cached embeddings, as CLIP's authors measured their features.
 
     ``fit`` minimises C * sum of cross-entropies + |W|^2 / 2 (the biases go free) by L-BFGS in float64, at most 1,000
-    iterations. It knows no text: its class weights are the rows of W.
+    iterations. It knows no text: its class weights are the rows of W. V views it reads side by side, over sqrt(V), so
+    that an input has unit norm again.
 
     Protocol: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, A.3.
 
     Args:
         labels: K >= 2 class names.
         space_id: of the space its inputs live in.
-        weight: (K, D) float32.
+        weight: (K, V * D) float32.
         bias: (K,) float32.
+        views: V, the rows of each input.
         settings: what to remember.
 
     Raises:
@@ -285,13 +308,16 @@ class LinearProbe(FewShotClassifier):
         space_id: str,
         weight: Tensor,
         bias: Tensor,
+        views: int = 1,
         settings: Mapping[str, Any] | None = None,
     ):
-        self.labels, self.space_id = _class_names(labels), space_id
+        self.labels, self.space_id, self.views = _class_names(labels), space_id, views
         self.weight, self.bias, self.settings = weight, bias, dict(settings or {})
         k = len(self.labels)
-        if weight.ndim != 2 or len(weight) != k or bias.shape != (k,) or weight.dtype != torch.float32:
-            raise InputError(f"expected float32 ({k}, D) and ({k},), got {tuple(weight.shape)} and {tuple(bias.shape)}")
+        if weight.ndim != 2 or len(weight) != k or bias.shape != (k,) or views < 1 or weight.shape[1] % views:
+            raise InputError(
+                f"expected ({k}, D) of {views} views and ({k},), got {tuple(weight.shape)} and {tuple(bias.shape)}"
+            )
         if not (bool(weight.isfinite().all()) and bool(bias.isfinite().all())):
             raise InputError("the weights of a linear probe must be finite")
 
@@ -301,6 +327,7 @@ class LinearProbe(FewShotClassifier):
         embedding: Embedding,
         targets: Sequence[int] | Tensor,
         labels: Sequence[str],
+        views: int = 1,
         validation: tuple[Embedding, Sequence[int] | Tensor] | None = None,
         split: str | None = None,
         c: float | None = None,
@@ -313,9 +340,10 @@ class LinearProbe(FewShotClassifier):
         decade. Of equal accuracies the lower cross-entropy wins. The validation rows are not trained on afterwards.
 
         Args:
-            embedding: N training vectors.
+            embedding: N training samples, V rows each.
             targets: (N,) their classes, integers in [0, K); every class at least once.
             labels: K >= 2 class names.
+            views: V.
             validation: embedding and targets of other rows, none of which may be a test row. Give this or ``c``.
             split: with ``validation``, the name of that split; it goes into ``settings`` with all that was tried.
             c: C > 0, the inverse of the strength of the penalty.
@@ -327,8 +355,13 @@ class LinearProbe(FewShotClassifier):
                 validation split without a name, a number out of range.
             SpaceMismatchError: training and validation vectors of two spaces.
         """
-        names, vectors = _class_names(labels), embedding.vectors.detach().cpu().double()  # no MPS has float64
-        classes = _checked_targets(targets, len(embedding), names)
+        names, dim = _class_names(labels), embedding.vectors.shape[1]
+
+        def read(some: Embedding) -> Tensor:  # (N, V * D)
+            return _side_by_side(_by_sample(some, embedding.space_id, dim, views)).detach().cpu().double()
+
+        vectors = read(embedding)
+        classes = _checked_targets(targets, len(vectors), names)
         if (validation is None) == (c is None):
             raise InputError("a linear probe needs either a C or a validation split to choose it on")
         if max_iter < 1 or (c is not None and not 0 < c < math.inf):
@@ -342,7 +375,7 @@ class LinearProbe(FewShotClassifier):
         if validation is not None:
             if not split:
                 raise InputError("the validation split needs a name", where="split", remedy="say which rows it is")
-            held = _same_space(validation[0], embedding.space_id, vectors.shape[1]).detach().to(vectors)
+            held = read(validation[0])
             truth = _checked_targets(validation[1], len(held), names, every_class=False)
 
             def score(value: float) -> tuple[float, float]:
@@ -354,26 +387,33 @@ class LinearProbe(FewShotClassifier):
             chosen = {
                 "C": best,
                 "validation": split,
-                "validation_rows": len(held),
+                "validation_samples": len(held),
                 "swept": [{"C": value, "acc1": tried[value]} for value in sorted(tried)],
             }
         weight, bias, at_rest = fitted(float(chosen["C"]))
-        how = {**chosen, "rows": len(embedding), "max_iter": max_iter, "converged": at_rest}
-        return cls(names, embedding.space_id, weight.float(), bias.float(), {**(settings or {}), **how})
+        how = {**chosen, "max_iter": max_iter, "converged": at_rest, **_counts(classes, views)}
+        return cls(names, embedding.space_id, weight.float(), bias.float(), views, {**(settings or {}), **how})
 
-    def logits(self, embedding: Embedding) -> Tensor:
-        vectors = _same_space(embedding, self.space_id, self.weight.shape[1])
-        return vectors @ self.weight.to(vectors.device).T + self.bias.to(vectors.device)
+    @property
+    def _dim(self) -> int:
+        return self.weight.shape[1] // self.views
 
-    def _cosines(self, embedding: Embedding) -> Tensor:
-        return embedding.vectors @ F.normalize(self.weight, dim=1).to(embedding.vectors.device).T
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, weight = _side_by_side(inputs), self.weight.to(inputs.device)
+        return vectors @ weight.T + self.bias.to(inputs.device), vectors @ F.normalize(weight, dim=1).T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {"weight": self.weight, "bias": self.bias}, {}
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
-        return cls(about["labels"], about["space_id"], tensors["weight"], tensors["bias"], about["settings"])
+        weight, bias = tensors["weight"].float(), tensors["bias"].float()
+        return cls(about["labels"], about["space_id"], weight, bias, about["views"], about["settings"])
+
+
+def _side_by_side(samples: Tensor) -> Tensor:
+    """(N, V, D) of unit vectors -> (N, V * D) of unit norm."""
+    return samples.flatten(1) / math.sqrt(samples.shape[1])
 
 
 def _logistic_regression(
@@ -454,9 +494,6 @@ class AdapterConfig:
 class InterViewAdapter(FewShotClassifier):
     """PointCLIP V1's inter-view adapter: learns, from a few samples, what to make of V views of one thing.
 
-    Its embeddings hold the views themselves, not their mean: N * V rows, sample by sample, the views in one order. So
-    ``Embedding(views.flatten(0, 1), space.id, "pointcloud")`` for (N, V, D) vectors, and N * V rows predict N answers.
-
     Method: Zhang et al., "PointCLIP: Point Cloud Understanding by CLIP", CVPR 2022. The network and its training are
     the published ones but for two things. The released code feeds vectors before they are normalised, while an
     embedding's are of unit norm. And it keeps the epoch that does best on the test split, while here it is the last.
@@ -480,7 +517,7 @@ class InterViewAdapter(FewShotClassifier):
         logit_scale: float,
         settings: Mapping[str, Any] | None = None,
     ):
-        self.labels, self.space_id = _class_names(weights.ids), weights.space_id
+        self.labels, self.space_id, self.views = _class_names(weights.ids), weights.space_id, network.views
         self.network, self.weights, self.logit_scale = (
             network.eval().requires_grad_(False),
             weights,
@@ -495,10 +532,11 @@ class InterViewAdapter(FewShotClassifier):
     @classmethod
     def fit(
         cls,
-        views: Embedding | Callable[[int], Embedding],
+        embedding: Embedding | Callable[[int], Embedding],
         targets: Sequence[int] | Tensor,
         weights: Embedding,
         logit_scale: float,
+        views: int,
         config: AdapterConfig | None = None,
         settings: Mapping[str, Any] | None = None,
         on_epoch: Callable[[int, float], None] | None = None,
@@ -506,34 +544,35 @@ class InterViewAdapter(FewShotClassifier):
         """Train on N samples of V views each.
 
         Args:
-            views: N * V rows, sample by sample. Or who makes them: called with the epoch, 0 to epochs - 1, it returns
-                those of the freshly augmented samples (PointCLIP scales, shifts and shuffles the points).
+            embedding: N samples, V rows each. Or who makes it: called with the epoch, 0 to epochs - 1, it returns that
+                of the freshly augmented samples (PointCLIP scales, shifts and shuffles the points).
             targets: (N,) classes of the samples, integers in [0, K); every class at least once.
             weights: K class weights, see the class.
             logit_scale: of the space.
+            views: V.
             config: the training; by default the published one.
             settings: more to remember.
             on_epoch: told the epoch and its mean loss after each.
 
         Raises:
-            InputError: a class without a sample, rows that are no multiple of the targets, views that change their
-                number, a loss that is no longer finite.
+            InputError: a class without a sample, mismatched lengths, a loss that is no longer finite.
             SpaceMismatchError: views and weights of two spaces.
         """
         config, names = config or AdapterConfig(), _class_names(weights.ids)
         classes, scale = _checked_targets(targets, None, names), _positive(logit_scale)
-        dim, n = weights.vectors.shape[1], len(classes)
+        dim = weights.vectors.shape[1]
 
-        def rows(epoch: int) -> Tensor:  # (N * V, D)
+        def samples(epoch: int) -> Tensor:  # (N, V, D)
             with torch.random.fork_rng():  # a maker that seeds the generator must not make our draws repeat
-                found = views if isinstance(views, Embedding) else views(epoch)
-            return _same_space(found, weights.space_id, dim).detach()
+                found = embedding if isinstance(embedding, Embedding) else embedding(epoch)
+            read = _by_sample(found, weights.space_id, dim, views).detach()
+            _checked_targets(classes, len(read), names)
+            return read
 
         with torch.random.fork_rng(), torch.enable_grad():  # dropout knows no generator but the process's own
             torch.manual_seed(config.seed)
-            first = rows(0)
-            _by_sample(first, n, len(first) // n)
-            network = AdapterNetwork(len(first) // n, dim, config.ratio, config.fusion, config.dropout).to(first.device)
+            first = samples(0)
+            network = AdapterNetwork(views, dim, config.ratio, config.fusion, config.dropout).to(first.device)
             optimizer = torch.optim.SGD(
                 network.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
             )
@@ -542,35 +581,27 @@ class InterViewAdapter(FewShotClassifier):
             for epoch in range(config.epochs):
                 for group in optimizer.param_groups:
                     group["lr"] = _learning_rate(epoch, config)
-                samples = _by_sample(rows(epoch) if epoch else first, n, network.views)
-                loss = _train_epoch(network, optimizer, samples, classes, scale, text, config)
+                shown = samples(epoch) if epoch else first
+                loss = _train_epoch(network, optimizer, shown, classes, scale, text, config)
                 if not math.isfinite(loss):
                     raise InputError(f"the loss is {loss} in epoch {epoch}", remedy="lower the learning rate")
                 if on_epoch is not None:
                     on_epoch(epoch, loss)
-        how = {"rows": n, "views": network.views, "augmented": not isinstance(views, Embedding), "loss": loss}
+        how = {"augmented": not isinstance(embedding, Embedding), "loss": loss, **_counts(classes, views)}
         return cls(network, weights, scale, {**(settings or {}), **asdict(config), **how})
 
-    def logits(self, embedding: Embedding) -> Tensor:
-        """``logit_scale * cosine`` of every sample's adapted views with every label: N * V rows -> (N, K).
+    @property
+    def _dim(self) -> int:
+        return self.network.dim
 
-        Raises:
-            InputError: rows that are no multiple of V, or vectors of another length.
-            SpaceMismatchError: the embedding lives in another space.
-        """
-        return self.logit_scale * self._cosines(embedding)
-
-    def _cosines(self, embedding: Embedding) -> Tensor:
-        vectors = _same_space(embedding, self.space_id, self.network.dim)
-        if len(vectors) % self.network.views:
-            raise InputError(f"{len(vectors)} rows are no multiple of the adapter's {self.network.views} views")
-        network = self.network.to(vectors.device)
-        adapted = network(vectors.unflatten(0, (-1, network.views)))  # (N, V * D)
-        return _view_cosines(adapted, self.weights.vectors.to(vectors.device))
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        adapted = self.network.to(inputs.device)(inputs)  # (N, V * D)
+        cosines = _view_cosines(adapted, self.weights.vectors.to(inputs.device))
+        return self.logit_scale * cosines, cosines
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        facts = {"logit_scale": self.logit_scale, "views": self.network.views, "ratio": self.network.ratio}
+        facts = {"logit_scale": self.logit_scale, "ratio": self.network.ratio}
         return {**tensors, "weights": self.weights.vectors}, facts
 
     @classmethod
@@ -651,15 +682,6 @@ def _learning_rate(epoch: int, config: AdapterConfig) -> float:
     return config.lr * (1 + math.cos(math.pi * (epoch - config.warmup_epochs) / config.epochs)) / 2
 
 
-def _by_sample(rows: Tensor, samples: int, views: int) -> Tensor:
-    """(N * V, D) -> (N, V, D)."""
-    if views < 1 or len(rows) != samples * views:
-        raise InputError(
-            f"{len(rows)} rows of views for {samples} targets", remedy="give the same number of views of each sample"
-        )
-    return rows.unflatten(0, (samples, views))
-
-
 def _train_epoch(
     network: AdapterNetwork,
     optimizer: torch.optim.Optimizer,
@@ -689,16 +711,22 @@ def _train_epoch(
 _KINDS: dict[str, type[FewShotClassifier]] = {cls.kind: cls for cls in (CacheModel, LinearProbe, InterViewAdapter)}
 
 
-def _same_space(embedding: Embedding, space_id: str, dim: int) -> Tensor:
+def _by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tensor:
+    """N * V rows of that space -> (N, V, D)."""
     if embedding.space_id != space_id:
         raise SpaceMismatchError(
-            f"cannot compare {embedding.modality} vectors of space {embedding.space_id} with a classifier of space "
-            f"{space_id}",
+            f"cannot compare {embedding.modality} vectors of space {embedding.space_id} with those of space {space_id}",
             remedy="encode both with the same space",
         )
     if embedding.vectors.shape[1] != dim:
         raise InputError(f"vectors must be (N, {dim}), got {tuple(embedding.vectors.shape)}")
-    return embedding.vectors
+    if views < 1 or len(embedding) % views:
+        raise InputError(f"{len(embedding)} rows are no multiple of {views} views")
+    return embedding.vectors.unflatten(0, (len(embedding) // views, views))
+
+
+def _counts(targets: Tensor, views: int) -> dict[str, int]:
+    return {"samples": len(targets), "views": views}
 
 
 def _class_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -708,12 +736,12 @@ def _class_names(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked_targets(
-    targets: Sequence[int] | Tensor, rows: int | None, labels: Sequence[str], every_class: bool = True
+    targets: Sequence[int] | Tensor, samples: int | None, labels: Sequence[str], every_class: bool = True
 ) -> Tensor:
-    """(N,) int64 on the CPU, of N >= 1 rows, in [0, K)."""
+    """(N,) int64 on the CPU, of N >= 1 samples, in [0, K)."""
     k = len(labels)
-    if not len(targets) or (rows is not None and len(targets) != rows):
-        raise InputError(f"{len(targets)} targets for {'no' if rows is None else rows} rows")
+    if not len(targets) or (samples is not None and len(targets) != samples):
+        raise InputError(f"{len(targets)} targets for {'any' if samples is None else samples} samples")
     try:
         classes = torch.as_tensor(targets).cpu()
     except (TypeError, ValueError, RuntimeError):  # words, or rows of different lengths
@@ -724,7 +752,7 @@ def _checked_targets(
     if int(classes.min()) < 0 or int(classes.max()) >= k:
         raise InputError(f"targets must be in [0, {k}), got {int(classes.min())} to {int(classes.max())}")
     if every_class and (empty := [labels[i] for i in range(k) if not bool((classes == i).any())]):
-        raise InputError(f"classes without a row: {', '.join(empty)}", remedy="add rows, or leave the classes out")
+        raise InputError(f"classes without a sample: {', '.join(empty)}", remedy="add some, or leave the classes out")
     return classes
 
 

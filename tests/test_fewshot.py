@@ -75,14 +75,20 @@ def stacked(views: torch.Tensor) -> Embedding:
 @functools.cache
 def fitted(kind: str, again: int = 0):
     """A classifier of that kind, and an embedding of 18 things that it can read."""
+    kind, _, seen = kind.partition(" of ")
+    views, shots, things = (
+        (VIEWS, stacked(sample_views(2)), stacked(sample_views(3))) if seen else (1, pooled(2), pooled(3))
+    )
     if kind == "cache":
-        return CacheModel.fit(pooled(2), TARGETS, TEXT, SCALE), pooled(3)
+        return CacheModel.fit(shots, TARGETS, TEXT, SCALE, views), things
     if kind == "linear_probe":
-        return LinearProbe.fit(pooled(2), TARGETS, LABELS, c=1.0), pooled(3)
-    return InterViewAdapter.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, QUICK), stacked(sample_views(3))
+        return LinearProbe.fit(shots, TARGETS, LABELS, views, c=1.0), things
+    return InterViewAdapter.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS, QUICK), stacked(sample_views(3))
 
 
-each = pytest.mark.parametrize("kind", ["cache", "linear_probe", "inter_view_adapter"])
+each = pytest.mark.parametrize(
+    "kind", ["cache", "cache of views", "linear_probe", "linear_probe of views", "inter_view_adapter"]
+)
 
 # What all of them promise.
 
@@ -90,7 +96,10 @@ each = pytest.mark.parametrize("kind", ["cache", "linear_probe", "inter_view_ada
 @each
 def test_predictions_are_the_softmax_of_the_logits(kind):
     classifier, things = fitted(kind)
-    assert classifier.kind == kind and classifier.labels == LABELS and classifier.space_id == "toy"
+    assert classifier.kind == kind.split()[0] and classifier.labels == LABELS and classifier.space_id == "toy"
+    assert (
+        classifier.settings["views"] == classifier.views == len(things) // 18 and classifier.settings["samples"] == 18
+    )
     logits, rows = classifier.logits(things), classifier.predict(things)
     assert logits.shape == (18, 3) and len(rows) == 18
     for scores, shares, row in zip(logits, logits.softmax(1), rows, strict=True):
@@ -145,7 +154,7 @@ def test_gradients_flow_to_the_vectors(kind):
 @each
 def test_one_thing_s_answer_does_not_depend_on_the_others(kind):
     classifier, things = fitted(kind)
-    rows = VIEWS if kind == "inter_view_adapter" else 1
+    rows = classifier.views
     alone = torch.cat([classifier.logits(things[i : i + rows]) for i in range(0, len(things), rows)])
     torch.testing.assert_close(alone, classifier.logits(things), atol=1e-4, rtol=1e-5)
 
@@ -153,7 +162,7 @@ def test_one_thing_s_answer_does_not_depend_on_the_others(kind):
 @each
 def test_vectors_it_cannot_read_are_refused(kind):
     classifier, things = fitted(kind)
-    with pytest.raises(SpaceMismatchError, match="space other with a classifier of space toy"):
+    with pytest.raises(SpaceMismatchError, match="space other with those of space toy"):
         classifier.logits(embedding(things.vectors, "other"))
     with pytest.raises(InputError, match=r"vectors must be \(N, 8\)"):
         classifier.predict(embedding(unit(0, VIEWS, DIM + 1)))
@@ -162,9 +171,9 @@ def test_vectors_it_cannot_read_are_refused(kind):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (TARGETS[:-1], "17 (targets|rows)|18 rows|72 rows of views for 17 targets"),
+        (TARGETS[:-1], "17 targets for 18 samples"),
         ([], "0 targets"),
-        (torch.zeros(18, dtype=torch.long), "classes without a row: night stand, bed"),
+        (torch.zeros(18, dtype=torch.long), "classes without a sample: night stand, bed"),
         (TARGETS + 1, r"targets must be in \[0, 3\), got 1 to 3"),
         (TARGETS - 1, r"got -1 to 1"),
         (TARGETS.float(), "one row of integers"),
@@ -178,7 +187,7 @@ def test_unusable_targets_are_refused(targets, message):
     for fit in (
         lambda: CacheModel.fit(pooled(2), targets, TEXT, SCALE),
         lambda: LinearProbe.fit(pooled(2), targets, LABELS, c=1.0),
-        lambda: InterViewAdapter.fit(stacked(sample_views(2)), targets, TEXT, SCALE, QUICK),
+        lambda: InterViewAdapter.fit(stacked(sample_views(2)), targets, TEXT, SCALE, VIEWS, QUICK),
     ):
         with pytest.raises(InputError, match=message) as error:
             fit()
@@ -191,14 +200,14 @@ def test_unusable_classes_spaces_and_numbers_are_refused():
         for fit in (
             lambda one=one: CacheModel.fit(pooled(2), TARGETS, one, SCALE),
             lambda one=one: LinearProbe.fit(pooled(2), TARGETS, one.ids, c=1.0),
-            lambda one=one: InterViewAdapter.fit(views, TARGETS, one, SCALE, QUICK),
+            lambda one=one: InterViewAdapter.fit(views, TARGETS, one, SCALE, VIEWS, QUICK),
         ):
             with pytest.raises(InputError, match="at least two classes, all different"):
                 fit()
     with pytest.raises(SpaceMismatchError):
         CacheModel.fit(pooled(2), TARGETS, other, SCALE)
     with pytest.raises(SpaceMismatchError):
-        InterViewAdapter.fit(views, TARGETS, other, SCALE, QUICK)
+        InterViewAdapter.fit(views, TARGETS, other, SCALE, VIEWS, QUICK)
     for scale in (0, math.nan, math.inf):
         with pytest.raises(InputError, match="logit_scale"):
             CacheModel.fit(pooled(2), TARGETS, TEXT, scale)
@@ -262,18 +271,20 @@ def test_draws_of_other_seeds_differ_and_classes_that_are_too_small_are_named():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**20), st.integers(3, 12), st.integers(1, 5), st.integers(1, 9))
-def test_the_cache_equals_its_formula(seed, shots, inputs, dim):
-    keys, targets = unit(seed, shots, dim), np.random.default_rng(seed).permutation(np.arange(shots) % 3)
-    text, f = unit(seed + 1, 3, dim), unit(seed + 2, inputs, dim)
-    cache = CacheModel.fit(embedding(keys), targets.tolist(), Embedding(text, "toy", "text", LABELS), 100.0)
+@given(st.integers(0, 2**20), st.integers(3, 12), st.integers(1, 5), st.integers(1, 9), st.integers(1, 4))
+def test_the_cache_equals_its_formula(seed, shots, inputs, dim, views):
+    keys, targets = unit(seed, shots, views, dim), np.random.default_rng(seed).permutation(np.arange(shots) % 3)
+    text, f = unit(seed + 1, 3, dim), unit(seed + 2, inputs, views, dim)
+    weights = Embedding(text, "toy", "text", LABELS)
+    cache = CacheModel.fit(stacked(keys), targets.tolist(), weights, 100.0, views)
+    keys, text, exact = (x.numpy().astype(float) for x in (keys, text, f))
     expected = np.zeros((inputs, 3))
-    for i, x in enumerate(f.numpy().astype(float)):
+    for i, x in enumerate(exact):
         for k in range(3):
-            expected[i, k] = 100 * x @ text[k].numpy().astype(float)
-        for key, target in zip(keys.numpy().astype(float), targets, strict=True):
-            expected[i, target] += math.exp(-5.5 * (1 - x @ key))
-    np.testing.assert_allclose(cache.logits(embedding(f)), expected, atol=1e-4)
+            expected[i, k] = 100 * np.mean([x[v] @ text[k] for v in range(views)])
+        for key, target in zip(keys, targets, strict=True):
+            expected[i, target] += math.exp(-5.5 * (1 - np.mean([x[v] @ key[v] for v in range(views)])))
+    np.testing.assert_allclose(cache.logits(stacked(f)), expected, atol=1e-4)
 
 
 @settings(max_examples=15, deadline=None)
@@ -294,11 +305,12 @@ def test_the_cache_without_votes_is_the_text_alone():
     torch.testing.assert_close(silent.logits(things), SCALE * things.similarity(TEXT))
     row, cosines = silent.predict(things)[0], things.similarity(TEXT)[0]
     assert {p.label: p.cosine for p in row} == pytest.approx(dict(zip(LABELS, cosines.tolist(), strict=True)))
-    assert CacheModel.fit(pooled(2), TARGETS, TEXT, SCALE, {"split": "train"}).settings == {
+    assert CacheModel.fit(pooled(2), TARGETS, TEXT, SCALE, settings={"split": "train"}).settings == {
         "split": "train",
         "alpha": 1.0,
         "beta": 5.5,
-        "rows": 18,
+        "samples": 18,
+        "views": 1,
     }
 
 
@@ -323,7 +335,7 @@ def test_the_probe_is_the_minimum(c):
     found = minimize(objective, np.zeros(3 * (DIM + 1)), jac=True, method="L-BFGS-B", options={"maxiter": 5000})
     table = found.x.reshape(3, DIM + 1)
     probe = LinearProbe.fit(pooled(2), TARGETS, LABELS, c=c)
-    assert probe.settings == {"C": c, "rows": 18, "max_iter": 1000, "converged": True}
+    assert probe.settings == {"C": c, "max_iter": 1000, "converged": True, "samples": 18, "views": 1}
     ours = objective(np.hstack([probe.weight.numpy(), probe.bias.numpy()[:, None]]).ravel())[0]
     assert ours <= found.fun * (1 + 1e-6)
     np.testing.assert_allclose(probe.weight, table[:, :DIM], atol=2e-3 * max(1, np.abs(table).max()))
@@ -334,9 +346,11 @@ def test_the_probe_is_the_minimum(c):
 
 def test_the_probe_says_on_which_split_it_chose_c():
     held = pooled(4)
-    probe = LinearProbe.fit(pooled(2), TARGETS, LABELS, (held, TARGETS), "rows not drawn", settings={"shots": 6})
+    probe = LinearProbe.fit(
+        pooled(2), TARGETS, LABELS, validation=(held, TARGETS), split="rows not drawn", settings={"shots": 6}
+    )
     about = probe.settings
-    assert about["validation"] == "rows not drawn" and about["validation_rows"] == 18 and about["shots"] == 6
+    assert about["validation"] == "rows not drawn" and about["validation_samples"] == 18 and about["shots"] == 6
     tried = {round(8 * math.log10(entry["C"]), 6): entry["acc1"] for entry in about["swept"]}
     assert set(range(-48, 49, 16)) <= set(tried) and len(tried) <= 15
     chosen = round(8 * math.log10(about["C"]), 6)
@@ -364,20 +378,33 @@ def test_a_probe_needs_one_way_to_c():
         ({"c": 0.0}, "C must be above 0"),
         ({"c": math.nan}, "C must be above 0"),
         ({"c": 1.0, "max_iter": 0}, "max_iter"),
-        ({"validation": (pooled(4), TARGETS[1:]), "split": "held"}, "17 targets for 18 rows"),
+        ({"validation": (pooled(4), TARGETS[1:]), "split": "held"}, "17 targets for 18 samples"),
     ]:
         with pytest.raises(InputError, match=message):
             LinearProbe.fit(pooled(2), TARGETS, LABELS, **options)
     with pytest.raises(SpaceMismatchError):
-        LinearProbe.fit(pooled(2), TARGETS, LABELS, (embedding(pooled(4).vectors, "other"), TARGETS), "held")
+        LinearProbe.fit(
+            pooled(2), TARGETS, LABELS, validation=(embedding(pooled(4).vectors, "other"), TARGETS), split="held"
+        )
     for weight, bias in ((torch.zeros(2, 4), torch.zeros(3)), (torch.full((3, 4), math.nan), torch.zeros(3))):
         with pytest.raises(InputError):
             LinearProbe(LABELS, "toy", weight, bias)
-    one = LinearProbe.fit(pooled(2), TARGETS, LABELS, (pooled(4)[:1], [1]), "one row")  # a class may be absent there
+    one = LinearProbe.fit(
+        pooled(2), TARGETS, LABELS, validation=(pooled(4)[:1], [1]), split="one row"
+    )  # a class may be absent there
     assert (
-        one.settings["validation_rows"] == 1
+        one.settings["validation_samples"] == 1
         and not LinearProbe.fit(pooled(2), TARGETS, LABELS, c=1e6, max_iter=2).settings["converged"]
     )
+
+
+def test_views_read_side_by_side_are_one_long_vector():
+    long = (
+        embedding(normalize(sample_views(2).flatten(1), dim=1)),
+        embedding(normalize(sample_views(3).flatten(1), dim=1)),
+    )
+    by_view = fitted("linear_probe of views")[0].logits(stacked(sample_views(3)))
+    torch.testing.assert_close(by_view, LinearProbe.fit(long[0], TARGETS, LABELS, c=1.0).logits(long[1]))
 
 
 # The adapter.
@@ -485,25 +512,27 @@ def test_training_takes_fresh_views_every_epoch():
 
     losses = []
     config = dataclasses.replace(QUICK, epochs=4)
-    made = InterViewAdapter.fit(fresh, TARGETS, TEXT, SCALE, config, on_epoch=lambda *told: losses.append(told))
+    made = InterViewAdapter.fit(fresh, TARGETS, TEXT, SCALE, VIEWS, config, on_epoch=lambda *told: losses.append(told))
     assert seen == [0, 1, 2, 3] == [epoch for epoch, _ in losses]
     assert made.settings["augmented"] and made.settings["loss"] == losses[-1][1]
-    assert made.settings["views"] == VIEWS and made.settings["rows"] == 18 and made.settings["epochs"] == 4
-    plain = InterViewAdapter.fit(stacked(sample_views(10)), TARGETS, TEXT, SCALE, config)
-    same = InterViewAdapter.fit(lambda epoch: stacked(sample_views(10)), TARGETS, TEXT, SCALE, config)
+    assert made.settings["samples"] == 18 and made.settings["epochs"] == 4
+    plain = InterViewAdapter.fit(stacked(sample_views(10)), TARGETS, TEXT, SCALE, VIEWS, config)
+    same = InterViewAdapter.fit(lambda epoch: stacked(sample_views(10)), TARGETS, TEXT, SCALE, VIEWS, config)
     things = stacked(sample_views(3))
     assert torch.equal(same.logits(things), plain.logits(things)) and not plain.settings["augmented"]
-    other = InterViewAdapter.fit(stacked(sample_views(10)), TARGETS, TEXT, SCALE, dataclasses.replace(config, seed=1))
+    other = InterViewAdapter.fit(
+        stacked(sample_views(10)), TARGETS, TEXT, SCALE, VIEWS, dataclasses.replace(config, seed=1)
+    )
     assert not torch.equal(other.logits(things), plain.logits(things))
-    with pytest.raises(InputError, match="68 rows of views for 18 targets"):
-        InterViewAdapter.fit(lambda e: stacked(sample_views(10)[e:]), TARGETS, TEXT, SCALE, config)
+    with pytest.raises(InputError, match="18 targets for 17 samples"):
+        InterViewAdapter.fit(lambda e: stacked(sample_views(10)[e:]), TARGETS, TEXT, SCALE, VIEWS, config)
 
 
 def test_what_is_left_over_is_skipped_but_a_small_set_is_one_batch():
     few = stacked(sample_views(2)[:7])
-    made = InterViewAdapter.fit(few, TARGETS[:7], TEXT, SCALE, AdapterConfig(epochs=1, batch_size=3))
+    made = InterViewAdapter.fit(few, TARGETS[:7], TEXT, SCALE, VIEWS, AdapterConfig(epochs=1, batch_size=3))
     assert int(made.network.global_f[4].num_batches_tracked) == 2
-    made = InterViewAdapter.fit(few, TARGETS[:7], TEXT, SCALE, AdapterConfig(epochs=1))
+    made = InterViewAdapter.fit(few, TARGETS[:7], TEXT, SCALE, VIEWS, AdapterConfig(epochs=1))
     assert int(made.network.global_f[4].num_batches_tracked) == 1
 
 
@@ -520,14 +549,18 @@ def test_unusable_settings_of_the_adapter_are_refused(wrong):
 
 
 def test_views_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="71 rows of views for 18 targets"):
-        InterViewAdapter.fit(stacked(sample_views(2))[:71], TARGETS, TEXT, SCALE, QUICK)
-    with pytest.raises(InputError, match="4 rows of views for 18 targets"):
-        InterViewAdapter.fit(stacked(sample_views(2))[:4], TARGETS, TEXT, SCALE, QUICK)
-    classifier, things = fitted("inter_view_adapter")
-    with pytest.raises(InputError, match="5 rows are no multiple of the adapter's 4 views"):
-        classifier.logits(things[:5])
+    with pytest.raises(InputError, match="71 rows are no multiple of 4 views"):
+        InterViewAdapter.fit(stacked(sample_views(2))[:71], TARGETS, TEXT, SCALE, VIEWS, QUICK)
+    with pytest.raises(InputError, match="18 targets for 1 samples"):
+        InterViewAdapter.fit(stacked(sample_views(2))[:4], TARGETS, TEXT, SCALE, VIEWS, QUICK)
+    for kind in ("cache of views", "linear_probe of views", "inter_view_adapter"):
+        classifier, things = fitted(kind)
+        with pytest.raises(InputError, match="5 rows are no multiple of 4 views"):
+            classifier.logits(things[:5])
+    for views in (0, -4):
+        with pytest.raises(InputError, match="no multiple of"):
+            CacheModel.fit(things, TARGETS, TEXT, SCALE, views)
     with pytest.raises(InputError, match="dimension 9"):
         InterViewAdapter(AdapterNetwork(VIEWS, 9), TEXT, SCALE)
     with pytest.raises(InputError, match="loss is"):
-        InterViewAdapter.fit(things, TARGETS, TEXT, SCALE, AdapterConfig(epochs=9, lr=1e30))
+        InterViewAdapter.fit(things, TARGETS, TEXT, SCALE, VIEWS, AdapterConfig(epochs=9, lr=1e30))
