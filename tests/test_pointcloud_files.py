@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from clipx import files
 from clipx.errors import ClipxError, FileError
-from clipx.modalities.pointcloud import files as pointcloud_files
+from clipx.modalities.pointcloud import parsing
+from clipx.modalities.pointcloud import ply as ply_reader
 from clipx.modalities.pointcloud.files import READERS, read_geometry
 
 MESH = trimesh.creation.icosphere(subdivisions=1)  # 42 vertices, 80 faces
@@ -59,6 +60,7 @@ MESHES = {
     "mesh.obj": export(MESH, "obj"),
     "binary.stl": export(MESH, "stl"),
     "ascii.stl": export(MESH, "stl_ascii"),
+    "mesh.glb": export(MESH, "glb"),
 }
 CLOUDS = {
     "cloud.ply": export(trimesh.PointCloud(MESH.vertices), "ply"),
@@ -67,6 +69,7 @@ CLOUDS = {
     "fortran.npy": npy(np.asfortranarray(MESH.vertices)),
     "bigendian.npy": npy(MESH.vertices.astype(">f4")),
     "cloud.npz": saved(points=MESH.vertices.astype(np.float32), up="z", colour=np.zeros((42, 3))),
+    "cloud.txt": b"".join(b"%.9f,%.9f,%.9f,0.0,0.6,0.8\n" % tuple(v) for v in MESH.vertices),
     "commas.xyz": b"# x, y, z\r\n" + b"\r\n".join(b"%.9f, %.9f,%.9f, 12" % tuple(v) for v in MESH.vertices),
     "cloud.obj": b"".join(b"v %.9f %.9f %.9f 0.1 0.2 0.3\n" % tuple(v) for v in MESH.vertices),
     "meshlab.ply": export(trimesh.PointCloud(MESH.vertices), "ply").replace(
@@ -85,7 +88,8 @@ def read(folder: Path, name: str, content: bytes | str):
 def test_meshes_of_other_programs_are_read_exactly(tmp_path, name):
     found = read(tmp_path, name, MESHES[name])
     np.testing.assert_allclose(found.points[found.triangles], MESH.triangles, atol=1e-6)
-    assert found.points.dtype == np.float64 and found.triangles.dtype == np.int64 and found.up is None
+    assert found.points.dtype == np.float64 and found.triangles.dtype == np.int64
+    assert found.up == ("y" if name == "mesh.glb" else None)
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -170,6 +174,7 @@ CUT = {
     "binary.stl": MESHES["binary.stl"][:-1],
     "header.stl": MESHES["binary.stl"][:50],
     "ascii.stl": MESHES["ascii.stl"][: len(MESHES["ascii.stl"]) // 2],
+    "mesh.glb": MESHES["mesh.glb"][:-1],
     "coordinate.xyz": "0 0 0\n1 0\n",
     "cloud.npy": CLOUDS["cloud.npy"][:-1],
     "cloud.npz": CLOUDS["cloud.npz"][:-10],
@@ -232,16 +237,20 @@ def test_the_work_on_a_file_is_bounded(tmp_path, monkeypatch):
         read(tmp_path, "a.ply", empty + bytes(1_000_000))
     ragged = ply("binary_little_endian", np.eye(4, 3).tolist(), [[0, 1, 2], [0, 1, 2, 3], [0, 1, 2]])
     assert len(read(tmp_path, "a.ply", ragged).triangles) == 4
-    monkeypatch.setattr(pointcloud_files, "MAX_RAGGED_ROWS", 2)
+    monkeypatch.setattr(ply_reader, "MAX_RAGGED_ROWS", 2)
     with pytest.raises(FileError, match=r"a\.ply: .*3 face rows of differing length, the limit is 2"):
         read(tmp_path, "a.ply", ragged)
-    monkeypatch.setattr(pointcloud_files, "MAX_TEXT_BYTES", 100)
+    monkeypatch.setattr(parsing, "MAX_TEXT_BYTES", 100)
     assert len(read(tmp_path, "a.stl", MESHES["binary.stl"]).triangles) == 80
     for name in ("ascii.ply", "ascii.stl", "mesh.off", "mesh.obj"):
         with pytest.raises(FileError, match=r"bytes of text are more than the limit of 100; save it as binary \.ply"):
             read(tmp_path, name, MESHES[name])
-    with pytest.raises(FileError, match="bytes of text"):
-        read(tmp_path, "a.xyz", CLOUDS["cloud.xyz"])
+    monkeypatch.setattr(parsing, "MAX_MESH_BYTES", 1000)
+    for name in ("binary.ply", "binary.stl", "mesh.glb"):
+        with pytest.raises(FileError, match=r"bytes of a mesh are more than the limit of 1,000; simplify it"):
+            read(tmp_path, name, MESHES[name])
+    with pytest.raises(FileError, match="a line of more than"):
+        read(tmp_path, "a.xyz", b"0 " * 2**20)
 
 
 def test_a_mesh_without_faces_is_no_cloud(tmp_path):
@@ -269,8 +278,11 @@ def test_hostile_files_are_refused_without_allocating(tmp_path, name):
 WRONG = {
     "nothing.xyz": " \n# only a comment\n",
     "words.xyz": "a b c\n",
+    "words.txt": "a file of words\nand no numbers\n",
     "nan.xyz": "0 0 0\nnan 0 0\n",
     "wrong.npz": saved(positions=np.zeros((5, 3))),
+    "lists.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty list uchar float x\nproperty list uchar float y\n"
+    "property list uchar float z\nend_header\n1 0 1 0 1 0\n",
     "up.npz": saved(points=np.eye(3), up="north"),
     "set.npz": saved(points=np.zeros((2, 5, 3))),
     "columns.npy": npy(np.zeros((5, 6))),
@@ -315,6 +327,7 @@ def test_only_regular_files_of_a_bearable_size_are_read(tmp_path, monkeypatch):
 VALID = {**MESHES, **CLOUDS}
 
 
+@pytest.mark.filterwarnings("ignore:.*normals are left out")
 @given(data=st.data())
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_raise_clipx_errors_only(tmp_path, data):
