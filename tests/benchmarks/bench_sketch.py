@@ -77,7 +77,7 @@ def per_step(tower: str, strokes: int, steps: int) -> dict:
     space, target = load_space(tower), photos()["coffee"]
     theirs = [originals_way(target, space, strokes, seed, steps)[0] / steps for seed in SEEDS]
     freeze(space)
-    plan = DrawConfig(strokes=(strokes,), steps=steps, halving=False, window=0, rank=False)
+    plan = DrawConfig(strokes=(strokes,), steps=steps, halving=False, window=0, rank=False, focus=0.0)
     ticks: list[float] = []
     draw([target], space, plan, progress=lambda *_: ticks.append(time.perf_counter()))
     ours = [(after - before) / len(SEEDS) for before, after in pairwise(ticks)]
@@ -106,7 +106,7 @@ def to_loss(tower: str, strokes: int, count: int, steps: int) -> list[dict]:
             if loss <= goal and not reached:
                 reached.extend((time.perf_counter() - began, step))
 
-        plan = DrawConfig(strokes=(strokes,), rank=False)
+        plan = DrawConfig(strokes=(strokes,), rank=False, focus=0.0)  # the loss that the original way has
         (drawing,) = draw([target], space, plan, progress=tell)
         found.append(
             {
