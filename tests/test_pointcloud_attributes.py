@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import tracemalloc
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
-from clipx.modalities.pointcloud import gltf
+from clipx.modalities.pointcloud import gltf, parsing
 from clipx.modalities.pointcloud.files import Geometry, estimate_up, read_geometry, sample_mesh, sample_surface
 
 POINTS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
@@ -188,6 +189,25 @@ def test_a_large_cloud_cut_short_is_refused_even_if_what_lacks_is_not_kept(tmp_p
     content = LARGE[name].encode() if isinstance(LARGE[name], str) else LARGE[name]
     with pytest.raises(FileError, match=r"cut short|promises"):
         read(tmp_path, name, content[: len(content) - 20], max_points=8)
+
+
+@pytest.mark.filterwarnings("ignore:.*a sample of")
+@pytest.mark.parametrize("name", ["a.xyz", "a.ply", "a.pcd"])
+def test_what_is_left_out_of_a_large_cloud_takes_no_memory(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(parsing, "_BLOCK", 2**14)
+    properties = "property float x\nproperty float y\nproperty float z\n"
+    head = {
+        "a.xyz": "",
+        "a.ply": PLY.format(format="ascii", count=30_000, properties=properties),
+        "a.pcd": "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS 30000\nDATA ascii\n",
+    }
+    (tmp_path / name).write_text(head[name] + "1.25 2.5 0.75\n" * 30_000)  # 0.4 MB; as a list of lines 2 MB
+    tracemalloc.start()
+    try:
+        assert len(read_geometry(tmp_path / name, max_points=1000).points) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_mesh_is_never_thinned(tmp_path):
@@ -400,7 +420,13 @@ def test_torn_las_is_refused_quietly(tmp_path, suffix, capfd):
     huge[247:255] = (10**12).to_bytes(8, "little")
     tables = bytearray(content)
     tables[100:104] = b"\xff" * 4
-    for name, bad in [("cut", content[:-9]), ("half", content[:900]), ("huge", bytes(huge)), ("tables", bytes(tables))]:
+    torn = {"cut": content[:-9], "half": content[:900], "huge": bytes(huge), "tables": bytes(tables)}
+    if suffix == ".laz":  # what its decompressor would allocate: layers of 4 GB, or a table of chunks of 64 GB
+        start = int.from_bytes(content[96:100], "little")
+        table = int.from_bytes(content[start : start + 8], "little")
+        for name, at in (("layers", start + 8 + 36 + 4), ("chunks", table + 4)):  # 36 bytes a point of format 7
+            torn[name] = content[:at] + b"\xff" * 4 + content[at + 4 :]
+    for name, bad in torn.items():
         with pytest.raises(FileError, match=f"{name}{suffix}") as caught:
             read(tmp_path, f"{name}{suffix}", bad)
         assert "\n" not in str(caught.value)

@@ -62,11 +62,12 @@ def read_glb(data: bytes, sample: Sample) -> Geometry:
 
 def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
     """The scene and the numbers of a file."""
-    magic, version, length = data[:4], *np.frombuffer(data, "<u4", 2, 4).tolist()
-    if magic != b"glTF" or version != 2:
+    version, length = (int.from_bytes(data[at : at + 4], "little") for at in (4, 8))
+    if data[:4] != b"glTF" or version != 2:
         raise ValueError("no binary glTF 2")
     require_rows(length, len(data), "bytes")
-    chunks, at = [], 12
+    chunks: list[tuple[bytes, bytes]] = []
+    at = 12
     while at < length and len(chunks) < 2:
         size = int.from_bytes(data[at : at + 4], "little")
         require_rows(at + 8 + size, length, "bytes")

@@ -17,11 +17,11 @@ _TYPES = {**{f"I{n}": f"<i{n}" for n in "1248"}, **{f"U{n}": f"<u{n}" for n in "
 
 
 class _Field(NamedTuple):
-    """A column, or ``count`` columns of one name, of a numpy type."""
+    """``width`` columns of one name and numpy type."""
 
     name: str
     type: str
-    count: int
+    width: int
 
 
 def read_pcd(data: bytes, sample: Sample) -> Geometry:
@@ -79,7 +79,7 @@ def _read_text(
 ) -> list[np.ndarray]:
     require_rows(points, len(data) - start)  # as everywhere, before anything is allocated for them
     lines = take(each_line(data, start=start), points, sample.rows(points))
-    first = list(accumulate((field.count for field in fields), initial=0))
+    first = list(accumulate((field.width for field in fields), initial=0))
     numbers(lines[-1:], [first[-1] - 1])  # a file cut short in its last line lacks a column
     return list(numbers(lines, [first[i] for i in wanted]).T)
 
@@ -87,7 +87,7 @@ def _read_text(
 def _read_packed(
     data: bytes, start: int, fields: list[_Field], wanted: list[int], points: int, sample: Sample
 ) -> list[np.ndarray]:
-    row = np.dtype([(str(i), field.type, (field.count,)) for i, field in enumerate(fields)])
+    row = np.dtype([(str(i), field.type, (field.width,)) for i, field in enumerate(fields)])
     require_rows(points, (len(data) - start) // row.itemsize)
     table = np.frombuffer(data, row, points, start)[sample.rows(points)]
     return [table[str(i)][:, 0] for i in wanted]
@@ -96,7 +96,7 @@ def _read_packed(
 def _read_compressed(
     data: bytes, start: int, fields: list[_Field], wanted: list[int], points: int, sample: Sample
 ) -> list[np.ndarray]:
-    sizes = [points * field.count * np.dtype(field.type).itemsize for field in fields]
+    sizes = [points * field.width * np.dtype(field.type).itemsize for field in fields]
     packed, whole = np.frombuffer(data, "<u4", 2, start).tolist()
     require_rows(packed, len(data) - start - 8, "bytes")
     if whole != sum(sizes) or whole > min(MAX_UNPACKED_BYTES, _MOST_GAIN * packed):
@@ -104,7 +104,7 @@ def _read_compressed(
     table = lzf_decompress(data[start + 8 : start + 8 + packed], whole)
     ends, rows = list(accumulate(sizes, initial=0)), sample.rows(points)
     return [
-        np.frombuffer(table, fields[i].type, points * fields[i].count, ends[i])[:: fields[i].count][rows]
+        np.frombuffer(table, fields[i].type, points * fields[i].width, ends[i])[:: fields[i].width][rows]
         for i in wanted
     ]
 
