@@ -65,7 +65,7 @@ def classify(
     found: list[list[Prediction]] = [[] for _ in paths]
     for encoder, rows in _encoders(paths, modality, space, config):
         classifier = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
-        embedding = _encode(encoder, [paths[i] for i in rows], batch_size)
+        embedding = _encode(encoder.among(classifier), [paths[i] for i in rows], batch_size)
         for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
             found[i] = predictions
     return found[0] if one else found

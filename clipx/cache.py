@@ -41,8 +41,8 @@ class FeatureCache:
         """The name under which a sample's vector is kept: sha256 over all that decides it.
 
         Args:
-            modality: its name, its package's version, its config, and its space's id and dtype count; a file that the
-                config names by a ``Path`` counts by content.
+            modality: its name, its package's version, its config and context, and its space's id and dtype count; a
+                file that the config names by a ``Path`` counts by content.
             content: the path of a file, or the sample's own bytes. A file's companions (an .obj's materials) do not
                 count.
 
@@ -56,7 +56,7 @@ class FeatureCache:
             raise InputError("the config has no JSON form, so its features cannot be cached") from error
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
-        decides = [*versions, modality.name, config, space.id, str(space.dtype), _sha256(content)]
+        decides = [*versions, modality.name, config + modality.context, space.id, str(space.dtype), _sha256(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
     def get(self, key: str, dim: int) -> Tensor | None:

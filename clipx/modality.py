@@ -16,6 +16,7 @@ from clipx.errors import InputError
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
+    from clipx.zeroshot import ZeroShotClassifier
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Modality(ABC):
     suffixes: ClassVar[tuple[str, ...]]  # lower case, with the dot; each suffix has one owner
     Config: ClassVar[type] = NoConfig  # a frozen dataclass; every field has a default and metadata={"help": ...}
     prompts: ClassVar[str] = "photo"  # the prompt set that suits this sense (clipx.prompts)
+    context: str = ""  # what else decides the vectors than the config: part of the key of cached features
     array_key: ClassVar[str | None] = None  # the key under which an .npz data set holds this modality's samples
 
     def __init__(self, space: JointSpace, config: Any = None):
@@ -64,6 +66,14 @@ class Modality(ABC):
     def from_array(self, array: Any, **about: Any) -> Any:
         """One row of an .npz data set's ``array_key`` -> a sample; ``about``: the file's scalars, such as ``up``."""
         raise NotImplementedError
+
+    def among(self, classifier: ZeroShotClassifier) -> Modality:
+        """This sense, told what its samples will be classified among.
+
+        Most senses do not care and return themselves. One that does returns another instance, whose ``context`` names
+        the classifier.
+        """
+        return self
 
     def pictures(self, sample: Any) -> Tensor | None:
         """What the space looks at, (V, 3, H, W) in [0, 1] to show a person; None where there is nothing to see."""

@@ -18,6 +18,8 @@ _SETS: dict[str, tuple[str, ...]] = {
     "photo": ("a photo of a {}",),
     "pointcloud": ("a point cloud of a {}", "a depth map of a {}", "a rendering of a {}"),
     "pointclip": ("point cloud depth map of a {}.",),  # PointCLIP V1, arXiv 2112.02413
+    "pointclip_few_shot": ("point cloud of a big {}.",),
+    "clip2point": ("image of a {}",),  # arXiv 2210.01055
     "rendering": ("a rendering of a {}",),
     "sketch": ("a sketch of a {}", "a drawing of a {}"),
     "depth": ("a depth map of a {}",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -84,6 +85,20 @@ class ZeroShotClassifier:
             SpaceMismatchError: the embedding lives in another space.
         """
         return self.logit_scale * self._cosines(embedding)
+
+    def confidence(self, embedding: Embedding) -> Tensor:
+        """How sure the classifier is of each input, whether it is right or not: (N,) in [0, 1].
+
+        1 - H / log K, with H the entropy of the softmax of ``logits`` over the K labels; 1 where there is one label.
+
+        Raises:
+            SpaceMismatchError: the embedding lives in another space.
+        """
+        logits = self.logits(embedding)
+        if len(self.labels) == 1:
+            return torch.ones_like(logits[:, 0])
+        entropy = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
+        return (1 - entropy / math.log(len(self.labels))).clamp(0, 1)
 
     def predict(self, embedding: Embedding, top_k: int | None = None) -> list[list[Prediction]]:
         """For each of the N inputs, its best ``top_k`` candidates (all of them by default), best first.

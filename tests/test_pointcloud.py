@@ -1,6 +1,7 @@
 """The point-cloud sense: the projection equals PointCLIP's own, and the encoder keeps its promises."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from clipx.cache import FeatureCache
+from clipx.cli import main
 from clipx.errors import FileError, InputError
-from clipx.modalities.pointcloud import Cloud, PointCloud, pointclip_v1
-from clipx.modalities.pointcloud.encoder import unit_sphere, upright
-from clipx.modalities.pointcloud.files import sample_surface
-from clipx.modalities.pointcloud.projection import SETTINGS, to_input
+from clipx.modalities.pointcloud import PROJECTIONS, Cloud, Mesh, PointCloud, pointclip_v1
+from clipx.modalities.pointcloud.cloud import about_y, draw, unit_sphere, upright
+from clipx.modalities.pointcloud.files import estimate_up, sample_surface
+from clipx.modalities.pointcloud.projection import SETTINGS, resized, to_input
+from clipx.zeroshot import ZeroShotClassifier
 
 GOLDEN = Path(__file__).parent / "golden" / "pointclip.npz"  # what the released code returned
 
@@ -39,12 +44,10 @@ def agree(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
 # The projection.
 
 
-def test_zero_shot_views_equal_the_released_code(golden):
-    assert agree(pointclip_v1(golden["points"], "zero_shot").flatten(0, 1), golden["v1_zs"])
-
-
-def test_few_shot_views_equal_the_released_code(golden):
-    assert agree(pointclip_v1(golden["points"][:1], "few_shot")[0], golden["v1_fs_first_cloud"])
+@pytest.mark.parametrize("backend", ["plain", "numba"])
+def test_views_equal_the_released_code(golden, backend):
+    assert agree(pointclip_v1(golden["points"], "zero_shot", backend=backend).flatten(0, 1), golden["v1_zs"])
+    assert agree(pointclip_v1(golden["points"][:1], "few_shot", backend=backend)[0], golden["v1_fs_first_cloud"])
 
 
 def test_enlarging_equals_the_released_code(golden):
@@ -298,6 +301,11 @@ def test_useless_arrays_are_refused(encoder, array):
         {"up": "w"},
         {"points": 1},
         {"seed": -1},
+        {"up": "up"},
+        {"tta": 0},
+        {"weighting": "best"},
+        {"weighting": "vitb16_modelnet40"},
+        {"weighting": "entropy", "weights": (1.0,) * 6},
         {"weights": (1.0,)},
         {"weights": (0.0,) * 6},
         {"weights": (1.0, 1, 1, 1, 1, -1)},
@@ -318,6 +326,179 @@ def test_pictures_show_every_view(encoder):
     assert few_shot.pictures(cloud).shape == (10, 3, 224, 224)
     assert few_shot.encode([cloud]).vectors.shape == (1, encoder.space.dim)
     assert torch.equal(cloud.points, before)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_every_projection_encodes_and_shows(tiny_space, projection):
+    config = PointCloud.Config(projection=projection)
+    encoder, entry = PointCloud(tiny_space, config), PROJECTIONS[projection]
+    cloud = random_cloud(20, 60)
+    mesh = Mesh(cloud, torch.arange(60).view(20, 3))
+    samples = [Cloud(cloud, mesh=mesh), Cloud(cloud[:30], "z", mesh=Mesh(cloud, mesh.triangles[:9]))]
+    rows = encoder.encode(samples).vectors
+    assert rows.shape == (2, tiny_space.dim)
+    assert (rows - torch.cat([encoder.encode([s]).vectors for s in samples])).abs().max() <= 1e-5
+    pictures = encoder.pictures(samples[0])
+    assert len(pictures) == entry.views and pictures.min() >= 0 and pictures.max() == 1
+    views = encoder.view_vectors(samples)
+    assert views.shape == (2, entry.views, tiny_space.dim)
+    torch.testing.assert_close(torch.nn.functional.normalize(views.mean(1), dim=1), rows, atol=1e-5, rtol=0)
+    drawn = draw(samples, projection, 64)  # the tower's side
+    pixels = resized(drawn, 64).expand(-1, -1, 3, -1, -1)[0]
+    again = tiny_space.encode_image(pixels, normalize=entry.normalize)
+    torch.testing.assert_close(views[0], again, atol=1e-5, rtol=0)
+
+
+# How the views are weighed.
+
+
+def test_published_weights_have_names(tiny_space):
+    config = PointCloud.Config(projection="pointclip_v2", weighting="vitb16_modelnet40")
+    assert config.view_weights == (0.75, 0.75, 0.75, 0.25, 0.75, 1.0, 0.25, 1.0, 0.75, 0.25)
+    by_name = PointCloud(tiny_space, config).encode([PointCloud.example()])
+    own = PointCloud.Config(projection="pointclip_v2", weights=config.view_weights)
+    assert torch.equal(by_name.vectors, PointCloud(tiny_space, own).encode([PointCloud.example()]).vectors)
+
+
+def test_entropy_weighs_sure_views_more(tiny_space):
+    clouds = [Cloud(random_cloud(21)), PointCloud.example()]
+    classifier = ZeroShotClassifier(tiny_space, ["chair", "table", "cat"])
+    plain = PointCloud(tiny_space)
+    encoder = PointCloud(tiny_space, PointCloud.Config(weighting="entropy"))
+    with pytest.raises(InputError, match="no labels are known"):
+        encoder.encode(clouds)
+    told = encoder.among(classifier)
+    assert plain.among(classifier) is plain and plain.context == "" and told.context and told is not encoder
+    assert told.context == encoder.among(ZeroShotClassifier(tiny_space, ["chair", "table", "cat"])).context
+    assert told.context != encoder.among(ZeroShotClassifier(tiny_space, ["chair", "table"])).context
+    views = plain.view_vectors(clouds)
+    shares = (classifier.logit_scale * views @ classifier.weights.vectors.T).softmax(-1)
+    sure = 1 + (shares * shares.log()).sum(-1) / math.log(3)
+    expected = torch.nn.functional.normalize((views * sure[..., None]).sum(1), dim=1)
+    torch.testing.assert_close(told.encode(clouds).vectors, expected, atol=1e-5, rtol=0)
+    one = encoder.among(ZeroShotClassifier(tiny_space, ["chair"]))  # one label says nothing of the views
+    torch.testing.assert_close(one.encode(clouds).vectors, plain.encode(clouds).vectors, atol=1e-5, rtol=0)
+
+
+def test_features_cached_under_entropy_know_their_labels(tiny_space, tmp_path):
+    cache, encoder = FeatureCache(tmp_path), PointCloud(tiny_space, PointCloud.Config(weighting="entropy"))
+    told = [encoder.among(ZeroShotClassifier(tiny_space, labels)) for labels in (["chair", "cat"], ["chair", "dog"])]
+    assert len({cache.key(each, b"cloud") for each in (encoder, *told)}) == 3
+
+
+def test_turns_are_averaged(tiny_space):
+    cloud = PointCloud.example()
+    thrice = PointCloud(tiny_space, PointCloud.Config(tta=3))
+    views = thrice.view_vectors([cloud])[0]
+    assert len(views) == 18
+    for turn in range(3):  # by thirds of the quarter turn that lies between two side views
+        points = about_y(unit_sphere(cloud.points), turn * math.pi / 6)
+        drawn = tiny_space.encode_image(to_input(pointclip_v1(points[None])[0], 64), normalize=False)
+        torch.testing.assert_close(views[6 * turn : 6 * turn + 6], drawn, atol=1e-5, rtol=0)
+    mean = torch.nn.functional.normalize(views.mean(0), dim=0)
+    torch.testing.assert_close(thrice.encode([cloud]).vectors[0], mean, atol=1e-5, rtol=0)
+    only_top = PointCloud(tiny_space, PointCloud.Config(tta=2, weights=(0, 0, 0, 0, 1, 0)))
+    tops = only_top.view_vectors([cloud])[0, [4, 10]].sum(0)
+    expected = torch.nn.functional.normalize(tops, dim=0)
+    torch.testing.assert_close(only_top.encode([cloud]).vectors[0], expected, atol=1e-5, rtol=0)
+    quarter = about_y(torch.eye(3), math.pi / 2)
+    torch.testing.assert_close(quarter, torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]), atol=1e-6, rtol=0)
+
+
+# What files bring besides points.
+
+
+TENT = "OFF\n4 2 0\n0 0 0\n1 0 0\n0 1 0\n0 1 1\n3 0 1 2\n3 1 2 3\n"
+
+
+def test_meshes_are_kept_where_they_are_drawn(tiny_space, tmp_path):
+    (tmp_path / "tent.off").write_text(TENT)
+    (tmp_path / "cloud.xyz").write_text("0 0 0\n1 2 3\n4 5 7\n")
+    drawn = PointCloud(tiny_space, PointCloud.Config(projection="mesh_raster"))
+    sample = drawn.load(tmp_path / "tent.off")
+    assert sample.mesh.triangles.tolist() == [[0, 1, 2], [1, 2, 3]] and sample.mesh.vertices.shape == (4, 3)
+    assert drawn.pictures(sample).shape == (8, 3, 64, 64)
+    assert PointCloud(tiny_space).load(tmp_path / "tent.off").mesh is None
+    lit = PointCloud(tiny_space, PointCloud.Config(projection="shaded")).load(tmp_path / "tent.off")
+    assert lit.normals.shape == (1024, 3) and lit.mesh is None
+    with pytest.raises(InputError, match=r"cloud\.xyz: is a cloud without triangles.*; take --projection shaded"):
+        drawn.load(tmp_path / "cloud.xyz")
+    with pytest.raises(InputError, match="without triangles"):
+        drawn.from_array(random_cloud(22).numpy())
+    with pytest.raises(InputError, match="without triangles"):
+        drawn.encode([PointCloud.example()])
+
+
+def test_colors_and_normals_are_kept_where_they_are_drawn(tiny_space, tmp_path):
+    points = random_cloud(23, 80).numpy()
+    colors = np.tile(np.float32([1, 0, 0]), (80, 1))
+    np.savez(tmp_path / "red.npz", points=points, colors=colors, normals=points)
+    lit, plain = PointCloud(tiny_space, PointCloud.Config(projection="shaded", points=50)), PointCloud(tiny_space)
+    sample = lit.load(tmp_path / "red.npz")
+    assert sample.colors.shape == sample.normals.shape == (50, 3)
+    assert (torch.cosine_similarity(sample.points, sample.normals) > 0.9).all()  # each went with its point
+    pictures = lit.pictures(sample)
+    assert (pictures[:, 1:][pictures[:, :1].expand(-1, 2, -1, -1) < 0.5] < 0.5).all() and pictures[:, 1].min() < 0.01
+    bare = plain.load(tmp_path / "red.npz")
+    assert bare.colors is None and bare.normals is None
+
+
+def test_the_up_axis_may_be_guessed(tiny_space):
+    table = np.concatenate([np.random.default_rng(0).uniform(-1, 1, (300, 3)) * [1, 1, 0.01] + [0, 0, 1]])
+    legs = np.array([[x, y, z] for x in (-0.9, 0.9) for y in (-0.9, 0.9) for z in np.linspace(-1, 1, 20)])
+    guessed = PointCloud(tiny_space, PointCloud.Config(up="auto")).from_array(np.concatenate([table, legs]), up="x")
+    assert guessed.up == estimate_up(np.concatenate([table, legs]))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"normals": torch.zeros(3, 3)},
+        {"colors": torch.zeros(2, 3, dtype=torch.float64)},
+        {"up": "auto"},
+    ],
+)
+def test_useless_samples_are_refused(more):
+    with pytest.raises(InputError):
+        Cloud(torch.tensor([[0.0, 0, 0], [1, 0, 0]]), **more)
+
+
+# clipx views.
+
+
+@pytest.mark.parametrize("projection", ["pointclip_v1", "shaded", "mesh_raster"])
+def test_views_writes_a_sheet(tmp_path, capsys, projection):
+    (tmp_path / "tent.off").write_text(TENT)
+    out = tmp_path / "views.png"
+    line = ["views", str(tmp_path / "tent.off"), str(tmp_path / "tent.off"), "-o", str(out), "--json"]
+    assert main([*line, "--projection", projection, "--size", "32", "--up", "z", "--points", "60"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    views = PROJECTIONS[projection].views
+    assert (record["command"], record["projection"], record["views"]) == ("views", projection, views)
+    assert [(r["up"], r["points"]) for r in record["results"]] == [("z", 60)] * 2
+    with Image.open(out) as sheet:
+        assert sheet.width == 6 + views * 38 and sheet.height == 2 * 56
+        pixels = np.asarray(sheet)
+    assert np.array_equal(pixels[18:50], pixels[74:106]) and pixels[18:50, 6:38].std() > 5
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("views cloud.xyz --projection mesh_raster", "cloud.xyz: is a cloud without triangles"),
+        ("views cloud.xyz --projection v9", "unknown projection 'v9'"),
+        ("views none.ply", "none.ply: no such file"),
+        ("views cloud.xyz -o views.jpg", "suffix '.jpg' is not .png"),
+        ("views cloud.xyz --size 9999", "too large a picture"),
+        ("views cloud.xyz --weighting best", "knows no weighting 'best'; one of uniform, entropy"),
+    ],
+)
+def test_views_tells_mistakes_in_one_line(tmp_path, monkeypatch, capsys, line, told):
+    monkeypatch.chdir(tmp_path)
+    Path("cloud.xyz").write_text("0 0 0\n1 2 3\n4 5 7\n")
+    assert main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and not Path("views.png").exists()
 
 
 def test_a_sample_cannot_be_changed_by_accident():

@@ -67,7 +67,7 @@ def classify(
     found: list[tuple[str, list[Prediction]]] = [("", [])] * len(paths)
     for encoder, rows in attach(joint):
         classifier = make_classifier(joint, words, encoder.prompts if said is None else said, none_threshold)
-        embedding = encode(encoder, [items[i] for i in rows], batch_size)
+        embedding = encode(encoder.among(classifier), [items[i] for i in rows], batch_size)
         for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
             found[i] = (encoder.name, predictions)
 

@@ -77,7 +77,7 @@ def evaluate(
     joint = open_space(space, device, dtype, seed)
     encoder = make_modality(modality, joint, chosen)
     classifier = make_classifier(joint, names, encoder.prompts if said is None else said)
-    embedding = encode(encoder, rows.items, batch_size, cache_folder(cache, resume))
+    embedding = encode(encoder.among(classifier), rows.items, batch_size, cache_folder(cache, resume))
 
     logits = classifier.logits(embedding).cpu()
     hits = _hits(logits, targets)

@@ -1,10 +1,11 @@
-"""The point-cloud sense: a cloud is what a joint space sees in its depth images."""
+"""The point-cloud sense: a cloud or a mesh is what a joint space sees in its pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -12,155 +13,171 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.files import READERS, read_geometry, sample_surface
-from clipx.modalities.pointcloud.projection import SETTINGS, pointclip_v1, to_input
+from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh
+from clipx.modalities.pointcloud.files import READERS, Geometry, estimate_up, read_geometry, sample_mesh
+from clipx.modalities.pointcloud.projection import PROJECTIONS, get_projection, resized
 from clipx.modality import Modality
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
+    from clipx.zeroshot import ZeroShotClassifier
 
-# Name -> (N, P, 3) points in the unit sphere, +y up -> (N, V, R, R) raw depth.
-PROJECTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "pointclip_v1": partial(pointclip_v1, setting="zero_shot"),
-    "pointclip_v1_few_shot": partial(pointclip_v1, setting="few_shot"),
-}
-_VIEWS = {"pointclip_v1": len(SETTINGS["zero_shot"].angles), "pointclip_v1_few_shot": len(SETTINGS["few_shot"].angles)}
 _CLOUDS_AT_ONCE = 16  # bounds the memory of a long list
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """A sample of the point-cloud sense.
+class CloudConfig:
+    """Settings of ``PointCloud``."""
 
-    Args:
-        points: (P, 3) float32 in any unit, P >= 2, not all equal.
-        up: the axis that points up, ``"x"``, ``"y"`` or ``"z"``.
-        source: where it came from, for messages.
-
-    Raises:
-        InputError: wrong shape or dtype, fewer than two different points, NaN or infinite coordinates, unknown axis.
-    """
-
-    points: Tensor
-    up: str = "y"
-    source: str | None = None
+    projection: str = field(
+        default="pointclip_v1", metadata={"help": f"how the cloud is drawn: {', '.join(PROJECTIONS)}"}
+    )
+    up: str | None = field(
+        default=None,
+        metadata={"help": "axis that points up: x, y, z, or auto for a guess; default: what the file says, else y"},
+    )
+    points: int = field(default=1024, metadata={"help": "points drawn from a mesh, and kept of a larger cloud"})
+    seed: int = field(default=0, metadata={"help": "seed of that draw"})
+    weighting: str = field(
+        default="uniform",
+        metadata={
+            "help": "of the views: uniform, entropy (the surer a view is of one of the labels, the more it counts), or "
+            "published weights, fitted on test labels, by name: " + ", ".join(PROJECTIONS["pointclip_v2"].weights)
+        },
+    )
+    weights: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "your own weight of each view, none negative; default: by weighting"}
+    )
+    tta: int = field(
+        default=1,
+        metadata={"help": "turns about the up axis whose vectors are averaged: test-time augmentation, each as slow"},
+    )
 
     def __post_init__(self):
-        points = self.points
-        if points.ndim != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
+        entry = get_projection(self.projection)
+        if self.up is not None:
+            require_axis(self.up, (*AXES, "auto"), "up")
+        if self.points < 2 or self.seed < 0:
+            raise InputError(f"points must be at least 2 and seed at least 0, got {self.points} and {self.seed}")
+        if self.tta < 1:
+            raise InputError(f"tta must be at least 1, got {self.tta}")
+        known = ("uniform", "entropy", *entry.weights)
+        if self.weighting not in known:
             raise InputError(
-                f"points must be (P, 3) float32, got {tuple(points.shape)} {points.dtype}", where=self.source
+                f"{self.projection} knows no weighting {self.weighting!r}", remedy=f"one of {', '.join(known)}"
             )
-        if not points.isfinite().all():
-            raise InputError("NaN or infinite coordinates, or beyond float32's range", where=self.source)
-        if len(points) < 2 or (points == points[0]).all():
-            raise InputError(f"a cloud needs two different points, got {len(points)}, all equal", where=self.source)
-        _require_axis(self.up, self.source)
+        if self.weights is not None and not (
+            len(self.weights) == entry.views and min(self.weights) >= 0 and 0 < sum(self.weights) < float("inf")
+        ):
+            raise InputError(f"weights must be {entry.views} numbers >= 0, not all 0, got {self.weights}")
+        if self.weights is not None and self.weighting != "uniform":
+            raise InputError("weights and weighting exclude each other", remedy="leave one out")
+
+    @property
+    def view_weights(self) -> tuple[float, ...]:
+        """The weight of each of the V views; all 1 where ``weighting`` is by entropy."""
+        entry = get_projection(self.projection)
+        if self.weighting in entry.weights:
+            return entry.weights[self.weighting].values
+        return self.weights or (1.0,) * entry.views
 
 
 class PointCloud(Modality):
-    """Point clouds and meshes, seen as PointCLIP sees them.
+    """Point clouds and meshes, seen in pictures of them, by default as PointCLIP sees them.
 
-    A mesh is first turned into a cloud, by drawing points uniformly from its surface. The cloud is centred, scaled to
-    the unit sphere, turned upright and projected to V depth images; the space encodes them as raw depth (no mean, no
-    standard deviation, as published), and the vector is the weighted mean of the V unit vectors, of unit norm.
+    Points are drawn uniformly from the surface of a mesh. The cloud is centred, scaled to the unit sphere, turned
+    upright and drawn from V sides by ``Config.projection``, whose entry in ``projection.PROJECTIONS`` says whether the
+    tower's own mean and standard deviation apply. The vector is the weighted mean of the unit vectors of all pictures,
+    of unit norm.
     """
 
     name = "pointcloud"
     suffixes = tuple(READERS)
     prompts = "pointcloud"
     array_key = "points"
+    Config = CloudConfig
 
-    @dataclass(frozen=True)
-    class Config:
-        projection: str = field(
-            default="pointclip_v1", metadata={"help": f"how the cloud is drawn: {', '.join(PROJECTIONS)}"}
-        )
-        up: str | None = field(
-            default=None, metadata={"help": "axis that points up, x, y or z; default: what the file says, else y"}
-        )
-        points: int = field(default=1024, metadata={"help": "points drawn from a mesh, and kept of a larger cloud"})
-        seed: int = field(default=0, metadata={"help": "seed of that draw"})
-        weights: tuple[float, ...] | None = field(
-            default=None, metadata={"help": "weight of each view, none negative; default: all equal"}
-        )
-
-        def __post_init__(self):
-            if self.projection not in PROJECTIONS:
-                raise InputError(f"unknown projection {self.projection!r}", remedy=f"one of {', '.join(PROJECTIONS)}")
-            if self.up is not None:
-                _require_axis(self.up, "up")
-            if self.points < 2 or self.seed < 0:
-                raise InputError(f"points must be at least 2 and seed at least 0, got {self.points} and {self.seed}")
-            views = _VIEWS[self.projection]
-            if self.weights is not None and not (
-                len(self.weights) == views and min(self.weights) >= 0 and 0 < sum(self.weights) < float("inf")
-            ):
-                raise InputError(f"weights must be {views} numbers >= 0, not all 0, got {self.weights}")
-
-    config: Config
+    config: CloudConfig
 
     def __init__(self, space: JointSpace, config: Any = None):
         super().__init__(space, config)
-        self._project = PROJECTIONS[self.config.projection]
-        self._weights = self.config.weights or (1.0,) * _VIEWS[self.config.projection]
+        self._classifier: ZeroShotClassifier | None = None
+
+    def among(self, classifier: ZeroShotClassifier) -> PointCloud:
+        """Itself, or with ``weighting="entropy"`` one that weighs the views by the classifier's confidence."""
+        if self.config.weighting != "entropy":
+            return self
+        told = copy.copy(self)
+        told._classifier = classifier
+        weights = classifier.weights.vectors.cpu().numpy()
+        told.context = hashlib.sha256(weights.tobytes() + repr(classifier.logit_scale).encode()).hexdigest()
+        return told
 
     def load(self, path: str | PathLike) -> Cloud:
         """Read a cloud or a mesh. ``Config.up`` wins over the axis that the file names.
 
         Raises:
             FileError: see ``read_geometry``.
-            InputError: fewer than two different points, or a mesh without area.
+            InputError: fewer than two different points, a mesh without area, or a cloud for a projection of meshes.
         """
-        found = read_geometry(path)
-        points = found.points
-        if found.triangles is not None:
-            points = sample_surface(points, found.triangles, self.config.points, self.config.seed, where=str(path))
-        return self._cloud(points, found.up, str(path))
+        return load_cloud(path, self.config)
 
     def from_array(self, array: Any, up: str | None = None, **about: Any) -> Cloud:
         """(P, 3) numbers -> a sample. ``Config.up`` wins over ``up``.
 
         Raises:
-            InputError: wrong shape or type, NaN, or fewer than two different points.
+            InputError: wrong shape or type, NaN, fewer than two different points, or a projection of meshes.
         """
         points = np.asarray(array)
         if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
             raise InputError(f"points must be (P, 3) numbers, got {points.shape} {points.dtype}")
-        return self._cloud(points.astype(np.float64), None if up is None else str(up), None)
-
-    def _cloud(self, points: np.ndarray, up: str | None, source: str | None) -> Cloud:
-        # PointCLIP keeps the first 1,024 points of data sets whose points are shuffled. A scan stores its points in
-        # order, so the first ones would be a corner of the object: draw them instead.
-        if len(points) > self.config.points:
-            points = np.random.default_rng(self.config.seed).permutation(points)[: self.config.points]
-        with np.errstate(over="ignore", invalid="ignore"):  # Cloud refuses what float32 cannot hold
-            if len(points):  # centred before float32: map coordinates in the millions would lose their decimals
-                points = points - points.mean(axis=0)
-            return Cloud(torch.from_numpy(points.astype(np.float32)), self.config.up or up or "y", source)
+        return to_cloud(Geometry(points.astype(np.float64), up=None if up is None else str(up)), self.config)
 
     def vectors(self, samples: Sequence[Cloud]) -> Tensor:
-        weights = torch.tensor(self._weights)[:, None]  # (V, 1)
+        config = self.config
+        if config.weighting == "entropy" and self._classifier is None:
+            raise InputError(
+                "weighting=entropy weighs views by what they say of the labels, and no labels are known",
+                where=self.name,
+                remedy="classify, or call among(classifier) first",
+            )
         rows = []
         for start in range(0, len(samples), _CLOUDS_AT_ONCE):
-            depth = self._depth(samples[start : start + _CLOUDS_AT_ONCE])  # (N, V, R, R)
-            pixels = to_input(depth, self.space.image_size).flatten(0, 1)  # (N * V, 3, H, W)
-            views = self.space.encode_image(pixels, normalize=False).unflatten(0, depth.shape[:2])  # (N, V, D)
-            rows.append(F.normalize((views * weights.to(views)).sum(1), dim=1))
+            views = self.view_vectors(samples[start : start + _CLOUDS_AT_ONCE])  # (N, T * V, D)
+            if self._classifier is None:
+                weights = views.new_tensor(config.view_weights * config.tta)
+            else:
+                flat = Embedding(views.flatten(0, 1), self.space.id, self.name)
+                weights = self._classifier.confidence(flat).unflatten(0, views.shape[:2]).clamp(min=1e-6)
+            rows.append(F.normalize((views * weights[..., None]).sum(1), dim=1))
+        return torch.cat(rows)
+
+    def view_vectors(self, samples: Sequence[Cloud]) -> Tensor:
+        """Samples (at least one) -> (N, T * V, D) float32 unit vectors of the V views, turn after turn of ``tta``."""
+        entry, config = get_projection(self.config.projection), self.config
+        rows = []
+        for start in range(0, len(samples), _CLOUDS_AT_ONCE):
+            some, turns = samples[start : start + _CLOUDS_AT_ONCE], []
+            for turn in range(config.tta):
+                angle = entry.turn * turn / config.tta
+                drawn = draw(
+                    some, config.projection, max(self.space.image_size), self.space.device, angle
+                )  # (N, V, C, R, R)
+                pixels = resized(drawn, self.space.image_size).expand(-1, -1, 3, -1, -1)
+                vectors = self.space.encode_image(pixels.flatten(0, 1), normalize=entry.normalize)
+                turns.append(vectors.unflatten(0, drawn.shape[:2]))
+            rows.append(torch.cat(turns, dim=1))
         return torch.cat(rows)
 
     def pictures(self, sample: Cloud) -> Tensor:
-        """The V depth images, (V, 3, R, R): empty is black, the farthest point white."""
-        depth = self._depth([sample])[0].cpu()
-        return to_input(depth / depth.max().clamp(min=1e-12), depth.shape[-1])
+        """The V pictures, (V, 3, R, R). Of raw depth, empty is black and the farthest point white."""
+        return get_projection(self.config.projection).visible(self._draw([sample]))[0].cpu().contiguous()
 
-    def _depth(self, clouds: Sequence[Cloud]) -> Tensor:
-        """Clouds of any sizes -> (N, V, R, R) raw depth on the space's device."""
-        points = [upright(unit_sphere(cloud.points), cloud.up) for cloud in clouds]
-        return self._project(pad_sequence(points, batch_first=True, padding_value=torch.nan).to(self.space.device))
+    def _draw(self, samples: Sequence[Cloud], angle: float = 0.0) -> Tensor:
+        return draw(samples, self.config.projection, max(self.space.image_size), self.space.device, angle)
 
     @classmethod
     def example(cls) -> Cloud:
@@ -169,19 +186,43 @@ class PointCloud(Modality):
         return Cloud(torch.stack([turn.cos(), turn / 6, turn.sin()], dim=1))
 
 
-def unit_sphere(points: Tensor) -> Tensor:
-    """(P, 3) -> (P, 3) with the mean at the origin and the farthest point at distance 1, as PointCLIP's data come."""
-    exact = points.to("cpu", torch.float64)
-    centred = exact - exact.mean(0)
-    return (centred / torch.linalg.vector_norm(centred, dim=1).max()).to(points.dtype)
+def load_cloud(path: str | PathLike, config: CloudConfig) -> Cloud:
+    """Read a cloud or a mesh as those settings say; see ``PointCloud.load``."""
+    return to_cloud(read_geometry(path), config, str(path))
 
 
-def upright(points: Tensor, up: str) -> Tensor:
-    """(P, 3) with axis ``up`` pointing up -> (P, 3) with +y up: a rotation, so that left stays left."""
-    x, y, z = points.unbind(1)
-    return torch.stack({"x": (-y, x, z), "y": (x, y, z), "z": (x, z, -y)}[up], dim=1)
+def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) -> Cloud:
+    """What a file or an array holds -> a sample: points drawn or thinned, centred, the up axis known.
 
+    Raises:
+        InputError: see ``PointCloud.load``.
+    """
+    takes = get_projection(config.projection).takes
+    whole = found if found.triangles is not None and "triangles" in takes else None
+    require_mesh(whole is not None or "triangles" not in takes, config.projection, source)
+    up = config.up or found.up or "y"
+    if up == "auto":
+        up = estimate_up(found.points, found.triangles)
+    points, normals, colors = found.points, found.normals, found.colors
+    if found.triangles is not None:
+        drawn = sample_mesh(found, config.points, config.seed, where=source)
+        points, normals, colors = drawn.points, drawn.normals, drawn.colors
+    # PointCLIP keeps the first 1,024 points of data sets whose points are shuffled. A scan stores its points in
+    # order, so the first ones would be a corner of the object: draw them instead.
+    elif len(points) > config.points:
+        kept = np.random.default_rng(config.seed).permutation(len(points))[: config.points]
+        points, normals, colors = (None if given is None else given[kept] for given in (points, normals, colors))
 
-def _require_axis(axis: str, where: str | None) -> None:
-    if axis not in ("x", "y", "z"):
-        raise InputError(f"the up axis must be x, y or z, got {axis!r}", where=where)
+    def single(values: np.ndarray | None) -> Tensor | None:
+        return None if values is None else torch.from_numpy(values.astype(np.float32))
+
+    with np.errstate(over="ignore", invalid="ignore"):  # Cloud refuses what float32 cannot hold
+        # Centred before float32: map coordinates in the millions would lose their decimals.
+        centre = points.mean(axis=0) if len(points) else 0.0
+        mesh = None
+        if whole is not None:
+            triangles = torch.from_numpy(whole.triangles)
+            mesh = Mesh(single(whole.points - centre), triangles, single(whole.colors))
+        normals = single(normals) if "normals" in takes else None
+        colors = single(colors) if "colors" in takes else None
+        return Cloud(single(points - centre), up, source, normals, colors, mesh)

@@ -1,7 +1,171 @@
-"""Point clouds and meshes to pictures."""
+"""Point clouds and meshes to pictures: every projection behind one call.
 
+>>> clouds = torch.rand(2, 1024, 3) - 0.5                                # (N, P, 3), +y up
+>>> pictures = project("pointclip_v2", clouds)                           # (2, 10, 1, 110, 110)
+>>> PROJECTIONS["pointclip_v2"].views, PROJECTIONS["pointclip_v2"].normalize
+(10, False)
+
+Each projection is an ordinary function of tensors, in plain torch, which is its definition; `kernel` draws the same on
+the CPU, many times faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from math import pi
+
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection.mesh import mesh_raster
+from clipx.modalities.pointcloud.projection.ortho import ortho_splat
 from clipx.modalities.pointcloud.projection.pixels import resized, to_input
+from clipx.modalities.pointcloud.projection.surfels import shaded
 from clipx.modalities.pointcloud.projection.v1 import SETTINGS, pointclip_v1
-from clipx.modalities.pointcloud.projection.v2 import pointclip_v2, quantise
+from clipx.modalities.pointcloud.projection.v2 import pointclip_v2
 
-__all__ = ["SETTINGS", "pointclip_v1", "pointclip_v2", "quantise", "resized", "to_input"]
+__all__ = [
+    "PROJECTIONS",
+    "SETTINGS",
+    "Projection",
+    "ViewWeights",
+    "get_projection",
+    "mesh_raster",
+    "ortho_splat",
+    "pointclip_v1",
+    "pointclip_v2",
+    "project",
+    "resized",
+    "shaded",
+    "to_input",
+]
+
+
+def project(
+    name: str,
+    points: Tensor,
+    triangles: Tensor | None = None,
+    normals: Tensor | None = None,
+    colors: Tensor | None = None,
+    resolution: int | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Draw clouds or meshes by the projection of that name.
+
+    Args:
+        name: a key of ``PROJECTIONS``.
+        points: (N, P, 3) floating, +y up, in the unit sphere (the mean at the origin, the farthest point at distance 1)
+            for those of PointCLIP V1 and CLIP2Point; the others bring any size and place into the picture. Rows of NaN
+            pad clouds of different sizes. Of meshes: the vertices.
+        triangles: (N, F, 3) int64 rows of the points, padded with -1; for ``mesh_raster``, which demands it.
+        normals, colors: (N, P, 3), where there are any; those that a projection makes no use of are not looked at.
+        resolution: side of what is drawn; the projection's own if None.
+        backend: ``"plain"``, ``"numba"`` (float32 on the CPU, without gradients) or ``"auto"``.
+
+    Returns:
+        (N, V, C, R, R), C = 1 or 3: what the image tower is to look at once ``resized``. It does not depend on the
+        other clouds of the batch.
+
+    Raises:
+        InputError: an unknown name, wrong shapes, no triangles for ``mesh_raster``, nothing to draw.
+    """
+    entry = get_projection(name)
+    if entry.mesh and triangles is None:
+        raise InputError(f"{name} draws triangles, and a point cloud has none", remedy="take shaded")
+    given = {"triangles": triangles, "normals": normals, "colors": colors}
+    options = {key: given[key] for key in entry.takes} | ({} if resolution is None else {"resolution": resolution})
+    drawn = entry.draw(points, **options, backend=backend)
+    return drawn if drawn.ndim == 5 else drawn[:, :, None]
+
+
+def get_projection(name: str) -> Projection:
+    """The entry of that name. Raises InputError where there is none."""
+    if name not in PROJECTIONS:
+        raise InputError(f"unknown projection {name!r}", remedy=f"one of {', '.join(PROJECTIONS)}")
+    return PROJECTIONS[name]
+
+
+@dataclass(frozen=True)
+class ViewWeights:
+    """Weights of a projection's views, and what they were fitted on."""
+
+    values: tuple[float, ...]
+    fitted_on: str
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How shapes become pictures.
+
+    Args:
+        draw: the function: (N, P, 3) points and what ``takes`` names -> (N, V, R, R) or (N, V, 3, R, R).
+        views: V.
+        normalize: whether the tower's mean and standard deviation apply; else its pictures go in as they are.
+        prompts: what is said of such pictures, a set of ``clipx.prompts``: the published one; ``"rendering"`` for
+            those that are of this house.
+        turn: radians between neighbouring side views. Turned about the up axis by a part of it, a shape shows new
+            sides.
+        takes: what it draws besides the points: ``"triangles"``, ``"normals"``, ``"colors"``.
+        fixed: whether it is drawn at its published size, whatever the tower's, then resized; else at the tower's.
+        raw: whether its pictures hold depth, not grey levels in [0, 1].
+        weights: published weights of the views, by name.
+    """
+
+    draw: Callable[..., Tensor]
+    views: int
+    normalize: bool
+    prompts: str
+    turn: float
+    takes: tuple[str, ...] = ()
+    fixed: bool = True
+    raw: bool = False
+    weights: Mapping[str, ViewWeights] = field(default_factory=dict)
+
+    @property
+    def mesh(self) -> bool:
+        """Whether it draws triangles, so that a bare cloud is nothing to it."""
+        return "triangles" in self.takes
+
+    def visible(self, pictures: Tensor) -> Tensor:
+        """Its (..., V, C, R, R) pictures as (..., V, 3, R, R) in [0, 1], for people; raw depth by its greatest."""
+        if self.raw:
+            pictures = pictures / pictures.amax((-4, -3, -2, -1), keepdim=True).clamp(min=1e-12)
+        return pictures.clamp(0, 1).expand(*pictures.shape[:-3], 3, -1, -1)
+
+
+# Found by PointCLIP V2's authors by search on the test labels of the data set, for their prompts.
+_V2_WEIGHTS = {
+    f"{tower}_{data.lower()}": ViewWeights(values, f"test labels of {data}, with CLIP {tower}, by its authors")
+    for data, tower, values in [
+        ("ModelNet40", "rn50", (0.75, 0.75, 0.75, 0.75, 0.25, 0.5, 1.0, 1.0, 0.25, 0.25)),
+        ("ModelNet40", "rn101", (0.75, 0.75, 0.75, 0.25, 0.5, 1.0, 0.75, 0.25, 0.25, 0.25)),
+        ("ModelNet40", "vitb16", (0.75, 0.75, 0.75, 0.25, 0.75, 1.0, 0.25, 1.0, 0.75, 0.25)),
+        ("ModelNet40", "vitb32", (0.75, 0.75, 0.75, 0.75, 0.25, 0.5, 0.5, 0.75, 0.5, 0.5)),
+        ("ScanObjectNN", "rn50", (0.75, 0.75, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 0.25, 0.25)),
+        ("ScanObjectNN", "rn101", (0.5, 0.5, 0.5, 0.75, 0.5, 1.0, 1.0, 0.75, 0.25, 0.25)),
+        ("ScanObjectNN", "vitb16", (0.75, 0.75, 0.75, 0.5, 0.5, 1.0, 0.75, 1.0, 0.25, 0.25)),
+        ("ScanObjectNN", "vitb32", (0.75, 0.75, 0.75, 0.5, 0.75, 0.75, 0.5, 1.0, 0.5, 0.75)),
+    ]
+}
+
+PROJECTIONS: dict[str, Projection] = {
+    "pointclip_v1": Projection(
+        partial(pointclip_v1, setting="zero_shot"), 6, normalize=False, prompts="pointclip", turn=pi / 2, raw=True
+    ),
+    "pointclip_v1_few_shot": Projection(
+        partial(pointclip_v1, setting="few_shot"), 10, normalize=False, prompts="pointclip_few_shot", turn=pi / 2,
+        raw=True,
+    ),
+    "pointclip_v2": Projection(
+        pointclip_v2, 10, normalize=False, prompts="pointclip", turn=pi / 4, weights=_V2_WEIGHTS
+    ),
+    "ortho_splat": Projection(ortho_splat, 6, normalize=True, prompts="clip2point", turn=pi / 2),
+    "shaded": Projection(
+        shaded, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("normals", "colors"), fixed=False
+    ),
+    "mesh_raster": Projection(
+        mesh_raster, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("triangles", "colors"), fixed=False
+    ),
+}  # fmt: skip

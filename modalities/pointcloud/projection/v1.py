@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection import kernel
 from clipx.modalities.pointcloud.projection.views import check, euler, turned
 
 
-def pointclip_v1(points: Tensor, setting: str = "zero_shot", resolution: int | None = None) -> Tensor:
+def pointclip_v1(
+    points: Tensor, setting: str = "zero_shot", resolution: int | None = None, backend: str = "auto"
+) -> Tensor:
     """Perspective depth images of point clouds, as PointCLIP V1 draws them.
 
     Each view turns the cloud, pushes it ``distance`` away from the camera and splats every point on one pixel. A pixel
@@ -29,6 +32,7 @@ def pointclip_v1(points: Tensor, setting: str = "zero_shot", resolution: int | N
         setting: ``"zero_shot"`` (6 views of 128 px from distance 1.6: four around the y axis, top, bottom) or
             ``"few_shot"`` (10 views of 224 px from distance 1.4: four oblique ones come before top and bottom).
         resolution: side of the square canvas in pixels, if not the setting's own.
+        backend: see `kernel.wanted`.
 
     Returns:
         (N, V, R, R) raw depth in the unit of ``points`` (about 0.6 to 2.6 for a unit sphere; 0 is empty), on the
@@ -44,8 +48,12 @@ def pointclip_v1(points: Tensor, setting: str = "zero_shot", resolution: int | N
     size = camera.resolution if resolution is None else resolution
     check(points, size, "pointclip_v1")
 
+    views = [euler(*angles) for angles in camera.angles]
+    if kernel.wanted(backend, points):
+        return kernel.v1(points, views, camera.distance, EPS, size)
+
     exact = points if points.dtype == torch.float64 else points.float()
-    seen = turned(exact, [euler(*angles) for angles in camera.angles])  # (N, V, P, 3)
+    seen = turned(exact, views)  # (N, V, P, 3)
     depth = seen[..., 2] + camera.distance  # (N, V, P)
     cell = torch.ceil((seen[..., :2] / (depth + EPS)[..., None] + 1) * (size / 2) - 0.5)  # (N, V, P, 2): row, column
     drawn = ((cell >= 0) & (cell <= size - 1)).all(-1) & (depth >= 0)

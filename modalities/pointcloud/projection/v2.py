@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipx.modalities.pointcloud.projection import kernel
 from clipx.modalities.pointcloud.projection.v1 import TOP_BOTTOM
 from clipx.modalities.pointcloud.projection.views import check, euler, product, turned
 
@@ -19,7 +20,6 @@ RESOLUTION = 112  # side of the grid; the picture is two pixels smaller
 DEPTH = 8  # cells of the grid from near to far
 FILL = 0.8  # of the canvas by the cloud's longest side
 BIAS = 0.2  # of the depth: the farthest points keep some grey
-REACH = (4, 2)  # cells before and after a point that it fills, so 7 x 7 of them, which pad of 2 moves by one
 _SIGMA = 3.0  # cells: of the 3 x 3 Gaussian
 _E = exp(-1 / (2 * _SIGMA**2))
 SMOOTH = (_E / (1 + 2 * _E), 1 / (1 + 2 * _E))  # its weights along one axis: of a neighbour, of the cell itself
@@ -32,7 +32,7 @@ VIEWS = tuple(
 )
 
 
-def pointclip_v2(points: Tensor, resolution: int = RESOLUTION) -> Tensor:
+def pointclip_v2(points: Tensor, resolution: int = RESOLUTION, backend: str = "auto") -> Tensor:
     """Depth images of point clouds as PointCLIP V2 draws them: quantised, made dense, smoothed and squeezed.
 
     Each of ten views turns the cloud, fits its box to the canvas, lays the points into a grid of 8 cells in depth, lets
@@ -42,6 +42,7 @@ def pointclip_v2(points: Tensor, resolution: int = RESOLUTION) -> Tensor:
         points: (N, P, 3) floating, of any size and place, +y up. Half precision is projected in float32. A point with
             a NaN is not drawn: rows of NaN pad clouds of different sizes to one batch.
         resolution: side of the grid in cells.
+        backend: see `kernel.wanted`.
 
     Returns:
         (N, 10, R - 2, R - 2) in [0, 1]: near is dark, far is light, the ground is white.
@@ -49,6 +50,9 @@ def pointclip_v2(points: Tensor, resolution: int = RESOLUTION) -> Tensor:
     Raises:
         InputError: wrong shape or dtype, resolution < 3.
     """
+    check(points, resolution - 2, "pointclip_v2")
+    if kernel.wanted(backend, points):
+        return kernel.v2(points, VIEWS, resolution, DEPTH, (FILL, BIAS, *SMOOTH))
     grid = quantise(points, resolution)
     flat = grid.flatten(0, 1)[:, None]  # (N * V, 1, D, R, R)
     dense = F.max_pool3d(flat, (1, 7, 7), stride=1, padding=(0, 2, 2))[:, 0]

@@ -1,0 +1,151 @@
+"""A sample of the point-cloud sense, and how it becomes pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import cos, sin
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection import get_projection, project
+
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles in the frame of a ``Cloud``.
+
+    Args:
+        vertices: (Q, 3) float32.
+        triangles: (F, 3) int64 rows of the vertices.
+        colors: (Q, 3) float32 RGB in [0, 1], or None.
+    """
+
+    vertices: Tensor
+    triangles: Tensor
+    colors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A sample of the point-cloud sense.
+
+    Args:
+        points: (P, 3) float32 in any unit, P >= 2, not all equal.
+        up: the axis that points up, ``"x"``, ``"y"`` or ``"z"``.
+        source: where it came from, for messages.
+        normals: (P, 3) float32, of either sign, or None.
+        colors: (P, 3) float32 RGB in [0, 1], or None.
+        mesh: the mesh that the points were drawn from, where the projection draws triangles.
+
+    Raises:
+        InputError: wrong shape or dtype, fewer than two different points, NaN or infinite coordinates, unknown axis.
+    """
+
+    points: Tensor
+    up: str = "y"
+    source: str | None = None
+    normals: Tensor | None = None
+    colors: Tensor | None = None
+    mesh: Mesh | None = None
+
+    def __post_init__(self):
+        points = self.points
+        if points.ndim != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
+            raise InputError(
+                f"points must be (P, 3) float32, got {tuple(points.shape)} {points.dtype}", where=self.source
+            )
+        for name, given in (("normals", self.normals), ("colors", self.colors)):
+            if given is not None and (given.shape != points.shape or given.dtype != torch.float32):
+                got = f"{tuple(given.shape)} {given.dtype}"
+                raise InputError(f"{name} must be {tuple(points.shape)} float32, got {got}", where=self.source)
+        if not points.isfinite().all():
+            raise InputError("NaN or infinite coordinates, or beyond float32's range", where=self.source)
+        if len(points) < 2 or (points == points[0]).all():
+            raise InputError(f"a cloud needs two different points, got {len(points)}, all equal", where=self.source)
+        require_axis(self.up, AXES, self.source)
+
+
+def draw(
+    clouds: Sequence[Cloud], projection: str, size: int, device: str | torch.device = "cpu", angle: float = 0.0
+) -> Tensor:
+    """Clouds of any sizes, centred, scaled, upright -> (N, V, C, R, R); see ``projection.project``.
+
+    Args:
+        clouds: at least one, each with a mesh where the projection draws triangles.
+        projection: its name.
+        size: side in pixels of the pictures of a projection that has no size of its own.
+        device: where they are drawn.
+        angle: radians by which the clouds are turned about the up axis first.
+
+    Raises:
+        InputError: an unknown projection, or a cloud without a mesh for one of meshes.
+    """
+    entry = get_projection(projection)
+
+    def batch(values: Callable[[Cloud], Tensor], padding: float = torch.nan) -> Tensor:
+        return pad_sequence([values(cloud) for cloud in clouds], batch_first=True, padding_value=padding).to(device)
+
+    def stand(directions: Tensor | None, cloud: Cloud) -> Tensor:
+        """(P, 3) turned; NaN where there are none."""
+        if directions is None:
+            return torch.full_like(cloud.points, torch.nan)
+        return about_y(upright(directions, cloud.up), angle)
+
+    options: dict[str, Tensor] = {}
+    if entry.mesh:
+        for cloud in clouds:
+            require_mesh(cloud.mesh is not None, projection, cloud.source)
+        points = batch(lambda cloud: stand(cloud.mesh.vertices, cloud))
+        options["triangles"] = batch(lambda cloud: cloud.mesh.triangles, -1)
+        options["colors"] = batch(lambda cloud: _or_nan(cloud.mesh.colors, cloud.mesh.vertices))
+    else:
+        points = batch(lambda cloud: stand(unit_sphere(cloud.points), cloud))
+        if "normals" in entry.takes:
+            options["normals"] = batch(lambda cloud: stand(cloud.normals, cloud))
+        if "colors" in entry.takes:
+            options["colors"] = batch(lambda cloud: _or_nan(cloud.colors, cloud.points))
+    return project(projection, points, **options, resolution=None if entry.fixed else size)
+
+
+def unit_sphere(points: Tensor) -> Tensor:
+    """(P, 3) -> (P, 3) with the mean at the origin and the farthest point at distance 1, as PointCLIP's data come."""
+    exact = points.to("cpu", torch.float64)
+    centred = exact - exact.mean(0)
+    return (centred / torch.linalg.vector_norm(centred, dim=1).max()).to(points.dtype)
+
+
+def upright(points: Tensor, up: str) -> Tensor:
+    """(P, 3) with axis ``up`` pointing up -> (P, 3) with +y up: a rotation, so that left stays left."""
+    x, y, z = points.unbind(1)
+    return torch.stack({"x": (-y, x, z), "y": (x, y, z), "z": (x, z, -y)}[up], dim=1)
+
+
+def about_y(points: Tensor, angle: float) -> Tensor:
+    """(P, 3) turned about +y by that angle in radians."""
+    if angle == 0:
+        return points
+    x, y, z = points.unbind(1)
+    return torch.stack([x * cos(angle) + z * sin(angle), y, z * cos(angle) - x * sin(angle)], dim=1)
+
+
+def require_axis(axis: str, known: Sequence[str], where: str | None) -> None:
+    """Raise InputError unless the up axis is a known one."""
+    if axis not in known:
+        raise InputError(f"the up axis must be {', '.join(known[:-1])} or {known[-1]}, got {axis!r}", where=where)
+
+
+def require_mesh(found: bool, projection: str, where: str | None) -> None:
+    """Raise InputError unless triangles were found for a projection that draws them."""
+    if not found:
+        what = f"is a cloud without triangles, which {projection} cannot draw"
+        raise InputError(what, where=where, remedy="take --projection shaded")
+
+
+def _or_nan(colors: Tensor | None, points: Tensor) -> Tensor:
+    return torch.full_like(points, torch.nan) if colors is None else colors

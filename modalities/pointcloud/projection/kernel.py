@@ -1,0 +1,672 @@
+"""The projections on the CPU, by numba: what `v1`, `v2`, `ortho`, `surfels` and `mesh` define, many times faster.
+
+A picture is one worker's from its first pixel to its last, so neither the number of threads nor the other clouds of the
+batch change a bit of it. The kernels are ordinary functions over NumPy arrays, in float32 to the last literal where the
+plain versions are, so that both choose the same pixels; `_compiled` makes machine code of one on its first use.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection import solid
+from clipx.modalities.pointcloud.projection.views import Matrix
+
+BACKENDS = ("auto", "plain", "numba")
+
+
+def wanted(backend: str, *tensors: Tensor | None) -> bool:
+    """Whether the kernels are to draw these tensors.
+
+    Args:
+        backend: "plain" for any device, dtype and gradients; "numba" for float32 on the CPU without gradients; "auto"
+            is "numba" where that will do.
+        tensors: what is drawn.
+
+    Raises:
+        InputError: no such backend, or "numba" for what it does not draw.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend!r} is unknown", remedy=f"choose {', '.join(BACKENDS)}")
+    given = [tensor for tensor in tensors if tensor is not None]
+    fit = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in given) and not (
+        torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    )
+    if backend == "numba" and not fit:
+        raise InputError('backend "numba" draws float32 on the CPU without gradients', remedy='take backend="plain"')
+    return fit and backend != "plain"
+
+
+def v1(points: Tensor, views: Sequence[Matrix], distance: float, eps: float, size: int) -> Tensor:
+    """As `v1.pointclip_v1` for (N, P, 3) float32 on the CPU."""
+    out = torch.zeros(len(points), len(views), size, size)
+    _spread("v1", out, _array(points), _rows(views), np.float32(distance), np.float32(eps))
+    return out
+
+
+def v2(points: Tensor, views: Sequence[Matrix], size: int, depth: int, constants: Sequence[float]) -> Tensor:
+    """As `v2.pointclip_v2` for (N, P, 3) float32 on the CPU; constants: fill, bias, the Gaussian's two weights."""
+    out = torch.empty(len(points), len(views), size - 2, size - 2)
+    _spread("v2", out, _array(points), _rows(views), depth, np.array(constants, np.float32))
+    return out
+
+
+def ortho(points: Tensor, views: Sequence[Matrix], radius: float, distance: float, grey: float, size: int) -> Tensor:
+    """As `ortho.ortho_splat` for (N, P, 3) float32 on the CPU."""
+    out = torch.empty(len(points), len(views), size, size)
+    _spread("ortho", out, _array(points), _rows(views), np.array([radius * size / 2, distance, grey], np.float32))
+    return out
+
+
+def surfels(scene: solid.Scene, normals: Tensor, axes: Tensor, colours: Tensor, slack: float, wide: float) -> Tensor:
+    """As `surfels.paint` of each view: (V, P, 3) points and normals, (V, P, 2, 3) half axes -> (V, 3, R, R)."""
+    out = torch.empty(len(normals), 3, scene.side // solid.FINE, scene.side // solid.FINE)
+    given = (*scene[:3], normals, axes, colours)
+    _spread("surfels", out[:, None], *map(_array, given), np.float32(slack), np.float32(wide))
+    return out
+
+
+def mesh(scene: solid.Scene, views: Sequence[Matrix], triangles: Tensor, normals: Tensor, colours: Tensor) -> Tensor:
+    """As `mesh.paint` of each view: (F, 3) triangles with (F, 3, 3) normals and colours of corners -> (V, 3, R, R)."""
+    out = torch.empty(len(views), 3, scene.side // solid.FINE, scene.side // solid.FINE)
+    given = (*scene[:3], triangles, normals, colours)
+    _spread("mesh", out[:, None], *map(_array, given), _rows(views))
+    return out
+
+
+def neighbours(points: Tensor, count: int) -> Tensor:
+    """As `surfels.neighbours` for (P, 3) float32 on the CPU."""
+    order = points[:, 0].argsort(stable=True)
+    found = torch.empty(len(points), count, dtype=torch.int64)
+    _spread("neighbours", found, _array(points[order]), _array(order))
+    return found
+
+
+def surface(points: Tensor, around: Tensor, given: Tensor, steps: int, off: float) -> Tensor:
+    """As `surfels.surface` for float32 on the CPU."""
+    fitted, found = torch.empty(len(points), 4), torch.empty(len(points), 11)
+    _spread("fit", fitted, _array(points), _array(around))
+    _spread("surface", found, _array(points), _array(around), _array(given), _array(fitted), steps, np.float64(off))
+    return found
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _rows(views: Sequence[Matrix]) -> np.ndarray:
+    return np.array(views, np.float32)
+
+
+# Threads.
+
+
+def _spread(name: str, out: Tensor, *given: Any) -> None:
+    """Fill `out` by as many threads as torch takes; its first one or two dimensions are the tasks."""
+    kernel, drawn = _compiled(name), out.numpy()
+    workers = max(1, min(torch.get_num_threads(), math.prod(drawn.shape[:2])))
+    calls = [partial(kernel, drawn, *given, worker, workers) for worker in range(workers)]
+    others = [_pool().submit(call) for call in calls[1:]]
+    calls[0]()
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="clipx-projection")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+
+
+# Machine code.
+
+
+@cache
+def _compiled(name: str) -> Callable[..., None]:
+    """A kernel for one set of types; from numba's cache on disk where it can be written and holds it."""
+    from numba import njit
+    from numba.core import event
+    from numba.extending import register_jitable
+
+    class Notice(event.Listener):
+        def on_start(self, _: Any) -> None:
+            _tell()
+
+        def on_end(self, _: Any) -> None:
+            pass
+
+    for helper in _HELPERS:
+        register_jitable(helper)
+    function, types = _KERNELS[name]
+    options = {"nogil": True, "error_model": "numpy"}
+    signature = f"void({types}, i8, i8)"
+    with event.install_listener("numba:compile", Notice()):
+        try:
+            return njit(signature, cache=True, **options)(function)
+        except RuntimeError:  # no folder to write to
+            return njit(signature, **options)(function)
+
+
+@cache
+def _tell() -> None:
+    logging.getLogger("clipx").warning("compiling the projections for this machine: some seconds, once")
+
+
+# The kernels. N clouds of P points, V views; a task is a picture.
+
+
+def _v1(out, points, rows, distance, eps, worker, workers):
+    clouds, views, size, _ = out.shape
+    one, half, shift = np.float32(1), np.float32(size / 2), np.float32(0.5)
+    mass, total = np.zeros((size, size)), np.zeros((size, size))
+    touched = np.empty((points.shape[1], 2), np.int64)
+    for task in range(worker, clouds * views, workers):
+        n, v = task // views, task % views
+        found = 0
+        for p in range(points.shape[1]):
+            x, y, z = _turned(points, n, p, rows, v)
+            depth = z + distance
+            far = depth + eps
+            a = np.ceil((x / far + one) * half - shift)
+            b = np.ceil((y / far + one) * half - shift)
+            if depth >= 0 and 0 <= a <= size - 1 and 0 <= b <= size - 1:
+                row, column = int(a), int(b)
+                weight = np.float64(one / far)
+                if mass[row, column] == 0:
+                    touched[found, 0], touched[found, 1] = row, column
+                    found += 1
+                mass[row, column] += weight
+                total[row, column] += weight * depth
+        for k in range(found):
+            row, column = touched[k, 0], touched[k, 1]
+            out[n, v, row, column] = total[row, column] / mass[row, column]
+            mass[row, column] = total[row, column] = 0
+
+
+def _v2(out, points, rows, depth, constants, worker, workers):
+    clouds, views, side, _ = out.shape
+    size = side + 2
+    fill, bias, beside, middle = constants[0], constants[1], constants[2], constants[3]
+    one, two = np.float32(1), np.float32(2)
+    whole, layers, across = one + bias, np.float32(depth - 2), np.float32(size)
+    seen = np.empty((points.shape[1], 3), np.float32)
+    dense = np.zeros((depth, side + 2, side + 2), np.float32)  # a border of zeros
+    line = np.zeros(side + 2, np.float32)
+    dirty = np.zeros(depth, np.bool_)
+    for task in range(worker, clouds * views, workers):
+        n, v = task // views, task % views
+        low, high = np.full(3, np.inf, np.float32), np.full(3, -np.inf, np.float32)
+        count = 0
+        for p in range(points.shape[1]):
+            x, y, z = _turned(points, n, p, rows, v)
+            if np.isfinite(x) and np.isfinite(y) and np.isfinite(z):
+                seen[count, 0], seen[count, 1], seen[count, 2] = x, y, z
+                for axis in range(3):
+                    low[axis] = min(low[axis], seen[count, axis])
+                    high[axis] = max(high[axis], seen[count, axis])
+                count += 1
+        extent = max(high[0] - low[0], high[1] - low[1], high[2] - low[2])
+        for p in range(count if extent > 0 else 0):
+            x = (seen[p, 0] - (high[0] + low[0]) / two) / extent * two
+            y = (seen[p, 1] - (high[1] + low[1]) / two) / extent * two
+            z = (seen[p, 2] - (high[2] + low[2]) / two) / extent * two
+            row = int(min(max(np.ceil((x * fill + one) / two * across), one), across - two))
+            column = int(min(max(np.ceil((y * fill + one) / two * across), one), across - two))
+            far = ((z + one) / two + bias) / whole * layers
+            layer = int(min(max(np.ceil(far), np.float32(0)), np.float32(depth - 1)))
+            far = min(max(far, one), layers)
+            dirty[layer] = True
+            for i in range(max(row - 3, 1), min(row + 3, side) + 1):  # 7 x 7 cells
+                for j in range(max(column - 3, 1), min(column + 3, side) + 1):
+                    dense[layer, i, j] = max(dense[layer, i, j], far)
+        picture = out[n, v]
+        picture[:] = 0
+        for layer in range(depth):
+            if not dirty[layer]:
+                continue
+            cells = dense[layer]
+            for i in range(side):
+                for j in range(1, side + 1):
+                    line[j] = (cells[i, j] + cells[i + 2, j]) * beside + cells[i + 1, j] * middle
+                for j in range(side):
+                    smooth = (line[j] + line[j + 2]) * beside + line[j + 1] * middle
+                    picture[i, j] = max(picture[i, j], smooth)
+            cells[:] = 0
+            dirty[layer] = False
+        top = np.float32(0)
+        for i in range(side):
+            for j in range(side):
+                top = max(top, picture[i, j])
+        top = top if top > 0 else one
+        for i in range(side):
+            for j in range(side):
+                picture[i, j] = one - picture[i, j] / top
+
+
+def _ortho(out, points, rows, constants, worker, workers):
+    clouds, views, size, _ = out.shape
+    reach, distance, grey = constants[0], constants[1], constants[2]
+    one, half, centre = np.float32(1), np.float32(size / 2), np.float32(0.5)
+    for task in range(worker, clouds * views, workers):
+        n, v = task // views, task % views
+        picture = out[n, v]
+        picture[:] = np.inf
+        for p in range(points.shape[1]):
+            right, down, ahead = _turned(points, n, p, rows, v)
+            depth = ahead + distance
+            x, y = (right + one) * half, (down + one) * half
+            if not (depth >= 0 and np.isfinite(x + y)):
+                continue
+            for i in range(_first(y - reach), min(_last(y + reach), size - 1) + 1):
+                dy = np.float32(i) + centre - y
+                for j in range(_first(x - reach), min(_last(x + reach), size - 1) + 1):
+                    dx = np.float32(j) + centre - x
+                    if dx * dx + dy * dy < reach * reach and depth < picture[i, j]:
+                        picture[i, j] = depth
+        least, most = np.float32(np.inf), np.float32(0)
+        for i in range(size):
+            for j in range(size):
+                if picture[i, j] < np.inf:
+                    least, most = min(least, picture[i, j]), max(most, picture[i, j])
+        most = max(most, np.float32(1.1754944e-38))
+        for i in range(size):
+            for j in range(size):
+                seen = picture[i, j] < np.inf
+                picture[i, j] = (picture[i, j] - least) / most * grey if seen else one
+
+
+def _neighbours(found, points, order, worker, workers):
+    """(P, k) rows of the nearest points; `points` ascend in x, and `order` are the rows that they had."""
+    total, count = found.shape
+    distance, row = np.empty(count, np.float32), np.empty(count, np.int64)
+    for i in range(worker, total, workers):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        kept = 0
+        left, right = i, i + 1
+        near_left, near_right = np.float32(0), np.float32(np.inf)
+        if right < total:
+            near_right = _square(points[right, 0] - x)
+        while left >= 0 or right < total:
+            take_left = near_left <= near_right
+            k = left if take_left else right
+            least = near_left if take_left else near_right
+            if kept == count and least > distance[kept - 1]:
+                break
+            d = _square(points[k, 0] - x) + _square(points[k, 1] - y) + _square(points[k, 2] - z)
+            if kept < count or d < distance[kept - 1] or (d == distance[kept - 1] and order[k] < row[kept - 1]):
+                place = kept if kept < count else count - 1
+                while place > 0 and (
+                    d < distance[place - 1] or (d == distance[place - 1] and order[k] < row[place - 1])
+                ):
+                    distance[place], row[place] = distance[place - 1], row[place - 1]
+                    place -= 1
+                distance[place], row[place] = d, order[k]
+                kept = min(kept + 1, count)
+            if take_left:
+                left -= 1
+                near_left = _square(points[left, 0] - x) if left >= 0 else np.float32(np.inf)
+            else:
+                right += 1
+                near_right = _square(points[right, 0] - x) if right < total else np.float32(np.inf)
+        found[order[i]] = row
+
+
+def _fit(fitted, points, around, worker, workers):
+    """(P, 4) normals by principal components of the neighbours, and how flat the surface is; see `surfels.surface`."""
+    offset, near = np.empty((around.shape[1], 3)), np.empty(around.shape[1])
+    matrix, axes = np.empty((3, 3)), np.empty((3, 3))
+    for p in range(worker, len(points), workers):
+        _gather(offset, near, points, around, p)
+        middle = np.zeros(3)
+        for k in range(len(near)):
+            for i in range(3):
+                middle[i] += near[k] * offset[k, i]
+        matrix[:] = 0
+        for k in range(len(near)):
+            for i in range(3):
+                for j in range(3):
+                    matrix[i, j] += near[k] * (offset[k, i] - middle[i]) * (offset[k, j] - middle[j])
+        low, between, _ = _eigen(matrix, axes)
+        fitted[p, 0], fitted[p, 1], fitted[p, 2] = axes[0, 0], axes[1, 0], axes[2, 0]
+        flat = min(max(1 - max(low, 0.0) / max(between, 1e-20), 0.0), 1.0)
+        fitted[p, 3] = flat * flat + 0.02
+
+
+def _surface(found, points, around, given, fitted, steps, off, worker, workers):
+    """(P, 11) of `surfels.surface`, from what `_fit` found."""
+    count = around.shape[1]
+    offset, near = np.empty((count, 3)), np.empty(count)
+    matrix, axes = np.empty((3, 3)), np.empty((3, 3))
+    for p in range(worker, len(points), workers):
+        mean = _gather(offset, near, points, around, p)
+        matrix[:] = 0
+        for k in range(count):
+            q = around[p, k]
+            for i in range(3):
+                for j in range(3):
+                    matrix[i, j] += near[k] * fitted[q, 3] * fitted[q, i] * fitted[q, j]
+        _eigen(matrix, axes)
+        nx, ny, nz = axes[0, 2], axes[1, 2], axes[2, 2]
+        limit = off * mean if mean > 0 else 1.0
+        for _ in range(steps):
+            matrix[:] = 0
+            for k in range(count):
+                beside = offset[k, 0] * nx + offset[k, 1] * ny + offset[k, 2] * nz
+                fade = 1 + beside * beside / limit
+                weight = near[k] / (fade * fade)
+                for i in range(3):
+                    for j in range(3):
+                        matrix[i, j] += weight * offset[k, i] * offset[k, j]
+            _eigen(matrix, axes)
+            nx, ny, nz = axes[0, 0], axes[1, 0], axes[2, 0]
+        gx, gy, gz = np.float64(given[p, 0]), np.float64(given[p, 1]), np.float64(given[p, 2])
+        if gx * gx + gy * gy + gz * gz > 0.5:
+            nx, ny, nz = gx, gy, gz
+        mx, my, mz = 0.0, 0.0, 0.0
+        for k in range(count):
+            mx, my, mz = mx + offset[k, 0] / count, my + offset[k, 1] / count, mz + offset[k, 2] / count
+        along = mx * nx + my * ny + mz * nz
+        mx, my, mz = mx - along * nx, my - along * ny, mz - along * nz
+        matrix[:] = 0
+        for k in range(count):
+            above = offset[k, 0] * nx + offset[k, 1] * ny + offset[k, 2] * nz
+            offset[k, 0] -= above * nx + mx
+            offset[k, 1] -= above * ny + my
+            offset[k, 2] -= above * nz + mz
+            for i in range(3):
+                for j in range(3):
+                    matrix[i, j] += offset[k, i] * offset[k, j]
+        _, between, high = _eigen(matrix, axes)
+        found[p, 0], found[p, 1], found[p, 2], found[p, 3] = nx, ny, nz, fitted[p, 3]
+        found[p, 4], found[p, 5], found[p, 6] = axes[0, 2], axes[1, 2], axes[2, 2]
+        found[p, 7] = math.sqrt(max(between, 0.0) / max(high, 1e-20))
+        found[p, 8], found[p, 9], found[p, 10] = mx, my, mz
+
+
+def _gather(offset, near, points, around, p):
+    """Fill the offsets of a point's neighbours and their weights; returns the mean squared distance."""
+    most, total = 0.0, 0.0
+    for k in range(len(near)):
+        near[k] = 0
+        for i in range(3):
+            offset[k, i] = points[around[p, k], i] - points[p, i]
+            near[k] += offset[k, i] * offset[k, i]
+        most, total = max(most, near[k]), total + near[k]
+    whole = 0.0
+    for k in range(len(near)):
+        share = 1 - 0.75 * near[k] / (most if most > 0 else 1.0)
+        near[k] = share * share
+        whole += near[k]
+    for k in range(len(near)):
+        near[k] /= whole
+    return total / len(near)
+
+
+def _eigen(a, vectors):
+    """Eigenvalues of a symmetric 3 x 3 matrix, ascending, and in the columns of `vectors` its eigenvectors: Jacobi's.
+
+    The matrix is overwritten.
+    """
+    for i in range(3):
+        for j in range(3):
+            vectors[i, j] = 1.0 if i == j else 0.0
+    for _ in range(12):
+        rest = abs(a[0, 1]) + abs(a[0, 2]) + abs(a[1, 2])
+        if rest <= 1e-15 * (abs(a[0, 0]) + abs(a[1, 1]) + abs(a[2, 2])):
+            break
+        for i in range(2):
+            for j in range(i + 1, 3):
+                if a[i, j] == 0:
+                    continue
+                theta = (a[j, j] - a[i, i]) / (2 * a[i, j])
+                t = (1.0 if theta >= 0 else -1.0) / (abs(theta) + math.sqrt(theta * theta + 1))
+                c = 1 / math.sqrt(t * t + 1)
+                s = t * c
+                for k in range(3):
+                    a[k, i], a[k, j] = c * a[k, i] - s * a[k, j], s * a[k, i] + c * a[k, j]
+                for k in range(3):
+                    a[i, k], a[j, k] = c * a[i, k] - s * a[j, k], s * a[i, k] + c * a[j, k]
+                for k in range(3):
+                    vectors[k, i], vectors[k, j] = (
+                        c * vectors[k, i] - s * vectors[k, j],
+                        s * vectors[k, i] + c * vectors[k, j],
+                    )
+    for i, j in ((0, 1), (1, 2), (0, 1)):
+        if a[i, i] > a[j, j]:
+            a[i, i], a[j, j] = a[j, j], a[i, i]
+            for k in range(3):
+                vectors[k, i], vectors[k, j] = vectors[k, j], vectors[k, i]
+    return a[0, 0], a[1, 1], a[2, 2]
+
+
+def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, worker, workers):
+    views, side = len(seen), out.shape[-1] * solid.FINE
+    one, half, tiny = np.float32(1), np.float32(0.5), np.float32(1e-4)
+    front = np.empty((side, side), np.float32)
+    total = np.empty((side, side, 7), np.float32)
+    for v in range(worker, views, workers):
+        f, cx, cy = focal[v], centre[v, 0], centre[v, 1]
+        front[:] = np.inf
+        total[:] = 0
+        for second in range(2):
+            widest = wide if second else one
+            for p in range(seen.shape[1]):
+                x, y, z = seen[v, p, 0], seen[v, p, 1], seen[v, p, 2]
+                nx, ny, nz = normals[v, p, 0], normals[v, p, 1], normals[v, p, 2]
+                height = nx * x + ny * y + nz * z
+                if height > 0:
+                    nx, ny, nz, height = -nx, -ny, -nz, -height
+                ax, ay, az = axes[v, p, 0, 0], axes[v, p, 0, 1], axes[v, p, 0, 2]
+                bx, by, bz = axes[v, p, 1, 0], axes[v, p, 1, 1], axes[v, p, 1, 2]
+                a2, b2 = ax * ax + ay * ay + az * az, bx * bx + by * by + bz * bz
+                reach = np.sqrt(max(a2, b2)) * widest
+                a2, b2 = max(a2, np.float32(1e-20)), max(b2, np.float32(1e-20))
+                ax, ay, az, bx, by, bz = ax / a2, ay / a2, az / a2, bx / b2, by / b2, bz / b2
+                px, py = x / z * f + cx, y / z * f + cy
+                box = reach * (one + max(abs(x), abs(y)) / z) / max(z - reach, np.float32(0.1)) * f
+                facing = -height / np.sqrt(x * x + y * y + z * z)
+                # u, v of the place where a line of sight meets the disc are ratios of linear functions of the pixel,
+                # so that what it covers of a row lies between two roots.
+                hu, hv = ax * x + ay * y + az * z, bx * x + by * y + bz * z
+                ux, vx = (ax * height - hu * nx) / widest, (bx * height - hv * nx) / widest
+                qa = ux * ux + vx * vx - nx * nx
+                for i in range(_first(py - box), min(_last(py + box), side - 1) + 1):
+                    dy = (np.float32(i) + half - cy) / f
+                    left, right = _first(px - box), min(_last(px + box), side - 1)
+                    u0 = ((ay * dy + az) * height - hu * (ny * dy + nz)) / widest
+                    v0 = ((by * dy + bz) * height - hv * (ny * dy + nz)) / widest
+                    n0 = ny * dy + nz
+                    if qa > 0:  # the usual case: the disc is seen as an ellipse
+                        qb, qc = ux * u0 + vx * v0 - nx * n0, u0 * u0 + v0 * v0 - n0 * n0
+                        root = qb * qb - qa * qc
+                        if root < 0:
+                            if root < -tiny * qb * qb:
+                                continue
+                            root = np.float32(0)
+                        root = np.sqrt(root)
+                        left = max(left, _first((-qb - root) / qa * f + cx) - 1)
+                        right = min(right, _last((-qb + root) / qa * f + cx) + 1)
+                    for j in range(left, right + 1):
+                        dx = (np.float32(j) + half - cx) / f
+                        far = height / (dx * nx + dy * ny + nz)
+                        ox, oy, oz = far * dx - x, far * dy - y, far - z
+                        u = ox * ax + oy * ay + oz * az
+                        w = ox * bx + oy * by + oz * bz
+                        off = u * u + w * w
+                        if second == 0:
+                            if off < one and far < front[i, j]:
+                                front[i, j] = far
+                        else:
+                            off = off / (wide * wide)
+                            if off < one and abs(far - front[i, j]) <= slack:
+                                weight = ((one - off) * (one - off) + tiny) * facing
+                                total[i, j, 0] += nx * weight
+                                total[i, j, 1] += ny * weight
+                                total[i, j, 2] += nz * weight
+                                total[i, j, 3] += colours[p, 0] * weight
+                                total[i, j, 4] += colours[p, 1] * weight
+                                total[i, j, 5] += colours[p, 2] * weight
+                                total[i, j, 6] += weight
+        picture = out[v, 0]
+        picture[:] = 0
+        for i in range(side):
+            for j in range(side):
+                weight = total[i, j, 6]
+                if weight > 0 and front[i, j] < np.inf:
+                    nx, ny, nz = total[i, j, 0], total[i, j, 1], total[i, j, 2]
+                    red, green, blue = total[i, j, 3] / weight, total[i, j, 4] / weight, total[i, j, 5] / weight
+                    _lay(picture, i, j, nx, ny, nz, red, green, blue)
+                else:
+                    _ground(picture, i, j)
+
+
+def _mesh(out, seen, focal, centre, triangles, normals, colours, rows, worker, workers):
+    views, side = len(seen), out.shape[-1] * solid.FINE
+    one, half, edge = np.float32(1), np.float32(0.5), np.float32(-1e-5)
+    depth = np.empty((side, side), np.float32)
+    nearest = np.empty((side, side), np.int64)
+    count = seen.shape[1]
+    x, y, near = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
+    for v in range(worker, views, workers):
+        depth[:] = np.inf
+        nearest[:] = -1
+        for q in range(count):
+            near[q] = one / seen[v, q, 2]
+            x[q] = seen[v, q, 0] / seen[v, q, 2] * focal[v] + centre[v, 0]
+            y[q] = seen[v, q, 1] / seen[v, q, 2] * focal[v] + centre[v, 1]
+        for t in range(len(triangles)):
+            i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            x0, x1, x2, y0, y1, y2 = x[i0], x[i1], x[i2], y[i0], y[i1], y[i2]
+            area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+            if not abs(area) > np.float32(1e-9):
+                continue
+            per_area = one / area
+            left, right = _first(min(x0, x1, x2)), min(_last(max(x0, x1, x2)), side - 1)
+            for i in range(_first(min(y0, y1, y2)), min(_last(max(y0, y1, y2)), side - 1) + 1):
+                py = np.float32(i) + half
+                for j in range(left, right + 1):
+                    px = np.float32(j) + half
+                    a = ((x1 - px) * (y2 - py) - (x2 - px) * (y1 - py)) * per_area
+                    b = ((x2 - px) * (y0 - py) - (x0 - px) * (y2 - py)) * per_area
+                    c = one - a - b
+                    if a >= edge and b >= edge and c >= edge:
+                        far = one / (a * near[i0] + b * near[i1] + c * near[i2])
+                        if far < depth[i, j]:
+                            depth[i, j], nearest[i, j] = far, t
+        picture = out[v, 0]
+        picture[:] = 0
+        for i in range(side):
+            py = np.float32(i) + half
+            for j in range(side):
+                px = np.float32(j) + half
+                t = nearest[i, j]
+                if t < 0:
+                    _ground(picture, i, j)
+                    continue
+                i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                x0, x1, x2, y0, y1, y2 = x[i0], x[i1], x[i2], y[i0], y[i1], y[i2]
+                per_area = one / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+                a = ((x1 - px) * (y2 - py) - (x2 - px) * (y1 - py)) * per_area
+                b = ((x2 - px) * (y0 - py) - (x0 - px) * (y2 - py)) * per_area
+                c = (one - a - b) * near[i2]
+                a, b = a * near[i0], b * near[i1]
+                whole = a + b + c
+                a, b, c = a / whole, b / whole, c / whole
+                nx = a * normals[t, 0, 0] + b * normals[t, 1, 0] + c * normals[t, 2, 0]
+                ny = a * normals[t, 0, 1] + b * normals[t, 1, 1] + c * normals[t, 2, 1]
+                nz = a * normals[t, 0, 2] + b * normals[t, 1, 2] + c * normals[t, 2, 2]
+                nx, ny, nz = (
+                    nx * rows[v, 0, 0] + ny * rows[v, 0, 1] + nz * rows[v, 0, 2],
+                    nx * rows[v, 1, 0] + ny * rows[v, 1, 1] + nz * rows[v, 1, 2],
+                    nx * rows[v, 2, 0] + ny * rows[v, 2, 1] + nz * rows[v, 2, 2],
+                )
+                if _away(seen[v], i0, i1, i2):
+                    nx, ny, nz = -nx, -ny, -nz
+                red = a * colours[t, 0, 0] + b * colours[t, 1, 0] + c * colours[t, 2, 0]
+                green = a * colours[t, 0, 1] + b * colours[t, 1, 1] + c * colours[t, 2, 1]
+                blue = a * colours[t, 0, 2] + b * colours[t, 1, 2] + c * colours[t, 2, 2]
+                _lay(picture, i, j, nx, ny, nz, red, green, blue)
+
+
+def _before(distance, row, than, than_row):
+    return distance < than or (distance == than and row < than_row)
+
+
+def _square(x):
+    return x * x
+
+
+def _turned(points, n, p, rows, v):
+    """Point p of cloud n before view v, in the order of `views.turned`."""
+    x, y, z = points[n, p, 0], points[n, p, 1], points[n, p, 2]
+    return (
+        x * rows[v, 0, 0] + y * rows[v, 0, 1] + z * rows[v, 0, 2],
+        x * rows[v, 1, 0] + y * rows[v, 1, 1] + z * rows[v, 1, 2],
+        x * rows[v, 2, 0] + y * rows[v, 2, 1] + z * rows[v, 2, 2],
+    )
+
+
+def _first(edge):
+    """The first pixel whose centre lies at or after the edge, at least 0."""
+    return int(max(min(math.ceil(edge - np.float32(0.5)), 1e6), 0))
+
+
+def _last(edge):
+    """The last pixel whose centre lies at or before the edge, at least -1."""
+    return int(max(min(math.floor(edge - np.float32(0.5)), 1e6), -1))
+
+
+def _away(seen, i0, i1, i2):
+    """Whether a triangle's corners turn clockwise as the camera, at the origin, sees them."""
+    ax, ay, az = seen[i1, 0] - seen[i0, 0], seen[i1, 1] - seen[i0, 1], seen[i1, 2] - seen[i0, 2]
+    bx, by, bz = seen[i2, 0] - seen[i0, 0], seen[i2, 1] - seen[i0, 1], seen[i2, 2] - seen[i0, 2]
+    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    return x * seen[i0, 0] + y * seen[i0, 1] + z * seen[i0, 2] > 0
+
+
+def _lay(picture, i, j, nx, ny, nz, red, green, blue):
+    """`solid.lit` of a normal of any length, a share of the block's mean."""
+    length = np.sqrt(nx * nx + ny * ny + nz * nz)
+    scale = np.float32(1) / max(length, np.float32(1e-12))
+    nx, ny, nz = nx * scale, ny * scale, nz * scale
+    kx, ky, kz = np.float32(solid.KEY[0]), np.float32(solid.KEY[1]), np.float32(solid.KEY[2])
+    direct = max(nx * kx + ny * ky + nz * kz, np.float32(0))
+    light = np.float32(solid.AMBIENT) - ny * np.float32(solid.SKY) + direct * np.float32(solid.DIRECT)
+    share = np.float32(1 / solid.FINE**2)
+    picture[0, i // solid.FINE, j // solid.FINE] += min(max(red * light, np.float32(0)), np.float32(1)) * share
+    picture[1, i // solid.FINE, j // solid.FINE] += min(max(green * light, np.float32(0)), np.float32(1)) * share
+    picture[2, i // solid.FINE, j // solid.FINE] += min(max(blue * light, np.float32(0)), np.float32(1)) * share
+
+
+def _ground(picture, i, j):
+    for c in range(3):
+        picture[c, i // solid.FINE, j // solid.FINE] += np.float32(solid.GROUND / solid.FINE**2)
+
+
+_HELPERS = (_gather, _eigen, _before, _square, _turned, _first, _last, _away, _lay, _ground)
+_F4 = {n: "f4[" + ":," * (n - 1) + "::1]" for n in range(1, 6)}  # by the number of dimensions
+_SCENE = f"{_F4[3]}, {_F4[1]}, {_F4[2]}"
+_KERNELS: dict[str, tuple[Callable[..., None], str]] = {
+    "v1": (_v1, f"{_F4[4]}, {_F4[3]}, {_F4[3]}, f4, f4"),
+    "v2": (_v2, f"{_F4[4]}, {_F4[3]}, {_F4[3]}, i8, {_F4[1]}"),
+    "ortho": (_ortho, f"{_F4[4]}, {_F4[3]}, {_F4[3]}, {_F4[1]}"),
+    "neighbours": (_neighbours, f"i8[:,::1], {_F4[2]}, i8[::1]"),
+    "fit": (_fit, f"{_F4[2]}, {_F4[2]}, i8[:,::1]"),
+    "surface": (_surface, f"{_F4[2]}, {_F4[2]}, i8[:,::1], {_F4[2]}, {_F4[2]}, i8, f8"),
+    "surfels": (_surfels, f"{_F4[5]}, {_SCENE}, {_F4[3]}, {_F4[4]}, {_F4[2]}, f4, f4"),
+    "mesh": (_mesh, f"{_F4[5]}, {_SCENE}, i8[:,::1], {_F4[3]}, {_F4[3]}, {_F4[3]}"),
+}

@@ -1,0 +1,165 @@
+"""Pictures of meshes: triangles in a z-buffer, lit, in plain torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection import kernel, solid
+from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
+from clipx.modalities.pointcloud.projection.views import RING, Matrix, check
+
+RESOLUTION = 224
+CREASE = 0.77  # cosine of 40 degrees: edges sharper than that stay edges, others are smoothed
+MOST_AROUND = 64  # triangles at a vertex; where more meet, none is smoothed
+_EDGE = -1e-5  # of a barycentric coordinate: a pixel on the border of two triangles belongs to both
+
+
+def mesh_raster(
+    vertices: Tensor,
+    triangles: Tensor,
+    colors: Tensor | None = None,
+    resolution: int = RESOLUTION,
+    views: Sequence[Matrix] = RING,
+    backend: str = "auto",
+) -> Tensor:
+    """Pictures of meshes as solids: z-buffered, lit from both sides, smooth where the surface is.
+
+    Args:
+        vertices: (N, Q, 3) floating, of any size and place, +y up. Rows of NaN pad meshes of different sizes.
+        triangles: (N, F, 3) int64 rows of the vertices; rows of -1 pad meshes of different sizes.
+        colors: (N, Q, 3) RGB in [0, 1]; NaN, or none at all, is light grey.
+        resolution: side of the picture in pixels. It is drawn twice as fine, then averaged.
+        views: the V cameras' axes; by default eight around the mesh, looking down by 20 degrees.
+
+        backend: see `kernel.wanted`.
+
+    Returns:
+        (N, V, 3, R, R) in [0, 1], on white; in each view the mesh fills 86 % of the picture.
+
+    Raises:
+        InputError: wrong shape or dtype, a row that is no vertex, a mesh without triangles or without extent.
+    """
+    check(vertices, resolution, "mesh_raster")
+    if (
+        triangles.ndim != 3
+        or triangles.shape[-1] != 3
+        or len(triangles) != len(vertices)
+        or triangles.is_floating_point()
+    ):
+        raise InputError(f"triangles must be integer (N, F, 3), got {tuple(triangles.shape)}", where="mesh_raster")
+    if triangles.numel() and int(triangles.max()) >= vertices.shape[1]:
+        raise InputError(f"a triangle has a corner that is none of {vertices.shape[1]:,} vertices", where="mesh_raster")
+    if colors is not None and colors.shape != vertices.shape:
+        raise InputError(f"colors must be {tuple(vertices.shape)}, got {tuple(colors.shape)}", where="mesh_raster")
+    quick = kernel.wanted(backend, vertices, colors)
+    colors = torch.full_like(vertices, torch.nan) if colors is None else colors
+    drawn = [_draw(*mesh, resolution, views, quick) for mesh in zip(vertices, triangles, colors, strict=True)]
+    empty = vertices.new_zeros(0, len(views), 3, resolution, resolution)
+    return torch.stack(drawn).to(vertices.dtype) if drawn else empty
+
+
+def _draw(
+    vertices: Tensor, triangles: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool
+) -> Tensor:
+    """One mesh: (V, 3, R, R)."""
+    whole = ((triangles >= 0) & vertices.isfinite().all(1)[triangles.clamp(min=0)]).all(1)
+    triangles = triangles[whole].long()
+    if not len(triangles):
+        raise InputError("a mesh without triangles cannot be drawn by mesh_raster", remedy="take shaded for clouds")
+    used, triangles = triangles.unique(return_inverse=True)
+    points = solid.unit_ball(vertices[used])
+    scene = solid.before(points, views, resolution * solid.FINE)
+    normals = corner_normals(points, triangles)
+    colour = colors[used].to(points).nan_to_num(solid.GREY).clamp(0, 1)[triangles]  # (F, 3 corners, 3)
+    if quick:
+        return kernel.mesh(scene, views, triangles, normals, colour)
+    fine = [paint(*view, triangles, normals, colour, scene.side) for view in zip(*scene[:3], views, strict=True)]
+    return solid.coarse(torch.stack(fine))
+
+
+def paint(
+    seen: Tensor, focal: Tensor, centre: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
+    side: int,
+) -> Tensor:  # fmt: skip
+    """One view of a mesh: (side, side, 3)."""
+    corner = seen[triangles]  # (F, 3, 3)
+    x, y = (corner[..., axis] / corner[..., 2] * focal + centre[axis] for axis in (0, 1))  # (F, 3)
+    near = 1 / corner[..., 2]
+    (x0, x1, x2), (y0, y1, y2), (n0, n1, n2) = (t.unbind(1) for t in (x, y, near))
+    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    per_area = torch.where(area.abs() > 1e-9, 1 / area, torch.nan)
+
+    def weights(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Barycentric coordinates of the pixels' centres in the picture."""
+        t, px, py = pairs.thing, pairs.column + 0.5, pairs.row + 0.5
+        a = ((x1[t] - px) * (y2[t] - py) - (x2[t] - px) * (y1[t] - py)) * per_area[t]
+        b = ((x2[t] - px) * (y0[t] - py) - (x0[t] - px) * (y2[t] - py)) * per_area[t]
+        return a, b, 1 - a - b
+
+    def cover(pairs: Pairs) -> tuple[Tensor, Tensor]:
+        t = pairs.thing
+        a, b, c = weights(pairs)
+        inside = (a >= _EDGE) & (b >= _EDGE) & (c >= _EDGE)
+        far = 1 / (a * n0[t] + b * n1[t] + c * n2[t])  # 1 / z is linear in the picture, z is not
+        return pairs.row * side + pairs.column, torch.where(inside, far, torch.inf)
+
+    parts = boxes(x.amin(1), x.amax(1), y.amin(1), y.amax(1), side)
+    found = nearest(parts, cover, side * side, seen)[1]
+    pixel = (found >= 0).nonzero()[:, 0]
+    pairs = Pairs(found[pixel], torch.div(pixel, side, rounding_mode="floor"), pixel % side)
+    t = pairs.thing
+    share = torch.stack(weights(pairs), 1) * near[t]  # (M, 3)
+    share = (share / share.sum(1, keepdim=True))[..., None]
+    axes = torch.tensor(view, dtype=seen.dtype, device=seen.device)
+    normal = (share * normals[t]).sum(1) @ axes.T
+    edge1, edge2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    towards = torch.linalg.cross(edge1, edge2)  # of the triangle, in camera axes
+    away = (towards * corner[:, 0]).sum(1) > 0
+    normal = torch.nn.functional.normalize(torch.where(away[t][:, None], -normal, normal), dim=1)
+    picture = seen.new_full((side * side, 3), solid.GROUND)
+    picture[pixel] = solid.lit(normal, (share * colour[t]).sum(1))
+    return picture.view(side, side, 3)
+
+
+def corner_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
+    """The normal at each corner of each triangle, smoothed over the neighbours that meet it at less than 40 degrees.
+
+    Args:
+        vertices: (Q, 3). Those at one place count as one.
+        triangles: (F, 3) int64.
+
+    Returns:
+        (F, 3, 3) of unit length, turned as the triangle's own; zero where a triangle has no area.
+    """
+    a, b, c = vertices[triangles].unbind(1)
+    area = torch.linalg.cross(b - a, c - a)  # (F, 3), as long as twice the area
+    unit = torch.nn.functional.normalize(area, dim=1, eps=1e-30)
+    place = vertices.unique(dim=0, return_inverse=True)[1][triangles].flatten()  # (3F,) of the corners
+    order = place.argsort(stable=True)
+    place = place[order]
+    count = torch.bincount(place)
+    first = count.cumsum(0) - count
+    smooth = unit[:, None].expand(-1, 3, -1).flatten(0, 1).clone()  # (3F, 3)
+    around = torch.where(count > MOST_AROUND, 0, count)[place]  # (3F,) corners at the place of each, in `order`
+    start = 0
+    ends = around.cumsum(0)
+    while start < len(around):  # all pairs of corners at one place, a part at a time
+        done = int(ends[start - 1]) if start else 0
+        stop = max(int(torch.searchsorted(ends, done + 2**20, right=True)), start + 1)
+        some = around[start:stop]
+        left = torch.repeat_interleave(torch.arange(start, stop, device=place.device), some)
+        step = torch.arange(len(left), device=place.device) - (ends[left] - around[left] - done)
+        own, other = order[left], order[first[place[left]] + step] // 3
+        alike = (unit[own // 3] * unit[other]).sum(1)
+        # A triangle wound the other way shows the same surface from behind.
+        flipped = torch.where(alike < 0, -1.0, 1.0).to(unit)
+        share = torch.where(alike.abs() >= CREASE, flipped, 0)[:, None] * area[other]
+        total = torch.zeros_like(smooth).index_add(0, own, share)
+        touched = total.abs().amax(1) > 0
+        smooth = torch.where(touched[:, None], torch.nn.functional.normalize(total, dim=1, eps=1e-30), smooth)
+        start = stop
+    return smooth.unflatten(0, (-1, 3))

@@ -1,0 +1,79 @@
+"""What the lit projections share: an object brought into the picture, and its light.
+
+Camera axes: +x right, +y down, +z forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection.views import Matrix, turned
+
+DISTANCE = 4.0  # of the camera from the centre of an object of radius 1: a mild perspective
+FILL = 0.86  # of the picture by the object's longer side
+FINE = 2  # pictures are drawn so many times finer, then averaged
+GREY = 0.85  # the colour of what has none
+GROUND = 1.0  # white
+
+# Light from above, from the left and from the camera's side, and some from everywhere, more of it from above.
+KEY = (-0.46, -0.68, -0.57)  # towards the light, of length 1
+AMBIENT, SKY, DIRECT = 0.38, 0.12, 0.55
+
+
+class Scene(NamedTuple):
+    """Points before V cameras.
+
+    Args:
+        points: (V, P, 3) in camera axes.
+        focal_px, centre_px: (V,) and (V, 2), what brings x / z and y / z to pixels.
+        side: of the picture in pixels.
+    """
+
+    points: Tensor
+    focal_px: Tensor
+    centre_px: Tensor
+    side: int
+
+
+def unit_ball(points: Tensor) -> Tensor:
+    """(P, 3) -> float32 (float64 stays), the middle of their box at the origin, the farthest at distance 1.
+
+    Raises:
+        InputError: no two different points.
+    """
+    exact = points if points.dtype == torch.float64 else points.float()
+    if len(exact):
+        exact = exact - (exact.amax(0) + exact.amin(0)) / 2
+        radius = (exact * exact).sum(1).amax().sqrt()
+        if radius > 0:
+            return exact / radius
+    raise InputError("a shape needs two different points to be drawn")
+
+
+def before(points: Tensor, views: Sequence[Matrix], side: int) -> Scene:
+    """Points (P, 3) of `unit_ball` before each camera, so that each picture of that side is filled alike."""
+    seen = turned(points, views)  # (V, P, 3)
+    seen = torch.cat([seen[..., :2], seen[..., 2:] + DISTANCE], dim=-1)
+    flat = seen[..., :2] / seen[..., 2:]
+    low, high = flat.amin(1), flat.amax(1)  # (V, 2)
+    focal = FILL * side / (high - low).amax(1)
+    return Scene(seen, focal, side / 2 - (low + high) / 2 * focal[:, None], side)
+
+
+def lit(normal: Tensor, colour: Tensor) -> Tensor:
+    """(..., 3) unit normals that face the camera, in camera axes, and colours in [0, 1] -> the colours in the light."""
+    x, y, z = normal.unbind(-1)
+    direct = (x * KEY[0] + y * KEY[1] + z * KEY[2]).clamp(min=0)
+    return (colour * (AMBIENT - y * SKY + direct * DIRECT)[..., None]).clamp(0, 1)
+
+
+def coarse(pictures: Tensor) -> Tensor:
+    """(..., FINE * R, FINE * R, 3) -> (..., 3, R, R): the mean of each block."""
+    *batch, side, _, _ = pictures.shape
+    blocks = pictures.reshape(*batch, side // FINE, FINE, side // FINE, FINE, 3)
+    return blocks.mean((-2, -4)).movedim(-1, -3)

@@ -1,0 +1,217 @@
+"""Pictures of point clouds as solids: every point a small disc of the surface, hidden ones removed, lit.
+
+Method: surface splatting (Zwicker et al., "Surface Splatting", SIGGRAPH 2001) with normals by principal components
+(Hoppe et al., "Surface Reconstruction from Unorganized Points", SIGGRAPH 1992).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection import kernel, solid
+from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
+from clipx.modalities.pointcloud.projection.views import RING, Matrix, check
+
+RESOLUTION = 224
+AROUND = 16  # neighbours, the point among them, that tell the direction of the surface
+NEAREST = 7  # of them tell the distance to the next points
+REACH = 1.1  # a disc's radius in units of that distance
+LARGEST = 1.2  # a disc's radius in units of the median one
+NARROWEST = 0.25  # a disc's shorter half axis in units of the longer one
+INWARDS = 0.5  # of the way to the middle of its neighbours a disc is moved, in its plane: at an edge it juts out less
+STEPS = 3  # rounds of the robust fit
+OFF = 0.03  # of the mean squared distance of neighbours: a neighbour as far off the plane, squared, counts a quarter
+THICK = 1.3  # surfaces less than so many mean radii behind one another are taken for one
+BLEND = 2.0  # a disc lends its direction and colour to pixels as far from its centre, in half axes
+
+
+def shaded(
+    points: Tensor,
+    normals: Tensor | None = None,
+    colors: Tensor | None = None,
+    resolution: int = RESOLUTION,
+    views: Sequence[Matrix] = RING,
+    backend: str = "auto",
+) -> Tensor:
+    """Pictures of point clouds as lit solids.
+
+    Args:
+        points: (N, P, 3) floating, of any size and place, +y up. Rows of NaN pad clouds of different sizes.
+        normals: (N, P, 3) of the surface, of any length and sign; where they are not finite, or none are given, they
+            are estimated.
+        colors: (N, P, 3) RGB in [0, 1]; NaN, or none at all, is light grey.
+        resolution: side of the picture in pixels. It is drawn twice as fine, then averaged.
+        views: the V cameras' axes; by default eight around the cloud, looking down by 20 degrees.
+
+        backend: see `kernel.wanted`.
+
+    Returns:
+        (N, V, 3, R, R) in [0, 1], on white; in each view the cloud fills 86 % of the picture.
+
+    Raises:
+        InputError: wrong shape or dtype, a cloud without two different points.
+    """
+    check(points, resolution, "shaded")
+    for name, given in (("normals", normals), ("colors", colors)):
+        if given is not None and given.shape != points.shape:
+            raise InputError(f"{name} must be {tuple(points.shape)}, got {tuple(given.shape)}", where="shaded")
+    quick = kernel.wanted(backend, points, normals, colors)
+    none = torch.full_like(points, torch.nan)
+    clouds = zip(points, none if normals is None else normals, none if colors is None else colors, strict=True)
+    drawn = [_draw(*cloud, resolution, views, quick) for cloud in clouds]
+    empty = points.new_zeros(0, len(views), 3, resolution, resolution)
+    return torch.stack(drawn).to(points.dtype) if drawn else empty
+
+
+def _draw(
+    points: Tensor, normals: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool
+) -> Tensor:
+    """One cloud: (V, 3, R, R)."""
+    kept = points.isfinite().all(1)
+    shape = discs(solid.unit_ball(points[kept]), normals[kept], quick)
+    colour = colors[kept].to(shape.centre).nan_to_num(solid.GREY).clamp(0, 1)
+    scene = solid.before(shape.centre, views, resolution * solid.FINE)
+    slack = THICK * float(shape.axes.norm(dim=2).mean())
+    cameras = torch.tensor(views, dtype=colour.dtype, device=colour.device)[:, None]  # (V, 1, 3, 3)
+    normal = (cameras @ shape.normal[..., None])[..., 0]  # (V, P, 3)
+    axes = (cameras[:, :, None] @ shape.axes[..., None])[..., 0]  # (V, P, 2, 3)
+    if quick:
+        return kernel.surfels(scene, normal, axes, colour, slack, BLEND)
+    fine = [paint(*view, colour, slack, scene.side) for view in zip(*scene[:3], normal, axes, strict=True)]
+    return solid.coarse(torch.stack(fine))
+
+
+class Discs(NamedTuple):
+    """The ellipses that the points of a cloud stand for.
+
+    Args:
+        centre: (P, 3).
+        normal: (P, 3) of either sign, the longer the flatter the surface is there, up to 1.
+        axes: (P, 2, 3) half axes, each as long as the ellipse reaches.
+    """
+
+    centre: Tensor
+    normal: Tensor
+    axes: Tensor
+
+
+def discs(points: Tensor, normals: Tensor, quick: bool = False) -> Discs:
+    """Points of a surface -> discs that cover it.
+
+    Args:
+        points: (P, 3), P >= 2.
+        normals: (P, 3); those that are zero or not finite are estimated.
+        quick: whether `kernel` may do it.
+    """
+    around = (kernel.neighbours if quick else neighbours)(points, min(AROUND, len(points)))  # (P, k)
+    given = (normals.to(points) / normals.to(points).norm(dim=1, keepdim=True)).nan_to_num(0, 0, 0)
+    found = (kernel.surface if quick else surface)(points, around, given, STEPS, OFF)
+    normal, flatness, along, ratio, inward = found.split((3, 1, 3, 1, 3), dim=1)
+    reach = REACH * (points[around[:, 1:NEAREST]] - points[:, None]).norm(dim=2).mean(1, keepdim=True)  # (P, 1)
+    reach = torch.minimum(reach, LARGEST * reach.median())
+    across = torch.linalg.cross(normal, along)
+    axes = torch.stack([along * reach, across * reach * ratio.clamp(NARROWEST, 1)], 1)
+    return Discs(points + INWARDS * inward, normal * flatness, axes)
+
+
+def surface(points: Tensor, around: Tensor, given: Tensor, steps: int, off: float) -> Tensor:
+    """The surface at each point, by principal components of its neighbours.
+
+    Args:
+        points: (P, 3).
+        around: (P, k) rows of the neighbours, the point itself first.
+        given: (P, 3) known unit normals, zero where none is known.
+        steps, off: of the robust fit, see `STEPS` and `OFF`.
+
+    Returns:
+        (P, 11): the unit normal (3); how flat the surface is, in [0, 1]; the direction in it along which the
+        neighbours spread most (3); how much less they spread across it, in [0, 1]; the middle of the neighbours from
+        the point, in the plane (3).
+    """
+    offset = points[around] - points[:, None]  # (P, k, 3)
+    distance2 = (offset * offset).sum(2)  # (P, k)
+    most = distance2.amax(1, keepdim=True)
+    near = (1 - 0.75 * distance2 / torch.where(most > 0, most, 1)) ** 2
+    near = near / near.sum(1, keepdim=True)
+
+    def spread(weights: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+        """Eigenvalues, ascending, and eigenvectors, in columns, of the weighted products of offsets."""
+        return torch.linalg.eigh((offset * weights[..., None]).mT @ offset)
+
+    values, vectors = spread(near, offset - (offset * near[..., None]).sum(1, keepdim=True))
+    flatness = (1 - values[:, 0].clamp(min=0) / values[:, 1].clamp(min=1e-20)).clamp(0, 1) ** 2 + 0.02
+    # The neighbours vote, sign or no sign: one that lies on an edge or on a sheet's other side is overruled.
+    normal = spread(near * flatness[around], vectors[:, None, :, 0].flatten(0, 1)[around])[1][..., 2]
+    limit = off * distance2.mean(1, keepdim=True)
+    for _ in range(steps):
+        # Neighbours off the plane through the point itself, which lie on another face, count less and less.
+        beside2 = (offset @ normal[..., None])[..., 0] ** 2
+        normal = spread(near / (1 + beside2 / torch.where(limit > 0, limit, 1)) ** 2, offset)[1][..., 0]
+    normal = torch.where((given * given).sum(1, keepdim=True) > 0.5, given, normal)
+    inward = offset.mean(1)
+    inward = inward - (inward * normal).sum(1, keepdim=True) * normal
+    flat = offset - (offset @ normal[..., None]) * normal[:, None] - inward[:, None]
+    values, vectors = spread(torch.ones_like(near), flat)
+    ratio = (values[:, 1].clamp(min=0) / values[:, 2].clamp(min=1e-20)).sqrt()
+    return torch.cat([normal, flatness[:, None], vectors[..., 2], ratio[:, None], inward], 1)
+
+
+def neighbours(points: Tensor, count: int) -> Tensor:
+    """(P, 3) -> (P, count) int64 rows of the nearest points, the point itself first."""
+    rows = []
+    for part in points.split(max(1, 2**22 // len(points))):
+        distance = torch.zeros(len(part), len(points), dtype=points.dtype, device=points.device)
+        for axis in range(3):  # written out: no matmul, whose rounding may change with the size
+            distance += (part[:, None, axis] - points[None, :, axis]) ** 2
+        rows.append(distance.topk(count, dim=1, largest=False, sorted=True).indices)
+    return torch.cat(rows)
+
+
+def paint(
+    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, colour: Tensor, slack: float, side: int
+) -> Tensor:
+    """One view of a cloud: (side, side, 3)."""
+    normal = torch.where((normal * seen).sum(1, keepdim=True) > 0, -normal, normal)  # towards the camera
+    length = axes.norm(dim=2)  # (P, 2)
+    reach = length.amax(1)
+    closest = (seen[:, 2] - reach).clamp(min=0.1)
+    x, y = (seen[:, axis] / seen[:, 2] * focal + centre[axis] for axis in (0, 1))
+    half = reach * (1 + (seen[:, :2].abs().amax(1) / seen[:, 2])) / closest * focal
+    inverse = axes / (length**2).clamp(min=1e-20)[..., None]  # brings an offset to units of the half axes
+    height = (normal * seen).sum(1)
+
+    def hit(pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Where the line of sight meets the plane of the disc: depth, and squared distance in half axes."""
+        t = pairs.thing
+        dx, dy = (pairs.column + 0.5 - centre[0]) / focal, (pairs.row + 0.5 - centre[1]) / focal
+        slope = dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2]
+        far = height[t] / slope
+        ox, oy, oz = far * dx - seen[t, 0], far * dy - seen[t, 1], far - seen[t, 2]
+        u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
+        return far, u * u + v * v
+
+    def cover(pairs: Pairs) -> tuple[Tensor, Tensor]:
+        far, off = hit(pairs)
+        return pairs.row * side + pairs.column, torch.where(off < 1, far, torch.inf)
+
+    parts = boxes(x - half, x + half, y - half, y + half, side)
+    near = nearest(parts, cover, side * side, seen)[0]
+    facing = (normal * seen).sum(1).abs() / seen.norm(dim=1)
+    total = seen.new_zeros(side * side, 7)  # normal, colour, weight
+    for pairs in boxes(x - BLEND * half, x + BLEND * half, y - BLEND * half, y + BLEND * half, side):
+        far, off = hit(pairs)
+        off = off / BLEND**2
+        pixel = pairs.row * side + pairs.column
+        same = (off < 1) & ((far - near[pixel]).abs() <= slack)
+        t = pairs.thing[same]
+        pixel, weight = pixel[same], (((1 - off[same]) ** 2 + 1e-4) * facing[t])[:, None]
+        total.index_add_(0, pixel, torch.cat([normal[t], colour[t], torch.ones_like(weight)], 1) * weight)
+    drawn = near.isfinite() & (total[:, 6] > 0)
+    facing = torch.nn.functional.normalize(total[:, :3], dim=1)
+    shown = solid.lit(facing, total[:, 3:6] / total[:, 6:])
+    return torch.where(drawn[:, None], shown, solid.GROUND).view(side, side, 3)

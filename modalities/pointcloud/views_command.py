@@ -1,0 +1,92 @@
+"""clipx views: clouds and meshes -> one picture of all that a projection shows of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipx.cli._flags import ConfigFlag, JsonFlag, SeedFlag
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GAP, CAPTION = 6, 18  # pixels of the contact sheet
+PAPER, INK = (236, 236, 236), (40, 40, 40)  # neither the white ground of some projections nor the black one of others
+
+
+def views(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Clouds and meshes.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .png file.")] = Path("views.png"),
+    size: Annotated[
+        int, typer.Option("--size", help="Side of each view in pixels; those of a fixed size are resized.", min=16)
+    ] = 224,
+    seed: SeedFlag = 0,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+    **settings: Any,
+) -> None:
+    """Write a contact sheet: each file a row, each view of the projection a picture.
+
+    It is what a joint space is shown (raw depth as grey, the farthest point
+    white), so it tells a wrong up axis and an unsuited projection at a glance.
+
+    Example: clipx views chair.ply table.stl --projection shaded -o views.png
+    """
+    from clipx.cli._flags import settings_of
+    from clipx.cli._output import check_writable, emit, print_table, progress, report, write_bytes
+    from clipx.cli._work import check_present
+    from clipx.errors import InputError
+    from clipx.modalities.pointcloud.cloud import draw
+    from clipx.modalities.pointcloud.encoder import CloudConfig, load_cloud
+    from clipx.modalities.pointcloud.projection import get_projection, resized
+    from clipx.pictures import MAX_PIXELS
+
+    if out.suffix.lower() != ".png":
+        raise InputError(f"suffix {out.suffix!r} is not .png", where=out)
+    check_writable(out)
+    check_present(files)
+    chosen = CloudConfig(**settings_of(["pointcloud"], settings)["pointcloud"])
+    entry = get_projection(chosen.projection)
+    if len(files) * entry.views * (size + GAP) * (size + GAP + CAPTION) > MAX_PIXELS:
+        raise InputError(
+            f"{len(files) * entry.views} views of {size} pixels are too large a picture",
+            remedy="name fewer files or a smaller --size",
+        )
+    rows, results = [], []
+    with progress("drawing", len(files)) as advance:
+        for path in files:
+            cloud = load_cloud(path, chosen)
+            pictures = entry.visible(draw([cloud], chosen.projection, size)[0])  # (V, 3, R, R)
+            rows.append((str(path), resized(pictures, size).clamp(0, 1)))
+            triangles = None if cloud.mesh is None else len(cloud.mesh.triangles)
+            results.append({"path": path, "up": cloud.up, "points": len(cloud.points), "triangles": triangles})
+            advance(1)
+    write_bytes(out, _sheet(rows))
+    record = report("views", results, out=out, projection=chosen.projection, views=entry.views, size=size, seed=seed)
+    table = [(str(r["path"]), str(r["points"]), r["up"], str(entry.views)) for r in results]
+    emit(record, as_json, lambda: print_table(("file", "points", "up", "views"), table, title=str(out)))
+
+
+def _sheet(rows: Sequence[tuple[str, Tensor]]) -> bytes:
+    """A PNG: names, and beneath each its (V, 3, R, R) pictures in [0, 1], of one size."""
+    from PIL import Image as pil
+    from PIL import ImageDraw, ImageFont
+
+    count, _, _, side = rows[0][1].shape
+    sheet = pil.new("RGB", (GAP + count * (side + GAP), len(rows) * (CAPTION + side + GAP)), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for row, (name, pictures) in enumerate(rows):
+        top = row * (CAPTION + side + GAP)
+        while len(name) > 4 and pen.textlength(name, font) > sheet.width - 2 * GAP:
+            name = "..." + name[4:]  # the end of a path tells more than its beginning
+        pen.text((GAP, top + 2), name, INK, font)
+        pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        for column in range(count):
+            sheet.paste(pil.fromarray(pixels[column]), (GAP + column * (side + GAP), top + CAPTION))
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
