@@ -19,7 +19,7 @@ class Config:
 
 
 SPACE = SimpleNamespace(id="s1", dtype=torch.float32)
-MODALITY = SimpleNamespace(name="toy", space=SPACE, config=Config())
+MODALITY = SimpleNamespace(name="toy", space=SPACE, config=Config(), context="")
 VECTOR = torch.nn.functional.normalize(torch.arange(1.0, 5.0), dim=0)
 
 
@@ -50,6 +50,7 @@ def test_the_key_follows_all_that_decides_the_vector(cache, tmp_path, monkeypatc
     others = {
         cache.key(MODALITY, b"another"),
         cache.key(variant(name="toy2"), file),
+        cache.key(variant(context="labels"), file),
         cache.key(variant(space=SimpleNamespace(id="s2", dtype=torch.float32)), file),
         cache.key(variant(space=SimpleNamespace(id="s1", dtype=torch.bfloat16)), file),
         cache.key(variant(config=Config(size=4)), file),
@@ -60,7 +61,7 @@ def test_the_key_follows_all_that_decides_the_vector(cache, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("clipx.cache.version_of", lambda name: {"toy": "2.0"}[name])  # a plug-in's new release
         others.add(cache.key(MODALITY, file))
-    assert len(others) == 8 and key not in others
+    assert len(others) == 9 and key not in others
     with pytest.raises(InputError, match="no JSON form"):
         cache.key(variant(config=replace(Config(), other=object())), file)
     with pytest.raises(FileError, match=r"gone\.toy"):

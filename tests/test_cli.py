@@ -294,7 +294,7 @@ MISTAKES = {
     "classify photo.png --labels chair --dtype int8": "--dtype",
     "classify photo.png --labels chair --top 0": "--top",
     "classify photo.png --labels chair --up z": "--up is a setting of pointcloud, not of image",
-    "classify cloud.xyz --labels chair --up w": "x, y or z",
+    "classify cloud.xyz --labels chair --up w": "x, y, z or auto",
     "classify cloud.xyz --labels chair --weights 1,two": "--weights",
     "classify photo.png --labels chair --config typo.toml": "unknown key 'lables'",
     "classify photo.png --labels chair --config broken.toml": "not valid TOML",

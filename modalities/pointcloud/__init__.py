@@ -1,8 +1,25 @@
 """Point clouds and meshes as a sense: files, projections, encoder."""
 
-from clipx.modalities.pointcloud.cloud import Cloud, Mesh
-from clipx.modalities.pointcloud.encoder import PointCloud
-from clipx.modalities.pointcloud.files import read_geometry
-from clipx.modalities.pointcloud.projection import PROJECTIONS, pointclip_v1, project
+from __future__ import annotations
 
-__all__ = ["PROJECTIONS", "Cloud", "Mesh", "PointCloud", "pointclip_v1", "project", "read_geometry"]
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "PROJECTIONS": "projection",
+    "Cloud": "cloud",
+    "Mesh": "cloud",
+    "PointCloud": "encoder",
+    "pointclip_v1": "projection",
+    "project": "projection",
+    "read_geometry": "files",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """A name at first use: `clipx --help` loads this package's command and needs no torch for it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

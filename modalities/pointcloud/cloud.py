@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import cos, sin
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -101,16 +102,20 @@ def draw(
     if entry.mesh:
         for cloud in clouds:
             require_mesh(cloud.mesh is not None, projection, cloud.source)
-        points = batch(lambda cloud: stand(cloud.mesh.vertices, cloud))
-        options["triangles"] = batch(lambda cloud: cloud.mesh.triangles, -1)
-        options["colors"] = batch(lambda cloud: _or_nan(cloud.mesh.colors, cloud.mesh.vertices))
+
+        def mesh_of(cloud: Cloud) -> Mesh:
+            return cast(Mesh, cloud.mesh)
+
+        points = batch(lambda cloud: stand(mesh_of(cloud).vertices, cloud))
+        options["triangles"] = batch(lambda cloud: mesh_of(cloud).triangles, -1)
+        options["colors"] = batch(lambda cloud: _or_nan(mesh_of(cloud).colors, mesh_of(cloud).vertices))
     else:
         points = batch(lambda cloud: stand(unit_sphere(cloud.points), cloud))
         if "normals" in entry.takes:
             options["normals"] = batch(lambda cloud: stand(cloud.normals, cloud))
         if "colors" in entry.takes:
             options["colors"] = batch(lambda cloud: _or_nan(cloud.colors, cloud.points))
-    return project(projection, points, **options, resolution=None if entry.fixed else size)
+    return project(projection, points, resolution=None if entry.fixed else size, **cast(Any, options))
 
 
 def unit_sphere(points: Tensor) -> Tensor:

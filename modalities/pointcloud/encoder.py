@@ -211,18 +211,19 @@ def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) ->
     # order, so the first ones would be a corner of the object: draw them instead.
     elif len(points) > config.points:
         kept = np.random.default_rng(config.seed).permutation(len(points))[: config.points]
-        points, normals, colors = (None if given is None else given[kept] for given in (points, normals, colors))
+        points = points[kept]
+        normals, colors = (None if given is None else given[kept] for given in (normals, colors))
 
-    def single(values: np.ndarray | None) -> Tensor | None:
-        return None if values is None else torch.from_numpy(values.astype(np.float32))
+    def single(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32))
 
     with np.errstate(over="ignore", invalid="ignore"):  # Cloud refuses what float32 cannot hold
         # Centred before float32: map coordinates in the millions would lose their decimals.
         centre = points.mean(axis=0) if len(points) else 0.0
         mesh = None
-        if whole is not None:
-            triangles = torch.from_numpy(whole.triangles)
-            mesh = Mesh(single(whole.points - centre), triangles, single(whole.colors))
-        normals = single(normals) if "normals" in takes else None
-        colors = single(colors) if "colors" in takes else None
-        return Cloud(single(points - centre), up, source, normals, colors, mesh)
+        if whole is not None and whole.triangles is not None:
+            hues = None if whole.colors is None else single(whole.colors)
+            mesh = Mesh(single(whole.points - centre), torch.from_numpy(whole.triangles), hues)
+        kept_normals = single(normals) if normals is not None and "normals" in takes else None
+        kept_colors = single(colors) if colors is not None and "colors" in takes else None
+        return Cloud(single(points - centre), up, source, kept_normals, kept_colors, mesh)

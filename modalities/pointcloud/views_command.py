@@ -67,7 +67,7 @@ def views(
             advance(1)
     write_bytes(out, _sheet(rows))
     record = report("views", results, out=out, projection=chosen.projection, views=entry.views, size=size, seed=seed)
-    table = [(str(r["path"]), str(r["points"]), r["up"], str(entry.views)) for r in results]
+    table = [(str(r["path"]), str(r["points"]), str(r["up"]), str(entry.views)) for r in results]
     emit(record, as_json, lambda: print_table(("file", "points", "up", "views"), table, title=str(out)))
 
 

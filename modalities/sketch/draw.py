@@ -255,8 +255,9 @@ def _saliency_maps(
 ) -> list[np.ndarray]:
     """Where a tower looks on each photo; none for meanings."""
     photos = [target for target in targets if isinstance(target, Target)]
-    if photos:
-        looks = looks or default_space(space)
+    if not photos:
+        return []
+    looks = looks or default_space(space)
     return [saliency(looks, photo.pixels) for photo in photos]
 
 
@@ -282,7 +283,8 @@ def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], conf
                 rows.append(strokes)
     strokes = torch.stack(rows)
     best, zero = torch.full((len(of),), math.inf), torch.zeros_like(strokes)
-    alive, history, film = list(range(len(of))), [[] for _ in of], strokes[None][:0]
+    alive, film = list(range(len(of))), strokes[None][:0]
+    history: list[list[float]] = [[] for _ in of]
     return _Runs(of, strokes, zero, zero.clone(), strokes.clone(), best, film, alive, history, chances)
 
 

@@ -178,7 +178,7 @@ class PhotoObjective(Objective):
                 places = [_places(*pair, config.focus) for pair in zip(targets, maps, strict=True)]
                 self.places = self._fitted(torch.stack(places)[:, None].to(self.device))
             _, stages = space.encode_with_stages(self.photos[:1])
-            self.grids = {name: tuple(stages[name].shape[-2:]) for name in stage_names(stages)}
+            self.grids = {name: (stages[name].shape[-2], stages[name].shape[-1]) for name in stage_names(stages)}
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
             parts = [self._encode(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
             looks = {}

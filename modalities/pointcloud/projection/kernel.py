@@ -152,7 +152,7 @@ def _compiled(name: str) -> Callable[..., None]:
     for helper in _HELPERS:
         register_jitable(helper)
     function, types = _KERNELS[name]
-    options = {"nogil": True, "error_model": "numpy"}
+    options: Any = {"nogil": True, "error_model": "numpy"}
     signature = f"void({types}, i8, i8)"
     with event.install_listener("numba:compile", Notice()):
         try:
