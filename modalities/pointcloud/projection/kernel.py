@@ -454,84 +454,120 @@ def _eigen(a, vectors):
 
 
 def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, worker, workers):
-    views, side = len(seen), out.shape[-1] * solid.FINE
-    one, half, tiny = np.float32(1), np.float32(0.5), np.float32(1e-4)
-    front = np.empty((side, side), np.float32)
-    total = np.empty((side, side, 7), np.float32)
+    views, rows = len(seen), out.shape[-1]
+    side = rows * solid.FINE
+    one, tiny = np.float32(1), np.float32(1e-4)
+    front, near = np.empty((side, side), np.float32), np.empty((rows, rows), np.float32)
+    covered, total = np.empty((rows, rows), np.float32), np.empty((rows, rows, 7), np.float32)
+    disc = np.empty(18, np.float32)
     for v in range(worker, views, workers):
         f, cx, cy = focal[v], centre[v, 0], centre[v, 1]
         front[:] = np.inf
-        total[:] = 0
-        for second in range(2):
-            widest = wide if second else one
-            for p in range(seen.shape[1]):
-                x, y, z = seen[v, p, 0], seen[v, p, 1], seen[v, p, 2]
-                nx, ny, nz = normals[v, p, 0], normals[v, p, 1], normals[v, p, 2]
-                height = nx * x + ny * y + nz * z
-                if height > 0:
-                    nx, ny, nz, height = -nx, -ny, -nz, -height
-                ax, ay, az = axes[v, p, 0, 0], axes[v, p, 0, 1], axes[v, p, 0, 2]
-                bx, by, bz = axes[v, p, 1, 0], axes[v, p, 1, 1], axes[v, p, 1, 2]
-                a2, b2 = ax * ax + ay * ay + az * az, bx * bx + by * by + bz * bz
-                reach = np.sqrt(max(a2, b2)) * widest
-                a2, b2 = max(a2, np.float32(1e-20)), max(b2, np.float32(1e-20))
-                ax, ay, az, bx, by, bz = ax / a2, ay / a2, az / a2, bx / b2, by / b2, bz / b2
-                px, py = x / z * f + cx, y / z * f + cy
-                box = reach * (one + max(abs(x), abs(y)) / z) / max(z - reach, np.float32(0.1)) * f
-                facing = -height / np.sqrt(x * x + y * y + z * z)
-                # u, v of the place where a line of sight meets the disc are ratios of linear functions of the pixel,
-                # so that what it covers of a row lies between two roots.
-                hu, hv = ax * x + ay * y + az * z, bx * x + by * y + bz * z
-                ux, vx = (ax * height - hu * nx) / widest, (bx * height - hv * nx) / widest
-                qa = ux * ux + vx * vx - nx * nx
-                for i in range(_first(py - box), min(_last(py + box), side - 1) + 1):
-                    dy = (np.float32(i) + half - cy) / f
-                    left, right = _first(px - box), min(_last(px + box), side - 1)
-                    u0 = ((ay * dy + az) * height - hu * (ny * dy + nz)) / widest
-                    v0 = ((by * dy + bz) * height - hv * (ny * dy + nz)) / widest
-                    n0 = ny * dy + nz
-                    if qa > 0:  # the usual case: the disc is seen as an ellipse
-                        qb, qc = ux * u0 + vx * v0 - nx * n0, u0 * u0 + v0 * v0 - n0 * n0
-                        root = qb * qb - qa * qc
-                        if root < 0:
-                            if root < -tiny * qb * qb:
-                                continue
-                            root = np.float32(0)
-                        root = np.sqrt(root)
-                        left = max(left, _first((-qb - root) / qa * f + cx) - 1)
-                        right = min(right, _last((-qb + root) / qa * f + cx) + 1)
-                    for j in range(left, right + 1):
-                        dx = (np.float32(j) + half - cx) / f
-                        far = height / (dx * nx + dy * ny + nz)
+        for p in range(seen.shape[1]):
+            _disc(disc, seen[v, p], normals[v, p], axes[v, p], one)
+            x, y, z, nx, ny, nz, height = disc[0], disc[1], disc[2], disc[3], disc[4], disc[5], disc[6]
+            ax, ay, az, bx, by, bz = disc[7], disc[8], disc[9], disc[10], disc[11], disc[12]
+            py, box = y / z * f + cy, disc[13] * f
+            for i in range(_first(py - box), min(_last(py + box), side - 1) + 1):
+                dy = (np.float32(i) + np.float32(0.5) - cy) / f
+                left, right = _chord(disc, dy)
+                for j in range(_first(left * f + cx), min(_last(right * f + cx), side - 1) + 1):
+                    dx = (np.float32(j) + np.float32(0.5) - cx) / f
+                    far = height / (dx * nx + dy * ny + nz)
+                    if far < front[i, j]:
                         ox, oy, oz = far * dx - x, far * dy - y, far - z
-                        u = ox * ax + oy * ay + oz * az
-                        w = ox * bx + oy * by + oz * bz
-                        off = u * u + w * w
-                        if second == 0:
-                            if off < one and far < front[i, j]:
-                                front[i, j] = far
-                        else:
-                            off = off / (wide * wide)
-                            if off < one and abs(far - front[i, j]) <= slack:
-                                weight = ((one - off) * (one - off) + tiny) * facing
-                                total[i, j, 0] += nx * weight
-                                total[i, j, 1] += ny * weight
-                                total[i, j, 2] += nz * weight
-                                total[i, j, 3] += colours[p, 0] * weight
-                                total[i, j, 4] += colours[p, 1] * weight
-                                total[i, j, 5] += colours[p, 2] * weight
-                                total[i, j, 6] += weight
-        picture = out[v, 0]
-        picture[:] = 0
+                        u, w = ox * ax + oy * ay + oz * az, ox * bx + oy * by + oz * bz
+                        if u * u + w * w < one:
+                            front[i, j] = far
+        near[:] = np.inf
+        covered[:] = 0
         for i in range(side):
             for j in range(side):
+                if front[i, j] < np.inf:
+                    k, m = i // solid.FINE, j // solid.FINE
+                    near[k, m] = min(near[k, m], front[i, j])
+                    covered[k, m] += np.float32(1 / solid.FINE**2)
+
+        total[:] = 0
+        f, cx, cy = f / np.float32(solid.FINE), cx / np.float32(solid.FINE), cy / np.float32(solid.FINE)
+        for p in range(seen.shape[1]):
+            _disc(disc, seen[v, p], normals[v, p], axes[v, p], wide)
+            x, y, z, nx, ny, nz, height = disc[0], disc[1], disc[2], disc[3], disc[4], disc[5], disc[6]
+            ax, ay, az, bx, by, bz = disc[7], disc[8], disc[9], disc[10], disc[11], disc[12]
+            facing = -height / np.sqrt(x * x + y * y + z * z)
+            py, box = y / z * f + cy, disc[13] * f
+            for i in range(_first(py - box), min(_last(py + box), rows - 1) + 1):
+                dy = (np.float32(i) + np.float32(0.5) - cy) / f
+                left, right = _chord(disc, dy)
+                for j in range(_first(left * f + cx), min(_last(right * f + cx), rows - 1) + 1):
+                    dx = (np.float32(j) + np.float32(0.5) - cx) / f
+                    far = height / (dx * nx + dy * ny + nz)
+                    if abs(far - near[i, j]) <= slack:
+                        ox, oy, oz = far * dx - x, far * dy - y, far - z
+                        u, w = ox * ax + oy * ay + oz * az, ox * bx + oy * by + oz * bz
+                        off = u * u + w * w
+                        if off < one:
+                            weight = ((one - off) * (one - off) + tiny) * facing
+                            total[i, j, 0] += nx * weight
+                            total[i, j, 1] += ny * weight
+                            total[i, j, 2] += nz * weight
+                            total[i, j, 3] += colours[p, 0] * weight
+                            total[i, j, 4] += colours[p, 1] * weight
+                            total[i, j, 5] += colours[p, 2] * weight
+                            total[i, j, 6] += weight
+        picture = out[v, 0]
+        picture[:] = solid.GROUND
+        for i in range(rows):
+            for j in range(rows):
                 weight = total[i, j, 6]
-                if weight > 0 and front[i, j] < np.inf:
-                    nx, ny, nz = total[i, j, 0], total[i, j, 1], total[i, j, 2]
-                    red, green, blue = total[i, j, 3] / weight, total[i, j, 4] / weight, total[i, j, 5] / weight
-                    _lay(picture, i, j, nx, ny, nz, red, green, blue)
-                else:
-                    _ground(picture, i, j)
+                if weight > 0:
+                    light = _light(total[i, j, 0], total[i, j, 1], total[i, j, 2])
+                    for c in range(3):
+                        shown = min(max(total[i, j, 3 + c] / weight * light, np.float32(0)), one)
+                        picture[c, i, j] += (shown - picture[c, i, j]) * covered[i, j]
+
+
+def _disc(disc, place, normal, axes, wide):
+    """What the painting of a disc, `wide` times as large as its half axes say, needs to know of it."""
+    x, y, z, nx, ny, nz = place[0], place[1], place[2], normal[0], normal[1], normal[2]
+    height = nx * x + ny * y + nz * z
+    if height > 0:
+        nx, ny, nz, height = -nx, -ny, -nz, -height
+    disc[0], disc[1], disc[2], disc[3], disc[4], disc[5], disc[6] = x, y, z, nx, ny, nz, height
+    reach2 = np.float32(0)
+    for k in range(2):
+        ax, ay, az = axes[k, 0] * wide, axes[k, 1] * wide, axes[k, 2] * wide
+        length2 = max(ax * ax + ay * ay + az * az, np.float32(1e-20))
+        reach2 = max(reach2, length2)
+        ax, ay, az = ax / length2, ay / length2, az / length2
+        disc[7 + 3 * k], disc[8 + 3 * k], disc[9 + 3 * k] = ax, ay, az
+        disc[14 + 2 * k] = ax * x + ay * y + az * z
+        disc[15 + 2 * k] = ax * height - disc[14 + 2 * k] * nx
+    reach = np.sqrt(reach2)
+    disc[13] = reach * (np.float32(1) + max(abs(x), abs(y)) / z) / max(z - reach, np.float32(0.1))
+
+
+def _chord(disc, dy):
+    """From where to where, in x / z, a line of sight of that y / z may meet the disc, a little too far.
+
+    u and v of the place where they meet are ratios of linear functions of x / z, so that u^2 + v^2 < 1 between the
+    roots of a square function.
+    """
+    x, z, reach = disc[0], disc[2], disc[13]
+    left, right = x / z - reach, x / z + reach
+    n0 = disc[4] * dy + disc[5]
+    u0 = (disc[8] * dy + disc[9]) * disc[6] - disc[14] * n0
+    v0 = (disc[11] * dy + disc[12]) * disc[6] - disc[16] * n0
+    square = disc[15] * disc[15] + disc[17] * disc[17] - disc[3] * disc[3]
+    if square <= 0:  # the disc reaches around the camera's own plane: rare
+        return left, right
+    half = disc[15] * u0 + disc[17] * v0 - disc[3] * n0
+    root2 = half * half - square * (u0 * u0 + v0 * v0 - n0 * n0)
+    if root2 < np.float32(-1e-4) * half * half:
+        return np.float32(1), np.float32(-1)
+    root = np.sqrt(max(root2, np.float32(0)))
+    slack = reach * np.float32(0.05)
+    return max(left, (-half - root) / square - slack), min(right, (-half + root) / square + slack)
 
 
 def _mesh(out, seen, focal, centre, triangles, normals, colours, rows, worker, workers):
@@ -575,7 +611,8 @@ def _mesh(out, seen, focal, centre, triangles, normals, colours, rows, worker, w
                 px = np.float32(j) + half
                 t = nearest[i, j]
                 if t < 0:
-                    _ground(picture, i, j)
+                    ground = np.float32(solid.GROUND)
+                    _lay(picture, i, j, ground, ground, ground, ground)
                     continue
                 i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
                 x0, x1, x2, y0, y1, y2 = x[i0], x[i1], x[i2], y[i0], y[i1], y[i2]
@@ -599,7 +636,7 @@ def _mesh(out, seen, focal, centre, triangles, normals, colours, rows, worker, w
                 red = a * colours[t, 0, 0] + b * colours[t, 1, 0] + c * colours[t, 2, 0]
                 green = a * colours[t, 0, 1] + b * colours[t, 1, 1] + c * colours[t, 2, 1]
                 blue = a * colours[t, 0, 2] + b * colours[t, 1, 2] + c * colours[t, 2, 2]
-                _lay(picture, i, j, nx, ny, nz, red, green, blue)
+                _lay(picture, i, j, _light(nx, ny, nz), red, green, blue)
 
 
 def _before(distance, row, than, than_row):
@@ -638,26 +675,25 @@ def _away(seen, i0, i1, i2):
     return x * seen[i0, 0] + y * seen[i0, 1] + z * seen[i0, 2] > 0
 
 
-def _lay(picture, i, j, nx, ny, nz, red, green, blue):
-    """`solid.lit` of a normal of any length, a share of the block's mean."""
-    length = np.sqrt(nx * nx + ny * ny + nz * nz)
-    scale = np.float32(1) / max(length, np.float32(1e-12))
-    nx, ny, nz = nx * scale, ny * scale, nz * scale
-    kx, ky, kz = np.float32(solid.KEY[0]), np.float32(solid.KEY[1]), np.float32(solid.KEY[2])
-    direct = max(nx * kx + ny * ky + nz * kz, np.float32(0))
-    light = np.float32(solid.AMBIENT) - ny * np.float32(solid.SKY) + direct * np.float32(solid.DIRECT)
+def _lay(picture, i, j, light, red, green, blue):
+    """A colour in the light, one of the pixels that a block of the picture is the mean of."""
     share = np.float32(1 / solid.FINE**2)
     picture[0, i // solid.FINE, j // solid.FINE] += min(max(red * light, np.float32(0)), np.float32(1)) * share
     picture[1, i // solid.FINE, j // solid.FINE] += min(max(green * light, np.float32(0)), np.float32(1)) * share
     picture[2, i // solid.FINE, j // solid.FINE] += min(max(blue * light, np.float32(0)), np.float32(1)) * share
 
 
-def _ground(picture, i, j):
-    for c in range(3):
-        picture[c, i // solid.FINE, j // solid.FINE] += np.float32(solid.GROUND / solid.FINE**2)
+def _light(nx, ny, nz):
+    """`solid.lit` of a normal of any length."""
+    length = np.sqrt(nx * nx + ny * ny + nz * nz)
+    scale = np.float32(1) / max(length, np.float32(1e-12))
+    nx, ny, nz = nx * scale, ny * scale, nz * scale
+    kx, ky, kz = np.float32(solid.KEY[0]), np.float32(solid.KEY[1]), np.float32(solid.KEY[2])
+    direct = max(nx * kx + ny * ky + nz * kz, np.float32(0))
+    return np.float32(solid.AMBIENT) - ny * np.float32(solid.SKY) + direct * np.float32(solid.DIRECT)
 
 
-_HELPERS = (_gather, _eigen, _before, _square, _turned, _first, _last, _away, _lay, _ground)
+_HELPERS = (_gather, _eigen, _before, _square, _turned, _first, _last, _away, _lay, _light, _disc, _chord)
 _F4 = {n: "f4[" + ":," * (n - 1) + "::1]" for n in range(1, 6)}  # by the number of dimensions
 _SCENE = f"{_F4[3]}, {_F4[1]}, {_F4[2]}"
 _KERNELS: dict[str, tuple[Callable[..., None], str]] = {

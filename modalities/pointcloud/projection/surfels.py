@@ -1,12 +1,18 @@
 """Pictures of point clouds as solids: every point a small disc of the surface, hidden ones removed, lit.
 
 Method: surface splatting (Zwicker et al., "Surface Splatting", SIGGRAPH 2001) with normals by principal components
-(Hoppe et al., "Surface Reconstruction from Unorganized Points", SIGGRAPH 1992).
+(Hoppe et al., "Surface Reconstruction from Unorganized Points", SIGGRAPH 1992). A z-buffer of the discs removes what is
+hidden. Removing hidden points first (Katz et al., "Direct Visibility of Point Sets", SIGGRAPH 2007) was tried on twelve
+procedural shapes of 1,024 points: with its radius at 10^1.5 to 10^2.5 of the cloud's it drew farther from the renders
+of the meshes, beyond that it changed nothing.
+
+The constants were chosen on fifty procedural shapes of the classes of ModelNet10, by how surely `nano` named their
+pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,20 +20,20 @@ from torch import Tensor
 
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.projection import kernel, solid
-from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
-from clipx.modalities.pointcloud.projection.views import RING, Matrix, check
+from clipx.modalities.pointcloud.projection.raster import boxes
+from clipx.modalities.pointcloud.projection.views import RING, Matrix, check, turned
 
 RESOLUTION = 224
-AROUND = 16  # neighbours, the point among them, that tell the direction of the surface
+AROUND = 48  # neighbours, at most, that tell the direction of the surface: a twentieth of a small cloud, 8 at least
 NEAREST = 7  # of them tell the distance to the next points
-REACH = 1.1  # a disc's radius in units of that distance
+REACH = 1.2  # a disc's radius in units of that distance
 LARGEST = 1.2  # a disc's radius in units of the median one
 NARROWEST = 0.25  # a disc's shorter half axis in units of the longer one
-INWARDS = 0.5  # of the way to the middle of its neighbours a disc is moved, in its plane: at an edge it juts out less
+INWARDS = 0.7  # of the way to the middle of its neighbours a disc is moved, in its plane: at an edge it juts out less
 STEPS = 3  # rounds of the robust fit
-OFF = 0.03  # of the mean squared distance of neighbours: a neighbour as far off the plane, squared, counts a quarter
+OFF = 0.1  # of the mean squared distance of neighbours: a neighbour as far off the plane, squared, counts a quarter
 THICK = 1.3  # surfaces less than so many mean radii behind one another are taken for one
-BLEND = 2.0  # a disc lends its direction and colour to pixels as far from its centre, in half axes
+BLEND = 3.0  # a disc lends its direction and colour to pixels as far from its centre, in half axes
 
 
 def shaded(
@@ -77,13 +83,11 @@ def _draw(
     colour = colors[kept].to(shape.centre).nan_to_num(solid.GREY).clamp(0, 1)
     scene = solid.before(shape.centre, views, resolution * solid.FINE)
     slack = THICK * float(shape.axes.norm(dim=2).mean())
-    cameras = torch.tensor(views, dtype=colour.dtype, device=colour.device)[:, None]  # (V, 1, 3, 3)
-    normal = (cameras @ shape.normal[..., None])[..., 0]  # (V, P, 3)
-    axes = (cameras[:, :, None] @ shape.axes[..., None])[..., 0]  # (V, P, 2, 3)
+    normal = turned(shape.normal, views)  # (V, P, 3)
+    axes = turned(shape.axes.flatten(0, 1), views).unflatten(1, (-1, 2))  # (V, P, 2, 3)
     if quick:
         return kernel.surfels(scene, normal, axes, colour, slack, BLEND)
-    fine = [paint(*view, colour, slack, scene.side) for view in zip(*scene[:3], normal, axes, strict=True)]
-    return solid.coarse(torch.stack(fine))
+    return torch.stack([paint(*view, colour, slack, scene.side) for view in zip(*scene[:3], normal, axes, strict=True)])
 
 
 class Discs(NamedTuple):
@@ -108,7 +112,8 @@ def discs(points: Tensor, normals: Tensor, quick: bool = False) -> Discs:
         normals: (P, 3); those that are zero or not finite are estimated.
         quick: whether `kernel` may do it.
     """
-    around = (kernel.neighbours if quick else neighbours)(points, min(AROUND, len(points)))  # (P, k)
+    count = min(AROUND, max(8, len(points) // 20), len(points))
+    around = (kernel.neighbours if quick else neighbours)(points, count)  # (P, k)
     given = (normals.to(points) / normals.to(points).norm(dim=1, keepdim=True)).nan_to_num(0, 0, 0)
     found = (kernel.surface if quick else surface)(points, around, given, STEPS, OFF)
     normal, flatness, along, ratio, inward = found.split((3, 1, 3, 1, 3), dim=1)
@@ -175,43 +180,52 @@ def neighbours(points: Tensor, count: int) -> Tensor:
 def paint(
     seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, colour: Tensor, slack: float, side: int
 ) -> Tensor:
-    """One view of a cloud: (side, side, 3)."""
+    """One view of a cloud: (3, R, R), R = side / FINE.
+
+    Fine pixels tell what is covered and what is in front; of each coarse one, the discs near the foremost place mix
+    their directions and colours, and are lit.
+
+    Args:
+        seen: (P, 3) centres in camera axes.
+        focal, centre: () and (2,) in fine pixels.
+        normal, axes: (P, 3) and (P, 2, 3) in camera axes, as `Discs` has them.
+        colour: (P, 3).
+        slack: how far behind the foremost place a disc still counts as the same surface.
+        side: of the fine picture in pixels.
+    """
     normal = torch.where((normal * seen).sum(1, keepdim=True) > 0, -normal, normal)  # towards the camera
-    length = axes.norm(dim=2)  # (P, 2)
-    reach = length.amax(1)
-    closest = (seen[:, 2] - reach).clamp(min=0.1)
-    x, y = (seen[:, axis] / seen[:, 2] * focal + centre[axis] for axis in (0, 1))
-    half = reach * (1 + (seen[:, :2].abs().amax(1) / seen[:, 2])) / closest * focal
-    inverse = axes / (length**2).clamp(min=1e-20)[..., None]  # brings an offset to units of the half axes
     height = (normal * seen).sum(1)
 
-    def hit(pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Where the line of sight meets the plane of the disc: depth, and squared distance in half axes."""
-        t = pairs.thing
-        dx, dy = (pairs.column + 0.5 - centre[0]) / focal, (pairs.row + 0.5 - centre[1]) / focal
-        slope = dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2]
-        far = height[t] / slope
-        ox, oy, oz = far * dx - seen[t, 0], far * dy - seen[t, 1], far - seen[t, 2]
-        u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
-        return far, u * u + v * v
+    def meet(wide: float, focal: Tensor, centre: Tensor, side: int) -> Iterator[tuple[Tensor, ...]]:
+        """Thing, pixel, depth and squared distance, in half axes times `wide`, where lines of sight meet the discs."""
+        across = axes * wide
+        length2 = (across * across).sum(2).clamp(min=1e-20)  # (P, 2)
+        inverse = across / length2[..., None]  # brings an offset to units of the half axes
+        reach = length2.amax(1).sqrt()
+        x, y = (seen[:, axis] / seen[:, 2] * focal + centre[axis] for axis in (0, 1))
+        half = reach * (1 + seen[:, :2].abs().amax(1) / seen[:, 2]) / (seen[:, 2] - reach).clamp(min=0.1) * focal
+        for t, row, column in boxes(x - half, x + half, y - half, y + half, side):
+            dx, dy = (column + 0.5 - centre[0]) / focal, (row + 0.5 - centre[1]) / focal
+            far = height[t] / (dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2])
+            ox, oy, oz = far * dx - seen[t, 0], far * dy - seen[t, 1], far - seen[t, 2]
+            u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
+            yield t, row * side + column, far, u * u + v * v
 
-    def cover(pairs: Pairs) -> tuple[Tensor, Tensor]:
-        far, off = hit(pairs)
-        return pairs.row * side + pairs.column, torch.where(off < 1, far, torch.inf)
+    depth = seen.new_full((side * side,), torch.inf)
+    for _, pixel, far, off in meet(1.0, focal, centre, side):
+        depth = depth.scatter_reduce(0, pixel, torch.where(off < 1, far, torch.inf), "amin")
+    rows = side // solid.FINE
+    blocks = depth.view(rows, solid.FINE, rows, solid.FINE)
+    near, covered = blocks.amin((1, 3)).flatten(), blocks.isfinite().to(seen).mean((1, 3))  # (R * R,), (R, R)
 
-    parts = boxes(x - half, x + half, y - half, y + half, side)
-    near = nearest(parts, cover, side * side, seen)[0]
-    facing = (normal * seen).sum(1).abs() / seen.norm(dim=1)
-    total = seen.new_zeros(side * side, 7)  # normal, colour, weight
-    for pairs in boxes(x - BLEND * half, x + BLEND * half, y - BLEND * half, y + BLEND * half, side):
-        far, off = hit(pairs)
-        off = off / BLEND**2
-        pixel = pairs.row * side + pairs.column
+    facing = -height / seen.norm(dim=1)
+    total = seen.new_zeros(rows * rows, 7)  # normal, colour, weight
+    for t, pixel, far, off in meet(BLEND, focal / solid.FINE, centre / solid.FINE, rows):
         same = (off < 1) & ((far - near[pixel]).abs() <= slack)
-        t = pairs.thing[same]
-        pixel, weight = pixel[same], (((1 - off[same]) ** 2 + 1e-4) * facing[t])[:, None]
+        t, pixel, weight = t[same], pixel[same], (((1 - off[same]) ** 2 + 1e-4) * facing[t[same]])[:, None]
         total.index_add_(0, pixel, torch.cat([normal[t], colour[t], torch.ones_like(weight)], 1) * weight)
-    drawn = near.isfinite() & (total[:, 6] > 0)
-    facing = torch.nn.functional.normalize(total[:, :3], dim=1)
-    shown = solid.lit(facing, total[:, 3:6] / total[:, 6:])
-    return torch.where(drawn[:, None], shown, solid.GROUND).view(side, side, 3)
+    weight = total[:, 6:]
+    direction = torch.nn.functional.normalize(total[:, :3], dim=1)
+    shown = solid.lit(direction, total[:, 3:6] / torch.where(weight > 0, weight, 1))
+    shown = torch.where(weight > 0, shown, solid.GROUND).T.unflatten(1, (rows, rows))
+    return solid.GROUND + (shown - solid.GROUND) * covered
