@@ -22,7 +22,7 @@ from clipx.registry import version_of
 
 
 class FeatureCache:
-    """One small ``.npy`` file for each unit vector under ``folder``; several processes may share it.
+    """One small ``.npy`` file for each sample under ``folder``; several processes may share it.
 
     >>> cache = FeatureCache("~/.cache/clipx/features")                          # doctest: +SKIP
     >>> key = cache.key(modality, "chair.ply")                                   # doctest: +SKIP
@@ -37,8 +37,8 @@ class FeatureCache:
     def __init__(self, folder: str | PathLike[str]):
         self.folder = Path(folder).expanduser()
 
-    def key(self, modality: Modality, content: str | PathLike[str] | bytes) -> str:
-        """The name under which a sample's vector is kept: sha256 over all that decides it.
+    def key(self, modality: Modality, content: str | PathLike[str] | bytes, views: bool = False) -> str:
+        """The name under which a sample's vector, or those of its views, are kept: sha256 over all that decides it.
 
         Args:
             modality: its name, its package's version, its config and context, and its space's id and dtype count; a
@@ -56,14 +56,15 @@ class FeatureCache:
             raise InputError("the config has no JSON form, so its features cannot be cached") from error
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
-        decides = [*versions, modality.name, config + modality.context, space.id, str(space.dtype), _sha256(content)]
+        name = modality.name + (" views" if views else "")
+        decides = [*versions, name, config + modality.context, space.id, str(space.dtype), _sha256(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
     def get(self, key: str, dim: int) -> Tensor | None:
-        """The (D,) float32 vector kept under ``key`` on the CPU, or None.
+        """The (D,) float32 vector, or (V, D) vectors, kept under ``key``, on the CPU; or None.
 
         Raises:
-            FileError: the file is there but is not a unit vector of that dimension.
+            FileError: the file is there but holds no unit vectors of that dimension.
         """
         path = self._path(key)
         try:
@@ -72,12 +73,13 @@ class FeatureCache:
             return None
         except (OSError, ValueError, EOFError) as error:
             raise FileError("torn cache entry", where=path, remedy="delete it") from error
-        if vector.shape != (dim,) or vector.dtype != np.float32 or not abs(np.linalg.norm(vector) - 1) <= 1e-4:
-            raise FileError(f"cache entry is not a unit vector of dimension {dim}", where=path, remedy="delete it")
+        fits = vector.ndim in (1, 2) and vector.shape[-1] == dim and vector.size and vector.dtype == np.float32
+        if not fits or not (abs(np.linalg.norm(vector, axis=-1) - 1) <= 1e-4).all():
+            raise FileError(f"cache entry is not of unit vectors of dimension {dim}", where=path, remedy="delete it")
         return torch.from_numpy(vector)
 
     def put(self, key: str, vector: Tensor) -> None:
-        """Keep a (D,) unit vector under ``key``: written beside, then renamed, so no reader sees half a file."""
+        """Keep (D,) or (V, D) unit vectors under ``key``: written beside, then renamed, so no reader sees half."""
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -56,6 +57,14 @@ class Modality(ABC):
     def vectors(self, samples: Sequence[Any]) -> Tensor:
         """Samples (at least one) -> (N, D) unit vectors. Must not depend on the batch they come in."""
 
+    def view_vectors(self, samples: Sequence[Any]) -> Tensor:
+        """What ``vectors`` pools, before it is pooled: samples (at least one) -> (N, V, D) unit vectors.
+
+        V >= 1 is the same for all samples. Few-shot classifiers read views apart, which tells them more than their
+        mean. A sense that looks once has one view.
+        """
+        return self.vectors(samples)[:, None]
+
     def encode(self, samples: Sequence[Any], ids: Sequence[str] = ()) -> Embedding:
         """Samples -> Embedding. An empty list gives an empty embedding; samples are never changed."""
         with torch.no_grad():
@@ -66,6 +75,23 @@ class Modality(ABC):
     def from_array(self, array: Any, **about: Any) -> Any:
         """One row of an .npz data set's ``array_key`` -> a sample; ``about``: the file's scalars, such as ``up``."""
         raise NotImplementedError
+
+    @classmethod
+    def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
+        """A labelled set in a layout of this sense's own, as an .npz would hold it; None where the path is no such set.
+
+        Args:
+            path: a file or a folder that exists.
+            where: (column, value) pairs that the caller is going to filter by, so that files need not be read in vain.
+
+        Returns:
+            ``array_key`` -> (N, ...); ``labels`` -> (N,) class names or integers into ``classes``; columns (N,), such
+            as ``split``; and scalars as facts about the samples.
+
+        Raises:
+            FileError: the layout is known, and a file of it is missing, damaged or not what was published.
+        """
+        return None
 
     def among(self, classifier: ZeroShotClassifier) -> Modality:
         """This sense, told what its samples will be classified among.

@@ -1,9 +1,12 @@
 """Fixtures that many tests share: small random spaces, and the folder of shared test data where there is one."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 RESNET = {
@@ -42,3 +45,65 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data folder (CLIPX_SHARED)")
     return folder
+
+
+# The command line -----------------------------------------------------------------------------------------------------
+
+WORDS = ["a", "of", "the", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
+WORDS += ["chair", "table", "cup", "cat", "night", "stand", "small"]
+
+
+@pytest.fixture(scope="session")
+def space_folder(tiny_space, tmp_path_factory):
+    from clipx.space import save_embedded
+
+    return save_embedded(
+        tiny_space.backbone.model,
+        tmp_path_factory.mktemp("spaces") / "tiny",
+        name="tiny",
+        version="0",
+        model_cfg=RESNET,
+        preprocess_cfg=PREPROCESS,
+        words=dict.fromkeys(WORDS, "pictures"),
+        token_index=range(49408),
+    )
+
+
+@pytest.fixture
+def here(space_folder, tmp_path, monkeypatch):
+    """A working folder with a picture, a cloud and a mesh, and the tiny space as the default."""
+    monkeypatch.setenv("CLIPX_SPACE", str(space_folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save("photo.png")
+    np.savetxt("cloud.xyz", rng.normal(size=(64, 3)))
+    (folder / "mesh.off").write_text("OFF\n4 4 0\n0 0 0\n1 0 0\n0 2 0\n0 0 3\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
+    return folder
+
+
+@pytest.fixture
+def run(here, capfd):
+    """Run a command line; returns (exit status, stdout, stderr)."""
+
+    def call(line, *more):
+        from clipx.cli import main
+
+        capfd.readouterr()
+        status = main([*line.split(), *more])
+        return status, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def run_json(run):
+    def call(line, *more):
+        status, out, err = run(f"{line} --json", *more)
+        assert status == 0, err
+        return json.loads(out)
+
+    return call

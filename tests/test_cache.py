@@ -76,10 +76,10 @@ def test_torn_entries_are_refused(cache):
         with pytest.raises(FileError, match="delete it"):
             cache.get("ab1", 4)
     cache.put("ab1", VECTOR * 2)
-    with pytest.raises(FileError, match="not a unit vector of dimension 4"):
+    with pytest.raises(FileError, match="not of unit vectors of dimension 4"):
         cache.get("ab1", 4)
     cache.put("ab1", VECTOR)
-    with pytest.raises(FileError, match="not a unit vector of dimension 8"):
+    with pytest.raises(FileError, match="not of unit vectors of dimension 8"):
         cache.get("ab1", 8)
 
 

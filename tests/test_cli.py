@@ -14,69 +14,11 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
-from conftest import PREPROCESS, RESNET
 from PIL import Image
 
 import clipx.cli
-from clipx.cli import main
 
-WORDS = ["a", "of", "the", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
-WORDS += ["chair", "table", "cup", "cat", "night", "stand", "small"]
 COMMANDS = ["classify", "demo", "doctor", "embed", "eval", "modalities", "spaces", "train", "train space"]
-
-
-@pytest.fixture(scope="session")
-def space_folder(tiny_space, tmp_path_factory):
-    from clipx.space import save_embedded
-
-    return save_embedded(
-        tiny_space.backbone.model,
-        tmp_path_factory.mktemp("spaces") / "tiny",
-        name="tiny",
-        version="0",
-        model_cfg=RESNET,
-        preprocess_cfg=PREPROCESS,
-        words=dict.fromkeys(WORDS, "pictures"),
-        token_index=range(49408),
-    )
-
-
-@pytest.fixture
-def here(space_folder, tmp_path, monkeypatch):
-    """A working folder with a picture, a cloud and a mesh, and the tiny space as the default."""
-    monkeypatch.setenv("CLIPX_SPACE", str(space_folder))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save("photo.png")
-    np.savetxt("cloud.xyz", rng.normal(size=(64, 3)))
-    (folder / "mesh.off").write_text("OFF\n4 4 0\n0 0 0\n1 0 0\n0 2 0\n0 0 3\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
-    return folder
-
-
-@pytest.fixture
-def run(here, capfd):
-    """Run a command line; returns (exit status, stdout, stderr)."""
-
-    def call(line, *more):
-        capfd.readouterr()
-        status = main([*line.split(), *more])
-        return status, *capfd.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def run_json(run):
-    def call(line, *more):
-        status, out, err = run(f"{line} --json", *more)
-        assert status == 0, err
-        return json.loads(out)
-
-    return call
 
 
 def names(folder):
@@ -163,8 +105,8 @@ def test_templates_left_out_are_told_in_one_line(run, run_json, labelled):
     assert status == 0 and json.loads(out)["results"] and err.count("\n") == 1
     assert err.startswith("prompts imagenet7: ") and "left out for words tiny never saw" in err
     record = run_json("eval image table --prompts imagenet7")
-    assert 0 < len(record["dropped_prompts"]) < 7
-    assert run_json("eval image table --prompts plain")["dropped_prompts"] == []
+    assert 0 < len(record["results"][0]["dropped_prompts"]) < 7
+    assert run_json("eval image table --prompts plain")["results"][0]["dropped_prompts"] == []
 
 
 def test_none_threshold(run_json):
@@ -431,14 +373,15 @@ def labelled(here):
 def test_eval_gives_the_same_figures_from_every_form(run_json, labelled):
     records = [run_json(f"eval image {data} --prompts plain") for data in ("table", "folders", "set.npz")]
     for record in records:
-        assert set(record) >= {"schema", "command", "dataset", "modality", "space", "task", "n", "metrics", "ci95"}
+        assert set(record) >= {"schema", "command", "dataset", "modality", "space", "task", "n", "data_sha256"}
         assert (record["n"], record["labels"], record["regime"]) == (6, 2, "unstated")
-        assert record["task"] == "zeroshot_classification"
-        assert record["metrics"] == records[0]["metrics"]
-        assert record["metrics"]["acc5"] is None and "acc5" not in record["ci95"]
-        low, high = record["ci95"]["acc1"]
-        assert 0 <= low <= record["metrics"]["acc1"] <= high <= 1
-        assert [row["n"] for row in record["results"]] == [3, 3]
+        (row,) = record["results"]
+        assert (row["method"], row["prompts"], record["train"]) == ("zero_shot", "plain", None)
+        assert row["metrics"] == records[0]["results"][0]["metrics"]
+        assert row["metrics"]["acc5"] is None and "acc5" not in row["ci95"]
+        low, high = row["ci95"]["acc1"]
+        assert 0 <= low <= row["metrics"]["acc1"] <= high <= 1
+        assert [one["n"] for one in row["classes"]] == [3, 3]
     assert [record["dataset"] for record in records] == ["table", "folders", "set"]
 
 
@@ -449,8 +392,12 @@ def test_eval_counts_right_answers(run_json, labelled, monkeypatch):
     monkeypatch.setattr("clipx.zeroshot.ZeroShotClassifier.logits", logits)
     (labelled / "eval.toml").write_text('regime = "unseen classes"\n')
     record = run_json("eval image table --labels chair,cup,night_stand --config eval.toml")
-    assert record["metrics"] == {"acc1": 0.5, "acc5": None, "mean_per_class_recall": 0.5}
-    assert record["results"][0] == {"label": "chair", "n": 3, "recall": 1.0}
+    (row,) = record["results"]
+    assert row["metrics"] == {"acc1": 0.5, "acc5": None, "mean_per_class_recall": 0.5}
+    assert row["classes"] == [
+        {"label": "chair", "n": 3, "recall": 1.0, "taken_for": None, "taken": 0.0},
+        {"label": "night_stand", "n": 3, "recall": 0.0, "taken_for": "chair", "taken": 1.0},
+    ]
     assert record["regime"] == "unseen classes"
 
 
@@ -494,7 +441,7 @@ def test_paths_of_a_table_may_be_absolute_but_not_blank(run_json, run, labelled)
     table = labelled / "table" / "labels.csv"
     first = run_json("eval image table")
     table.write_text(table.read_text().replace("\n0.png", f"\n{labelled / 'folders' / 'chair' / '0.png'}"))
-    assert run_json("eval image table")["metrics"] == first["metrics"]
+    assert run_json("eval image table")["results"] == first["results"]
     for cell, message in [("", "1 rows name no file, the first is row 3"), (".", "table: is a folder")]:
         table.write_text(f"path,label\n0.png,chair\n{cell},chair\n")
         status, out, err = run("eval image table")

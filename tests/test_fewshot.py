@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import math
 from pathlib import Path
@@ -21,7 +22,9 @@ from clipx.fewshot import (
     CacheModel,
     InterViewAdapter,
     LinearProbe,
+    ViewSearch,
     few_shot_draw,
+    fit_shots,
     load_classifier,
     smoothed_cross_entropy,
 )
@@ -83,12 +86,13 @@ def fitted(kind: str, again: int = 0):
         return CacheModel.fit(shots, TARGETS, TEXT, SCALE, views), things
     if kind == "linear_probe":
         return LinearProbe.fit(shots, TARGETS, LABELS, views, c=1.0), things
+    if kind == "view_search":
+        return ViewSearch.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS), stacked(sample_views(3))
     return InterViewAdapter.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS, QUICK), stacked(sample_views(3))
 
 
-each = pytest.mark.parametrize(
-    "kind", ["cache", "cache of views", "linear_probe", "linear_probe of views", "inter_view_adapter"]
-)
+LEARNERS = ["cache", "cache of views", "linear_probe", "linear_probe of views", "inter_view_adapter"]
+each = pytest.mark.parametrize("kind", [*LEARNERS, "view_search"])
 
 # What all of them promise.
 
@@ -113,7 +117,7 @@ def test_predictions_are_the_softmax_of_the_logits(kind):
         classifier.predict(things, top_k=0)
 
 
-@each
+@pytest.mark.parametrize("kind", LEARNERS)
 def test_it_learns_what_the_text_does_not_know(kind):
     assert (pooled(3).similarity(TEXT).argmax(1) == TARGETS).float().mean() < 0.5  # a random text
     classifier, things = fitted(kind)
@@ -360,7 +364,7 @@ def test_the_probe_says_on_which_split_it_chose_c():
 
 
 def test_the_sweep_finds_a_peak_at_a_resolution_of_eight_a_decade():
-    from clipx.fewshot import _sweep
+    from clipx.fewshot.probe import _sweep
 
     for peak in (-48, -31, 0, 5, 47, 48):
         best, tried = _sweep(lambda c, peak=peak: (-abs(8 * math.log10(c) - peak), 0.0))
@@ -495,7 +499,7 @@ def test_gradients_reach_the_first_layers():
 
 
 def test_the_learning_rate_is_the_published_one():
-    from clipx.fewshot import _learning_rate
+    from clipx.fewshot.adapter import _learning_rate
 
     rates = [_learning_rate(epoch, AdapterConfig()) for epoch in range(250)]
     assert rates[:2] == [1e-5, 0.01] and rates[126] == pytest.approx(0.005)
@@ -564,3 +568,72 @@ def test_views_that_do_not_fit_are_refused():
         InterViewAdapter(AdapterNetwork(VIEWS, 9), TEXT, SCALE)
     with pytest.raises(InputError, match="loss is"):
         InterViewAdapter.fit(things, TARGETS, TEXT, SCALE, VIEWS, AdapterConfig(epochs=9, lr=1e30))
+
+
+# The search for view weights.
+
+
+def test_view_weights_are_the_best_of_all_combinations():
+    views, truth = sample_views(5), TARGETS.numpy()
+    found = ViewSearch.fit(stacked(views), TARGETS, TEXT, SCALE, VIEWS)
+    each_view = SCALE * np.einsum("nvd,kd->nvk", views.double().numpy(), TEXT.vectors.double().numpy())
+
+    def right(weights):  # (the weighted sum of the views' logits, written out)
+        total = sum(w * each_view[:, v] for v, w in enumerate(weights))
+        return (total.argmax(1) == truth).mean()
+
+    scores = {weights: right(weights) for weights in itertools.product((0.25, 0.5, 0.75, 1.0), repeat=VIEWS)}
+    assert right(found.view_weights) == max(scores.values()) > right((1.0,) * VIEWS)
+    assert found.settings["fitted_acc1"] == pytest.approx(max(scores.values()))
+    assert (found.logits(stacked(views)).argmax(1) == TARGETS).float().mean() == pytest.approx(max(scores.values()))
+
+
+def test_many_views_are_searched_one_after_the_other(monkeypatch):
+    whole = ViewSearch.fit(stacked(sample_views(5)), TARGETS, TEXT, SCALE, VIEWS)
+    monkeypatch.setattr("clipx.fewshot.view_search.MOST_WORK", 0)
+    found = ViewSearch.fit(stacked(sample_views(5)), TARGETS, TEXT, SCALE, VIEWS)
+    equal = ViewSearch((1.0,) * VIEWS, TEXT, SCALE).logits(stacked(sample_views(5)))
+    assert whole.settings["fitted_acc1"] >= found.settings["fitted_acc1"]
+    assert found.settings["fitted_acc1"] > (equal.argmax(1) == TARGETS).float().mean()
+
+
+def test_equal_view_weights_are_the_mean_of_the_views():
+    things = stacked(sample_views(3))
+    logits = ViewSearch((0.5,) * VIEWS, TEXT, SCALE).logits(things)
+    mean = sample_views(3).mean(1) @ TEXT.vectors.T
+    assert torch.allclose(logits, SCALE * mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -1.0), (1.0, math.nan), (1.0, math.inf)])
+def test_unusable_view_weights_are_refused(weights):
+    with pytest.raises(InputError, match="view weights must be"):
+        ViewSearch(weights, TEXT, SCALE)
+
+
+# The protocol.
+
+
+class Words:
+    labels, weights, logit_scale = LABELS, TEXT, SCALE
+
+
+@pytest.mark.parametrize("method", ["cache", "probe", "adapter", "view_weights"])
+def test_shots_are_drawn_by_the_seed_and_the_split_is_remembered(method, monkeypatch):
+    monkeypatch.setattr("clipx.fewshot.AdapterConfig", functools.partial(AdapterConfig, epochs=2, batch_size=4))
+    things = stacked(sample_views(2))
+    first, same, other = (
+        fit_shots(method, things, TARGETS.tolist(), Words, 2, s, VIEWS, "train half") for s in (0, 0, 1)
+    )
+    assert torch.equal(first.logits(things), same.logits(things))
+    assert not torch.equal(first.logits(things), other.logits(things)) or method == "view_weights"
+    kept = first.settings
+    assert (kept["split"], kept["shots"], kept["draw_seed"], kept["samples"]) == ("train half", 2, 0, 6)
+    if method == "probe":
+        assert kept["validation"] == "2 more rows a class of train half" and kept["validation_samples"] == 6
+
+
+def test_an_unknown_method_and_too_few_rows_are_refused():
+    with pytest.raises(InputError, match="one of cache, probe, adapter, view_weights"):
+        fit_shots("magic", stacked(sample_views(2)), TARGETS.tolist(), Words, 2, 0, VIEWS)
+    with pytest.raises(InputError, match="too few rows for 8 shots"):
+        fit_shots("probe", stacked(sample_views(2)), TARGETS.tolist(), Words, 4, 0, VIEWS)

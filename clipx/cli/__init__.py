@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from typing import Annotated, Any, cast
@@ -30,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--traceback" in args or os.environ.get("CLIPX_DEBUG", "0") not in ("", "0")
     args = [arg for arg in args if arg != "--traceback"]
     try:
-        status = get_command(app).main(args or ["--help"], prog_name="clipx", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            status = get_command(app).main(args or ["--help"], prog_name="clipx", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except ClipxError as error:
@@ -124,6 +127,12 @@ def _stranger(point: EntryPoint) -> Any:
 
     command.__doc__ = f"(from {point.dist.name if point.dist else point.value})"
     return _build(point.name, command)
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """A warning as one line, without the place in the code; those for programmers are for ``-W``."""
+    if issubclass(category, UserWarning):
+        print("warning:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def _fail(line: str, status: int, debug: bool) -> int:

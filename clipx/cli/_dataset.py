@@ -6,10 +6,10 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,24 +31,36 @@ class LabelledData:
         items: N things to encode.
         labels: N class names.
         classes: the K names to choose from.
+        parts: the values of the rows' columns ``split`` and ``variant``, sorted, where the data has such columns.
+        facts: what the data says of all of its samples, such as the axis that points up.
     """
 
     name: str
     items: Sequence[Item]
     labels: Sequence[str]
     classes: Sequence[str]
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def sha256(self) -> str:
         """Hash over the sorted (name, label, content) of the rows: the same rows give the same hash anywhere."""
+        rows = zip(self.items, self.labels, self.contents, strict=True)
         total = hashlib.sha256()
-        for item, label in sorted(zip(self.items, self.labels, strict=True), key=lambda pair: pair[0].id):
-            if callable(item.content):
-                content = hashlib.sha256(item.content()).hexdigest()
-            else:
-                with item.content.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
+        for item, label, content in sorted(rows, key=lambda row: row[0].id):
             total.update("\0".join((Path(item.id).as_posix(), label, content, "")).encode())
         return total.hexdigest()
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """The hash of each item's content."""
+        return [_content_sha256(item) for item in self.items]
+
+
+def _content_sha256(item: Item) -> str:
+    if callable(item.content):
+        return hashlib.sha256(item.content()).hexdigest()
+    with item.content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]] = ()) -> LabelledData:
@@ -57,9 +69,10 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     Args:
         data: a folder with labels.csv, or that file: columns ``path`` (from its folder), ``label`` and any others; or,
             beside an .npz, ``npz_index`` in place of ``path``, and the .npz must agree about the labels. A folder of
-            class folders: their names are the labels. An .npz: the modality's ``array_key`` (N, ...), ``labels`` (N,)
-            as class names or as integers into ``classes`` (or ``names``), other arrays of N values as columns, scalars
-            as facts about the samples, such as ``up``.
+            class folders: their names are the labels; what folders inside them are called (train, test) is the column
+            ``split``. An .npz: the modality's ``array_key`` (N, ...), ``labels`` (N,) as class names or as integers
+            into ``classes`` (or ``names``), other arrays of N values as columns, scalars as facts about the samples,
+            such as ``up``. Or any layout of the modality's own, see ``Modality.read_set``.
         modality: who reads it.
         where: (column, value) pairs that a row must all have; true and false match 1 and 0.
 
@@ -72,7 +85,9 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     if not data.exists():
         raise FileError("no such file", where=data)
     if data.suffix.lower() == ".npz":
-        return _from_npz(data, modality, where)
+        return _from_arrays(_read_npz(data, modality), data, modality, where)
+    if (arrays := modality.read_set(data, where)) is not None:
+        return _from_arrays(arrays, data, modality, where)
     table = data / "labels.csv" if data.is_dir() else data
     if table.suffix.lower() == ".csv" and table.exists():
         return _from_csv(table, modality, where)
@@ -95,7 +110,8 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     if any(None in row or None in row.values() for row in rows):
         raise FileError("a row has more or fewer cells than the header", where=table)
     if "path" not in columns and rows:
-        return _from_npz(_only_npz(table), modality, where, rows)
+        npz = _only_npz(table)
+        return _from_arrays(_read_npz(npz, modality), npz, modality, where, rows)
     kept = [row for row in rows if _matches(row, where, table)]
     if blank := [i for i, row in enumerate(rows, start=2) if not row["path"].strip()]:
         raise FileError(f"{len(blank)} rows name no file, the first is row {blank[0]}", where=table)
@@ -103,38 +119,44 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     check_present(paths, where=table)
     classes = sorted({row["label"] for row in rows} - {""})  # of the whole table: a split without a class is no easier
     labels = [row["label"] for row in kept]
-    return _checked(table.parent.resolve().name, file_items(paths, table.parent), labels, classes, table)
+    items = file_items(paths, table.parent)
+    return _checked(table.parent.resolve().name, items, labels, classes, table, kept)
 
 
 def _from_class_folders(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
     paths = [p for p in sorted(data.glob("*/**/*")) if p.suffix.lower() in modality.suffixes and p.is_file()]
-    folders = [path.relative_to(data).parts[0] for path in paths]
     if not paths:
         raise InputError(
             f"holds neither labels.csv nor class folders with {' '.join(modality.suffixes)} files", where=data
         )
-    kept = [i for i, folder in enumerate(folders) if _matches({"label": folder}, where, data)]
-    labels = [folders[i].replace("_", " ") for i in kept]
-    classes = sorted({folder.replace("_", " ") for folder in folders})
-    return _checked(data.resolve().name, file_items([paths[i] for i in kept], data), labels, classes, data)
+    parts = [path.relative_to(data).parts for path in paths]
+    rows = [{"label": own[0]} | ({"split": own[1]} if len(own) > 2 else {}) for own in parts]
+    if any("split" in row for row in rows):
+        rows = [{"split": ""} | row for row in rows]
+    kept = [i for i, row in enumerate(rows) if _matches(row, where, data)]
+    labels = [rows[i]["label"].replace("_", " ") for i in kept]
+    classes = sorted({row["label"].replace("_", " ") for row in rows})
+    items = file_items([paths[i] for i in kept], data)
+    return _checked(data.resolve().name, items, labels, classes, data, [rows[i] for i in kept])
 
 
-def _from_npz(
-    path: Path, modality: type[Modality], where: Sequence[tuple[str, str]], rows: Sequence[dict[str, str]] | None = None
+def _from_arrays(
+    arrays: dict[str, Any],
+    path: Path,
+    modality: type[Modality],
+    where: Sequence[tuple[str, str]],
+    rows: Sequence[dict[str, str]] | None = None,
 ) -> LabelledData:
     """``rows``: of a labels.csv beside it, which tell by ``npz_index`` what other columns a sample has."""
-    if modality.array_key is None:
-        raise InputError(f"{modality.name} has no samples in .npz data sets", where=path)
-    arrays = _read_npz(path)
-    missing = {modality.array_key, "labels"} - set(arrays)
-    if missing:
+    key = cast(str, modality.array_key)
+    if missing := {key, "labels"} - set(arrays):
         raise InputError(
             f"holds no {' and no '.join(sorted(missing))}", where=path, remedy=f"it holds {', '.join(arrays)}"
         )
-    samples = arrays.pop(modality.array_key)
+    samples, arrays = arrays[key], {name: array for name, array in arrays.items() if name != key}
     labels, classes = _class_names(arrays, path)
     if samples.ndim < 2 or len(samples) != len(labels):
-        raise InputError(f"{modality.array_key} has shape {samples.shape} for {len(labels)} labels", where=path)
+        raise InputError(f"{key} has shape {samples.shape} for {len(labels)} labels", where=path)
     about = {key: array.item() for key, array in arrays.items() if array.ndim == 0}
     columns = {key: array for key, array in arrays.items() if array.ndim == 1 and len(array) == len(labels)}
     records = [
@@ -151,11 +173,12 @@ def _from_npz(
                     remedy="correct one of the two",
                 )
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
-    kept = [i for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
+    kept = [(i, record) for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
     items = [
-        Item(f"{i:08d}", partial(_row_bytes, samples[i], about), partial(_from_row, samples[i], about)) for i in kept
+        Item(f"{i:08d}", partial(_row_bytes, samples[i], about), partial(_from_row, samples[i], about)) for i, _ in kept
     ]
-    return _checked(path.stem, items, [labels[i] for i in kept], classes, path)
+    columns = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
+    return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, columns, about)
 
 
 def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str], list[str]]:
@@ -175,7 +198,9 @@ def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str
     return [classes[int(label)] for label in labels], classes
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, modality: type[Modality]) -> dict[str, np.ndarray]:
+    if modality.array_key is None:
+        raise InputError(f"{modality.name} has no samples in .npz data sets", where=path)
     try:
         return read_npz(path, max_bytes=MAX_SET_BYTES)
     except Exception as error:  # whatever zipfile, zlib or numpy trip over in a damaged file
@@ -211,14 +236,23 @@ def _folded(value: str) -> str:
 
 
 def _checked(
-    name: str, items: Sequence[Item], labels: Sequence[str], classes: Sequence[str], data: Path
+    name: str,
+    items: Sequence[Item],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    data: Path,
+    rows: Sequence[Mapping[str, str]],
+    facts: Mapping[str, Any] | None = None,
 ) -> LabelledData:
     if not items:
         raise InputError("no rows are left", where=data, remedy="see --where")
     blank = [item.id for item, label in zip(items, labels, strict=True) if not label.strip()]
     if blank:
         raise InputError(f"{len(blank)} rows have no label, the first is {blank[0]}", where=data)
-    return LabelledData(name, items, labels, classes)
+    parts = {key: sorted({row[key] for row in rows if row.get(key)}) for key in ("split", "variant")}
+    return LabelledData(
+        name, items, labels, classes, {key: found for key, found in parts.items() if found}, facts or {}
+    )
 
 
 def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:

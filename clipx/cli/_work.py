@@ -49,8 +49,13 @@ def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
     return [item(path) for path in paths]
 
 
-def encode(encoder: Modality, items: Sequence[Item], batch_size: int = 32, cache: Path | None = None) -> Embedding:
-    """Items -> one Embedding, batch by batch under a progress bar; vectors in the cache are not made again."""
+def encode(
+    encoder: Modality, items: Sequence[Item], batch_size: int = 32, cache: Path | None = None, views: bool = False
+) -> Embedding:
+    """Items -> one Embedding, batch by batch under a progress bar; vectors in the cache are not made again.
+
+    With ``views``, every item has V rows, see ``Modality.view_vectors``.
+    """
     import torch
 
     from clipx.cache import FeatureCache
@@ -58,23 +63,34 @@ def encode(encoder: Modality, items: Sequence[Item], batch_size: int = 32, cache
 
     store = None if cache is None else FeatureCache(cache)
     rows = []
+
+    def made(batch: Sequence[Item]) -> torch.Tensor:
+        samples = [item.load(encoder) for item in batch]
+        if not views:
+            return encoder.encode(samples).vectors
+        with torch.no_grad():
+            return encoder.view_vectors(samples).float()
+
     with progress(f"encoding ({encoder.name})", len(items)) as advance:
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             if store is None:
-                rows.append(encoder.encode([item.load(encoder) for item in batch]).vectors)
+                rows.append(made(batch))
             else:
-                keys = [store.key(encoder, i.content() if callable(i.content) else i.content) for i in batch]
+                keys = [store.key(encoder, i.content() if callable(i.content) else i.content, views) for i in batch]
                 kept = [store.get(key, encoder.space.dim) for key in keys]
-                todo = [n for n, row in enumerate(kept) if row is None]
-                made = encoder.encode([batch[n].load(encoder) for n in todo]).vectors.cpu()
-                for n, row in zip(todo, made, strict=True):
-                    store.put(keys[n], row)
-                    kept[n] = row
+                if todo := [n for n, row in enumerate(kept) if row is None]:
+                    for n, row in zip(todo, made([batch[n] for n in todo]).cpu(), strict=True):
+                        store.put(keys[n], row)
+                        kept[n] = row
                 rows.append(torch.stack([row for row in kept if row is not None]).to(encoder.space.device))
             advance(len(batch))
     vectors = torch.cat(rows) if rows else torch.zeros(0, encoder.space.dim)
-    return Embedding(vectors, encoder.space.id, encoder.name, [item.id for item in items])
+    ids = [item.id for item in items]
+    if views and rows:
+        ids = [f"{name}#{v}" for name in ids for v in range(vectors.shape[1])]
+        vectors = vectors.flatten(0, 1)
+    return Embedding(vectors, encoder.space.id, encoder.name, ids)
 
 
 def encoders(

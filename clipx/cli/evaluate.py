@@ -1,10 +1,12 @@
-"""clipx eval: labelled data -> zero-shot classification figures."""
+"""clipx eval: labelled data -> classification figures, by words alone or with a few shots."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -27,11 +29,20 @@ from clipx.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from clipx.cli._dataset import LabelledData
+    from clipx.modality import Modality
+
+ZERO_SHOT = "zero_shot"
+
 
 def evaluate(
     modality: Annotated[str, typer.Argument(metavar="MODALITY", help="Who reads the data: image, pointcloud, ...")],
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A folder with labels.csv, a folder of class folders, or an .npz.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder with labels.csv, a folder of class folders, an .npz, or a layout the modality knows.",
+        ),
     ],
     where: WhereFlag = None,
     labels: Annotated[
@@ -42,6 +53,38 @@ def evaluate(
     regime: Annotated[
         str, typer.Option("--regime", help="What the space had seen of such data, such as 'seen classes, new domain'.")
     ] = "unstated",
+    shots: Annotated[
+        int | None, typer.Option("--shots", help="Labelled samples of each class to learn from.", min=1)
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option("--train", help="Where shots are drawn from. Default: DATA, by --train-where.")
+    ] = None,
+    train_where: Annotated[
+        list[str] | None, typer.Option("--train-where", help="As --where, of the shots.", show_default=False)
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's), view_weights (fitted on the "
+            "shots); several with commas. Default: zero_shot, and with --shots the first four.",
+            show_default=False,
+        ),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option("--draws", help="How often shots are drawn, with seeds from --seed on.", min=1)
+    ] = 5,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            help="setting=a,b,c: a row for each value of a setting of the modality, or of prompts. Several multiply.",
+            show_default=False,
+        ),
+    ] = None,
+    confusion: Annotated[
+        Path | None, typer.Option("--confusion", help="Draw what is taken for what into this .png file.")
+    ] = None,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     dtype: DtypeFlag = "float32",
@@ -57,88 +100,274 @@ def evaluate(
     """Measure how often the right one of the classes' names is found, without training on them.
 
     acc1, acc5 and mean_per_class_recall are CLIP_benchmark's; the intervals are
-    95 % bootstraps over the samples.
+    95 % bootstraps over the samples. With --shots, few-shot classifiers stand
+    beside it: means over the draws, no row of theirs shared with what is learnt
+    from words alone.
 
     Example: clipx eval image photos/ --where split=test --regime "unseen classes" --json
+
+    Example: clipx eval pointcloud test.npz --train train.npz --shots 16 --confusion mistakes.png
     """
-    from clipx import metrics
     from clipx.api import make_modality, parse_labels
+    from clipx.cli._confusion import MOST_PANELS, confusion_png
     from clipx.cli._dataset import read_data
     from clipx.cli._flags import settings_of
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._output import check_writable, emit, report, write_bytes
     from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts
     from clipx.registry import get_modality
 
     check_writable(out)
+    if confusion is not None and confusion.suffix.lower() != ".png":
+        raise InputError(f"suffix {confusion.suffix!r} is not .png", where=confusion)
+    check_writable(confusion)
     cls, chosen = get_modality(modality), settings_of([modality], settings)[modality]
     words, said = parse_labels(labels) if labels is not None else None, read_prompts(prompts)
+    variants = [chosen | changes for changes in _sweep(sweep or [], cls)]
+    methods = _methods(method, shots)
+    for variant in variants:
+        cls.Config(**{name: value for name, value in variant.items() if name != "prompts"})  # refuses it now
+        read_prompts(variant.get("prompts"))
+    if confusion is not None and len(variants) * len(methods) > MOST_PANELS:
+        raise InputError(f"more than {MOST_PANELS} tables for one picture", where="--confusion", remedy="sweep less")
     rows = read_data(data, cls, [condition(text) for text in where or ()])
-    names, targets = _targets(rows.labels, rows.classes if words is None else words)
-    joint = open_space(space, device, dtype, seed)
-    encoder = make_modality(modality, joint, chosen)
-    classifier = make_classifier(joint, names, encoder.prompts if said is None else said)
-    embedding = encode(encoder.among(classifier), rows.items, batch_size, cache_folder(cache, resume))
+    names, targets = targets_of(rows.labels, rows.classes if words is None else words)
+    shown, known = None, None
+    if shots is not None:
+        if train is None and not train_where:
+            raise InputError(
+                "the shots are drawn from nowhere", where="--shots", remedy="name --train or --train-where"
+            )
+        shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
+        _check_apart(rows, shown)
+        _, known = targets_of(shown.labels, names)
+    joint, kept = open_space(space, device, dtype, seed), cache_folder(cache, resume)
 
-    logits = classifier.logits(embedding).cpu()
-    hits = _hits(logits, targets)
-    figures = metrics.classification(logits, targets)
-    intervals = {
-        name: list(metrics.bootstrap_ci95(hits[:, :k].any(axis=1), seed))
-        for name, k in (("acc1", 1), ("acc5", 5))
-        if figures[name] == figures[name]  # acc5 is NaN under five classes
-    }
-    per_class = [
-        {"label": name, "n": int(of.sum()), "recall": float(hits[of, 0].mean())}
-        for k, name in enumerate(names)
-        if (of := targets == k).any()
-    ]
+    found: list[dict[str, Any]] = []
+    tables = []
+    for variant in variants:
+        variant_said = read_prompts(variant.get("prompts")) if "prompts" in variant else said
+        encoder = make_modality(modality, joint, {k: v for k, v in variant.items() if k != "prompts"})
+        classifier = make_classifier(joint, names, encoder.prompts if variant_said is None else variant_said)
+        about = {
+            "sweep": {k: v for k, v in variant.items() if k not in chosen or chosen[k] != v},
+            "prompts": variant.get("prompts") or prompts or encoder.prompts,
+            "dropped_prompts": list(classifier.dropped_prompts),
+            "config": asdict(encoder.config),
+        }
+        if ZERO_SHOT in methods:
+            embedding = encode(encoder.among(classifier), rows.items, batch_size, kept)
+            figures, table = figures_of([classifier.logits(embedding).cpu()], targets, names, seed)
+            found.append({"method": ZERO_SHOT, **about, **figures})
+            tables.append(table)
+        if shots is None or shown is None or known is None:
+            continue
+        test, others = (encode(encoder, some.items, batch_size, kept, views=True) for some in (rows, shown))
+        views = len(test) // len(rows.items)
+        for name in methods:
+            if name == ZERO_SHOT:
+                continue
+            logits, how = _few_shot(name, others, known, test, classifier, shots, draws, seed, views, _split(shown))
+            figures, table = figures_of(logits, targets, names, seed)
+            each = [float((_best(own)[:, 0] == targets).mean()) for own in logits]
+            fits = [
+                {"seed": seed + i, "acc1": acc1, **fit} for i, (acc1, fit) in enumerate(zip(each, how, strict=True))
+            ]
+            found.append({"method": name, "shots": shots, **about, **figures, "draws": fits})
+            tables.append(table)
+
+    titles = [_title(row) for row in found]
+    if confusion is not None:
+        write_bytes(confusion, confusion_png(titles, tables, names))
     record = report(
         "eval",
-        per_class,
+        found,
         dataset=rows.name,
         modality=modality,
         space=joint.name,
         space_id=joint.id,
         space_version=joint.version,
-        task="zeroshot_classification",
+        task="classification",
         language="en",
         n=len(targets),
         labels=len(names),
-        metrics=figures,
-        ci95=intervals,
         regime=regime,
         where=where or [],
-        prompts=prompts or encoder.prompts,
-        dropped_prompts=list(classifier.dropped_prompts),
-        config=asdict(encoder.config),
+        parts=dict(rows.parts),
+        facts=dict(rows.facts),
         dtype=dtype,
         seed=seed,
         data_sha256=rows.sha256(),
+        train=None
+        if shown is None
+        else {
+            "dataset": shown.name,
+            "where": train_where or [],
+            "parts": dict(shown.parts),
+            "n": len(shown.items),
+            "data_sha256": shown.sha256(),
+        },
     )
+    emit(record, as_json, lambda: _print(record), out)
 
-    def table() -> None:
-        print_table(
-            ("figure", "value", "95 % interval"),
-            [
-                (name, f"{value:.1%}", "{:.1%} to {:.1%}".format(*intervals[name]) if name in intervals else "")
-                for name, value in figures.items()
-                if value == value
-            ],
-            title=f"{rows.name}: {len(targets)} samples, {len(names)} labels, {modality} in {joint.name} ({regime})",
+
+def _print(record: Mapping[str, Any]) -> None:
+    from clipx.cli._output import print_table
+
+    rows = record["results"]
+    swept = list(dict.fromkeys(key for row in rows for key in row["sweep"]))
+
+    def cells(row: Mapping[str, Any]) -> list[str]:
+        figures, draws = row["metrics"], [draw["acc1"] for draw in row.get("draws", ())]
+        top5 = "" if figures["acc5"] is None else f"{figures['acc5']:.1%}"
+        spread = f"{min(draws):.1%} to {max(draws):.1%} of {len(draws)}" if draws else ""
+        name = row["method"] + (f", {row['shots']} shots" if "shots" in row else "")
+        interval = "{:.1%} to {:.1%}".format(*row["ci95"]["acc1"])
+        figure = f"{figures['acc1']:.1%}", interval, top5, f"{figures['mean_per_class_recall']:.1%}", spread
+        return [*(str(row["sweep"].get(key, "")) for key in swept), name, *figure]
+
+    split = "".join(f", {key} {' '.join(values)}" for key, values in record["parts"].items())
+    title = f"{record['dataset']}{split}: {record['n']} samples, {record['labels']} labels, "
+    print_table(
+        (*swept, "method", "top-1", "95 % interval", "top-5", "mean recall", "draws"),
+        [cells(row) for row in rows],
+        title=f"{title}{record['modality']} in {record['space']} ({record['regime']})",
+    )
+    if len(rows) == 1:
+        lines = [
+            (
+                one["label"],
+                str(one["n"]),
+                f"{one['recall']:.1%}",
+                f"{one['taken_for']} {one['taken']:.1%}" if one["taken_for"] else "",
+            )
+            for one in rows[0]["classes"]
+        ]
+        print()
+        print_table(("class", "n", "recall", "most often taken for"), lines)
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    said = ", ".join(str(value) for value in row["sweep"].values())
+    return ": ".join(part for part in (said, row["method"]) if part) + f" {row['metrics']['acc1']:.1%}"
+
+
+def _methods(text: str | None, shots: int | None) -> list[str]:
+    from clipx.fewshot import METHODS
+
+    if text is None:
+        return [ZERO_SHOT] if shots is None else [ZERO_SHOT, "cache", "probe", "adapter"]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name != ZERO_SHOT and name not in METHODS:
+            raise InputError(f"unknown method {name!r}", where="--method", remedy=f"{ZERO_SHOT}, {', '.join(METHODS)}")
+        if name != ZERO_SHOT and shots is None:
+            raise InputError(f"{name} learns from shots", where="--method", remedy="say how many with --shots")
+    return names
+
+
+def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:
+    """``setting=a,b`` texts -> the settings of each row: every combination, the last one varying fastest."""
+    hints = get_type_hints(cls.Config)
+    axes: dict[str, list[Any]] = {}
+    for text in texts:
+        name, values = condition(text, "--sweep")
+        name = name.replace("-", "_")
+        if name != "prompts" and name not in hints:
+            known = ", ".join(["prompts", *hints])
+            raise InputError(f"{cls.name} has no setting {name!r}", where="--sweep", remedy=f"known: {known}")
+        kind = str if name == "prompts" else hints[name]
+        numeric = next((k for k in (int, float) if kind is k), str)
+        try:
+            axes[name] = [numeric(value.strip()) for value in values.split(",")]
+        except ValueError as error:
+            raise InputError(f"{name} takes {numeric.__name__} values, got {values!r}", where="--sweep") from error
+    return [dict(zip(axes, chosen, strict=True)) for chosen in product(*axes.values())]
+
+
+def _few_shot(
+    method: str,
+    train: Any,
+    known: Any,
+    test: Any,
+    classifier: Any,
+    shots: int,
+    draws: int,
+    seed: int,
+    views: int,
+    split: str,
+) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+    """Logits of the test samples (N, K), and how the classifier came about, for each draw."""
+    from clipx.cli._output import progress
+    from clipx.fewshot import fit_shots
+
+    logits, how = [], []
+    with progress(f"learning from {shots} shots ({method})", draws) as advance:
+        for i in range(draws):
+            fitted = fit_shots(method, train, known.tolist(), classifier, shots, seed + i, views, split)
+            logits.append(fitted.logits(test).cpu())
+            how.append({"settings": fitted.settings})
+            advance(1)
+    return logits, how
+
+
+def _split(rows: LabelledData) -> str:
+    return " ".join([rows.name, *(value for values in rows.parts.values() for value in values)])
+
+
+def figures_of(
+    logits: Sequence[torch.Tensor], targets: Any, names: Sequence[str], seed: int
+) -> tuple[dict[str, Any], Any]:
+    """Means over the draws' (N, K) logits: figures, intervals, classes; and the (K, K) counts of all draws."""
+    import numpy as np
+
+    from clipx import metrics
+
+    each = [metrics.classification(own, targets) for own in logits]
+    figures = {name: float(np.mean([own[name] for own in each])) for name in each[0]}
+    best = [_best(own) for own in logits]
+    hits = np.mean([own == targets[:, None] for own in best], axis=0)  # (N, 5)
+    intervals = {
+        name: list(metrics.bootstrap_ci95(hits[:, :k].sum(axis=1), seed))
+        for name, k in (("acc1", 1), ("acc5", 5))
+        if figures[name] == figures[name]  # acc5 is NaN under five classes
+    }
+    table = sum(metrics.confusion(own[:, 0], targets, len(names)) for own in best)
+    recall = metrics.per_class_accuracy(table)
+    classes = []
+    for k, name in enumerate(names):
+        if not (total := int(table[k].sum())):
+            continue
+        wrong = np.where(np.arange(len(names)) == k, 0, table[k])
+        taken = int(wrong.argmax()) if wrong.any() else None
+        classes.append(
+            {
+                "label": name,
+                "n": total // len(logits),
+                "recall": float(recall[k]),
+                "taken_for": None if taken is None else names[taken],
+                "taken": 0.0 if taken is None else float(wrong[taken] / total),
+            }
+        )
+    return {"metrics": figures, "ci95": intervals, "classes": classes}, table
+
+
+def _check_apart(test: LabelledData, train: LabelledData) -> None:
+    """Raise InputError where a sample is in both."""
+    if shared := len(set(test.contents) & set(train.contents)):
+        raise InputError(
+            f"{shared} samples to learn from are among those to test on", where="--train", remedy="see --train-where"
         )
 
-    emit(record, as_json, table, out)
 
-
-def condition(text: str) -> tuple[str, str]:
-    """``column=value`` of ``--where`` as a pair. Raises InputError."""
+def condition(text: str, flag: str = "--where") -> tuple[str, str]:
+    """``column=value`` of a flag as a pair. Raises InputError."""
     column, equals, value = text.partition("=")
     if not equals or not column.strip():
-        raise InputError(f"expected column=value, got {text!r}", where="--where")
+        raise InputError(f"expected column=value, got {text!r}", where=flag)
     return column.strip(), value.strip()
 
 
-def _targets(labels: Any, names: Any) -> tuple[list[str], Any]:
+def targets_of(labels: Any, names: Any) -> tuple[list[str], Any]:
     """The candidates, and each sample's place among them; ``_`` and case make no difference.
 
     Raises:
@@ -160,7 +389,6 @@ def _targets(labels: Any, names: Any) -> tuple[list[str], Any]:
     return list(names), np.array(found)
 
 
-def _hits(logits: torch.Tensor, targets: Any) -> Any:
-    """(N, 5) booleans: is the k-th best label the right one? At equal scores the earlier label is the better."""
-    best = logits.argsort(dim=1, descending=True, stable=True)[:, :5].numpy()
-    return best == targets[:, None]
+def _best(logits: torch.Tensor) -> Any:
+    """(N, 5) the best labels, best first. At equal scores the earlier label is the better."""
+    return logits.argsort(dim=1, descending=True, stable=True)[:, :5].numpy()

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +137,13 @@ class PointCloud(Modality):
             raise InputError(f"points must be (P, 3) numbers, got {points.shape} {points.dtype}")
         return to_cloud(Geometry(points.astype(np.float64), up=None if up is None else str(up)), self.config)
 
+    @classmethod
+    def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
+        """ModelNet40's and ScanObjectNN's files, see ``benchmarks.read_benchmark``."""
+        from clipx.modalities.pointcloud.benchmarks import read_benchmark
+
+        return read_benchmark(path, where)
+
     def vectors(self, samples: Sequence[Cloud]) -> Tensor:
         config = self.config
         if config.weighting == "entropy" and self._classifier is None:
@@ -156,16 +164,13 @@ class PointCloud(Modality):
         return torch.cat(rows)
 
     def view_vectors(self, samples: Sequence[Cloud]) -> Tensor:
-        """Samples (at least one) -> (N, T * V, D) float32 unit vectors of the V views, turn after turn of ``tta``."""
+        """(N, T * V, D): the views of the projection, turn after turn of ``tta``."""
         entry, config = get_projection(self.config.projection), self.config
         rows = []
         for start in range(0, len(samples), _CLOUDS_AT_ONCE):
             some, turns = samples[start : start + _CLOUDS_AT_ONCE], []
             for turn in range(config.tta):
-                angle = entry.turn * turn / config.tta
-                drawn = draw(
-                    some, config.projection, max(self.space.image_size), self.space.device, angle
-                )  # (N, V, C, R, R)
+                drawn = self._draw(some, entry.turn * turn / config.tta)  # (N, V, C, R, R)
                 pixels = resized(drawn, self.space.image_size).expand(-1, -1, 3, -1, -1)
                 vectors = self.space.encode_image(pixels.flatten(0, 1), normalize=entry.normalize)
                 turns.append(vectors.unflatten(0, drawn.shape[:2]))

@@ -90,9 +90,10 @@ def evaluate(row: tuple, data: Path, space: str) -> dict:
     if run.returncode:
         raise SystemExit(run.stderr)
     found = json.loads(run.stdout)
-    kept = ("n", "labels", "metrics", "ci95", "regime", "prompts", "data_sha256", "space_id", "space_version")
+    kept = ("n", "labels", "regime", "data_sha256", "space_id", "space_version")
     shown = " ".join(["clipx", *command[:2], f"DATA/{path}", *extra])
-    return {"name": name, "command": shown, **{key: found[key] for key in kept}}
+    measured = {key: found["results"][0][key] for key in ("metrics", "ci95", "prompts")}
+    return {"name": name, "command": shown, **{key: found[key] for key in kept}, **measured}
 
 
 def untrain(folder: Path, target: Path) -> None:

@@ -1,0 +1,172 @@
+"""Few-shot classification: a few labelled embeddings of any modality become a classifier.
+
+``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP V1)
+learns to mix the views of one thing, ``ViewSearch`` only weighs them. Each answers as a ``ZeroShotClassifier`` does, by
+``labels``, ``logits`` and ``predict``, and lies on disk as one .safetensors file. ``fit_shots`` is the protocol of
+few-shot figures.
+
+Where a thing is seen from V sides, each of them can take the views themselves in place of their mean, which loses
+much: an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
+(N, V, D) vectors that is ``Embedding(vectors.flatten(0, 1), space.id, "pointcloud")``.
+
+>>> zeroshot = ZeroShotClassifier(space, classes)                                          # doctest: +SKIP
+>>> shots = few_shot_draw(targets, 16, seed=0)                                             # doctest: +SKIP
+>>> cache = CacheModel.fit(train[shots], targets[shots], zeroshot.weights, space.logit_scale)     # doctest: +SKIP
+>>> cache.predict(test, top_k=1)[0][0].label                                               # doctest: +SKIP
+'chair'
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from clipx.embedding import Embedding
+from clipx.errors import FileError, InputError
+from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
+from clipx.fewshot.base import SUFFIX, FewShotClassifier
+from clipx.fewshot.cache import CacheModel
+from clipx.fewshot.probe import LinearProbe
+from clipx.fewshot.view_search import ViewSearch
+from clipx.files import read_bytes
+from clipx.zeroshot import ZeroShotClassifier
+
+__all__ = [
+    "METHODS",
+    "AdapterConfig",
+    "AdapterNetwork",
+    "CacheModel",
+    "FewShotClassifier",
+    "InterViewAdapter",
+    "LinearProbe",
+    "ViewSearch",
+    "few_shot_draw",
+    "fit_shots",
+    "load_classifier",
+    "smoothed_cross_entropy",
+]
+
+VALIDATION_SHOTS = 4  # rows of each class, or as many as there are shots: what CLIP's few-shot protocol holds back
+
+
+def few_shot_draw(labels: Sequence[Hashable], shots: int, seed: int = 0) -> list[int]:
+    """Draw ``shots`` rows of every class.
+
+    A class's draw depends on the seed, its name and its own rows only, not on what other classes there are or in what
+    order. Draws of one seed are nested: the first 4 of 16 shots are the draw of 4 shots, so that
+    ``set(few_shot_draw(labels, 20)) - set(few_shot_draw(labels, 16))`` are 4 rows a class to validate on.
+
+    Args:
+        labels: N class names or numbers.
+        shots: rows of each class, at least 1.
+        seed: at least 0; same seed, same rows.
+
+    Returns:
+        shots * K row numbers in rising order.
+
+    Raises:
+        InputError: no labels, ``shots`` or ``seed`` out of range, or classes with fewer rows, all in one line.
+    """
+    if shots < 1 or seed < 0:
+        raise InputError(f"shots must be at least 1 and seed at least 0, got {shots} and {seed}")
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels):
+        rows.setdefault(str(label), []).append(row)
+    if not rows:
+        raise InputError("there are no labels to draw from")
+    if short := [f"{name} {len(own)}" for name, own in rows.items() if len(own) < shots]:
+        raise InputError(f"too few rows for {shots} shots a class: {', '.join(short)}", remedy="draw fewer shots")
+    drawn: list[int] = []
+    for name, own in rows.items():
+        order = np.random.default_rng([seed, *hashlib.sha256(name.encode()).digest()]).permutation(len(own))
+        drawn += [own[i] for i in order[:shots]]
+    return sorted(drawn)
+
+
+def load_classifier(path: str | PathLike) -> FewShotClassifier:
+    """Read what ``save`` wrote. Nothing in the file is run.
+
+    Raises:
+        FileError: missing, unreadable, or not such a file.
+    """
+    from safetensors.torch import load as from_bytes
+
+    data = read_bytes(path, (SUFFIX,), max_bytes=4 * 2**30)
+    try:
+        tensors = from_bytes(data)
+        about = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["clipx"])
+        return _KINDS[about["kind"]]._restore(tensors, about)
+    except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
+        raise FileError(
+            f"is no few-shot classifier ({error.__class__.__name__}: {error})",
+            where=path,
+            remedy="fit it again",
+        ) from error
+
+
+def fit_shots(
+    method: str,
+    embedding: Embedding,
+    labels: Sequence[int],
+    zeroshot: ZeroShotClassifier,
+    shots: int,
+    seed: int = 0,
+    views: int = 1,
+    split: str = "train",
+) -> FewShotClassifier:
+    """The protocol of few-shot figures: draw shots from a training split and fit one of ``METHODS`` as published.
+
+    Args:
+        method: ``"cache"``, ``"probe"``, ``"adapter"`` or ``"view_weights"``. Nothing is chosen by hand; the probe's C
+            is swept on min(4, shots) more rows of each class, drawn with the shots and never trained on.
+        embedding: the split, N samples of V rows each.
+        labels: N classes, integers into ``zeroshot.labels``.
+        zeroshot: who knows the classes' names.
+        shots: of each class.
+        seed: of the draw, and of the adapter's training.
+        views: V.
+        split: its name, which the classifier remembers.
+
+    Raises:
+        InputError: an unknown method, or classes with too few rows.
+    """
+    if method not in METHODS:
+        raise InputError(f"unknown few-shot method {method!r}", remedy=f"one of {', '.join(METHODS)}")
+    names = [zeroshot.labels[k] for k in labels]
+    drawn = few_shot_draw(names, shots, seed)
+    about = {"split": split, "shots": shots, "draw_seed": seed}
+
+    def rows(samples: Sequence[int]) -> tuple[Embedding, list[int]]:
+        return embedding[[views * i + v for i in samples for v in range(views)]], [labels[i] for i in samples]
+
+    train = rows(drawn)
+    if method == "probe":
+        more = min(VALIDATION_SHOTS, shots)
+        held = sorted(set(few_shot_draw(names, shots + more, seed)) - set(drawn))
+        said = f"{more} more rows a class of {split}"
+        return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), said, settings=about)
+    return METHODS[method](train, zeroshot, views, seed, about)
+
+
+_Fit = Callable[[tuple[Embedding, list[int]], ZeroShotClassifier, int, int, dict[str, Any]], FewShotClassifier]
+METHODS: dict[str, _Fit | None] = {
+    "cache": lambda train, text, views, seed, about: CacheModel.fit(
+        *train, text.weights, text.logit_scale, views, settings=about
+    ),
+    "probe": None,
+    "adapter": lambda train, text, views, seed, about: InterViewAdapter.fit(
+        *train, text.weights, text.logit_scale, views, AdapterConfig(seed=seed), settings=about
+    ),
+    "view_weights": lambda train, text, views, seed, about: ViewSearch.fit(
+        *train, text.weights, text.logit_scale, views, settings=about
+    ),
+}
+_KINDS: dict[str, type[FewShotClassifier]] = {
+    cls.kind: cls for cls in (CacheModel, LinearProbe, InterViewAdapter, ViewSearch)
+}

@@ -1,0 +1,164 @@
+"""What the few-shot classifiers share."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from clipx.embedding import Embedding
+from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.zeroshot import Prediction
+
+
+class FewShotClassifier(ABC):
+    """What the classifiers below share; made by their ``fit``, or from a file by ``load_classifier``.
+
+    Attributes:
+        labels: K class names, in the order of the logits.
+        space_id: the only space whose embeddings it takes.
+        views: V, the rows of an embedding that make one input.
+        settings: how it came about (hyper-parameters, the split they were chosen on), as JSON has it; saved with it.
+    """
+
+    kind: ClassVar[str]
+    labels: tuple[str, ...]
+    space_id: str
+    views: int
+    settings: dict[str, Any]
+
+    def logits(self, embedding: Embedding) -> Tensor:
+        """Scores of every input with every label: N * V rows -> (N, K), on the embedding's device.
+
+        Gradients flow to the vectors.
+
+        Raises:
+            InputError: rows that are no multiple of V, or vectors of another length.
+            SpaceMismatchError: the embedding lives in another space.
+        """
+        return self._scores(self._read(embedding))[0]
+
+    def predict(self, embedding: Embedding, top_k: int | None = None) -> list[list[Prediction]]:
+        """For each of the N inputs, its best ``top_k`` candidates (all of them by default), best first.
+
+        ``probability`` is the softmax of the logits, by which they are ranked; ``cosine`` that of the input with the
+        label's class weight.
+
+        Raises:
+            InputError: ``top_k`` below 1, or as ``logits``. SpaceMismatchError: as ``logits``.
+        """
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top must be at least 1, got {top_k}")
+        with torch.no_grad():
+            logits, cosines = self._scores(self._read(embedding))
+            table = zip(cosines.tolist(), logits.softmax(dim=1).tolist(), strict=True)
+            best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
+        return [
+            [Prediction(self.labels[k], cosine[k], probability[k], rank) for rank, k in enumerate(order, start=1)]
+            for order, (cosine, probability) in zip(best, table, strict=True)
+        ]
+
+    def save(self, path: str | PathLike) -> Path:
+        """Write one .safetensors file, its facts as JSON in the header: beside first, then renamed.
+
+        Raises:
+            FileError: another suffix, or the file cannot be written.
+        """
+        from safetensors.torch import save as to_bytes
+
+        path = Path(path)
+        if path.suffix != SUFFIX:
+            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
+        tensors, facts = self._state()
+        about = {name: getattr(self, name) for name in ("kind", "labels", "space_id", "views", "settings")}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(".part")
+            beside.write_bytes(to_bytes(tensors, metadata={"clipx": json.dumps(about | facts)}))
+            beside.replace(path)
+        except OSError as error:
+            raise FileError(f"cannot be written ({error.strerror})", where=path) from error
+        return path
+
+    def _read(self, embedding: Embedding) -> Tensor:
+        """N * V rows -> (N, V, D)."""
+        return by_sample(embedding, self.space_id, self._dim, self.views)
+
+    @property
+    @abstractmethod
+    def _dim(self) -> int:
+        """D, the dimension of the space."""
+
+    @abstractmethod
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, V, D) -> (N, K) logits, and (N, K) cosines with the class weights."""
+
+    @abstractmethod
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tensors of a file, and what it has to say besides the attributes above."""
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self: ...
+
+
+SUFFIX = ".safetensors"
+
+
+def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tensor:
+    """N * V rows of that space -> (N, V, D)."""
+    if embedding.space_id != space_id:
+        raise SpaceMismatchError(
+            f"cannot compare {embedding.modality} vectors of space {embedding.space_id} with those of space {space_id}",
+            remedy="encode both with the same space",
+        )
+    if embedding.vectors.shape[1] != dim:
+        raise InputError(f"vectors must be (N, {dim}), got {tuple(embedding.vectors.shape)}")
+    if views < 1 or len(embedding) % views:
+        raise InputError(f"{len(embedding)} rows are no multiple of {views} views")
+    return embedding.vectors.unflatten(0, (len(embedding) // views, views))
+
+
+def counts(targets: Tensor, views: int) -> dict[str, int]:
+    return {"samples": len(targets), "views": views}
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise InputError(f"a classifier needs at least two classes, all different, got {list(labels)}")
+    return tuple(labels)
+
+
+def checked_targets(
+    targets: Sequence[int] | Tensor, samples: int | None, labels: Sequence[str], every_class: bool = True
+) -> Tensor:
+    """(N,) int64 on the CPU, of N >= 1 samples, in [0, K)."""
+    k = len(labels)
+    if not len(targets) or (samples is not None and len(targets) != samples):
+        raise InputError(f"{len(targets)} targets for {'any' if samples is None else samples} samples")
+    try:
+        classes = torch.as_tensor(targets).cpu()
+    except (TypeError, ValueError, RuntimeError):  # words, or rows of different lengths
+        classes = torch.empty(0, 0)
+    if classes.ndim != 1 or classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
+        raise InputError(f"targets must be one row of integers in [0, {k})", remedy="number the classes by the labels")
+    classes = classes.long()
+    if int(classes.min()) < 0 or int(classes.max()) >= k:
+        raise InputError(f"targets must be in [0, {k}), got {int(classes.min())} to {int(classes.max())}")
+    if every_class and (empty := [labels[i] for i in range(k) if not bool((classes == i).any())]):
+        raise InputError(f"classes without a sample: {', '.join(empty)}", remedy="add some, or leave the classes out")
+    return classes
+
+
+def positive(logit_scale: float) -> float:
+    if not 0 < logit_scale < math.inf:
+        raise InputError(f"logit_scale must be above 0, got {logit_scale}")
+    return float(logit_scale)

@@ -1,0 +1,199 @@
+"""The linear probe: logistic regression on frozen vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipx.embedding import Embedding
+from clipx.errors import InputError
+from clipx.fewshot.base import FewShotClassifier, by_sample, checked_targets, class_names, counts
+
+
+class LinearProbe(FewShotClassifier):
+    """Multinomial logistic regression on cached embeddings, as CLIP's authors measured their features.
+
+    ``fit`` minimises C * sum of cross-entropies + |W|^2 / 2 (the biases go free) by L-BFGS in float64, at most 1,000
+    iterations. It knows no text: its class weights are the rows of W. V views it reads side by side, over sqrt(V), so
+    that an input has unit norm again.
+
+    Protocol: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, A.3.
+
+    Args:
+        labels: K >= 2 class names.
+        space_id: of the space its inputs live in.
+        weight: (K, V * D) float32.
+        bias: (K,) float32.
+        views: V, the rows of each input.
+        settings: what to remember.
+
+    Raises:
+        InputError: fewer than two classes, mismatched shapes or values that are not finite.
+    """
+
+    kind = "linear_probe"
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        space_id: str,
+        weight: Tensor,
+        bias: Tensor,
+        views: int = 1,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        self.labels, self.space_id, self.views = class_names(labels), space_id, views
+        self.weight, self.bias, self.settings = weight, bias, dict(settings or {})
+        k = len(self.labels)
+        if weight.ndim != 2 or len(weight) != k or bias.shape != (k,) or views < 1 or weight.shape[1] % views:
+            raise InputError(
+                f"expected ({k}, D) of {views} views and ({k},), got {tuple(weight.shape)} and {tuple(bias.shape)}"
+            )
+        if not (bool(weight.isfinite().all()) and bool(bias.isfinite().all())):
+            raise InputError("the weights of a linear probe must be finite")
+
+    @classmethod
+    def fit(
+        cls,
+        embedding: Embedding,
+        targets: Sequence[int] | Tensor,
+        labels: Sequence[str],
+        views: int = 1,
+        validation: tuple[Embedding, Sequence[int] | Tensor] | None = None,
+        split: str | None = None,
+        c: float | None = None,
+        max_iter: int = 1000,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Fit with a given C, or with the C that does best on a validation split.
+
+        The sweep is CLIP's: C = 1e-6, 1e-4, ... 1e6, then halved intervals about the best, down to eight values a
+        decade. Of equal accuracies the lower cross-entropy wins. The validation rows are not trained on afterwards.
+
+        Args:
+            embedding: N training samples, V rows each.
+            targets: (N,) their classes, integers in [0, K); every class at least once.
+            labels: K >= 2 class names.
+            views: V.
+            validation: embedding and targets of other rows, none of which may be a test row. Give this or ``c``.
+            split: with ``validation``, the name of that split; it goes into ``settings`` with all that was tried.
+            c: C > 0, the inverse of the strength of the penalty.
+            max_iter: of L-BFGS. Whether it came to rest before stands in ``settings``.
+            settings: more to remember.
+
+        Raises:
+            InputError: a class without a row, mismatched lengths, not exactly one of ``validation`` and ``c``, a
+                validation split without a name, a number out of range.
+            SpaceMismatchError: training and validation vectors of two spaces.
+        """
+        names, dim = class_names(labels), embedding.vectors.shape[1]
+
+        def read(some: Embedding) -> Tensor:  # (N, V * D)
+            return _side_by_side(by_sample(some, embedding.space_id, dim, views)).detach().cpu().double()
+
+        vectors = read(embedding)
+        classes = checked_targets(targets, len(vectors), names)
+        if (validation is None) == (c is None):
+            raise InputError("a linear probe needs either a C or a validation split to choose it on")
+        if max_iter < 1 or (c is not None and not 0 < c < math.inf):
+            raise InputError(f"C must be above 0 and max_iter at least 1, got {c} and {max_iter}")
+
+        @cache
+        def fitted(value: float) -> tuple[Tensor, Tensor, bool]:
+            return _logistic_regression(vectors, classes, len(names), value, max_iter)
+
+        chosen: dict[str, Any] = {"C": c}
+        if validation is not None:
+            if not split:
+                raise InputError("the validation split needs a name", where="split", remedy="say which rows it is")
+            held = read(validation[0])
+            truth = checked_targets(validation[1], len(held), names, every_class=False)
+
+            def score(value: float) -> tuple[float, float]:
+                weight, bias, _ = fitted(value)
+                logits = held @ weight.T + bias
+                return float((logits.argmax(dim=1) == truth).double().mean()), -float(F.cross_entropy(logits, truth))
+
+            best, tried = _sweep(score)
+            chosen = {
+                "C": best,
+                "validation": split,
+                "validation_samples": len(held),
+                "swept": [{"C": value, "acc1": tried[value]} for value in sorted(tried)],
+            }
+        weight, bias, at_rest = fitted(float(chosen["C"]))
+        how = {**chosen, "max_iter": max_iter, "converged": at_rest, **counts(classes, views)}
+        return cls(names, embedding.space_id, weight.float(), bias.float(), views, {**(settings or {}), **how})
+
+    @property
+    def _dim(self) -> int:
+        return self.weight.shape[1] // self.views
+
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, weight = _side_by_side(inputs), self.weight.to(inputs.device)
+        return vectors @ weight.T + self.bias.to(inputs.device), vectors @ F.normalize(weight, dim=1).T
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"weight": self.weight, "bias": self.bias}, {}
+
+    @classmethod
+    def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
+        weight, bias = tensors["weight"].float(), tensors["bias"].float()
+        return cls(about["labels"], about["space_id"], weight, bias, about["views"], about["settings"])
+
+
+def _side_by_side(samples: Tensor) -> Tensor:
+    """(N, V, D) of unit vectors -> (N, V * D) of unit norm."""
+    return samples.flatten(1) / math.sqrt(samples.shape[1])
+
+
+def _logistic_regression(
+    vectors: Tensor, targets: Tensor, classes: int, c: float, max_iter: int
+) -> tuple[Tensor, Tensor, bool]:
+    """(N, D) float64, (N,) -> weight (K, D), bias (K,), and whether the gradient came to rest."""
+    n, d = vectors.shape
+    table = torch.zeros(classes, d + 1, dtype=vectors.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [table],
+        max_iter=max_iter,
+        max_eval=10 * max_iter,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-14,
+        history_size=10,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:  # divided by C N, so that one tolerance serves every C
+        optimizer.zero_grad()
+        weight, bias = table[:, :d], table[:, d]
+        value = F.cross_entropy(vectors @ weight.T + bias, targets) + weight.square().sum() / (2 * c * n)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+        loss()
+    rest = table.grad is not None and float(table.grad.abs().max()) <= 1e-5
+    found = table.detach()
+    return found[:, :d], found[:, d], rest
+
+
+def _sweep(score: Callable[[float], tuple[float, float]]) -> tuple[float, dict[float, float]]:
+    """The C of the best score, and the accuracy of each C tried. Places are eighths of a decade, 1e-6 to 1e6."""
+    scores: dict[int, tuple[float, float]] = {}
+
+    def best(places: Sequence[int]) -> int:
+        scores.update({place: score(10.0 ** (place / 8)) for place in places})
+        return max(sorted(scores), key=scores.__getitem__)
+
+    peak, step = best(range(-48, 49, 16)), 16
+    while step > 1:
+        step //= 2
+        peak = best([place for place in (peak - step, peak + step) if -48 <= place <= 48])
+    return 10.0 ** (peak / 8), {10.0 ** (place / 8): accuracy for place, (accuracy, _) in scores.items()}

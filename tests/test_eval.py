@@ -1,0 +1,320 @@
+"""clipx eval with shots, sweeps and pictures; the public benchmarks' files; clipx reproduce."""
+
+import io
+import json
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipx.errors import FileError, InputError
+from clipx.modalities.pointcloud import benchmarks
+from clipx.modalities.pointcloud.benchmarks import SCANOBJECTNN_CLASSES, read_benchmark
+
+NAMES = np.array(["chair", "night_stand"])
+
+
+def clouds(count: int, seed: int = 0, points: int = 40) -> np.ndarray:
+    """Flat ones and tall ones by turns, (N, P, 3)."""
+    rng = np.random.default_rng(seed)
+    stretch = np.array([[1.0, 0.1, 1.0], [0.1, 1.0, 0.1]])[np.arange(count) % 2]
+    return (rng.normal(size=(count, points, 3)) * stretch[:, None]).astype(np.float32)
+
+
+@pytest.fixture
+def sets(here):
+    """Clouds to learn from and to test on."""
+    np.savez("train.npz", points=clouds(14, 1), labels=np.arange(14) % 2, classes=NAMES)
+    np.savez("test.npz", points=clouds(6, 2), labels=np.arange(6) % 2, classes=NAMES, split=np.array(["test"] * 6))
+    return here
+
+
+# Shots ----------------------------------------------------------------------------------------------------------------
+
+
+def test_few_shot_rows_stand_beside_zero_shot_and_never_share_one(run_json, sets):
+    record = run_json("eval pointcloud test.npz --train train.npz --shots 3 --draws 2 --method zero_shot,cache,probe")
+    words, cache, probe = record["results"]
+    assert [row["method"] for row in record["results"]] == ["zero_shot", "cache", "probe"]
+    assert "shots" not in words and "draws" not in words and words["metrics"]["acc5"] is None
+    for row in (cache, probe):
+        assert row["shots"] == 3 and [draw["seed"] for draw in row["draws"]] == [0, 1]
+        assert row["metrics"]["acc1"] == pytest.approx(np.mean([draw["acc1"] for draw in row["draws"]]))
+        assert all(draw["settings"]["split"] == "train" for draw in row["draws"])
+        low, high = row["ci95"]["acc1"]
+        assert low <= row["metrics"]["acc1"] <= high
+    assert probe["metrics"]["acc1"] == 1  # flat or tall: the tower need not be trained to tell
+    assert record["parts"] == {"split": ["test"]}
+    assert record["train"]["dataset"] == "train" and record["train"]["n"] == 14
+    assert record["train"]["data_sha256"] != record["data_sha256"]
+
+
+def test_cached_views_are_not_made_again(run_json, sets, monkeypatch):
+    line = "eval pointcloud test.npz --train train.npz --shots 3 --draws 1 --method cache --cache kept"
+    first = run_json(line)
+    monkeypatch.setattr(
+        "clipx.modalities.pointcloud.encoder.PointCloud.view_vectors", lambda *_: pytest.fail("encoded again")
+    )
+    assert run_json(line) == first
+
+
+def test_shots_may_come_from_the_same_data_but_not_from_the_same_rows(run_json, run, sets):
+    both = np.concatenate([clouds(14, 1), clouds(6, 2)])
+    split = np.array(["train"] * 14 + ["test"] * 6)
+    np.savez("both.npz", points=both, labels=np.arange(20) % 2, classes=NAMES, split=split)
+    line = "eval pointcloud both.npz --where split=test --shots 2 --draws 1 --method cache"
+    assert run_json(f"{line} --train-where split=train")["results"][0]["shots"] == 2
+    for more, said in [("", "name --train or --train-where"), ("--train-where label=chair", "3 samples to learn from")]:
+        status, out, err = run(f"{line} {more}".strip())
+        assert (status, out, err.count("\n")) == (2, "", 1) and said in err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--method cache", "cache learns from shots"),
+        ("--method magic --shots 2 --train train.npz", "unknown method 'magic'"),
+        ("--method cache --shots 9 --train train.npz", "too few rows for 9 shots a class: chair 7, night_stand 7"),
+        ("--confusion picture.jpg", "suffix '.jpg' is not .png"),
+        ("--confusion no/picture.png", "its folder does not exist"),
+        ("--sweep up", "expected column=value"),
+        ("--sweep colour=red", "pointcloud has no setting 'colour'; known: prompts, projection"),
+        ("--sweep tta=one", "tta takes int values"),
+        ("--sweep projection=cubist", "unknown projection 'cubist'"),
+        ("--sweep prompts=poem", "no prompt set named 'poem'"),
+        ("--sweep tta=1,2,3,4,5,6,7,8,9,10,11,12,13 --confusion a.png", "more than 12 tables"),
+    ],
+)
+def test_unusable_requests_cost_one_line(run, sets, line, said):
+    status, out, err = run(f"eval pointcloud test.npz {line}")
+    assert (status, out, err.count("\n")) == (2, "", 1) and said in err.replace("setting=", "column="), err
+
+
+# Sweeps, tables, pictures ---------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_gives_a_row_for_every_combination(run_json, run, sets):
+    line = (
+        "eval pointcloud test.npz --points 32 --sweep projection=pointclip_v1,ortho_splat --sweep prompts=plain,photo"
+    )
+    rows = run_json(line)["results"]
+    swept = [(row["sweep"]["projection"], row["sweep"]["prompts"]) for row in rows]
+    assert swept == [(p, q) for p in ("pointclip_v1", "ortho_splat") for q in ("plain", "photo")]
+    assert [row["config"]["projection"] for row in rows] == [p for p, _ in swept]
+    assert all(row["config"]["points"] == 32 and row["prompts"] == row["sweep"]["prompts"] for row in rows)
+    alone = run_json("eval pointcloud test.npz --points 32 --projection ortho_splat --prompts photo")["results"][0]
+    assert alone["metrics"] == rows[3]["metrics"]
+    out = run(line)[1].splitlines()
+    assert out[0].split("\t")[:3] == ["projection", "prompts", "method"] and len(out) == 5
+
+
+def test_the_table_shows_each_class_and_what_it_is_taken_for(run, sets, monkeypatch):
+    import torch
+
+    monkeypatch.setattr("clipx.zeroshot.ZeroShotClassifier.logits", lambda self, e: torch.eye(2)[:1].repeat(len(e), 1))
+    out = run("eval pointcloud test.npz")[1]
+    assert "class\tn\trecall\tmost often taken for\nchair\t3\t100.0%\t\nnight_stand\t3\t0.0%\tchair 100.0%\n" in out
+
+
+def test_the_confusion_picture_has_a_panel_a_row(run_json, sets):
+    run_json("eval pointcloud test.npz --confusion one.png")
+    run_json(
+        "eval pointcloud test.npz --confusion two.png --train train.npz --shots 2 --draws 1 --method zero_shot,cache"
+    )
+    one, two = (np.asarray(Image.open(name).convert("RGB")).astype(int) for name in ("one.png", "two.png"))
+    assert two.shape[1] > 1.8 * one.shape[1]
+    assert (one[..., 2] - one[..., 0]).max() > 60  # something is blue
+
+
+def test_class_folders_may_hold_splits(run_json, run, here):
+    for split, seed in (("train", 1), ("test", 2)):
+        for i, cloud in enumerate(clouds(4, seed)):
+            folder = here / "set" / NAMES[i % 2] / split
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savetxt(folder / f"{i}.xyz", cloud)
+    record = run_json("eval pointcloud set --where split=test")
+    assert record["n"] == 2 * 2 and record["parts"] == {"split": ["test"]}
+    assert run_json("eval pointcloud set")["parts"] == {"split": ["test", "train"]}
+    line = "eval pointcloud set --where split=test --train-where split=train --shots 1 --draws 1 --method cache"
+    assert run_json(line)["train"]["n"] == 4
+
+
+# The public benchmarks ------------------------------------------------------------------------------------------------
+
+
+def h5(path, count, classes, seed=0, **more):
+    h5py = pytest.importorskip("h5py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["data"] = more.get("data", clouds(count, seed, 1500))
+        file["label"] = more.get("label", (np.arange(count) % classes).astype(np.uint8)[:, None])
+    return path
+
+
+@pytest.fixture
+def modelnet40(tmp_path):
+    folder = tmp_path / "modelnet40_ply_hdf5_2048"
+    h5(folder / "ply_data_train0.h5", 5, 40)
+    h5(folder / "ply_data_test0.h5", 4, 40, 1)
+    h5(folder / "ply_data_test1.h5", 3, 40, 2)
+    (folder / "shape_names.txt").write_text("\n".join(["airplane", "bathtub", *(f"thing_{i}" for i in range(38))]))
+    return folder
+
+
+def quietly(path, where=()):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = read_benchmark(path, where)
+    return found, [str(one.message) for one in told]
+
+
+def test_modelnet40_is_read_and_compared_with_the_release(modelnet40, monkeypatch):
+    found, told = quietly(modelnet40, [("split", "test")])
+    assert found["points"].shape == (7, 1500, 3) and found["labels"].tolist() == [0, 1, 2, 3, 0, 1, 2]
+    assert found["classes"][1] == "bathtub" and found["split"].tolist() == ["test"] * 7
+    assert str(found["up"]) == "y" and str(found["published"]).startswith("differs: ply_data_test0.h5 has another MD5")
+    assert len(told) == 1 and "7 shapes in test, 2468 were released" in told[0]
+    assert quietly(modelnet40)[0]["split"].tolist() == ["test"] * 7 + ["train"] * 5
+
+    import hashlib
+
+    sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in modelnet40.glob("*.h5")}
+    monkeypatch.setattr(benchmarks, "MODELNET40_MD5", sums)
+    monkeypatch.setattr(benchmarks, "MODELNET40_SHAPES", {"train": 5, "test": 7})
+    found, told = quietly(modelnet40)
+    assert str(found["published"]) == "yes" and told == []
+    found, told = quietly(modelnet40 / "ply_data_test1.h5")  # of one file, only the hash tells
+    assert str(found["published"]) == "yes" and len(found["points"]) == 3
+
+
+def test_scanobjectnn_is_told_by_folder_and_file(tmp_path):
+    for folder in ("main_split", "main_split_nobg"):
+        for name, count in (("training_objectdataset", 4), ("test_objectdataset", 3)):
+            h5(tmp_path / folder / f"{name}.h5", count, 15, label=np.arange(count))
+    h5(tmp_path / "main_split" / "test_objectdataset_augmentedrot_scale75.h5", 2, 15, label=np.arange(2))
+    found, told = quietly(tmp_path / "main_split_nobg", [("split", "test")])
+    assert found["variant"].tolist() == ["OBJ_ONLY"] * 3 and tuple(found["classes"]) == SCANOBJECTNN_CLASSES
+    assert "3 shapes in test, 581 were released" in told[0]
+    assert quietly(tmp_path / "main_split")[0]["variant"].tolist() == ["OBJ_BG"] * 7
+    hard, _ = quietly(tmp_path / "main_split", [("variant", "PB_T50_RS")])
+    assert (hard["variant"].tolist(), hard["split"].tolist()) == (["PB_T50_RS"] * 2, ["test"] * 2)
+    assert quietly(tmp_path / "main_split" / "test_objectdataset_augmentedrot_scale75.h5")[0]["labels"].tolist() == [
+        0,
+        1,
+    ]
+    with pytest.raises(InputError, match="there are test OBJ_BG, test PB_T50_RS, train OBJ_BG"):
+        read_benchmark(tmp_path / "main_split", [("variant", "PB_T25")])
+
+
+def test_other_folders_are_no_benchmark(tmp_path, modelnet40):
+    assert read_benchmark(tmp_path) is None
+    other = modelnet40 / "ply_data_test0.h5"
+    assert read_benchmark(other.rename(tmp_path / "ply_data_test0.npz")) is None
+    (tmp_path / "clouds.h5").write_bytes(b"")
+    with pytest.raises(FileError, match=r"is no file of ModelNet40 or ScanObjectNN, by its name"):
+        read_benchmark(tmp_path / "clouds.h5")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"data": np.zeros((3, 10))}, "do not fit"),
+        ({"label": np.arange(9)}, "do not fit"),
+        ({"label": np.array([0.0, 1.0, 2.0])}, "do not fit"),
+        ({"label": np.array([0, 1, 40])}, "labels 0 to 40 of 40 classes"),
+        ({"data": np.array([b"text"])}, "cannot be read as HDF5|do not fit"),
+    ],
+)
+def test_files_of_another_shape_are_refused(modelnet40, more, said):
+    path = h5(modelnet40 / "ply_data_test0.h5", 3, 40, **more)
+    with pytest.raises(FileError, match=said):
+        read_benchmark(path)
+
+
+def test_damaged_benchmarks_are_refused(modelnet40):
+    path = modelnet40 / "ply_data_test0.h5"
+    whole = path.read_bytes()
+    for data in (b"", b"no HDF5", whole[: len(whole) // 2]):
+        path.write_bytes(data)
+        with pytest.raises(FileError, match="cannot be read as HDF5"):
+            read_benchmark(path)
+    (modelnet40 / "shape_names.txt").write_text("airplane\n")
+    with pytest.raises(FileError, match="names 1 classes, expected 40"):
+        read_benchmark(modelnet40 / "ply_data_test1.h5")
+    (modelnet40 / "shape_names.txt").unlink()
+    with pytest.raises(FileError, match="it comes with ModelNet40's files"):
+        read_benchmark(modelnet40 / "ply_data_test1.h5")
+
+
+def test_eval_names_the_benchmark_and_its_split(run, here, modelnet40):
+    (modelnet40 / "shape_names.txt").write_text(
+        "\n".join(["chair", "table", "cup", "cat"] + [f"x{i}" for i in range(36)])
+    )
+    status, out, err = run(f"eval pointcloud {modelnet40} --where split=test --labels chair,table,cup,cat --json")
+    assert status == 0, err
+    record = json.loads(out)
+    assert record["facts"]["benchmark"] == "ModelNet40" and record["facts"]["published"].startswith("differs")
+    assert record["parts"] == {"split": ["test"]} and record["n"] == 7
+    assert err.startswith("warning: ") and err.count("\n") == 1 and "7 shapes in test, 2468 were released" in err
+
+
+# clipx reproduce ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def any_word(tiny_space, monkeypatch):
+    """A space that knows every word, under a published tower's name."""
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *_: tiny_space)
+    monkeypatch.setattr("clipx.modalities.pointcloud.reproduce_command.TOWERS", {tiny_space.name: "vitb16"})
+
+
+@pytest.fixture
+def modelnet10(here):
+    names = ["bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet"]
+    np.savez("ten.npz", points=clouds(10, 3, 1100), labels=np.arange(10), classes=np.array(names))
+    return here
+
+
+def test_reproduce_prints_published_and_measured_side_by_side(run, modelnet10, any_word):
+    line = "reproduce pointclip --data ten.npz"
+    status, out, err = run(f"{line} --json")
+    assert status == 0, err
+    record = json.loads(out)
+    assert record["published"] == [{"acc1": 0.302, "source": "PointCLIP, CVPR 2022"}]
+    equal, searched = record["results"]
+    assert equal["tuned_on"] is None and equal["view_weights"] == [1.0] * 6
+    assert searched["tuned_on"] == "the labels measured on"
+    assert searched["metrics"]["acc1"] >= equal["metrics"]["acc1"]
+    assert record["config"]["projection"] == "pointclip_v1" and len(record["data_sha256"]) == 64
+    table = run(line)[1]
+    assert "published\t30.20%" in table and "untuned" in table and "tuned on the labels measured on" in table
+
+
+def test_reproduce_v2_takes_the_published_weights_of_its_tower(run, here, tmp_path, any_word):
+    folder = tmp_path / "main_split_nobg"
+    h5(folder / "test_objectdataset.h5", 3, 15, label=np.arange(3))
+    status, out, err = run(f"reproduce pointclip-v2 --data {folder} --where split=test --json")
+    assert status == 0, err
+    record = json.loads(out)
+    assert record["benchmark"] == "ScanObjectNN OBJ_ONLY" and record["published"][0]["acc1"] == pytest.approx(0.5009)
+    equal, published = record["results"]
+    assert (equal["tuned_on"], equal["view_weights"]) == (None, [1.0] * 10)
+    assert published["tuned_on"].startswith("test labels of ScanObjectNN, with CLIP vitb16")
+    assert published["view_weights"] == [0.75, 0.75, 0.75, 0.5, 0.5, 1.0, 0.75, 1.0, 0.25, 0.25]
+
+
+def test_reproduce_refuses_other_data(run, sets, modelnet40):
+    status, out, err = run("reproduce pointclip --data test.npz")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "has no figure for these classes" in err
+    status, _, err = run(f"reproduce pointclip --data {modelnet40}")
+    assert status == 2 and "holds test and train; add --where split=" in err.splitlines()[-1]
+
+
+def test_the_picture_of_many_classes_is_not_named(tmp_path):
+    from clipx.cli._confusion import confusion_png
+
+    rng = np.random.default_rng(0)
+    tables = [rng.integers(0, 5, (k, k)) for k in (70, 70, 70)]
+    picture = Image.open(io.BytesIO(confusion_png(["a", "b", "c"], tables, [f"class {i}" for i in range(70)])))
+    assert picture.width > 1000 and picture.height > 1000
