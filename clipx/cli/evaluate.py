@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     import torch
 
     from clipx.cli._dataset import LabelledData
+    from clipx.embedding import Embedding
     from clipx.modality import Modality
+    from clipx.space import JointSpace
+    from clipx.zeroshot import ZeroShotClassifier
 
 ZERO_SHOT = "zero_shot"
 
@@ -108,12 +111,12 @@ def evaluate(
 
     Example: clipx eval pointcloud test.npz --train train.npz --shots 16 --confusion mistakes.png
     """
-    from clipx.api import make_modality, parse_labels
+    from clipx.api import parse_labels
     from clipx.cli._confusion import MOST_PANELS, confusion_png
     from clipx.cli._dataset import read_data
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, report, write_bytes
-    from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts
+    from clipx.cli._work import cache_folder, open_space, read_prompts
     from clipx.registry import get_modality
 
     check_writable(out)
@@ -121,7 +124,8 @@ def evaluate(
         raise InputError(f"suffix {confusion.suffix!r} is not .png", where=confusion)
     check_writable(confusion)
     cls, chosen = get_modality(modality), settings_of([modality], settings)[modality]
-    words, said = parse_labels(labels) if labels is not None else None, read_prompts(prompts)
+    words = parse_labels(labels) if labels is not None else None
+    read_prompts(prompts)  # refuses it now
     variants = [chosen | changes for changes in _sweep(sweep or [], cls)]
     methods = _methods(method, shots)
     for variant in variants:
@@ -140,39 +144,16 @@ def evaluate(
         shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
         _check_apart(rows, shown)
         _, known = targets_of(shown.labels, names)
-    joint, kept = open_space(space, device, dtype, seed), cache_folder(cache, resume)
-
-    found: list[dict[str, Any]] = []
-    tables = []
+    few = None if shots is None or shown is None else _Shots(shown, known, shots, draws)
+    joint = open_space(space, device, dtype, seed)
+    kept = cache_folder(cache, resume)
+    measured = _Measured(modality, joint, rows, names, targets, few, batch_size, kept, seed)
+    found, tables = [], []
     for variant in variants:
-        variant_said = read_prompts(variant.get("prompts")) if "prompts" in variant else said
-        encoder = make_modality(modality, joint, {k: v for k, v in variant.items() if k != "prompts"})
-        classifier = make_classifier(joint, names, encoder.prompts if variant_said is None else variant_said)
-        about = {
-            "sweep": {k: v for k, v in variant.items() if k not in chosen or chosen[k] != v},
-            "prompts": variant.get("prompts") or prompts or encoder.prompts,
-            "dropped_prompts": list(classifier.dropped_prompts),
-            "config": asdict(encoder.config),
-        }
-        if ZERO_SHOT in methods:
-            embedding = encode(encoder.among(classifier), rows.items, batch_size, kept)
-            figures, table = figures_of([classifier.logits(embedding).cpu()], targets, names, seed)
-            found.append({"method": ZERO_SHOT, **about, **figures})
-            tables.append(table)
-        if shots is None or shown is None or known is None:
-            continue
-        test, others = (encode(encoder, some.items, batch_size, kept, views=True) for some in (rows, shown))
-        views = len(test) // len(rows.items)
-        for name in methods:
-            if name == ZERO_SHOT:
-                continue
-            logits, how = _few_shot(name, others, known, test, classifier, shots, draws, seed, views, _split(shown))
-            figures, table = figures_of(logits, targets, names, seed)
-            each = [float((_best(own)[:, 0] == targets).mean()) for own in logits]
-            fits = [
-                {"seed": seed + i, "acc1": acc1, **fit} for i, (acc1, fit) in enumerate(zip(each, how, strict=True))
-            ]
-            found.append({"method": name, "shots": shots, **about, **figures, "draws": fits})
+        how = {key: value for key, value in variant.items() if key != "prompts"}
+        swept = {key: value for key, value in variant.items() if key not in chosen or chosen[key] != value}
+        for row, table in measured.rows(how, variant.get("prompts", prompts), methods):
+            found.append({**row, "sweep": swept})
             tables.append(table)
 
     titles = [_title(row) for row in found]
@@ -208,6 +189,86 @@ def evaluate(
         },
     )
     emit(record, as_json, lambda: _print(record), out)
+
+
+@dataclass(frozen=True)
+class _Shots:
+    """Where few-shot classifiers learn: M samples and their classes, drawn from so many times."""
+
+    data: LabelledData
+    targets: Any
+    count: int
+    draws: int
+
+
+@dataclass
+class _Measured:
+    """Labelled data in a space, measured as often as it is asked to; vectors are made once for each config."""
+
+    modality: str
+    space: JointSpace
+    data: LabelledData
+    names: Sequence[str]
+    targets: Any
+    shots: _Shots | None
+    batch_size: int
+    cache: Path | None
+    seed: int
+    made: dict[str, Embedding] = field(default_factory=dict)
+
+    def rows(
+        self, settings: Mapping[str, Any], prompts: str | None, methods: Sequence[str]
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
+        """A row of results, and its (K, K) table of what is taken for what, for each method."""
+        from clipx.api import make_modality
+        from clipx.cli._work import make_classifier, read_prompts
+
+        encoder, said = make_modality(self.modality, self.space, settings), read_prompts(prompts)
+        classifier = make_classifier(self.space, self.names, encoder.prompts if said is None else said)
+        about = {
+            "prompts": prompts or encoder.prompts,
+            "dropped_prompts": list(classifier.dropped_prompts),
+            "config": asdict(encoder.config),
+        }
+        for method in methods:
+            row: dict[str, Any] = {"method": method, **about}
+            if method == ZERO_SHOT:
+                embedding = self._vectors(encoder.among(classifier), self.data)
+                logits = [classifier.logits(embedding).cpu()]
+            else:
+                logits, row["draws"] = self._learnt(method, encoder, classifier)
+                row["shots"] = self.shots.count if self.shots else 0
+            figures, table = figures_of(logits, self.targets, self.names, self.seed)
+            yield row | figures, table
+
+    def _learnt(
+        self, method: str, encoder: Modality, classifier: ZeroShotClassifier
+    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+        """Logits (N, K), and how the classifier came about, for each draw of the shots."""
+        from clipx.cli._output import progress
+        from clipx.fewshot import fit_shots
+
+        shots = cast(_Shots, self.shots)
+        test, train = (self._vectors(encoder, data, views=True) for data in (self.data, shots.data))
+        views = len(test) // len(self.data.items)
+        split = " ".join([shots.data.name, *(name for names in shots.data.parts.values() for name in names)])
+        logits, draws = [], []
+        with progress(f"learning from {shots.count} shots ({method})", shots.draws) as advance:
+            for seed in range(self.seed, self.seed + shots.draws):
+                fitted = fit_shots(method, train, shots.targets.tolist(), classifier, shots.count, seed, views, split)
+                logits.append(fitted.logits(test).cpu())
+                right = float((_best(logits[-1])[:, 0] == self.targets).mean())
+                draws.append({"seed": seed, "acc1": right, "settings": fitted.settings})
+                advance(1)
+        return logits, draws
+
+    def _vectors(self, encoder: Modality, data: LabelledData, views: bool = False) -> Embedding:
+        from clipx.cli._work import encode
+
+        key = repr((encoder.config, encoder.context, data is self.data, views))
+        if key not in self.made:
+            self.made[key] = encode(encoder, data.items, self.batch_size, self.cache, views)
+        return self.made[key]
 
 
 def _print(record: Mapping[str, Any]) -> None:
@@ -282,36 +343,6 @@ def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:
         except ValueError as error:
             raise InputError(f"{name} takes {numeric.__name__} values, got {values!r}", where="--sweep") from error
     return [dict(zip(axes, chosen, strict=True)) for chosen in product(*axes.values())]
-
-
-def _few_shot(
-    method: str,
-    train: Any,
-    known: Any,
-    test: Any,
-    classifier: Any,
-    shots: int,
-    draws: int,
-    seed: int,
-    views: int,
-    split: str,
-) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
-    """Logits of the test samples (N, K), and how the classifier came about, for each draw."""
-    from clipx.cli._output import progress
-    from clipx.fewshot import fit_shots
-
-    logits, how = [], []
-    with progress(f"learning from {shots} shots ({method})", draws) as advance:
-        for i in range(draws):
-            fitted = fit_shots(method, train, known.tolist(), classifier, shots, seed + i, views, split)
-            logits.append(fitted.logits(test).cpu())
-            how.append({"settings": fitted.settings})
-            advance(1)
-    return logits, how
-
-
-def _split(rows: LabelledData) -> str:
-    return " ".join([rows.name, *(value for values in rows.parts.values() for value in values)])
 
 
 def figures_of(
