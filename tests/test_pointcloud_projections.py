@@ -365,6 +365,27 @@ def test_hidden_points_are_not_seen(backend):
     assert shaded(points[None], None, colors[None], 24, [FRONT], backend).isfinite().all()
 
 
+def test_gaps_between_discs_are_closed_and_real_holes_are_not():
+    depth = 1 + 0.01 * torch.rand(24, 24, generator=torch.Generator().manual_seed(0))  # a wall
+    depth[4:7, 3:23:2] = 2  # slits, through which what is behind shows
+    depth[9:17, 9:17] = torch.inf  # a window
+    depth[:, :2], depth[18:, 18:] = torch.inf, 1.1  # nothing beside it; a step smaller than the slack
+    filled = surfels.closed(depth, 3, 0.2)
+    quick = [[kernel._closed(depth.numpy(), i, j, 3, np.float32(0.2)) for j in range(24)] for i in range(24)]
+    assert torch.equal(filled, torch.tensor(quick, dtype=torch.float32))
+    assert (filled[4:7, 3:23] < 1.02).all()
+    assert filled[12:14, 12:14].isinf().all() and filled[:, :2].isinf().all()
+    assert (filled[18:, 18:] == 1.1).all()
+
+
+def test_the_kernel_closes_gaps_as_the_plain_version_does(monkeypatch):
+    cloud = random_cloud(13, 300)[None]
+    plain, quick = (shaded(cloud, resolution=48, views=RING[:3], backend=name) for name in ("plain", "numba"))
+    assert differing(plain, quick) <= 1e-3
+    monkeypatch.setattr(surfels, "closed", lambda depth, *_: depth)
+    assert differing(plain, shaded(cloud, resolution=48, views=RING[:3], backend="plain")) > 2e-3
+
+
 @both
 def test_a_cube_is_a_square_with_flat_sides(backend):
     near, ahead = mesh_raster(CUBE[None], CUBE_TRIANGLES[None], None, 50, [FRONT, look(45, 0)], backend)[0]

@@ -69,11 +69,13 @@ def ortho(points: Tensor, views: Sequence[Matrix], radius: float, distance: floa
     return out
 
 
-def surfels(scene: solid.Scene, normals: Tensor, axes: Tensor, colours: Tensor, slack: float, wide: float) -> Tensor:
+def surfels(
+    scene: solid.Scene, normals: Tensor, axes: Tensor, colours: Tensor, slack: float, wide: float, steps: Tensor
+) -> Tensor:
     """As `surfels.paint` of each view: (V, P, 3) points and normals, (V, P, 2, 3) half axes -> (V, 3, R, R)."""
     out = torch.empty(len(normals), 3, scene.side // solid.FINE, scene.side // solid.FINE)
     given = (*scene[:3], normals, axes, colours)
-    _spread("surfels", out[:, None], *map(_array, given), np.float32(slack), np.float32(wide))
+    _spread("surfels", out[:, None], *map(_array, given), np.float32(slack), np.float32(wide), _array(steps))
     return out
 
 
@@ -453,7 +455,7 @@ def _eigen(a, vectors):
     return a[0, 0], a[1, 1], a[2, 2]
 
 
-def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, worker, workers):
+def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, steps, worker, workers):
     views, rows = len(seen), out.shape[-1]
     side = rows * solid.FINE
     one, tiny = np.float32(1), np.float32(1e-4)
@@ -483,9 +485,10 @@ def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, work
         covered[:] = 0
         for i in range(side):
             for j in range(side):
-                if front[i, j] < np.inf:
+                depth = _closed(front, i, j, steps[v], slack)
+                if depth < np.inf:
                     k, m = i // solid.FINE, j // solid.FINE
-                    near[k, m] = min(near[k, m], front[i, j])
+                    near[k, m] = min(near[k, m], depth)
                     covered[k, m] += np.float32(1 / solid.FINE**2)
 
         total[:] = 0
@@ -525,6 +528,27 @@ def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, work
                     for c in range(3):
                         shown = min(max(total[i, j, 3 + c] / weight * light, np.float32(0)), one)
                         picture[c, i, j] += (shown - picture[c, i, j]) * covered[i, j]
+
+
+def _closed(front, i, j, steps, slack):
+    """The depth of a pixel, or where `surfels.closed` sees a gap, of what should be there."""
+    limit, fill = front[i, j] - slack, np.float32(-np.inf)
+    for down in range(-1, 2):
+        for right in range(-1, 2):
+            if down == 0 and right == 0:
+                continue
+            found = np.float32(np.inf)
+            for step in range(1, steps + 1):
+                y, x = i + step * down, j + step * right
+                if not (0 <= y < len(front) and 0 <= x < len(front)):
+                    break
+                if front[y, x] < limit:
+                    found = front[y, x]
+                    break
+            if found == np.inf:
+                return front[i, j]
+            fill = max(fill, found)
+    return fill
 
 
 def _disc(disc, place, normal, axes, wide):
@@ -693,7 +717,7 @@ def _light(nx, ny, nz):
     return np.float32(solid.AMBIENT) - ny * np.float32(solid.SKY) + direct * np.float32(solid.DIRECT)
 
 
-_HELPERS = (_gather, _eigen, _before, _square, _turned, _first, _last, _away, _lay, _light, _disc, _chord)
+_HELPERS = (_gather, _eigen, _before, _square, _turned, _first, _last, _away, _lay, _light, _closed, _disc, _chord)
 _F4 = {n: "f4[" + ":," * (n - 1) + "::1]" for n in range(1, 6)}  # by the number of dimensions
 _SCENE = f"{_F4[3]}, {_F4[1]}, {_F4[2]}"
 _KERNELS: dict[str, tuple[Callable[..., None], str]] = {
@@ -703,6 +727,6 @@ _KERNELS: dict[str, tuple[Callable[..., None], str]] = {
     "neighbours": (_neighbours, f"i8[:,::1], {_F4[2]}, i8[::1]"),
     "fit": (_fit, f"{_F4[2]}, {_F4[2]}, i8[:,::1]"),
     "surface": (_surface, f"{_F4[2]}, {_F4[2]}, i8[:,::1], {_F4[2]}, {_F4[2]}, i8, f8"),
-    "surfels": (_surfels, f"{_F4[5]}, {_SCENE}, {_F4[3]}, {_F4[4]}, {_F4[2]}, f4, f4"),
+    "surfels": (_surfels, f"{_F4[5]}, {_SCENE}, {_F4[3]}, {_F4[4]}, {_F4[2]}, f4, f4, i8[::1]"),
     "mesh": (_mesh, f"{_F4[5]}, {_SCENE}, i8[:,::1], {_F4[3]}, {_F4[3]}, {_F4[3]}"),
 }

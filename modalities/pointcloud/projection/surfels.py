@@ -33,6 +33,8 @@ INWARDS = 0.7  # of the way to the middle of its neighbours a disc is moved, in 
 STEPS = 3  # rounds of the robust fit
 OFF = 0.1  # of the mean squared distance of neighbours: a neighbour as far off the plane, squared, counts a quarter
 THICK = 1.3  # surfaces less than so many mean radii behind one another are taken for one
+CLOSE = 0.8  # of a mean radius: how near, on all eight sides, a surface in front must be to close a gap
+MOST_STEPS = 64  # fine pixels, likewise
 BLEND = 3.0  # a disc lends its direction and colour to pixels as far from its centre, in half axes
 
 
@@ -82,12 +84,14 @@ def _draw(
     shape = discs(solid.unit_ball(points[kept]), normals[kept], quick)
     colour = colors[kept].to(shape.centre).nan_to_num(solid.GREY).clamp(0, 1)
     scene = solid.before(shape.centre, views, resolution * solid.FINE)
-    slack = THICK * float(shape.axes.norm(dim=2).mean())
+    radius = float(shape.axes.norm(dim=2).mean())
+    steps = (CLOSE * radius / solid.DISTANCE * scene.focal_px).long().clamp(1, MOST_STEPS)  # (V,)
     normal = turned(shape.normal, views)  # (V, P, 3)
     axes = turned(shape.axes.flatten(0, 1), views).unflatten(1, (-1, 2))  # (V, P, 2, 3)
     if quick:
-        return kernel.surfels(scene, normal, axes, colour, slack, BLEND)
-    return torch.stack([paint(*view, colour, slack, scene.side) for view in zip(*scene[:3], normal, axes, strict=True)])
+        return kernel.surfels(scene, normal, axes, colour, THICK * radius, BLEND, steps)
+    drawn = zip(*scene[:3], normal, axes, steps.tolist(), strict=True)
+    return torch.stack([paint(*view, colour, THICK * radius, scene.side) for view in drawn])
 
 
 class Discs(NamedTuple):
@@ -178,8 +182,9 @@ def neighbours(points: Tensor, count: int) -> Tensor:
 
 
 def paint(
-    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, colour: Tensor, slack: float, side: int
-) -> Tensor:
+    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, colour: Tensor,
+    slack: float, side: int,
+) -> Tensor:  # fmt: skip
     """One view of a cloud: (3, R, R), R = side / FINE.
 
     Fine pixels tell what is covered and what is in front; of each coarse one, the discs near the foremost place mix
@@ -189,6 +194,7 @@ def paint(
         seen: (P, 3) centres in camera axes.
         focal, centre: () and (2,) in fine pixels.
         normal, axes: (P, 3) and (P, 2, 3) in camera axes, as `Discs` has them.
+        steps: how many fine pixels away, on all eight sides, a surface in front closes a gap.
         colour: (P, 3).
         slack: how far behind the foremost place a disc still counts as the same surface.
         side: of the fine picture in pixels.
@@ -214,6 +220,7 @@ def paint(
     depth = seen.new_full((side * side,), torch.inf)
     for _, pixel, far, off in meet(1.0, focal, centre, side):
         depth = depth.scatter_reduce(0, pixel, torch.where(off < 1, far, torch.inf), "amin")
+    depth = closed(depth.view(side, side), steps, slack)
     rows = side // solid.FINE
     blocks = depth.view(rows, solid.FINE, rows, solid.FINE)
     near, covered = blocks.amin((1, 3)).flatten(), blocks.isfinite().to(seen).mean((1, 3))  # (R * R,), (R, R)
@@ -229,3 +236,30 @@ def paint(
     shown = solid.lit(direction, total[:, 3:6] / torch.where(weight > 0, weight, 1))
     shown = torch.where(weight > 0, shown, solid.GROUND).T.unflatten(1, (rows, rows))
     return solid.GROUND + (shown - solid.GROUND) * covered
+
+
+def closed(depth: Tensor, steps: int, slack: float) -> Tensor:
+    """A depth map without its gaps.
+
+    Where, on all eight sides, a pixel at most so many steps away lies in front by more than the slack, there the points
+    are too sparse: what is behind shows through. The farthest of the eight is what should be there.
+
+    Args:
+        depth: (S, S), infinite where nothing is.
+        steps: how far to look, in pixels along the eight directions of the grid.
+        slack: in units of depth.
+    """
+    side = len(depth)
+    around = torch.nn.functional.pad(depth, (steps,) * 4, value=torch.inf)
+    fill = torch.full_like(depth, -torch.inf)
+    for down, right in _DIRECTIONS:
+        found = torch.full_like(depth, torch.inf)
+        for step in range(steps, 0, -1):
+            top, left = steps + step * down, steps + step * right
+            there = around[top : top + side, left : left + side]
+            found = torch.where(there < depth - slack, there, found)  # the nearest step comes last, and stays
+        fill = torch.maximum(fill, found)
+    return torch.where(fill.isfinite(), fill, depth)
+
+
+_DIRECTIONS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
