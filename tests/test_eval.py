@@ -281,7 +281,7 @@ def test_reproduce_prints_published_and_measured_side_by_side(run, modelnet10, a
     status, out, err = run(f"{line} --json")
     assert status == 0, err
     record = json.loads(out)
-    assert record["published"] == [{"acc1": 0.302, "source": "PointCLIP, CVPR 2022"}]
+    assert record["published"] == [{"acc1": 0.302, "source": "PointCLIP, CVPR 2022", "shots": 0}]
     equal, searched = record["results"]
     assert equal["tuned_on"] is None and equal["view_weights"] == [1.0] * 6
     assert searched["tuned_on"] == "the labels measured on"
@@ -289,6 +289,21 @@ def test_reproduce_prints_published_and_measured_side_by_side(run, modelnet10, a
     assert record["config"]["projection"] == "pointclip_v1" and len(record["data_sha256"]) == 64
     table = run(line)[1]
     assert "published\t30.20%" in table and "untuned" in table and "tuned on the labels measured on" in table
+
+
+def test_reproduce_learns_from_shots_of_another_split(run, modelnet10, any_word, monkeypatch):
+    from clipx.fewshot import AdapterConfig
+
+    monkeypatch.setattr("clipx.fewshot.AdapterConfig", lambda **more: AdapterConfig(epochs=1, batch_size=20, **more))
+    with np.load("ten.npz") as ten:
+        classes = ten["classes"]
+    np.savez("more.npz", points=clouds(160, 4, 30), labels=np.arange(160) % 10, classes=classes)
+    status, out, err = run("reproduce pointclip --data ten.npz --train more.npz --json")
+    assert status == 0, err
+    adapter = json.loads(out)["results"][2]
+    assert adapter["tuned_on"] == "16 shots of more" and adapter["settings"]["shots"] == 16
+    status, _, err = run("reproduce pointclip --data ten.npz --train ten.npz")
+    assert status == 2 and "10 samples to learn from are among those to test on" in err
 
 
 def test_reproduce_v2_takes_the_published_weights_of_its_tower(run, here, tmp_path, any_word):

@@ -177,8 +177,8 @@ def _from_arrays(
     items = [
         Item(f"{i:08d}", partial(_row_bytes, samples[i], about), partial(_from_row, samples[i], about)) for i, _ in kept
     ]
-    columns = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
-    return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, columns, about)
+    said = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
+    return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, said, about)
 
 
 def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str], list[str]]:

@@ -142,7 +142,7 @@ def evaluate(
                 "the shots are drawn from nowhere", where="--shots", remedy="name --train or --train-where"
             )
         shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
-        _check_apart(rows, shown)
+        check_apart(rows, shown)
         _, known = targets_of(shown.labels, names)
     few = None if shots is None or shown is None else _Shots(shown, known, shots, draws)
     joint = open_space(space, device, dtype, seed)
@@ -362,7 +362,7 @@ def figures_of(
         for name, k in (("acc1", 1), ("acc5", 5))
         if figures[name] == figures[name]  # acc5 is NaN under five classes
     }
-    table = sum(metrics.confusion(own[:, 0], targets, len(names)) for own in best)
+    table = np.sum([metrics.confusion(own[:, 0], targets, len(names)) for own in best], axis=0)
     recall = metrics.per_class_accuracy(table)
     classes = []
     for k, name in enumerate(names):
@@ -382,7 +382,7 @@ def figures_of(
     return {"metrics": figures, "ci95": intervals, "classes": classes}, table
 
 
-def _check_apart(test: LabelledData, train: LabelledData) -> None:
+def check_apart(test: LabelledData, train: LabelledData) -> None:
     """Raise InputError where a sample is in both."""
     if shared := len(set(test.contents) & set(train.contents)):
         raise InputError(

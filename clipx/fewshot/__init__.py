@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from os import PathLike
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -52,6 +51,7 @@ __all__ = [
     "smoothed_cross_entropy",
 ]
 
+METHODS = ("cache", "probe", "adapter", "view_weights")
 VALIDATION_SHOTS = 4  # rows of each class, or as many as there are shots: what CLIP's few-shot protocol holds back
 
 
@@ -145,28 +145,19 @@ def fit_shots(
     def rows(samples: Sequence[int]) -> tuple[Embedding, list[int]]:
         return embedding[[views * i + v for i in samples for v in range(views)]], [labels[i] for i in samples]
 
-    train = rows(drawn)
-    if method == "probe":
-        more = min(VALIDATION_SHOTS, shots)
-        held = sorted(set(few_shot_draw(names, shots + more, seed)) - set(drawn))
-        said = f"{more} more rows a class of {split}"
-        return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), said, settings=about)
-    return METHODS[method](train, zeroshot, views, seed, about)
+    train, text, scale = rows(drawn), zeroshot.weights, zeroshot.logit_scale
+    if method == "cache":
+        return CacheModel.fit(*train, text, scale, views, settings=about)
+    if method == "adapter":
+        return InterViewAdapter.fit(*train, text, scale, views, AdapterConfig(seed=seed), settings=about)
+    if method == "view_weights":
+        return ViewSearch.fit(*train, text, scale, views, settings=about)
+    more = min(VALIDATION_SHOTS, shots)
+    held = sorted(set(few_shot_draw(names, shots + more, seed)) - set(drawn))
+    said = f"{more} more rows a class of {split}"
+    return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), said, settings=about)
 
 
-_Fit = Callable[[tuple[Embedding, list[int]], ZeroShotClassifier, int, int, dict[str, Any]], FewShotClassifier]
-METHODS: dict[str, _Fit | None] = {
-    "cache": lambda train, text, views, seed, about: CacheModel.fit(
-        *train, text.weights, text.logit_scale, views, settings=about
-    ),
-    "probe": None,
-    "adapter": lambda train, text, views, seed, about: InterViewAdapter.fit(
-        *train, text.weights, text.logit_scale, views, AdapterConfig(seed=seed), settings=about
-    ),
-    "view_weights": lambda train, text, views, seed, about: ViewSearch.fit(
-        *train, text.weights, text.logit_scale, views, settings=about
-    ),
-}
 _KINDS: dict[str, type[FewShotClassifier]] = {
     cls.kind: cls for cls in (CacheModel, LinearProbe, InterViewAdapter, ViewSearch)
 }

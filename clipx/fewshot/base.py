@@ -128,10 +128,12 @@ def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tens
 
 
 def counts(targets: Tensor, views: int) -> dict[str, int]:
+    """What every classifier remembers of its samples."""
     return {"samples": len(targets), "views": views}
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, if they are at least two and all different; else InputError."""
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise InputError(f"a classifier needs at least two classes, all different, got {list(labels)}")
     return tuple(labels)
@@ -159,6 +161,7 @@ def checked_targets(
 
 
 def positive(logit_scale: float) -> float:
+    """The scale, if it is above 0 and finite; else InputError."""
     if not 0 < logit_scale < math.inf:
         raise InputError(f"logit_scale must be above 0, got {logit_scale}")
     return float(logit_scale)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def _wanted(file: Path, where: dict[str, str], any_variant: bool) -> bool:
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """(N, P, 3) float32 and (N,) int64 of one file."""
     try:
-        import h5py
+        h5py = import_module("h5py")
     except ImportError as error:
         raise MissingDependencyError(
             "h5py is not installed", where=file, remedy="pip install 'clipx-senses[h5]'"

@@ -97,7 +97,7 @@ class PointCloud(Modality):
 
     name = "pointcloud"
     suffixes = tuple(READERS)
-    prompts = "pointcloud"
+    prompts = "pointclip"  # chosen with the projection on procedural shapes, see docs/results.md
     array_key = "points"
     Config = CloudConfig
 
