@@ -8,7 +8,8 @@ once more every tenth step. It paints with clipx's rasteriser, not with diffvg, 
 whole step here. Ours is `draw` with its default preset (a fixed pool of 32 views, 4 a step; batched seeds).
 
 First figure: seconds per seed and step with equal steps. Second: until the best of three seeds has the plain loss that
-the original's best of three had within 500 steps.
+the original's best of three had within 500 steps. For that ours runs up to 1,000 steps without stopping at rest: its
+default stops earlier, a little above the original's loss, and both figures are printed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -93,21 +95,23 @@ def per_step(tower: str, strokes: int, steps: int) -> dict:
 
 
 def to_loss(tower: str, strokes: int, count: int, steps: int) -> list[dict]:
-    """Seconds to the plain loss that the original's best of three seeds had within ``steps``."""
+    """Seconds to the plain loss that the original's best of three seeds had within ``steps``, and ours as it comes."""
     space, found = load_space(tower), []
     for name, target in list(photos().items())[:count]:
         runs = [originals_way(target, space, strokes, seed, steps) for seed in SEEDS]
         freeze(space)
         goal, theirs = min(loss for _, loss in runs), sum(seconds for seconds, _ in runs)
         reached: list[float] = []
-        began = time.perf_counter()
+        start = time.perf_counter()
 
-        def tell(step: int, steps: int, loss: float, began=began, goal=goal, reached=reached) -> None:
+        def tell(step: int, steps: int, loss: float, start=start, goal=goal, reached=reached) -> None:
             if loss <= goal and not reached:
-                reached.extend((time.perf_counter() - began, step))
+                reached.extend((time.perf_counter() - start, step))
 
         plan = DrawConfig(strokes=(strokes,), rank=False, focus=0.0)  # the loss that the original way has
-        (drawing,) = draw([target], space, plan, progress=tell)
+        draw([target], space, replace(plan, steps=2 * steps, window=0), progress=tell)
+        began = time.perf_counter()
+        (drawing,) = draw([target], space, plan)
         found.append(
             {
                 "photo": name,
@@ -156,7 +160,7 @@ def main() -> None:
         times = "" if row["ratio"] is None else f": {row['ratio']:.1f} times faster"
         print(
             f"{args.to_loss}, {row['photo']}: plain loss {row['goal']:.4f} after {row['original_s']:.1f} s the "
-            f"original's way, {said} ours{times}; in {row['ours_whole_s']:.1f} s ours has {row['ours_loss']:.4f}"
+            f"original's way, {said} ours{times}; the default stops after {row['ours_whole_s']:.1f} s at {row['ours_loss']:.4f}"
         )
     if ratios := [row["ratio"] for row in rows if row["ratio"]]:
         print(
