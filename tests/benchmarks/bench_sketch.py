@@ -160,7 +160,8 @@ def main() -> None:
         times = "" if row["ratio"] is None else f": {row['ratio']:.1f} times faster"
         print(
             f"{args.to_loss}, {row['photo']}: plain loss {row['goal']:.4f} after {row['original_s']:.1f} s the "
-            f"original's way, {said} ours{times}; the default stops after {row['ours_whole_s']:.1f} s at {row['ours_loss']:.4f}"
+            f"original's way, {said} ours{times}; the default stops after {row['ours_whole_s']:.1f} s at "
+            f"{row['ours_loss']:.4f}"
         )
     if ratios := [row["ratio"] for row in rows if row["ratio"]]:
         print(
