@@ -25,7 +25,6 @@ class ESResNeXt(nn.Module):
     sample_rate_hz = fbsp.SAMPLE_RATE_HZ
     full_scale = fbsp.FULL_SCALE
     channels = 2  # takes mono and stereo
-    alone = True  # the filter bank's noise floor depends on the batch, so each window has a pass of its own there
 
     def __init__(self, dim: int = 1024):
         super().__init__()
@@ -59,7 +58,13 @@ class ESResNeXt(nn.Module):
         return self.fc(self.pooled(self.listen(waves, bank)))
 
     def listen(self, waves: Tensor, bank: Tensor | None = None) -> Tensor:
-        """(B, C, T) -> (B, C, 3, 341, n) in dB."""
+        """(B, C, T) -> (B, C, 3, 341, n) in dB.
+
+        In eval mode one sound at a time: the rounding noise in its silence, which dB make loud, then does not depend on
+        its batch.
+        """
+        if not self.training and len(waves) > 1:
+            return torch.cat([self.listen(wave, bank) for wave in waves.split(1)])
         return fbsp.decibels(self.fbsp(fbsp.frames(waves, self.window), bank))
 
     def pooled(self, heard: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import FileError, InputError
+from clipx.errors import FileError, InputError, MissingDependencyError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 SHORT_S = 60.0  # what is held in memory; anything longer is read as it is encoded
@@ -183,14 +183,17 @@ def resample(samples: Tensor, from_hz: int, to_hz: int) -> Tensor:
     The ratio is rounded to a fraction of terms up to 1,280, which is exact for all common rates (384 to 44.1 kHz
     included) and off by under 0.1 % for odd ones: those would need a filter of gigabytes.
     """
-    import torchaudio.functional
-
     ratio = Fraction(to_hz, from_hz)
     if max(ratio.numerator, ratio.denominator) > 1280:
         small = min(ratio, 1 / ratio).limit_denominator(1280) or Fraction(1, 1280)
         ratio = small if ratio < 1 else 1 / small
     if ratio == 1:
         return samples
+    try:
+        import torchaudio.functional
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: built for another CUDA than torch
+        remedy = "pip install 'torch<2.15' 'torchaudio>=2.11,<2.12'"
+        raise MissingDependencyError(f"torchaudio cannot be imported: {error}", remedy=remedy) from error
     return torchaudio.functional.resample(samples, ratio.denominator, ratio.numerator)
 
 
@@ -205,9 +208,15 @@ def _decode(path: Path) -> Iterator[Tensor]:
     """A file -> (C, n) float32 parts, C 1 or 2."""
     import soundfile
 
+    class Forward(soundfile.SoundFile):
+        """Read from start to end. SoundFile seeks after every read, which is slow in OGG and inexact in MP3."""
+
+        def seekable(self) -> bool:
+            return False
+
     read, promised, kind = 0, 0, ""
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with Forward(str(path)) as file:
             promised, kind, rate = file.frames, file.format, file.samplerate
             while len(frames := file.read(BLOCK, dtype="float32", always_2d=True)):
                 read += len(frames)

@@ -13,7 +13,7 @@ from clipx.training import contrastive_loss
 
 PAIRS = (("audio", "image"), ("audio", "text"), ("image", "text"))
 LARGEST_SCALE = 100.0
-START_SCALE = 50.0  # below the largest: at it, AudioCLIP's clamp lets no gradient through and the scale never learns
+START_SCALE = 1 / 0.07  # CLIP's own; AudioCLIP starts at 100, where its clamp lets no gradient through
 
 
 class AudioScales(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,7 +31,8 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
     """Cut a sound into windows, each resampled to ``to_hz`` by itself, so that nothing depends on what is held.
 
     They start every ``hop_s``; the last one ends with the sound, and so overlaps the one before more than the others
-    do. At least one comes out; L is ``round(length_s * to_hz)`` for all.
+    do, unless it would add less than a twentieth of a window. At least one comes out; L is ``round(length_s * to_hz)``
+    for all.
     """
     rate = sound.sample_rate_hz
     length, hop = max(1, round(length_s * rate)), max(1, round(hop_s * rate))
@@ -45,7 +47,7 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
     held: Tensor | None = None  # samples from ``first`` on
     first = start = 0  # of what is held; of the next window
     for block in sound.blocks():
-        held = block if held is None else _joined(held, block)
+        held = block if held is None else torch.cat([held, block], dim=1)
         end = first + held.shape[1]
         while start + length <= end:
             yield window(start, held[:, start - first : start - first + length])
@@ -58,11 +60,6 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
     if end <= length:
         if start == 0:
             yield window(0, held)
-    elif start - hop + length < end:
+    elif end - (start - hop + length) > length / 20:
         yield window(end - length, held[:, end - length - first :])
 
-
-def _joined(held: Tensor, block: Tensor) -> Tensor:
-    import torch
-
-    return torch.cat([held, block], dim=1)

@@ -1,0 +1,224 @@
+"""The audio sense: a sound is what a tower, trained beside a frozen space, hears in its windows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby, islice
+from math import isfinite
+from os import PathLike
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, read_sound
+from clipx.modalities.audio.logmel import LogMelTower
+from clipx.modalities.audio.towers import Tower, load_tower, new_tower, shipped_tower
+from clipx.modalities.audio.windows import Window, windows
+from clipx.modality import Modality
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+_WINDOWS_AT_ONCE = 8
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Settings of ``Audio``."""
+
+    tower: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder of a trained tower, or AudioCLIP's checkpoint; default: the one clipx ships for the space"
+        },
+    )
+    window_s: float | None = field(
+        default=None, metadata={"help": "length of the windows in seconds; default: what the tower was trained on"}
+    )
+    overlap: float = field(default=0.5, metadata={"help": "share of a window that the next one hears again"})
+
+    def __post_init__(self):
+        if self.window_s is not None and not (isfinite(self.window_s) and 0.1 <= self.window_s <= 600):
+            raise InputError(f"window_s must be 0.1 to 600 seconds, got {self.window_s}")
+        if not 0 <= self.overlap <= 0.95:
+            raise InputError(f"overlap must be 0 to 0.95, got {self.overlap}")
+
+
+class Audio(Modality):
+    """Sounds of any length, cut into overlapping windows that a tower hears one by one.
+
+    The vector is the mean of the windows' unit vectors, of unit norm; ``window_vectors`` keeps them apart, with their
+    times. A sound that is shorter than a window is followed by silence. In an untrained space (``random:...``) the
+    tower is untrained, too.
+    """
+
+    name = "audio"
+    suffixes = SUFFIXES
+    prompts = "sound"
+    array_key = "sounds"
+    Config = AudioConfig
+
+    config: AudioConfig
+
+    @cached_property
+    def tower(self) -> Tower:
+        """The network, loaded at first use.
+
+        Raises:
+            FileError, InputError: see ``load_tower``; or the space has no tower and none was given.
+        """
+        if self.config.tower is not None:
+            return load_tower(Path(self.config.tower).expanduser(), self.space)
+        if shipped := shipped_tower(self.space):
+            return load_tower(shipped, self.space)
+        if self.space.name.startswith("random:"):
+            net = new_tower("logmel", self.space.dim)
+            return Tower(net.to(self.space.device).eval().requires_grad_(False), "logmel")
+        raise InputError(
+            f"the space {self.space.name} has no audio tower",
+            where=self.name,
+            remedy="name one with --tower, or train one: clipx train audio DATA --space ...",
+        )
+
+    @property
+    def context(self) -> str:  # type: ignore[override]  # the tower's weights, for the key of cached features
+        """SHA-256 of the tower's weights."""
+        from clipx.backbone import state_sha256
+
+        return state_sha256(self.tower.net.state_dict())
+
+    def load(self, path: str | PathLike) -> Sound | LongSound:
+        """Open a sound file; see ``read_sound`` for what it warns of and raises."""
+        return read_sound(path)
+
+    def from_array(self, array: Any, sample_rate_hz: Any = 44_100, **about: Any) -> Sound:
+        """(T,) or (C, T) numbers -> a sample: floats of full scale 1, or integers of their type's full scale.
+
+        Raises:
+            InputError: wrong shape or type, NaN, no samples.
+        """
+        values = np.asarray(array)
+        if values.ndim not in (1, 2) or values.dtype.kind not in "fi":
+            raise InputError(f"a sound must be (T,) or (C, T) floats or integers, got {values.shape} {values.dtype}")
+        top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max) + 1
+        samples = torch.from_numpy(np.atleast_2d(values).astype(np.float32) / np.float32(top))
+        return Sound(samples if len(samples) <= 2 else samples.mean(0, keepdim=True), int(sample_rate_hz))
+
+    def vectors(self, samples: Sequence[Sound | LongSound]) -> Tensor:
+        sums = torch.zeros(len(samples), self.space.dim, device=self.space.device, dtype=torch.float64)
+        for indices, _, rows in self._heard(samples):
+            for index, row in zip(indices, rows, strict=True):
+                sums[index] += row
+        return F.normalize(sums, dim=1).float()
+
+    def view_vectors(self, samples: Sequence[Sound | LongSound]) -> Tensor:
+        """(N, W, D): the windows of sounds that have equally many.
+
+        Raises:
+            InputError: they have not.
+        """
+        apart: list[list[Tensor]] = [[] for _ in samples]
+        for indices, _, rows in self._heard(samples):
+            for index, row in zip(indices, rows, strict=True):
+                apart[index].append(row)
+        counts = sorted({len(rows) for rows in apart})
+        if len(counts) > 1:
+            raise InputError(
+                f"these sounds have {counts[0]} to {counts[-1]} windows, and views must be equally many",
+                where=self.name,
+                remedy="cut the sounds to one length, or take a method that reads one vector a sample",
+            )
+        return torch.stack([torch.stack(rows) for rows in apart])
+
+    def window_vectors(self, sound: Sound | LongSound) -> tuple[Tensor, list[tuple[float, float]]]:
+        """One sound -> (W, D) unit vectors of its windows, and when each begins and ends, in seconds."""
+        times, found = [], []
+        with torch.no_grad():
+            for _, pieces, rows in self._heard([sound]):
+                times += [(piece.start_s, piece.end_s) for piece in pieces]
+                found.append(rows)
+        return torch.cat(found), times
+
+    def _heard(self, samples: Sequence[Sound | LongSound]) -> Iterator[tuple[list[int], list[Window], Tensor]]:
+        """Batches of windows: whose they are, they themselves, and their (B, D) unit vectors."""
+        net = self.tower.net
+        length = self.config.window_s or self.tower.window_s
+        hop = length * (1 - self.config.overlap)
+
+        def cut() -> Iterator[tuple[int, Window]]:
+            for index, sound in enumerate(samples):
+                for window in windows(sound, length, hop, net.sample_rate_hz):
+                    yield index, window
+
+        # decoding and resampling go on in a thread while the tower computes
+        for channels, group in groupby(_ahead(cut(), 2 * _WINDOWS_AT_ONCE), lambda pair: len(pair[1].samples)):
+            while some := list(islice(group, _WINDOWS_AT_ONCE)):
+                waves = torch.stack([window.samples for _, window in some]).to(self.space.device)
+                waves = waves.mean(1, keepdim=True) if channels > self.tower.channels else waves
+                yield [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
+
+    def pictures(self, sample: Sound | LongSound) -> Tensor:
+        """The first window as a spectrogram, (1, 3, 64, n): time to the right, pitch upwards, loud is white."""
+        net = LogMelTower(dim=1)
+        first = next(windows(sample, self.config.window_s or 5.0, 5.0, net.sample_rate_hz))
+        heard = net.listen(first.samples[None])
+        return ((heard.flip(1) + 2) / 6).clamp(0, 1)[:, None].expand(-1, 3, -1, -1).contiguous()
+
+    @classmethod
+    def example(cls) -> Sound:
+        """Three falling chirps, 1.5 s."""
+        t = torch.arange(33_075) / 22_050
+        beat = (t * 2) % 1
+        wave = 0.5 * torch.exp(-4 * beat) * torch.sin(2 * torch.pi * (1500 * beat - 500 * beat**2))
+        return Sound(wave[None], 22_050)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        try:
+            import soundfile  # noqa: F401
+        except (ImportError, OSError) as error:  # OSError: no libsndfile in it nor on the system
+            return f"pip install 'soundfile>=0.13' ({error})"
+        return None
+
+
+def _ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """The same items, up to ``depth`` of them made in a thread before they are asked for."""
+    queue: Queue[tuple[T | None, BaseException | None]] = Queue(depth)
+    stopped = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                queue.put((item, None))
+                if stopped.is_set():
+                    return
+            queue.put((None, StopIteration()))
+        except BaseException as error:
+            queue.put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = queue.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        while thread.is_alive():  # it may be waiting for room
+            while not queue.empty():
+                queue.get_nowait()
+            thread.join(0.01)

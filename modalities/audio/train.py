@@ -1,0 +1,420 @@
+"""Trains an audio tower into a frozen space, from a folder of labelled sounds: the tower learns, the space stands still.
+
+Words, and pictures where there are any, are encoded once. What a step sees is made from its number alone, so that a
+stopped run goes on as if it had not been stopped. Nothing is chosen by the held-out fold: the weights kept are the
+last ones, averaged.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clipx.errors import ClipxError, FileError, InputError
+from clipx.metrics import classification, confusion, per_class_accuracy
+from clipx.modalities.audio.augment import AugmentConfig, augment, mask
+from clipx.modalities.audio.encoder import Audio, AudioConfig
+from clipx.modalities.audio.esresnext import ESResNeXt
+from clipx.modalities.audio.fbsp import norm_penalty
+from clipx.modalities.audio.files import Sound, read_sound, resample
+from clipx.modalities.audio.losses import AudioScales, trimodal_loss
+from clipx.modalities.audio.towers import new_tower, save_tower
+from clipx.prompts import Prompts
+from clipx.training import TrainConfig, plot_history, prepare_folder, train
+from clipx.zeroshot import ZeroShotClassifier
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+LONGEST_S = 30.0  # of a training sound so much is used
+PROMPTS = ("a sound of a {}", "a photo of a {}", "{}")  # a label's target is the mean of these
+
+
+@dataclass(frozen=True)
+class AudioTrainConfig:
+    """How an audio tower is trained."""
+
+    tower: str = field(default="logmel", metadata={"help": "logmel (small, for processors) or fbsp (AudioCLIP's)"})
+    epochs: int = field(default=200, metadata={"help": "as many sounds are seen as the training set holds, so often"})
+    batch_size: int = field(default=32, metadata={"help": "sounds a step"})
+    lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
+    weight_decay: float = field(default=0.05, metadata={"help": "of kernels, not of gains, scales and the filter bank"})
+    crop_s: float = field(default=5.0, metadata={"help": "seconds of sound in training, and a window's afterwards"})
+    mixup: float = field(default=0.5, metadata={"help": "share of sounds that are mixed with another"})
+    mask_bins: int = field(default=8, metadata={"help": "widest masked band of mels (logmel only)"})
+    mask_frames: int = field(default=25, metadata={"help": "longest masked stretch of frames (logmel only)"})
+    learn_front_end: bool = field(default=True, metadata={"help": "whether fbsp's filters learn"})
+    speed: float = field(default=1.25, metadata={"help": "largest factor of the speed"})
+    seed: int = field(default=0, metadata={"help": "seed of weights, batches and augmentations"})
+
+    def __post_init__(self):
+        if min(self.epochs, self.batch_size) < 1 or not self.lr > 0:
+            raise InputError("epochs and batch_size must be at least 1 and lr above 0")
+        if not (0.1 <= self.crop_s <= LONGEST_S and 0 <= self.mixup <= 1 and 1 <= self.speed <= 4):
+            raise InputError(f"crop_s must be 0.1 to {LONGEST_S:g}, mixup 0 to 1 and speed 1 to 4")
+
+
+@dataclass(frozen=True)
+class LabelledSounds:
+    """A data set.
+
+    Args:
+        paths: N files.
+        labels: N names.
+        folds: N names of folds; "" where the set has none.
+    """
+
+    paths: list[Path]
+    labels: list[str]
+    folds: list[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def chosen(self, keep: Sequence[bool]) -> LabelledSounds:
+        """Those rows only."""
+        columns = (self.paths, self.labels, self.folds)
+        return LabelledSounds(*([x for x, k in zip(column, keep, strict=True) if k] for column in columns))
+
+
+def read_labels(
+    data: str | PathLike, skip: Sequence[str] = (), where: Sequence[tuple[str, str]] = ()
+) -> LabelledSounds:
+    """Read ``labels.csv`` of a folder: columns ``path`` (from that folder), ``label``, and ``fold`` where there are any.
+
+    Rows with a column ``fold`` that is empty belong to no fold and are left out, if others belong to one.
+
+    Args:
+        data: the folder.
+        skip: file names to leave out.
+        where: (column, value) pairs that a row must have.
+
+    Raises:
+        FileError: no such file, a column missing, or sounds that are not there, all of them named.
+        InputError: a name to skip that the set does not hold, or fewer than two labels.
+    """
+    table = Path(data) / "labels.csv"
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"cannot be read ({reason})", where=table, remedy="list path,label[,fold] there") from error
+    if not rows or not {"path", "label"} <= rows[0].keys() or not all(row["path"] and row["label"] for row in rows):
+        raise FileError("must have the columns path and label, filled in every row", where=table)
+    if unknown := sorted(set(skip) - {Path(row["path"]).name for row in rows}):
+        raise InputError(f"no such sounds to skip: {', '.join(unknown)}", where=table)
+    if absent := sorted({column for column, _ in where} - rows[0].keys()):
+        raise InputError(f"has no column {absent[0]!r}", where=table, remedy=f"its columns: {', '.join(rows[0])}")
+    rows = [row for row in rows if Path(row["path"]).name not in skip and all(row[c] == v for c, v in where)]
+    if any(row.get("fold") for row in rows):
+        rows = [row for row in rows if row["fold"]]
+    paths = [Path(data) / row["path"] for row in rows]
+    if missing := [str(path.relative_to(data)) for path in paths if not path.is_file()]:
+        raise FileError(f"names {len(missing)} sounds that are not there: {', '.join(missing)}", where=table)
+    found = LabelledSounds(paths, [row["label"] for row in rows], [row.get("fold") or "" for row in rows])
+    if len(set(found.labels)) < 2:
+        raise InputError("sounds of at least two labels are needed", where=table)
+    return found
+
+
+def train_audio(
+    data: str | PathLike,
+    space: JointSpace,
+    out: str | PathLike,
+    config: AudioTrainConfig | None = None,
+    *,
+    fold: str | None = None,
+    images: str | PathLike | None = None,
+    prompts: Prompts = PROMPTS,
+    exclude: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    where: Sequence[tuple[str, str]] = (),
+    resume: bool = False,
+    stop_after: int | None = None,
+) -> dict[str, Any]:
+    """Train a tower and write ``out/tower``, which ``Audio`` takes, and its curves.
+
+    Args:
+        data: a folder with ``labels.csv``, see ``read_labels``.
+        space: the frozen space.
+        out: folder for the checkpoint, ``history.jsonl``, ``accuracy.jsonl`` (of the raw weights on the held-out fold,
+            ten times a run), ``loss.png`` and ``tower``.
+        config: how.
+        fold: the fold that is held out; None trains on all and measures nothing.
+        images: a folder with one folder of pictures a label: the third modality. Labels without one have words only.
+        prompts: what is said of each label.
+        exclude: labels whose sounds are left out of training; held-out sounds are still ranked among all labels.
+        skip: file names to leave out altogether.
+        where: (column, value) pairs of ``labels.csv`` that a sound must have.
+        resume: go on from the checkpoint in ``out``.
+        stop_after: stop after this step; see ``clipx.training.train``.
+
+    Returns:
+        The figures: "tower", "steps", and with a fold "acc1", "mean_per_class_recall", "classes" and "confusion".
+
+    Raises:
+        FileError, InputError: see ``read_labels``; an unknown fold or label; or as ``clipx.training.train``.
+    """
+    config = config or AudioTrainConfig()
+    everything = read_labels(data, skip, where)
+    names = sorted(set(everything.labels))
+    if fold is not None and fold not in everything.folds:
+        known = ", ".join(sorted(set(everything.folds) - {""})) or "none"
+        raise InputError(f"the set has no fold {fold!r}", where=data, remedy=f"its folds: {known}")
+    if unknown := sorted(set(exclude) - set(names)):
+        raise InputError(f"no such labels: {', '.join(unknown)}", where=data, remedy=f"known: {', '.join(names)}")
+    folds, labels = everything.folds, everything.labels
+    taught = everything.chosen([f != fold and n not in exclude for f, n in zip(folds, labels, strict=True)])
+    held = everything.chosen([fold is not None and f == fold for f in folds])
+    if not len(taught):
+        raise InputError("no sound is left to learn from", where=data)
+    out = prepare_folder(out, resume)
+    classifier = ZeroShotClassifier(space, names, prompts)
+    trainee = _Trainee(new_tower(config.tower, space.dim, config.seed))
+    if isinstance(trainee.net, ESResNeXt) and not config.learn_front_end:
+        trainee.net.fbsp.requires_grad_(False)
+    trainee.to(space.device)
+    pictures = None if images is None else _image_targets(space, Path(images), names, out)
+    batches = _Batches(taught, names, config, trainee.net.sample_rate_hz)
+    heard = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
+    truth = torch.tensor([names.index(label) for label in held.labels])
+    steps = max(1, round(config.epochs * len(taught) / config.batch_size))
+    schedule = TrainConfig(
+        steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
+        warmup=max(1, steps // 20), ema=0.99, seed=config.seed, checkpoint_every=max(1, steps // 20),
+    )  # fmt: skip
+    curve = _Curve(out / "accuracy.jsonl", max(1, steps // 10))
+    text = classifier.weights.vectors.to(space.device)
+
+    def judge() -> Tensor:
+        """(N, K) cosines of the held-out sounds with the labels, by the weights of this moment."""
+        return _encoder(space, trainee.net, config.crop_s).encode(heard).vectors @ text.T
+
+    def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
+        if len(held) and curve.due(step):
+            trainee.eval()
+            curve.add(step, classification(judge(), truth)["acc1"])
+            trainee.train()
+        rng = np.random.default_rng([config.seed, draw])
+        waves, targets = batches.draw(rng)
+        vectors, text_scale, image_scale, penalty = module(waves.to(space.device), rng, config)
+        targets = targets.to(space.device)
+        image, image_targets = (None, None) if pictures is None else pictures.draw(rng, targets)
+        apart = trimodal_loss(vectors, text, targets, text_scale, image, image_targets, image_scale)
+        return {"loss": apart + penalty, "scale": text_scale}
+
+    about = {
+        "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
+        "skip": [*skip], "prompts": prompts if isinstance(prompts, str) else list(prompts), "train": asdict(config),
+        "pictures": 0 if pictures is None else len(pictures.vectors), "channels": 1,
+    }  # fmt: skip
+    identity = about | {"space": space.id}
+    torch.manual_seed(config.seed)  # of dropout
+    train(
+        trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device.type,
+        stop_after=stop_after,
+    )  # fmt: skip
+    plot_history(out)
+    figures: dict[str, Any] = {"steps": steps}
+    if len(held):
+        scores = judge()
+        curve.add(steps, classification(scores, truth)["acc1"])
+        curve.plot()
+        table = confusion(scores.argmax(1).cpu(), truth, len(names))
+        shares = per_class_accuracy(table)
+        figures |= classification(scores, truth) | {
+            "count": len(held),
+            "classes": {n: round(float(s), 4) for n, s in zip(names, shares, strict=True) if np.isfinite(s)},
+            "confusion": table.tolist(),
+        }
+        figures = {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
+    folder = save_tower(trainee.net, out / "tower", space, config.crop_s, about | {"figures": figures})
+    return {"tower": str(folder)} | figures
+
+
+def cross_validate(
+    data: str | PathLike, space: JointSpace, out: str | PathLike, config: AudioTrainConfig | None = None, **options: Any
+) -> dict[str, Any]:
+    """``train_audio`` with each fold of the set held out in turn, in ``out/fold-NAME``; the record is ``out/cv.json``.
+
+    Returns:
+        "acc1", the mean over folds; "folds", each one's figures.
+    """
+    names = sorted(set(read_labels(data, options.get("skip", ()), options.get("where", ())).folds) - {""})
+    if len(names) < 2:
+        raise InputError("labels.csv names fewer than two folds", where=data)
+    found = {}
+    for name in names:
+        folder = Path(out) / f"fold-{name}"
+        found[name] = train_audio(data, space, folder, config, fold=name, **options)
+        right = [found[n]["acc1"] for n in found]
+        record = {"acc1": sum(right) / len(right), "space": space.id, "folds": found}
+        (Path(out) / "cv.json.part").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (Path(out) / "cv.json.part").replace(Path(out) / "cv.json")
+    return record
+
+
+class _Trainee(nn.Module):
+    """The tower and the two scales of its loss."""
+
+    def __init__(self, net: Any):
+        super().__init__()
+        self.net, self.scales = net, AudioScales()
+
+    def forward(self, waves: Tensor, rng: np.random.Generator, config: AudioTrainConfig):
+        """(B, 1, T) in [-1, 1] -> (B, D) unit vectors, scales with words and pictures, penalty of the filters."""
+        net = self.net
+        waves = waves * net.full_scale
+        image_scale, text_scale = self.scales()
+        if isinstance(net, ESResNeXt):
+            bank = net.fbsp.filters()
+            return F.normalize(net(waves, bank), dim=1), text_scale, image_scale, norm_penalty(bank)
+        heard = mask(net.listen(waves), rng, config.mask_bins, config.mask_frames)
+        return F.normalize(net.body(heard), dim=1), text_scale, image_scale, waves.new_zeros(())
+
+
+class _Batches:
+    """Balanced batches of augmented and mixed sounds."""
+
+    def __init__(self, sounds: LabelledSounds, names: list[str], config: AudioTrainConfig, rate_hz: int):
+        self.config, self.names, self.length = config, names, round(config.crop_s * rate_hz)
+        self.waves = [_in_memory(path, rate_hz).samples for path in sounds.paths]
+        self.by_label = [[i for i, label in enumerate(sounds.labels) if label == name] for name in names]
+        self.by_label = [rows for rows in self.by_label if rows]  # a label left out has no sounds
+        self.classes = torch.tensor([names.index(label) for label in sounds.labels])
+        self.augment = AugmentConfig(speed=config.speed)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """(B, 1, T) waves and (B, K) weights of the labels, which sum to 1."""
+        config, count = self.config, self.config.batch_size
+        picked = self._pick(rng, count)
+        waves = torch.stack([self._one(i, rng) for i in picked])
+        targets = F.one_hot(self.classes[picked], len(self.names)).float()
+        mixed = torch.from_numpy(rng.random(count) < config.mixup)
+        share = torch.from_numpy(rng.beta(1, 1, count).astype(np.float32))
+        share = torch.where(mixed, share, 1.0)[:, None]
+        # Tokozume et al. 2018: a mixture sounds like as much of each as their loudness says, so make them equally loud
+        loudness = waves.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-4)
+        other = torch.from_numpy(rng.permutation(count))
+        level = waves / loudness
+        blend = share[..., None] * level + (1 - share[..., None]) * level[other]
+        waves = torch.where(mixed[:, None, None], blend * loudness, waves)
+        return waves, share * targets + (1 - share) * targets[other]
+
+    def _pick(self, rng: np.random.Generator, count: int) -> list[int]:
+        order: list[int] = []
+        while len(order) < count:
+            order += rng.permutation(len(self.by_label)).tolist()
+        return [int(rng.choice(self.by_label[k])) for k in order[:count]]
+
+    def _one(self, index: int, rng: np.random.Generator) -> Tensor:
+        return augment(self.waves[index], self.length, rng, self.augment)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Unit vectors (P, D) of labelled pictures, and their labels as (P, K) ones."""
+
+    vectors: Tensor
+    labels: Tensor
+
+    def draw(self, rng: np.random.Generator, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """As many pictures as sounds, (B, D), and how far each is of each sound's label, (B, B)."""
+        kinds, anything = self.labels.argmax(1), torch.arange(len(self.vectors))
+        some = []
+        for label in targets.argmax(1).tolist():
+            own = anything[kinds.cpu() == label]
+            some.append(int(rng.choice(own if len(own) else anything)))
+        return self.vectors[some], targets @ self.labels[some].T
+
+
+def _image_targets(space: JointSpace, folder: Path, names: list[str], out: Path) -> _Pictures:
+    """Encode the pictures of ``folder/LABEL`` once; they are kept in ``out/cache``."""
+    from clipx.cache import FeatureCache
+    from clipx.registry import get_modality
+
+    image = get_modality("image")(space)
+    cache, vectors, labels = FeatureCache(out / "cache"), [], []
+    for index, name in enumerate(names):
+        for path in sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in image.suffixes):
+            key = cache.key(image, path)
+            if (vector := cache.get(key, space.dim)) is None:
+                cache.put(key, vector := image.encode([image.load(path)]).vectors[0])
+            vectors.append(vector)
+            labels.append(index)
+    if not vectors:
+        raise FileError("holds no folder of pictures named like a label", where=folder)
+    ones = F.one_hot(torch.tensor(labels), len(names)).float()
+    return _Pictures(torch.stack(vectors).to(space.device), ones.to(space.device))
+
+
+def _encoder(space: JointSpace, net: Any, window_s: float) -> Audio:
+    """The audio sense with a tower that is at hand."""
+    from clipx.modalities.audio.towers import Tower
+
+    audio = Audio(space, AudioConfig())
+    kind = "fbsp" if isinstance(net, ESResNeXt) else "logmel"
+    audio.__dict__["tower"] = Tower(net, kind, window_s, {"channels": 1})
+    return audio
+
+
+def _in_memory(path: Path, rate_hz: int) -> Sound:
+    """The first half minute of a file, mono, at the tower's rate."""
+    try:
+        sound = read_sound(path)
+        parts, wanted = [], round(LONGEST_S * sound.sample_rate_hz)
+        for block in sound.blocks():
+            parts.append(block.mean(0, keepdim=True))
+            if sum(part.shape[1] for part in parts) >= wanted:
+                break
+        samples = torch.cat(parts, dim=1)[:, :wanted]
+        return Sound(resample(samples, sound.sample_rate_hz, rate_hz).contiguous(), rate_hz, str(path))
+    except ClipxError as error:
+        remedy = f"leave it out: --skip {path.name}"
+        raise type(error)(error.what, where=error.where or path, remedy=remedy) from error
+
+
+def _digest(sounds: LabelledSounds) -> str:
+    """SHA-256 over names, labels, folds and sizes."""
+    rows = zip(sounds.paths, sounds.labels, sounds.folds, strict=True)
+    lines = [f"{path.name} {path.stat().st_size} {label} {fold}" for path, label, fold in rows]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class _Curve:
+    """Accuracy on the held-out fold, a JSON object a line; on resume the lines after the checkpoint are dropped."""
+
+    def __init__(self, path: Path, every: int):
+        self.path, self.every = path, every
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self.rows = [json.loads(line) for line in lines]
+
+    def due(self, step: int) -> bool:
+        return step > 0 and step % self.every == 0
+
+    def add(self, step: int, acc1: float) -> None:
+        self.rows = [row for row in self.rows if row["step"] < step] + [{"step": step, "acc1": round(acc1, 4)}]
+        beside = self.path.with_suffix(".part")
+        beside.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+        beside.replace(self.path)
+
+    def plot(self) -> None:
+        """``accuracy.png`` beside it."""
+        from matplotlib.figure import Figure
+
+        axes = (figure := Figure(figsize=(7, 4))).subplots()
+        axes.plot([row["step"] for row in self.rows], [row["acc1"] for row in self.rows], marker=".")
+        axes.set(xlabel="step", ylabel="top-1 on the held-out fold", ylim=(0, 1))
+        figure.savefig(self.path.with_suffix(".png"), dpi=110, bbox_inches="tight")
