@@ -26,7 +26,7 @@ from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
 
 if TYPE_CHECKING:
-    from clipx.space import JointSpace
+    pass
 
 _WINDOWS_AT_ONCE = 8
 T = TypeVar("T")

@@ -38,7 +38,9 @@ class ESResNeXt(nn.Module):
         inside = 64
         for number, count in enumerate(LAYERS):
             width = 128 * 2**number
-            blocks = [Bottleneck(inside if i == 0 else 2 * width, width, 1 + (number > 0 and i == 0)) for i in range(count)]
+            blocks = [
+                Bottleneck(inside if i == 0 else 2 * width, width, 1 + (number > 0 and i == 0)) for i in range(count)
+            ]
             setattr(self, f"layer{number + 1}", nn.Sequential(*blocks))
             inside = 2 * width
         for number, (given, wanted, kernel) in enumerate(GATES):

@@ -269,8 +269,9 @@ def _cut_short(path: Path, size: int) -> bool:
         elif head[:4] == b"OggS":
             file.seek(max(0, size - 2**17))
             tail = file.read()
-            last = tail.rfind(b"OggS")
-            if last >= 0 and len(tail) > last + 5 and not tail[last + 5] & 4:
+            page = tail[tail.rfind(b"OggS") :]
+            whole = len(page) >= 27 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+            if not (whole and page[5] & 4):  # the flag of a stream's last page
                 warnings.warn(f"{path}: it may be cut short: its last page is missing", stacklevel=3)
     return False
 

@@ -46,7 +46,9 @@ class LogMelTower(nn.Module):
         first, *_, last = config.widths
         self.stem = nn.Sequential(nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(first))
         given = (first, *config.widths[:-1])
-        self.stages = nn.ModuleList(Block(a, b, i > 0) for i, (a, b) in enumerate(zip(given, config.widths, strict=True)))
+        self.stages = nn.ModuleList(
+            Block(a, b, i > 0) for i, (a, b) in enumerate(zip(given, config.widths, strict=True))
+        )
         self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(last, dim)
 

@@ -169,7 +169,9 @@ def _fill(net: nn.Module, path: Path) -> None:
         raise FileError("the weights are missing or torn", where=path) from error
     own = net.state_dict()
     if state.keys() != own.keys() or any(state[key].shape != own[key].shape for key in own):
-        odd = sorted(k for k in state.keys() | own.keys() if k not in state or k not in own or state[k].shape != own[k].shape)
+        odd = sorted(
+            k for k in state.keys() | own.keys() if k not in state or k not in own or state[k].shape != own[k].shape
+        )
         raise InputError(f"the weights do not fit the tower: {odd[0]} and {len(odd) - 1} more", where=path)
     if not all(value.isfinite().all() for value in state.values()):
         raise InputError("has NaN or infinite weights", where=path)

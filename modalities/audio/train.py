@@ -209,7 +209,9 @@ def train_audio(
             trainee.train()
         rng = np.random.default_rng([config.seed, draw])
         waves, targets = batches.draw(rng)
-        vectors, text_scale, image_scale, penalty = module(waves.to(space.device), rng, config)
+        with torch.random.fork_rng():  # dropout, too, depends on the step alone
+            torch.manual_seed(int(rng.integers(2**31)))
+            vectors, text_scale, image_scale, penalty = module(waves.to(space.device), rng, config)
         targets = targets.to(space.device)
         image, image_targets = (None, None) if pictures is None else pictures.draw(rng, targets)
         apart = trimodal_loss(vectors, text, targets, text_scale, image, image_targets, image_scale)
@@ -221,7 +223,6 @@ def train_audio(
         "pictures": 0 if pictures is None else len(pictures.vectors), "channels": 1,
     }  # fmt: skip
     identity = about | {"space": space.id}
-    torch.manual_seed(config.seed)  # of dropout
     train(
         trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device.type,
         stop_after=stop_after,

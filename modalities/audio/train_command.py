@@ -53,6 +53,7 @@ def train(
     from clipx.api import parse_labels
     from clipx.cli._output import emit, print_table, report
     from clipx.cli._work import open_space, read_prompts
+    from clipx.cli.evaluate import condition
     from clipx.modalities.audio.train import PROMPTS, AudioTrainConfig, cross_validate, train_audio
 
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "crop_s": crop_s, "seed": seed}
@@ -63,7 +64,7 @@ def train(
         "prompts": read_prompts(prompts) or PROMPTS,
         "exclude": parse_labels(exclude) if exclude else (),
         "skip": parse_labels(skip) if skip else (),
-        "where": _pairs(where or []),
+        "where": [condition(text) for text in where or ()],
         "resume": resume,
     }
     opened = open_space(space, device, "float32", 0)
@@ -74,7 +75,10 @@ def train(
         results = [{"fold": fold} | train_audio(data, opened, out, plan, fold=fold, **options)]
 
     def table() -> None:
-        rows = [(str(r["fold"]), f"{100 * r['acc1']:.1f} %" if r.get("acc1") is not None else "", r["tower"]) for r in results]
+        rows = [
+            (str(r["fold"]), f"{100 * r['acc1']:.1f} %" if r.get("acc1") is not None else "", r["tower"])
+            for r in results
+        ]
         if len(results) > 1:
             rows.append(("mean", f"{100 * found['acc1']:.1f} %", ""))
         print_table(("held-out fold", "top-1", "tower"), rows)

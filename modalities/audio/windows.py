@@ -40,9 +40,7 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
 
     def window(start: int, piece: Tensor) -> Window:
         heard = resample(piece, rate, to_hz)[:, :samples]
-        return Window(
-            F.pad(heard, (0, samples - heard.shape[1])), start / rate, (start + piece.shape[1]) / rate
-        )
+        return Window(F.pad(heard, (0, samples - heard.shape[1])), start / rate, (start + piece.shape[1]) / rate)
 
     held: Tensor | None = None  # samples from ``first`` on
     first = start = 0  # of what is held; of the next window
@@ -62,4 +60,3 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
             yield window(0, held)
     elif end - (start - hop + length) > length / 20:
         yield window(end - length, held[:, end - length - first :])
-

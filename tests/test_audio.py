@@ -1,0 +1,400 @@
+"""The audio sense: towers, encoder, AudioCLIP's checkpoints; small and untrained, on sounds made in code."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file, save_file
+
+from clipx.errors import FileError, InputError
+from clipx.modalities.audio import augment, fbsp, losses
+from clipx.modalities.audio.checkpoint import load_audioclip
+from clipx.modalities.audio.encoder import Audio, AudioConfig
+from clipx.modalities.audio.esresnext import ESResNeXt
+from clipx.modalities.audio.files import Sound
+from clipx.modalities.audio.logmel import LogMelConfig, LogMelTower, mel_bank
+from clipx.modalities.audio.towers import Tower, load_tower, new_tower, save_tower
+from clipx.training import contrastive_loss
+
+
+def noise(seconds, seed=0, channels=1, rate=22_050):
+    rng = torch.Generator().manual_seed(seed)
+    return Sound(0.2 * torch.randn(channels, round(seconds * rate), generator=rng), rate)
+
+
+# Towers ---------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_and_shapes_of_the_released_tower():
+    tower = ESResNeXt()
+    state = {key: tuple(value.shape) for key, value in tower.state_dict().items()}
+    assert len(state) == 370 and sum(p.numel() for p in tower.parameters()) == 32_104_771
+    expected = {
+        "window": (1654,),
+        "conv1.weight": (64, 3, 7, 7),
+        "bn1.running_var": (64,),
+        "layer1.0.conv1.weight": (128, 64, 1, 1),
+        "layer1.0.downsample.0.weight": (256, 64, 1, 1),
+        "fc.weight": (1024, 2048),
+        "fc.bias": (1024,),
+        "fbsp.m": (1025,),
+        "fbsp.fb": (1025,),
+        "fbsp.fc": (1025,),
+        "fbsp.bias": (0,),
+    }
+    for number, (count, keys, grouped) in enumerate([(3, 60, 4), (4, 78, 8), (6, 114, 16), (3, 60, 32)], start=1):
+        width = 64 * 2**number
+        assert sum(key.startswith(f"layer{number}.") for key in state) == keys
+        expected[f"layer{number}.{count - 1}.conv2.weight"] = (width, grouped, 3, 3)
+        expected[f"layer{number}.{count - 1}.conv3.weight"] = (2 * width, width, 1, 1)
+    depths = [(64, 1, 3, 1), (256, 1, 1, 5), (512, 1, 3, 1), (1024, 1, 1, 5), (2048, 1, 3, 5)]
+    for number, depth in enumerate(depths, start=1):
+        wanted = min(2048, 128 * 2**number)
+        expected[f"att{number}.conv_depth.weight"] = depth
+        expected[f"att{number}.conv_depth.bias"] = depth[:1]
+        expected[f"att{number}.conv_point.weight"] = (wanted, depth[0], 1, 1)
+        expected[f"att{number}.bn.running_mean"] = (wanted,)
+    assert {key: state[key] for key in expected} == expected
+
+
+def test_filters_are_kept_in_eval_and_made_anew_when_they_change():
+    bank = fbsp.LinearFBSP(bins=5)
+    assert bank.filters() is not bank.filters()  # training
+    bank.eval()
+    assert bank.filters().requires_grad  # a gradient may be wanted
+    with torch.no_grad():
+        first = bank.filters()
+        assert bank.filters() is first
+        assert torch.equal(first, fbsp.filters(bank.m, bank.fb, bank.fc))
+        bank.fc += 0.5
+        second = bank.filters()
+    assert not torch.equal(first, second)
+    bank.load_state_dict(fbsp.LinearFBSP(bins=5).state_dict())
+    bank.requires_grad_(False)
+    assert torch.equal(bank.filters(), first) and bank.filters() is bank.filters()
+    assert bank.double().filters().dtype == torch.float64
+
+
+def test_gradients_of_the_filters_are_normalised_once_a_backward_pass():
+    bank = fbsp.LinearFBSP(bins=5)
+    for factor in (1.0, 1000.0):
+        bank.zero_grad()
+        (factor * (bank.filters()[..., 0].sum() + bank.filters()[..., 1].square().sum())).backward()
+        for parameter in (bank.fb, bank.fc):
+            assert float(parameter.grad.abs().max()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_small_tower_is_small_and_hears_bands():
+    assert sum(p.numel() for p in LogMelTower(dim=1024).parameters()) < 3_000_000
+    bank = mel_bank(LogMelConfig())
+    assert bank.shape == (64, 513) and (bank.sum(1) > 0).all() and bank.max() <= 1
+    peaks = bank.argmax(1)
+    assert (peaks[1:] >= peaks[:-1]).all()
+    tower, t = LogMelTower(dim=4).eval(), torch.arange(22_050) / 22_050
+    high, low = (tower.listen(torch.sin(2 * torch.pi * hz * t)[None, None])[0].mean(1).argmax() for hz in (6000, 300))
+    assert high > 45 and low < 15
+    quiet, loud = (tower.listen(level * noise(1.0).samples[None]) for level in (0.1, 1.0))
+    assert (quiet - loud).abs().max() < 0.01  # loudness does not matter
+    assert tower(torch.zeros(1, 1, 22_050)).isfinite().all() and tower(torch.zeros(1, 1, 1)).isfinite().all()
+
+
+def test_a_tower_comes_back_from_disk(tiny_space, tmp_path):
+    net = new_tower("logmel", tiny_space.dim, seed=3).eval()
+    folder = save_tower(net, tmp_path / "t", tiny_space, 2.5, {"note": "x"})
+    tower = load_tower(folder, tiny_space)
+    assert (tower.kind, tower.window_s, tower.about["note"]) == ("logmel", 2.5, "x")
+    assert tower.about["space"] == tiny_space.id and sorted(p.name for p in folder.iterdir()) == [
+        "audio.json",
+        "weights.safetensors",
+    ]
+    waves = noise(2.5).samples[None]
+    with torch.no_grad():
+        assert torch.allclose(tower(waves), net(waves), atol=0.02)
+    assert not any(p.requires_grad for p in tower.net.parameters()) and not tower.net.training
+    assert torch.equal(new_tower("logmel", 8, seed=3).head.weight, new_tower("logmel", 8, seed=3).head.weight)
+
+
+def test_full_scale_is_each_towers_own(tiny_space):
+    class Ear(torch.nn.Module):
+        full_scale, channels = 32_768.0, 1
+
+        def forward(self, waves):
+            return waves[:, 0, :2]
+
+    assert Tower(Ear(), "fbsp")(torch.tensor([[[0.5, -1.0]]])).tolist() == [[16_384.0, -32_768.0]]
+    assert ESResNeXt.full_scale == 32_768 and LogMelTower.full_scale == 1
+
+
+def test_towers_that_do_not_fit(tiny_space, tiny_vit_space, tmp_path):
+    folder = save_tower(new_tower("logmel", tiny_space.dim), tmp_path / "t", tiny_space, 5.0, {})
+    with pytest.raises(InputError, match="belongs to the space"):
+        load_tower(folder, tiny_vit_space)
+    with pytest.raises(FileError, match="no audio tower there"):
+        load_tower(tmp_path / "none", tiny_space)
+    state = load_file(folder / "weights.safetensors")
+    save_file({k: v for k, v in state.items() if k != "head.bias"}, folder / "weights.safetensors")
+    with pytest.raises(InputError, match=r"do not fit the tower: head\.bias"):
+        load_tower(folder, tiny_space)
+    save_file({**state, "head.bias": state["head.bias"] * torch.nan}, folder / "weights.safetensors")
+    with pytest.raises(InputError, match="NaN"):
+        load_tower(folder, tiny_space)
+    (folder / "weights.safetensors").write_bytes(b"torn")
+    with pytest.raises(FileError, match="torn"):
+        load_tower(folder, tiny_space)
+    about = json.loads((folder / "audio.json").read_text())
+    for wrong in ({"tower": "ear"}, {"logmel": {"ears": 2}}, {"window_s": "long"}):
+        (folder / "audio.json").write_text(json.dumps(about | wrong))
+        with pytest.raises(InputError):
+            load_tower(folder, tiny_space)
+    (folder / "audio.json").write_text("[")
+    with pytest.raises(FileError):
+        load_tower(folder, tiny_space)
+    with pytest.raises(InputError, match="no audio tower named"):
+        new_tower("ear", 8)
+
+
+# AudioCLIP's checkpoints ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def released():
+    """A state dict of the layout of AudioCLIP-Partial-Training.pt, narrow where the audio side does not care."""
+    torch.manual_seed(0)
+    tower = ESResNeXt(1024)
+    state = {f"audio.{key}": value for key, value in tower.state_dict().items()}
+    state |= {"visual.conv1.weight": torch.zeros(8, 3, 3, 3), "token_embedding.weight": torch.zeros(5, 4)}
+    state |= {name: torch.tensor(value) for name, value in [("logit_scale", 4.6), ("logit_scale_ai", 4.5)]}
+    return state | {"logit_scale_at": torch.tensor(4.4)}
+
+
+def saved(state, path):
+    torch.save(state, path)
+    return path
+
+
+def test_partial(released, tmp_path):
+    found = load_audioclip(saved(released, tmp_path / "partial.pt"), dim=1024)
+    assert found.scales == pytest.approx({"logit_scale_ai": 4.5, "logit_scale_at": 4.4})
+    assert not found.tower.training
+    for key, value in found.tower.state_dict().items():
+        assert torch.equal(value, released[f"audio.{key}"]), key
+
+
+def test_a_tower_alone_and_without_its_empty_bias(released, tmp_path):
+    alone = {
+        k.removeprefix("audio."): v for k, v in released.items() if k.startswith("audio.") and "fbsp.bias" not in k
+    }
+    alone |= {"fc.weight": torch.zeros(527, 2048), "fc.bias": torch.zeros(527)}
+    found = load_audioclip(saved(alone, tmp_path / "ESRNXFBSP.pt"))
+    assert found.tower.dim == 527 and found.scales == {} and found.tower.fbsp.bias.shape == (0,)
+    with pytest.raises(InputError, match="527 numbers, the space has 1024"):
+        load_audioclip(tmp_path / "ESRNXFBSP.pt", dim=1024)
+
+
+def without(key):
+    return lambda state: state.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (without("audio.att3.bn.bias"), r"lacks 1 of its keys: att3\.bn\.bias"),
+        (lambda s: s.update({"audio.extra": torch.zeros(1)}), "has unknown 1 of its keys: extra"),
+        (lambda s: s.update({"audio.conv1.weight": torch.zeros(64, 1, 7, 7)}), "has other shapes in 1 of its keys"),
+        (lambda s: s.update({"audio.fc.bias": torch.full((1024,), torch.nan)}), "NaN or infinite weights in fc.bias"),
+        (lambda s: [s.pop(k) for k in [*s] if k.startswith("audio.")], "no ESResNeXt-fbsp tower"),
+        (lambda s: s.update({"epoch": 3}), "no state dict"),
+    ],
+)
+def test_checkpoints_that_do_not_fit(spoil, said, released, tmp_path):
+    state = dict(released)
+    spoil(state)
+    with pytest.raises(InputError, match=said):
+        load_audioclip(saved(state, tmp_path / "x.pt"))
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+def test_hostile_and_torn_checkpoints(released, tmp_path, capsys):
+    path = saved({"audio.fc.weight": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(FileError, match="bomb.pt"):
+        load_audioclip(path)
+    assert "unpickled" not in capsys.readouterr().out
+    whole = saved(released, tmp_path / "whole.pt").read_bytes()
+    (tmp_path / "torn.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileError, match="torn.pt"):
+        load_audioclip(tmp_path / "torn.pt")
+    with pytest.raises(FileError, match="no such file"):
+        load_audioclip(tmp_path / "none.pt")
+
+
+def test_a_checkpoint_needs_its_space(released, tmp_path, tiny_space):
+    path = saved(released, tmp_path / "partial.pt")
+    with pytest.raises(InputError, match="RN50"):
+        load_tower(path, tiny_space)
+
+
+# The encoder ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sounds():
+    return [noise(0.4, 1), noise(5.0, 2), noise(12.3, 3), noise(6.0, 4, channels=2), noise(1 / 22_050, 5)]
+
+
+def test_vectors_do_not_depend_on_the_batch(tiny_space, sounds):
+    audio = Audio(tiny_space)
+    together = audio.encode(sounds).vectors
+    alone = torch.cat([audio.encode([sound]).vectors for sound in sounds])
+    assert (together - alone).abs().max() < 1e-5
+    assert torch.equal(together, Audio(tiny_space).encode(sounds).vectors)
+
+
+def test_the_faithful_tower_in_a_batch(tiny_space, sounds):
+    audio = Audio(tiny_space, AudioConfig(window_s=0.2, overlap=0.0))
+    net = new_tower("fbsp", tiny_space.dim).eval().requires_grad_(False)
+    audio.__dict__["tower"] = Tower(net, "fbsp")
+    bark = sounds[0].samples.clone()
+    bark[:, 2000:] = 0  # silence, which dB make loud
+    some = [Sound(bark, 22_050), noise(0.2, 7), noise(0.3, 8, channels=2)]
+    together = audio.encode(some).vectors
+    alone = torch.cat([audio.encode([sound]).vectors for sound in some])
+    assert (together - alone).abs().max() < 1e-5
+
+
+def test_window_vectors_and_their_mean(tiny_space, sounds):
+    audio = Audio(tiny_space)
+    rows, times = audio.window_vectors(sounds[2])
+    assert times == [(0.0, 5.0), (2.5, 7.5), (5.0, 10.0), pytest.approx((7.3, 12.3))]
+    mean = torch.nn.functional.normalize(rows.double().sum(0), dim=0).float()
+    assert (mean - audio.encode([sounds[2]]).vectors[0]).abs().max() < 1e-6
+    first, _ = audio.window_vectors(Sound(sounds[2].samples[:, : 5 * 22_050], 22_050))
+    assert (rows[0] - first[0]).abs().max() < 1e-5
+
+
+def test_views_need_equally_many_windows(tiny_space, sounds):
+    audio = Audio(tiny_space)
+    assert audio.view_vectors(sounds[:2]).shape == (2, 1, tiny_space.dim)
+    with pytest.raises(InputError, match="1 to 4 windows"):
+        audio.view_vectors(sounds[:3])
+
+
+def test_another_process_gives_the_same_bits(tmp_path):
+    script = """
+import hashlib, sys
+from types import SimpleNamespace
+from clipx.modalities.audio.encoder import Audio
+space = SimpleNamespace(dim=32, device="cpu", name="random:tiny", id="tiny")  # all of a space that a sound asks for
+audio = Audio(space)
+print(hashlib.sha256(audio.vectors([audio.load(sys.argv[1])]).numpy().tobytes()).hexdigest())
+"""
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, noise(1.5, rate=44_100).samples.T.numpy(), 44_100)
+    runs = [[sys.executable, "-c", script, str(path)]] * 2
+    seen = [subprocess.run(run, capture_output=True, text=True, check=True).stdout for run in runs]
+    assert seen[0] == seen[1] and len(seen[0]) == 65
+
+
+def test_a_space_without_a_tower_says_so(space_folder):
+    from clipx.space import load_space
+
+    with pytest.raises(InputError, match="has no audio tower; name one with --tower"):
+        Audio(load_space(space_folder)).encode([noise(0.1)])
+
+
+def test_settings():
+    for wrong in ({"window_s": 0.0}, {"window_s": float("nan")}, {"overlap": 1.0}, {"overlap": -0.1}):
+        with pytest.raises(InputError):
+            AudioConfig(**wrong)
+
+
+def test_arrays(tiny_space):
+    audio = Audio(tiny_space)
+    whole = audio.from_array(np.array([0, 16_384, -32_768], dtype=np.int16), sample_rate_hz=np.int64(8000))
+    assert whole.samples.tolist() == [[0.0, 0.5, -1.0]] and whole.sample_rate_hz == 8000
+    assert audio.from_array(np.zeros((5, 7))).samples.shape == (1, 7)
+    for wrong in (np.zeros((2, 3, 4)), np.array(["a"]), np.zeros(3, dtype=complex), np.zeros(0)):
+        with pytest.raises(InputError):
+            audio.from_array(wrong)
+
+
+def test_the_weights_are_part_of_a_features_key(tiny_space, tmp_path):
+    towers = [
+        save_tower(new_tower("logmel", tiny_space.dim, s), tmp_path / str(s), tiny_space, 5.0, {}) for s in (0, 1)
+    ]
+    seen = {Audio(tiny_space, AudioConfig(tower=str(folder))).context for folder in towers}
+    assert len(seen) == 2
+
+
+# Losses and augmentations ---------------------------------------------------------------------------------------------
+
+
+def unit(rows, dim=16, seed=0):
+    values = torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(values, dim=1)
+
+
+def test_scales_learn_even_at_their_bounds():
+    scales = losses.AudioScales(start=100.0)
+    for log in (np.log(100.0), np.log(1000.0), np.log(0.5)):
+        scales.zero_grad()
+        with torch.no_grad():
+            scales.logit_scale_at.fill_(float(log))
+        _, words = scales()
+        assert 1 <= float(words) <= 100 * (1 + 1e-6)
+        words.backward()
+        assert float(scales.logit_scale_at.grad) > 0
+    released = torch.tensor(float(np.log(1000.0)), requires_grad=True)
+    loss, _ = losses.audioclip_loss({"audio": unit(3), "text": unit(3, seed=1)}, {("audio", "text"): released})
+    loss.backward()
+    assert float(released.grad) == 0  # theirs do not
+
+
+def test_trimodal_loss():
+    audio, text, image = unit(6), unit(3, seed=1), unit(4, seed=2)
+    words = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1, 2]), 3).float()
+    scale = torch.tensor(10.0)
+    apart = losses.trimodal_loss(audio, text, words, scale)
+    assert torch.allclose(apart, contrastive_loss(audio, text, scale, words))
+    shown = words @ torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1]), 3).float().T  # label 2 has no picture
+    both = losses.trimodal_loss(audio, text, words, scale, image, shown, scale)
+    assert torch.allclose(both, (apart + contrastive_loss(audio, image, scale, shown)) / 2)
+    nothing = losses.trimodal_loss(audio, text, words, scale, image, torch.zeros(6, 4), scale)
+    assert torch.equal(nothing, apart)
+    # with one positive each and as many rows as columns it is half of the released loss of that pair
+    eye = torch.eye(3)
+    released, _ = losses.audioclip_loss({"audio": audio[:3], "text": text}, {("audio", "text"): scale.log()})
+    assert torch.allclose(2 * losses.trimodal_loss(audio[:3], text, eye, scale), released, atol=1e-5)
+
+
+def test_augmentations_have_the_length_asked_for_and_one_seed_gives_one_sound():
+    for seconds in (0.01, 1.0, 3.0):
+        wave = noise(seconds).samples
+        for seed in range(5):
+            once, again = (
+                augment.augment(wave, 22_050, np.random.default_rng(seed), augment.AugmentConfig()) for _ in range(2)
+            )
+            assert once.shape == (1, 22_050) and torch.equal(once, again) and once.isfinite().all()
+
+
+def test_masks_hide_bands_and_stretches():
+    spectra = torch.randn(4, 20, 50, generator=torch.Generator().manual_seed(0))
+    masked = augment.mask(spectra, np.random.default_rng(0), bins=6, frames=10)
+    changed = masked != spectra
+    assert changed.any() and not changed.all()
+    rows, columns = changed.all(2), changed.all(1)  # each hidden value lies in a hidden band or stretch
+    assert torch.equal(changed, rows[:, :, None] | columns[:, None, :])
+    assert rows.sum(1).max() <= 12 and columns.sum(1).max() <= 20
+    assert torch.equal(augment.mask(spectra, np.random.default_rng(0), 0, 0), spectra)
+
+
+def test_the_example_is_valid():
+    assert replace(Audio.example()).seconds == 1.5
