@@ -15,6 +15,7 @@ _WHERE = {
     "classify": "clipx.api",
     "embed": "clipx.api",
     "get_modality": "clipx.registry",
+    "Index": "clipx.index",
     "JointSpace": "clipx.space",
     "list_spaces": "clipx.space",
     "load_space": "clipx.space",

@@ -65,6 +65,13 @@ class Modality(ABC):
         """
         return self.vectors(samples)[:, None]
 
+    def window_vectors(self, sample: Any) -> tuple[Tensor, list[tuple[float, float]]] | None:
+        """A sample that lasts, by parts: (W, D) unit vectors, W >= 1, and each part's (start, end) in seconds.
+
+        An index keeps the parts apart, so that a search can name the place. None for what does not last.
+        """
+        return None
+
     def encode(self, samples: Sequence[Any], ids: Sequence[str] = ()) -> Embedding:
         """Samples -> Embedding. An empty list gives an empty embedding; samples are never changed."""
         with torch.no_grad():

@@ -147,6 +147,7 @@ def test_public_names():
     assert clipx.__all__ == [
         "ClipxError",
         "Embedding",
+        "Index",
         "JointSpace",
         "Modality",
         "Prediction",

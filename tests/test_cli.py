@@ -18,7 +18,8 @@ from PIL import Image
 
 import clipx.cli
 
-COMMANDS = ["classify", "demo", "doctor", "embed", "eval", "modalities", "spaces", "train", "train space"]
+COMMANDS = ["classify", "demo", "doctor", "embed", "eval", "index", "modalities", "search", "spaces", "train"]
+COMMANDS += ["train space"]
 
 
 def names(folder):

@@ -72,10 +72,11 @@ def note(line: str) -> None:
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     """A bar (a spinner without a total) on stderr while the block runs, where stderr is a terminal.
 
-    Yields a function that is told how much more is done, and perhaps a few words to show behind the bar.
+    Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
+    that is known only now.
     """
     if not sys.stderr.isatty():
-        yield lambda done, said="": None
+        yield lambda done, said="", total=None: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -91,7 +92,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
         transient=True,
     ) as bar:
         task = bar.add_task(what, total=total, said="")
-        yield lambda done, said="": bar.update(task, advance=done, said=said)
+        yield lambda done, said="", total=None: bar.update(task, advance=done, said=said, total=total)
 
 
 def check_writable(path: Path | None) -> None:

@@ -1,0 +1,115 @@
+"""clipx index: folders -> an index on disk that any query searches."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, JsonFlag, ModalityFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.errors import InputError
+
+if TYPE_CHECKING:
+    from clipx.index import Added, Index
+
+DbFlag = Annotated[Path, typer.Option("--db", help="The index, a folder.")]
+SHOWN_FAILURES = 20
+
+
+def index(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="FOLDER", help="Folders, searched at any depth, and files.")
+    ] = None,
+    db: DbFlag = Path("my.index"),
+    remove: Annotated[
+        list[Path] | None, typer.Option("--remove", help="Take this file or folder out of the index.")
+    ] = None,
+    modality: ModalityFlag = None,
+    thumbnails: Annotated[bool, typer.Option(help="Keep a small picture of each file.")] = True,
+    space: SpaceFlag = None,
+    device: DeviceFlag = "cpu",
+    batch_size: BatchFlag = 32,
+    seed: SeedFlag = 0,
+    out: OutFlag = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+    **settings: Any,
+) -> None:
+    """Index folders of photos, drawings, clouds, sounds, ... for clipx search.
+
+    The index is made where it is missing, with --space. Run it again to bring it
+    up to date: what has not changed is skipped, and what is gone is removed. A
+    run that was stopped goes on where it was.
+
+    Example: clipx index photos clouds --db my.index
+    """
+    from dataclasses import asdict
+
+    from clipx.cli._flags import settings_of
+    from clipx.cli._output import check_writable, emit, note, print_table, report
+    from clipx.index import Added
+
+    check_writable(out)
+    if not paths and not remove:
+        raise InputError("nothing to index", remedy="name a folder: clipx index photos --db my.index")
+    names = [modality] if modality else _modalities()
+    chosen = {name: values for name, values in settings_of(names, settings).items() if values}
+    with _open_or_create(db, space, device, seed) as index:
+        did = Added()
+        if remove:
+            did.removed += index.remove(remove)
+        if paths:
+            removed = did.removed
+            did = _add(index, paths, modality, chosen, batch_size, thumbnails)
+            did.removed += removed
+        stats = index.stats()
+    record = report("index", [asdict(did)], db=db, **stats)
+
+    def table() -> None:
+        rows = [(str(getattr(did, name)) for name in ("added", "updated", "reused", "unchanged", "removed"))]
+        columns = ("added", "updated", "reused", "unchanged", "removed", "not read", "in the index")
+        print_table(columns, [(*row, str(len(did.failures)), str(stats["files"])) for row in rows])
+
+    emit(record, as_json, table, out)
+    for failure in did.failures[:SHOWN_FAILURES]:
+        note(f"not read: {failure.path}: {failure.reason}")
+    if len(did.failures) > SHOWN_FAILURES:
+        note(f"not read: {len(did.failures) - SHOWN_FAILURES} more; --json lists them")
+
+
+def _open_or_create(db: Path, space: str | None, device: str, seed: int) -> Index:
+    from clipx.cli._work import open_space, space_name
+    from clipx.index import Index
+
+    if Index.exists(db):
+        opened = Index.open(db)
+        source = space or opened.space_record.source
+        return Index.open(db, open_space(source, device, "float32", seed))
+    source = space_name(space)
+    return Index.create(db, open_space(source, device, "float32", seed), source)
+
+
+def _add(
+    index: Index, paths: list[Path], modality: str | None, chosen: Any, batch_size: int, thumbnails: bool
+) -> Added:
+    from clipx.cli._output import progress
+
+    begun = time.perf_counter()
+    with progress("indexing", 0) as advance:
+        before = 0
+
+        def told(done: int, total: int) -> None:
+            nonlocal before
+            seconds = max(time.perf_counter() - begun, 1e-9)
+            advance(done - before, f"{done / seconds:.0f} files/s", total)
+            before = done
+
+        return index.add(paths, modality, chosen, batch_size, told, thumbnails)
+
+
+def _modalities() -> list[str]:
+    from clipx.registry import MODALITIES, registered
+
+    return list(registered(MODALITIES))

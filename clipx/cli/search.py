@@ -1,0 +1,69 @@
+"""clipx search: what in an index is nearest to a sentence, to a file, or to arithmetic of both."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli.index import DbFlag
+
+
+def search(
+    query: Annotated[
+        list[str], typer.Argument(metavar="QUERY", help="A sentence, a file, or terms joined by + and -.")
+    ],
+    db: DbFlag = Path("my.index"),
+    k: Annotated[int, typer.Option("-k", help="How many files to show.", min=1)] = 10,
+    modality: Annotated[str | None, typer.Option("--modality", help="Only files of this modality.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help="An SQL expression, such as \"path like '%2024%'\".", show_default=False),
+    ] = None,
+    space: SpaceFlag = None,
+    device: DeviceFlag = "cpu",
+    seed: SeedFlag = 0,
+    out: OutFlag = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+) -> None:
+    """Find files by a sentence, by any file, or by both: beach.jpg + "at night" - people
+
+    An existing file wins over text, double quotes make text of anything, and 2*
+    before a term doubles its weight. The space is the index's own.
+
+    Example: clipx search "a dog on grass" --db my.index
+    """
+    from dataclasses import asdict
+
+    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._work import open_space
+    from clipx.index import Index
+    from clipx.index.query import parse
+
+    check_writable(out)
+    text = " ".join(query)
+    parse(text)
+    opened = Index.open(db)
+    index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
+    hits = index.search(text, k, modality, where)
+    record = report("search", map(asdict, hits), db=db, query=text, space=index.space.name, space_id=index.space.id)
+
+    def table() -> None:
+        timed = any(hit.start_s is not None for hit in hits)
+        rows = []
+        for hit in hits:
+            place = () if not timed else ("" if hit.start_s is None else f"{hit.start_s:.1f}-{hit.end_s:.1f} s",)
+            rows.append((short(hit.path), *place, hit.modality, f"{hit.cosine:.3f}"))
+        print_table(("file", *(("at",) if timed else ()), "modality", "cosine"), rows)
+
+    emit(record, as_json, table, out)
+
+
+def short(path: str) -> str:
+    """The path as it is best typed from here."""
+    beside = os.path.relpath(path)
+    return path if beside.startswith("..") else beside

@@ -1,0 +1,554 @@
+"""One index on disk for files of every modality, searched by a sentence, by any file, or by both together.
+
+>>> with clipx.Index.create("my.index") as index:                              # doctest: +SKIP
+...     index.add(["photos", "clouds"])
+...     index.search("a dog on grass")[0].path
+'/home/me/photos/rex.jpg'
+
+An index is a folder: ``meta.json`` says of which space the vectors are and how each modality is set, and a Lance table
+holds them. One process may write while any number read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
+from clipx.index.meta import Meta, SpaceRecord
+from clipx.index.scan import Failure, Found, Walk, batches, scan
+from clipx.index.table import Entry, Snapshot, Table
+
+if TYPE_CHECKING:
+    from clipx.embedding import Embedding
+    from clipx.modality import Modality
+    from clipx.space import JointSpace
+
+COMMIT = 256  # files in one transaction
+READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
+
+Progress = Callable[[int, int], None]
+"""Told after every batch how many files are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One file that a search found.
+
+    Args:
+        path: absolute.
+        modality: who read it.
+        cosine: raw cosine with the query, in [-1, 1].
+        start_s, end_s: the place in a file that lasts, in seconds; None elsewhere.
+        rank: 1 for the best.
+    """
+
+    path: str
+    modality: str
+    cosine: float
+    start_s: float | None
+    end_s: float | None
+    rank: int
+
+
+@dataclass
+class Added:
+    """What ``Index.add`` did, in files.
+
+    Args:
+        added: new ones that were encoded.
+        updated: those whose content had changed.
+        reused: known content under another name or with another time of change: nothing was encoded.
+        unchanged: skipped by size and time of change.
+        removed: gone from the folders, or no longer readable, and so from the index.
+        failures: what could not be taken in, and why.
+        seconds: that it took.
+    """
+
+    added: int = 0
+    updated: int = 0
+    reused: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Index:
+    """Files of every modality as unit vectors of one joint space, on disk.
+
+    Made by ``create`` or ``open``. A context manager; ``close`` lets the next writer in.
+    """
+
+    def __init__(self, folder: Path, meta: Meta, space: JointSpace | None = None):
+        self.folder, self._meta, self._space = folder, meta, space
+        self._table = self._table_of(meta)
+        self._snapshot: Snapshot | None = None
+        self._encoders: dict[str, Modality] = {}
+        self._lock: int | None = None
+
+    @classmethod
+    def exists(cls, folder: str | PathLike[str]) -> bool:
+        """Whether the folder is an index, damaged or not."""
+        return Meta.exists(Path(folder).expanduser())
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | PathLike[str],
+        space: str | PathLike[str] | JointSpace = "nano",
+        source: str | PathLike[str] | None = None,
+    ) -> Index:
+        """A new, empty index.
+
+        Args:
+            folder: made here; it must not exist or be empty.
+            space: whose vectors it holds; what ``clipx.load_space`` takes, or a space.
+            source: what ``clipx.load_space`` takes to load it again; its name when left out.
+
+        Raises:
+            FileError: the folder is an index already, is in use for something else, or cannot be made.
+            SpaceError: see ``clipx.load_space``.
+        """
+        folder = Path(folder).expanduser()
+        if Meta.exists(folder):
+            raise FileError("is an index already", where=folder, remedy="open it, or choose another folder")
+        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock"}):
+            raise FileError("is in use for something else", where=folder, remedy="choose another folder")
+        joint = _load(space)
+        again = _source(space if source is None else source)
+        meta = Meta(SpaceRecord(joint.id, joint.name, joint.version, joint.dim, again))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot be made ({error.strerror})", where=folder) from error
+        index = cls(folder, meta, joint)
+        try:
+            index._write_lock()
+            meta.write(folder)
+            index._table.create()
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str], space: str | PathLike[str] | JointSpace | None = None) -> Index:
+        """An index that exists.
+
+        Args:
+            folder: where it is.
+            space: loads the space from here, or takes this one; what the index was made with when left out.
+
+        Raises:
+            FileError: no index is there, or it is damaged or newer than this clipx.
+            SpaceMismatchError: ``space`` is not the index's.
+        """
+        folder = Path(folder).expanduser()
+        index = cls(folder, Meta.read(folder))
+        if space is not None:
+            index._space = index._checked(_load(space))
+        return index
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process write. The index may still be read."""
+        if self._lock is not None:
+            os.close(self._lock)  # which gives the lock back
+            self._lock = None
+
+    @property
+    def space(self) -> JointSpace:
+        """The joint space, loaded at first use.
+
+        Raises:
+            SpaceError: it cannot be loaded. SpaceMismatchError: what has its name now is another one.
+        """
+        if self._space is None:
+            self._space = self._checked(_load(self._meta.space.source))
+        return self._space
+
+    @property
+    def space_record(self) -> SpaceRecord:
+        """Which space the vectors are of; known without loading it."""
+        return self._meta.space
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        paths: Iterable[str | PathLike[str]],
+        modality: str | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        batch_size: int = 32,
+        progress: Progress = lambda done, total: None,
+        thumbnails: bool = True,
+    ) -> Added:
+        """Bring the index up to date with folders and files.
+
+        A file is skipped where size and time of change are as they were; where its content is known, its vectors are
+        taken over; else it is read and encoded. What is gone from the folders given is removed. Every 256 files are
+        one transaction: what is killed goes on at the next call, with nothing lost or doubled.
+
+        Args:
+            paths: folders, searched at any depth, and files.
+            modality: take only what this one reads, and read it by this one.
+            settings: modality -> fields of its ``Config``; must be the same in every call.
+            batch_size: samples encoded at a time.
+            progress: told after every batch.
+            thumbnails: keep a small picture of each file.
+
+        Raises:
+            FileError: a path does not exist, or the index cannot be written, such as on a full disk.
+            InputError: a modality is set otherwise than what is in the index.
+        """
+        begun = time.perf_counter()
+        self._write_lock()
+        walk = scan(paths, modality, skip=self.folder)
+        meta = self._meta.with_modalities({file.modality for file in walk.files}, settings or {})
+        if meta != self._meta:
+            meta.write(self.folder)
+            self._meta = meta
+        report = self._update(self._table, walk, modality, batch_size, progress, thumbnails)
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def remove(self, paths: Iterable[str | PathLike[str]]) -> int:
+        """Take files, and all that lies in folders, out of the index; returns how many files that were."""
+        self._write_lock()
+        known = self._table.known()
+        tops = [os.path.abspath(Path(path).expanduser()) for path in paths]
+        gone = [p for p in known if any(p == top or p.startswith(top.rstrip(os.sep) + os.sep) for top in tops)]
+        for part in batches(gone, COMMIT):
+            self._table.delete(part)
+        return len(gone)
+
+    def _update(
+        self, table: Table, walk: Walk, modality: str | None, batch_size: int, progress: Progress, thumbnails: bool
+    ) -> Added:
+        known = table.create().known()
+        report = Added(failures=list(walk.failures))
+        todo = [file for file in walk.files if file.path not in known or known[file.path][0] != file]
+        report.unchanged = len(walk.files) - len(todo)
+        writer = _Writer(table, known)
+        try:
+            with ThreadPoolExecutor(READERS, "clipx-read") as readers:
+                done = 0
+                for name in dict.fromkeys(file.modality for file in todo):
+                    own = [file for file in todo if file.modality == name]
+                    try:
+                        encoder = self._encoder(name)
+                    except ClipxError as error:  # its package or its tower is missing; the others go on
+                        report.failures += [Failure(file.path, str(error)) for file in own]
+                        continue
+                    for entries in _entries(own, encoder, table, writer, readers, batch_size, thumbnails):
+                        for entry in entries:
+                            if isinstance(entry, Failure):
+                                report.failures.append(entry)
+                                if entry.read and entry.path in known:
+                                    writer.stale.append(entry.path)
+                            else:
+                                writer.put(entry)
+                        done += len(entries)
+                        progress(done, len(todo))
+            writer.finish()
+        finally:
+            writer.close()
+        stale = writer.stale + walk.gone(p for p, (file, _) in known.items() if modality in (None, file.modality))
+        for part in batches(stale, COMMIT):
+            table.delete(part)
+        report.removed = len(stale)
+        report.added, report.updated, report.reused = writer.added, writer.updated, writer.reused
+        if todo or stale:
+            table.tidy()
+        table.snapshot()
+        return report
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str | PathLike[str] | Embedding,
+        k: int = 10,
+        modality: str | None = None,
+        where: str | None = None,
+    ) -> list[Hit]:
+        """The files nearest to a query, best first; one hit for each file, at its best place.
+
+        Args:
+            query: a sentence, a file, arithmetic of both (see ``clipx.index.query``), or an embedding of one row.
+            k: how many; all there are where the index holds fewer.
+            modality: only files of this one.
+            where: an SQL expression over the columns path, modality, size, mtime_ns, sha256, start_s and end_s.
+
+        Raises:
+            InputError: the query or ``where`` is malformed, or ``k`` is below 1.
+            FileError: a file of the query is missing or damaged.
+            VocabularyError: a word that an embedded space never saw.
+            SpaceMismatchError: the query is of another space.
+        """
+        import numpy as np
+
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        vector = self._vector(query)
+        items = self._items()
+        rows = self._selected(items, modality, where)
+        vectors = items.vectors if rows is None else items.vectors[rows]
+        cosines = vectors @ vector
+        best: list[int] = []
+        seen: set[str] = set()
+        paths = items.columns["path"]
+        wanted = min(len(cosines), k)
+        while True:  # a file of many windows may take many places
+            top = np.argpartition(-cosines, wanted - 1)[:wanted] if wanted else np.empty(0, np.int64)
+            top = top[np.lexsort((top, -cosines[top]))]
+            best, seen = [], set()
+            for i in top:
+                row = int(i if rows is None else rows[i])
+                path = paths[row].as_py()
+                if path not in seen:
+                    seen.add(path)
+                    best.append(int(i))
+            if len(best) >= k or wanted == len(cosines):
+                break
+            wanted = min(len(cosines), 4 * wanted)
+        hits = []
+        for rank, i in enumerate(best[:k], 1):
+            row = int(i if rows is None else rows[i])
+            about = {name: items.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
+            hits.append(Hit(**about, cosine=float(cosines[i]), rank=rank))
+        return hits
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers of files and rows, files by modality, bytes on disk, and the space."""
+        import pyarrow.compute as pc
+
+        items = self._items()
+        whole = items.columns.filter(_first_windows(items.columns))
+        counts = pc.value_counts(whole["modality"]).to_pylist()
+        return {
+            "files": len(whole),
+            "rows": len(items),
+            "modalities": {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: c["values"])},
+            "bytes": sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()),
+            "space": self._meta.space.name,
+            "space_id": self._meta.space.id,
+        }
+
+    def thumbnails(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Path -> a JPEG of what the space looked at, for those files that have one."""
+        return self._table.thumbnails(paths)
+
+    def __len__(self) -> int:
+        """Number of rows: files, or their windows."""
+        return len(self._items())
+
+    def _vector(self, query: str | PathLike[str] | Embedding) -> Any:
+        """(D,) unit vector."""
+        import torch
+
+        from clipx.embedding import Embedding
+        from clipx.index.query import Term, parse
+
+        if isinstance(query, Embedding):
+            if query.space_id != self._meta.space.id:
+                raise self._mismatch(query.space_id)
+            if len(query) != 1:
+                raise InputError(f"a query is one vector, got {len(query)}")
+            return query.vectors[0].detach().cpu().numpy()
+        terms = parse(query) if isinstance(query, str) else [Term(Path(query))]
+        total = torch.zeros(self._meta.space.dim)
+        for term in terms:
+            total += term.weight * self._term(term.content)
+        length = float(total.norm())
+        if length < 1e-6:
+            raise InputError("the terms cancel each other out", where="query")
+        return (total / length).numpy()
+
+    def _term(self, content: str | Path) -> Any:
+        from clipx.registry import modality_of
+
+        if isinstance(content, Path):
+            encoder = self._encoder(modality_of(content))
+            return encoder.encode([encoder.load(content)]).vectors[0].cpu()
+        self.space.require_words([content])
+        return self.space.encode_text([content])[0].cpu()
+
+    def _items(self) -> Snapshot:
+        meta = Meta.read(self.folder)
+        if meta.table != self._meta.table:  # moved to another space since
+            raise FileError(
+                f"was moved from space {self._meta.space.name} to {meta.space.name}",
+                where=self.folder,
+                remedy="open it anew",
+            )
+        self._snapshot = self._table.snapshot(self._snapshot)
+        return self._snapshot
+
+    def _selected(self, items: Snapshot, modality: str | None, where: str | None) -> Any:
+        """Positions of the rows to search, or None for all."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        chosen = None
+        if modality is not None:
+            chosen = pc.equal(items.columns["modality"], modality).to_numpy()
+            if not chosen.any() and len(items):
+                there = ", ".join(sorted(pc.unique(items.columns["modality"]).to_pylist()))
+                raise InputError(f"no file of modality {modality!r} in the index", remedy=f"it holds: {there}")
+        if where is not None:
+            among = np.isin(items.row_ids, self._table.row_ids(where))
+            chosen = among if chosen is None else chosen & among
+        return None if chosen is None else np.flatnonzero(chosen)
+
+    # What it stands on ------------------------------------------------------------------------------------------------
+
+    def _encoder(self, name: str) -> Modality:
+        from clipx.api import make_modality
+
+        if name not in self._encoders:
+            self._encoders[name] = make_modality(name, self.space, self._meta.config_of(name))
+        return self._encoders[name]
+
+    def _table_of(self, meta: Meta) -> Table:
+        return Table(self.folder, meta.table, meta.space.dim)
+
+    def _checked(self, space: JointSpace) -> JointSpace:
+        if space.id != self._meta.space.id:
+            raise self._mismatch(f"{space.name} ({space.id})")
+        return space
+
+    def _mismatch(self, other: str) -> SpaceMismatchError:
+        own = self._meta.space
+        return SpaceMismatchError(
+            f"holds vectors of space {own.name} ({own.id}), not of {other}",
+            where=self.folder,
+            remedy="leave --space out, or move the index: clipx index --reembed --space ...",
+        )
+
+    def _write_lock(self) -> None:
+        """Be the one writer, until ``close``."""
+        import fcntl
+
+        if self._lock is not None:
+            return
+        try:
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise FileError(f"cannot be written ({error.strerror})", where=self.folder) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise FileError("another process writes to it", where=self.folder, remedy="wait for it to end") from error
+        self._lock = handle
+
+
+class _Writer:
+    """Gathers entries and writes them in transactions, in a thread of its own, while the next are encoded."""
+
+    def __init__(self, table: Table, known: Mapping[str, tuple[Found, str]]):
+        self.table, self.before = table, known
+        self.hashes = {(sha256, file.modality) for file, sha256 in known.values()}  # of content that is in the table
+        self.stale: list[str] = []
+        self.added = self.updated = self.reused = 0
+        self._waiting: list[Entry] = []
+        self._thread = ThreadPoolExecutor(1, "clipx-write")
+        self._writing: Future[None] | None = None
+
+    def put(self, entry: Entry) -> None:
+        if (entry.sha256, entry.file.modality) in self.hashes:
+            self.reused += 1
+        elif entry.file.path in self.before:
+            self.updated += 1
+        else:
+            self.added += 1
+        self._waiting.append(entry)
+        if len(self._waiting) >= COMMIT:
+            self._send()
+
+    def finish(self) -> None:
+        """Write what is left; raises what a write raised."""
+        self._send()
+        if self._writing is not None:
+            self._writing.result()
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def _send(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+        entries, self._waiting = self._waiting, []
+        self._writing = self._thread.submit(self._write, entries)
+
+    def _write(self, entries: list[Entry]) -> None:
+        self.table.write(entries, replace=any(entry.file.path in self.before for entry in entries))
+        self.hashes |= {(entry.sha256, entry.file.modality) for entry in entries}
+
+
+def _entries(
+    files: Sequence[Found],
+    encoder: Modality,
+    table: Table,
+    writer: _Writer,
+    readers: ThreadPoolExecutor,
+    batch_size: int,
+    thumbnails: bool,
+) -> Iterable[list[Entry | Failure]]:
+    """Files of one modality -> their entries, batch by batch: read ahead in threads, encoded here."""
+    from clipx.index import steps
+
+    def read(file: Found) -> steps.Read | Failure:
+        return steps.read(file, encoder, lambda sha256: (sha256, encoder.name) in writer.hashes, thumbnails)
+
+    for batch in batches(steps.ahead(read, files, readers, 3 * batch_size), batch_size):
+        done: list[Entry | Failure] = [item for item in batch if isinstance(item, Failure)]
+        items = [item for item in batch if not isinstance(item, Failure)]
+        fresh = [item for item in items if item.sample is not None]
+        taken = [item for item in items if item.sample is None]
+        if taken:
+            stored = table.entries([item.sha256 for item in taken], encoder.name)
+            for item in taken:
+                if item.sha256 in stored:
+                    done.append(replace(stored[item.sha256], file=item.file))
+                else:  # the file that held it was written over in this very run
+                    again = steps.read(item.file, encoder, lambda sha256: False, thumbnails)
+                    done += [again] if isinstance(again, Failure) else steps.encode([again], encoder)
+        if fresh:
+            done += steps.encode(fresh, encoder)
+        yield done
+
+
+def _first_windows(columns: Any) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.equal(columns["window"], 0)
+
+
+def _load(space: str | PathLike[str] | JointSpace) -> JointSpace:
+    if not isinstance(space, str | PathLike):
+        return space
+    from clipx.space import load_space
+
+    return load_space(space)
+
+
+def _source(space: str | PathLike[str] | JointSpace) -> str:
+    """What ``load_space`` takes to load it again, from any folder."""
+    if not isinstance(space, str | PathLike):
+        return space.name
+    here = Path(space).expanduser()
+    return str(here.resolve()) if here.is_dir() else os.fspath(space)

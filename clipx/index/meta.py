@@ -1,0 +1,144 @@
+"""``meta.json``: what an index is of."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import clipx
+from clipx.errors import ContractError, FileError, InputError
+from clipx.registry import get_modality, version_of
+
+SCHEMA = 1
+_NAME = "meta.json"
+
+
+@dataclass(frozen=True)
+class SpaceRecord:
+    """Which space the vectors are of.
+
+    Args:
+        id: ``JointSpace.id``.
+        name, version: for people.
+        dim: D.
+        source: what ``clipx.load_space`` takes.
+    """
+
+    id: str
+    name: str
+    version: str
+    dim: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What an index is of.
+
+    Args:
+        space: of the vectors.
+        table: name of the table that holds them.
+        modalities: name -> its ``config`` (JSON's types) and the ``version`` of its package.
+        clipx: the version that made it.
+    """
+
+    space: SpaceRecord
+    table: str = "items-1"
+    modalities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    clipx: str = clipx.__version__
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether the folder is an index, damaged or not."""
+        return (folder / _NAME).exists()
+
+    @classmethod
+    def read(cls, folder: Path) -> Meta:
+        """What ``write`` wrote.
+
+        Raises:
+            FileError: the folder is no index, or its meta.json is damaged or of a later kind.
+        """
+        if not folder.is_dir():
+            raise FileError("no such index", where=folder, remedy="make one: clipx index FOLDER --db NAME")
+        path = folder / _NAME
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(told, dict) or "clipx_index" not in told:
+                raise FileError("is not the meta.json of a clipx index", where=path)
+            if told["clipx_index"] != SCHEMA:
+                raise FileError(
+                    f"is an index of kind {told['clipx_index']}; this clipx reads kind {SCHEMA}",
+                    where=folder,
+                    remedy="upgrade clipx, or index anew",
+                )
+            del told["clipx_index"]
+            return cls(**{**told, "space": SpaceRecord(**told["space"])})
+        except FileNotFoundError as error:
+            raise FileError("is not a clipx index: it has no meta.json", where=folder) from error
+        except FileError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            why = getattr(error, "strerror", None) or "it is torn"
+            raise FileError(f"cannot be read ({why})", where=path, remedy="index anew in another folder") from error
+
+    def write(self, folder: Path) -> None:
+        """Written beside and renamed, so that a reader sees the old one or the new one."""
+        beside = folder / f".{_NAME}.part"
+        text = json.dumps({"clipx_index": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
+        try:
+            with open(beside, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, folder / _NAME)
+        except OSError as error:
+            raise FileError(f"cannot be written ({error.strerror})", where=folder) from error
+
+    def with_modalities(self, names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> Meta:
+        """With the modalities of ``names`` that are new, set as ``settings`` say.
+
+        Raises:
+            InputError: one that is there already is set otherwise.
+        """
+        modalities = dict(self.modalities)
+        for name in sorted(names):
+            given = settings.get(name, {})
+            if name not in modalities:
+                try:
+                    cls = get_modality(name)
+                except ContractError:
+                    continue  # its files will fail one by one
+                config = _plain(asdict(cls.Config(**given)))
+                modalities[name] = {"config": config, "version": version_of(name)}
+                continue
+            for key, value in given.items():
+                stored = modalities[name]["config"].get(key)
+                if _plain(value) != stored:
+                    raise InputError(
+                        f"the index holds {name} with {key} = {stored!r}, not {value!r}",
+                        remedy="leave it out, or move the whole index: clipx index --reembed",
+                    )
+        return replace(self, modalities=modalities)
+
+    def config_of(self, name: str) -> dict[str, Any]:
+        """The settings of a modality, as its ``Config`` takes them; its defaults for one that is not in the index."""
+        stored = self.modalities.get(name, {}).get("config", {})
+        cls = get_modality(name)
+        kinds = {f.name: str(f.type) for f in fields(cls.Config)}
+        return {key: _restored(value, kinds.get(key, "")) for key, value in stored.items()}
+
+
+def _plain(value: Any) -> Any:
+    """In JSON's types, so that what was read compares with what is given."""
+    return json.loads(json.dumps(value, default=os.fspath))
+
+
+def _restored(value: Any, kind: str) -> Any:
+    if isinstance(value, list):
+        return tuple(_restored(item, "") for item in value)
+    return Path(value) if isinstance(value, str) and "Path" in kind else value

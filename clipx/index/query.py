@@ -1,0 +1,135 @@
+"""The language of a search: words and files, added and taken away.
+
+``beach.jpg + "at night" - 0.5*people``: terms are joined by `` + `` and `` - `` with white space on both sides, a
+number and ``*`` before a term weigh it, double quotes make it text whatever files there are, and otherwise an existing
+file wins over text.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from clipx.errors import FileError, InputError
+
+_WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*\*\s*")
+_SIGN = re.compile(r"(?:^|(?<=\s))[+-](?=\s|$)")
+_LIKE_A_FILE = re.compile(r"\S+\.[a-z][a-z0-9]{1,5}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query: a text, or a file.
+
+    Args:
+        content: ``Path`` for a file, ``str`` for a text.
+        weight: how much it counts; negative where it is taken away.
+    """
+
+    content: str | Path
+    weight: float = 1.0
+
+
+def parse(query: str | Sequence[str]) -> list[Term]:
+    """A query -> its terms, in order.
+
+    Args:
+        query: one string, or the words of a command line, which are joined by a space.
+
+    Raises:
+        InputError: nothing in it, a sign without a term, a quote that does not end, words after one, a weight that is
+            not positive, or no term that is added; the message shows the place.
+        FileError: what looks like a file's name is no file.
+    """
+    text = query if isinstance(query, str) else " ".join(query)
+    if not text.strip():
+        raise InputError("the query is empty", remedy="give a sentence or a file")
+    terms: list[Term] = []
+    at, sign = _skip(text, 0), 1.0
+    while True:
+        term, at = _term(text, at)
+        terms.append(Term(term.content, sign * term.weight))
+        at = _skip(text, at)
+        if at == len(text):
+            break
+        sign = 1.0 if text[at] == "+" else -1.0
+        at = _skip(text, at + 1)
+    if all(term.weight < 0 for term in terms):
+        _wrong(text, 0, "every term is taken away", "begin with what to look for")
+    return terms
+
+
+def _term(text: str, at: int) -> tuple[Term, int]:
+    """The term that begins at a place, and where it ends: at a sign, or with the text."""
+    signs = [match.start() for match in _SIGN.finditer(text, at)]
+    if at == len(text) or at in signs:
+        _wrong(text, at, "a term is missing", "a term is a text or a file")
+    ends = [*signs, len(text)]
+    weight, start = 1.0, at
+    if (file := _longest_file(text, at, ends)) is not None:
+        return Term(file[0]), file[1]
+    if match := _WEIGHT.match(text, at):
+        weight, start = float(match[1]), match.end()
+        if not (math.isfinite(weight) and weight > 0):
+            _wrong(text, at, "a weight must be positive", "write `a - b` to take b away")
+        if start == len(text) or start in signs:
+            _wrong(text, start, "a weight weighs nothing", "write a term behind it")
+        if (file := _longest_file(text, start, ends)) is not None:
+            return Term(file[0], weight), file[1]
+    if text[start] == '"':
+        return _quoted(text, start, weight)
+    words, end = text[start : ends[0]].strip(), ends[0]
+    if _LIKE_A_FILE.fullmatch(words) and _readable(words):
+        raise FileError("no such file", where=words, remedy="to search for the words, put them in double quotes")
+    return Term(words, weight), end
+
+
+def _longest_file(text: str, at: int, ends: Sequence[int]) -> tuple[Path, int] | None:
+    """The existing file whose name begins at a place and ends at one of ``ends``, the longest of several."""
+    for end in reversed(ends):
+        name = text[at:end].strip()
+        try:
+            if name and os.path.isfile(os.path.expanduser(name)):
+                return Path(name).expanduser(), end
+        except ValueError:  # a null character
+            continue
+    return None
+
+
+def _quoted(text: str, at: int, weight: float) -> tuple[Term, int]:
+    close = text.find('"', at + 1)
+    if close < 0:
+        _wrong(text, at, "a quote that does not end", 'close it with "')
+    if not text[at + 1 : close].strip():
+        _wrong(text, at, "nothing between the quotes", "write what to look for")
+    after = _skip(text, close + 1)
+    if after < len(text) and (after == close + 1 or not _SIGN.match(text, after)):
+        _wrong(text, after, "something after a quote", "join terms by + or - with a space on both sides")
+    return Term(text[at + 1 : close].strip(), weight), after
+
+
+def _readable(name: str) -> bool:
+    from clipx.registry import modality_of
+
+    try:
+        return bool(modality_of(name))
+    except InputError:
+        return False
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _wrong(text: str, at: int, what: str, remedy: str) -> NoReturn:
+    shown = f"{text[:at]}>>>{text[at:]}"
+    if len(shown) > 120:
+        shown = f"...{text[max(0, at - 40) : at]}>>>{text[at : at + 40]}..."
+    raise InputError(f"{what}, at column {at + 1}: {shown}", where="query", remedy=remedy)

@@ -1,0 +1,178 @@
+"""Walks folders for files that a modality reads."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from clipx.errors import ClipxError, FileError, InputError
+from clipx.registry import get_modality, modality_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as the walk saw it.
+
+    Args:
+        path: absolute.
+        size: bytes.
+        mtime_ns: when its content last changed.
+        modality: who reads it.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    modality: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file or folder that could not be taken in, and why, in one line.
+
+    Args:
+        path: which.
+        reason: why not.
+        read: whether its bytes could be read, so that the fault is in them.
+    """
+
+    path: str
+    reason: str
+    read: bool = False
+
+
+@dataclass
+class Walk:
+    """What a walk found; ``unlisted`` are folders, and files, of which nothing is known because of a failure."""
+
+    roots: list[str]
+    files: list[Found] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+
+    def gone(self, paths: Iterable[str]) -> list[str]:
+        """Of ``paths``, those that lie under the roots, where the walk could look, and that it did not see."""
+        seen = {file.path for file in self.files}
+
+        def under(path: str, tops: list[str]) -> bool:
+            return any(path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
+
+        return [p for p in paths if p not in seen and under(p, self.roots) and not under(p, self.unlisted)]
+
+
+def scan(paths: Iterable[str | os.PathLike[str]], modality: str | None = None, skip: Path | None = None) -> Walk:
+    """Files in folders, at any depth, whose suffix a modality owns; files that are named are taken in any case.
+
+    Symbolic links are followed; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
+    begin with a dot are passed over. What cannot be listed is a failure, and the walk goes on.
+
+    Args:
+        paths: folders and files.
+        modality: take what this one reads, and nothing else.
+        skip: a folder not to enter (the index's own).
+
+    Raises:
+        FileError: one of ``paths`` does not exist. InputError: a file that is named has an unknown suffix.
+    """
+    walk = Walk([])
+    reader = _reader(modality)
+    entered: set[tuple[int, int]] = set()
+    if skip is not None and skip.is_dir():
+        entered.add(_identity(os.stat(skip)))
+    for path in paths:
+        root = os.path.abspath(Path(path).expanduser())
+        try:
+            about = os.stat(root)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            what = "no such file or folder" if missing else f"cannot be read ({error.strerror})"
+            raise FileError(what, where=str(path)) from error
+        except ValueError as error:
+            raise FileError(f"no such file or folder ({error})", where=repr(path)) from error
+        walk.roots.append(root)
+        if stat.S_ISDIR(about.st_mode):
+            _enter(root, walk, reader, entered)
+        else:
+            owner = modality or modality_of(root)
+            walk.files.append(Found(root, about.st_size, about.st_mtime_ns, owner))
+    walk.files = list({file.path: file for file in walk.files}.values())
+    return walk
+
+
+def _enter(root: str, walk: Walk, reader: Callable[[str], str | None], entered: set[tuple[int, int]]) -> None:
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            here = _identity(os.stat(folder))
+            if here in entered:
+                continue
+            entered.add(here)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            _failed(walk, folder, f"cannot be listed ({error.strerror})")
+            continue
+        deeper = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    deeper.append(entry.path)
+                elif (owner := reader(entry.path)) is not None:
+                    about = entry.stat()
+                    if stat.S_ISREG(about.st_mode):  # a pipe is no file to read
+                        entry.path.encode()
+                        walk.files.append(Found(entry.path, about.st_size, about.st_mtime_ns, owner))
+            except UnicodeEncodeError:
+                _failed(walk, entry.path, "its name is not UTF-8")
+            except ClipxError as error:  # two modalities claim the suffix
+                _failed(walk, entry.path, error.what)
+            except OSError as error:  # a dangling link, or one that leads to itself
+                if entry.is_symlink() and not os.path.lexists(entry.path):
+                    continue
+                _failed(walk, entry.path, f"cannot be read ({error.strerror})")
+        folders += reversed(deeper)
+
+
+def _failed(walk: Walk, path: str, reason: str) -> None:
+    printable = path.encode(errors="replace").decode()
+    walk.failures.append(Failure(printable, reason))
+    walk.unlisted.append(path)
+
+
+def _identity(about: os.stat_result) -> tuple[int, int]:
+    return about.st_dev, about.st_ino
+
+
+def _reader(modality: str | None) -> Callable[[str], str | None]:
+    """path -> the modality that reads it, or None; a suffix is looked up once."""
+    owners: dict[str, str | None] = {}
+    chosen = None if modality is None else get_modality(modality).suffixes
+
+    def owner(path: str) -> str | None:
+        suffix = os.path.splitext(path)[1].lower()
+        if chosen is not None:
+            return modality if suffix in chosen or not chosen else None
+        if suffix not in owners:
+            try:
+                owners[suffix] = modality_of(path)
+            except InputError:
+                owners[suffix] = None
+        return owners[suffix]
+
+    return owner
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """``items`` in runs of ``size``; the last may be shorter."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch

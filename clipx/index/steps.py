@@ -1,0 +1,135 @@
+"""Indexing as three steps over batches, each a function of its arguments: read, encode, write.
+
+``read`` needs the disk, ``encode`` the space, ``Table.write`` the index; so they may run in threads, as ``pipeline``
+has them, or one day on different machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import ClipxError
+from clipx.index.scan import Failure, Found
+from clipx.index.table import Entry
+
+if TYPE_CHECKING:
+    from clipx.modality import Modality
+
+THUMBNAIL_PX = 160  # longest side
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file that was read: its hash, and its sample unless the content is known already (``sample`` None)."""
+
+    file: Found
+    sha256: str
+    sample: Any = None
+    thumbnail: bytes | None = None
+
+
+def read(file: Found, encoder: Modality, known: Callable[[str], bool], thumbnails: bool = True) -> Read | Failure:
+    """Hash a file, and unless ``known(sha256)`` load it and make its thumbnail."""
+    try:
+        with open(file.path, "rb") as handle:
+            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+        if known(sha256):
+            return Read(file, sha256)
+        sample = encoder.load(file.path)
+        if sample is None:
+            return Failure(file.path, "holds nothing", read=True)
+        return Read(file, sha256, sample, thumbnail(encoder, sample) if thumbnails else None)
+    except ClipxError as error:
+        return Failure(file.path, error.what, read=True)
+    except OSError as error:
+        return Failure(file.path, f"cannot be read ({error.strerror})")
+    except Exception as error:  # whatever a stranger's reader trips over: one file must not end the run
+        return Failure(file.path, " ".join(f"{type(error).__name__}: {error}".split())[:300], read=True)
+
+
+def encode(batch: Sequence[Read], encoder: Modality) -> list[Entry | Failure]:
+    """Samples -> entries, in their order. A sample that cannot be encoded is a failure; the others are not touched."""
+    windows = [_windows(item, encoder) for item in batch]
+    whole = [i for i, found in enumerate(windows) if found is None]
+    vectors: dict[int, np.ndarray | Failure] = {}
+    try:
+        rows = encoder.encode([batch[i].sample for i in whole]).vectors.cpu().numpy()
+        vectors = dict(zip(whole, rows[:, None], strict=True))
+    except ClipxError as error:
+        if len(whole) == 1:
+            vectors[whole[0]] = Failure(batch[whole[0]].file.path, error.what, read=True)
+        else:  # one by one, to find whose fault it is
+            for i in whole:
+                (alone,) = encode([batch[i]], encoder)
+                vectors[i] = alone if isinstance(alone, Failure) else alone.vectors
+    entries: list[Entry | Failure] = []
+    for i, (item, found) in enumerate(zip(batch, windows, strict=True)):
+        if isinstance(found, Failure):
+            entries.append(found)
+        elif found is not None:
+            entries.append(Entry(item.file, item.sha256, found[1], found[0], item.thumbnail))
+        elif isinstance(own := vectors[i], Failure):
+            entries.append(own)
+        else:
+            entries.append(Entry(item.file, item.sha256, [None], own, item.thumbnail))
+    return entries
+
+
+def _windows(item: Read, encoder: Modality) -> tuple[np.ndarray, list[tuple[float, float]]] | Failure | None:
+    try:
+        found = encoder.window_vectors(item.sample)
+    except ClipxError as error:
+        return Failure(item.file.path, error.what, read=True)
+    return None if found is None else (found[0].detach().cpu().float().numpy(), found[1])
+
+
+def thumbnail(encoder: Modality, sample: Any) -> bytes | None:
+    """What the space looks at, the views side by side, as a JPEG of at most 160 pixels a side."""
+    from PIL import Image
+
+    with torch.no_grad():
+        views = encoder.pictures(sample)
+    if views is None or not len(views):
+        return None
+    picture = montage(views[:: max(1, len(views) // 4)][:4])
+    factor = max(1, min(picture.shape[-2:]) // (2 * THUMBNAIL_PX))  # a large one is thinned first: it is but a preview
+    shown = (picture[:, ::factor, ::factor].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    image = Image.fromarray(shown)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def montage(views: Tensor) -> Tensor:
+    """(V, 3, H, W) -> (3, R * H, C * W): up to four views, two in a row."""
+    if len(views) < 4:
+        return torch.cat(list(views[:2]), dim=-1) if len(views) > 1 else views[0]
+    return torch.cat([torch.cat(list(pair), dim=-1) for pair in (views[:2], views[2:4])], dim=-2)
+
+
+def ahead(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:
+    """``map`` in a pool, in order, at most ``depth`` items before they are asked for."""
+    waiting: deque[Future[U]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,364 @@
+"""The index on disk: one Lance table, and beside it a snapshot that a search maps into memory.
+
+The table is the record. Every write is one Lance transaction, so a process that is killed leaves the table as it was
+before the write or after it. The snapshot is an Arrow file with the columns that a search reads; it is made anew when
+the table has changed since. With it a search need not import lancedb, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipx.errors import FileError, InputError
+from clipx.index.scan import Found
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEPT = timedelta(hours=1)  # how long what a reader may still have open is kept after it was replaced
+_LIGHT = ("path", "window", "modality", "start_s", "end_s", "sha256", "vector")  # what a snapshot holds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as it stands in the index.
+
+    Args:
+        file: as the walk saw it.
+        sha256: of its content.
+        times: (start, end) in seconds of each of its W windows; None for what does not last.
+        vectors: (W, D) float32, unit rows.
+        thumbnail: a JPEG of what the space looked at; None where there is nothing to see.
+    """
+
+    file: Found
+    sha256: str
+    times: Sequence[tuple[float, float] | None]
+    vectors: np.ndarray
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The searched columns of one state of the table, ordered by path and window; N rows.
+
+    Args:
+        vectors: (N, D) float32, mapped from the file.
+        columns: path, window, modality, start_s, end_s, sha256, as an Arrow table.
+        row_ids: (N,) Lance's own names of the rows.
+        state: the state of the table it was taken from.
+    """
+
+    vectors: np.ndarray
+    columns: pa.Table
+    row_ids: np.ndarray
+    state: str
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class Table:
+    """The Lance table ``name`` in ``folder``; opened at first use.
+
+    Args:
+        folder: the index.
+        name: of the table.
+        dim: D.
+    """
+
+    def __init__(self, folder: Path, name: str, dim: int):
+        self.folder, self.name, self.dim = folder, name, dim
+        self._opened: Any = None
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.name}.lance"
+
+    def create(self) -> Table:
+        """Make the table, empty, unless it is there."""
+        if not self.path.exists():
+            with _lance(self.folder, "cannot be written"):
+                self._opened = _connect(self.folder).create_table(self.name, schema=_schema(self.dim))
+        return self
+
+    def drop(self) -> None:
+        """Remove the table and its snapshots."""
+        with _lance(self.folder, "cannot be written"):
+            _connect(self.folder).drop_table(self.name)
+        self._opened = None
+        for old in self._snapshots():
+            old.unlink(missing_ok=True)
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def write(self, entries: Sequence[Entry], replace: bool) -> None:
+        """Put the files' rows in place of those they had, in one transaction.
+
+        Args:
+            entries: files, each once.
+            replace: whether any of them may have rows; where none has, rows are appended, which is faster.
+        """
+        if not entries:
+            return
+        rows = _rows(entries, self.dim)
+        with _lance(self.folder, "cannot be written"):
+            table = self._table()
+            if not replace:
+                table.add(rows)
+                return
+            # windows that a file had and has no more go in the same transaction
+            (
+                table.merge_insert(["path", "window"])
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .when_not_matched_by_source_delete(_among("path", [entry.file.path for entry in entries]))
+                .execute(rows)
+            )
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Remove the rows of these files, in one transaction."""
+        if paths:
+            with _lance(self.folder, "cannot be written"):
+                self._table().delete(_among("path", paths))
+
+    def tidy(self) -> None:
+        """Join what many small writes left, and forget states older than ``KEPT``."""
+        with _lance(self.folder, "cannot be written"):
+            self._table().optimize(cleanup_older_than=KEPT)
+
+    def build_ann(self, **options: Any) -> None:
+        """Make an approximate index of the vectors; see lancedb's ``create_index``."""
+        with _lance(self.folder, "cannot be written"):
+            self._table().create_index("vector", replace=True, **options)
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    def known(self) -> dict[str, tuple[Found, str]]:
+        """Path -> the file as it was when it was indexed, and its content's SHA-256."""
+        columns = ["path", "size", "mtime_ns", "modality", "sha256"]
+        rows = self.select(columns, "window = 0").to_pydict()
+        return {
+            path: (Found(path, size, mtime_ns, modality), sha256)
+            for path, size, mtime_ns, modality, sha256 in zip(*(rows[c] for c in columns), strict=True)
+        }
+
+    def select(self, columns: Sequence[str], where: str | None = None, row_ids: bool = False) -> pa.Table:
+        """Columns of the rows for which an SQL expression holds, in no order."""
+        with _lance(self.folder, "cannot be read"):
+            table = self._table()
+            table.checkout_latest()
+            query = table.search().select(list(columns)).limit(max(1, table.count_rows()))
+            query = query if where is None else query.where(where)
+            return (query.with_row_id(True) if row_ids else query).to_arrow()
+
+    def row_ids(self, where: str) -> np.ndarray:
+        """Names of the rows for which a user's SQL expression holds.
+
+        Raises:
+            InputError: it is malformed, or names what is no column.
+        """
+        try:
+            self._table().count_rows(where)
+        except FileError:
+            raise
+        except Exception as error:  # whatever the parser or the planner says
+            said = " ".join(str(error).split()).removeprefix("Invalid input, ").removeprefix("Schema error: ")
+            raise InputError(
+                f"{where!r}: {said[:200].rstrip('.')}",
+                where="--where",
+                remedy=f"columns: {', '.join(c for c in _schema(1).names if c not in ('vector', 'thumbnail'))}",
+            ) from error
+        return self.select(["path"], where, row_ids=True)["_rowid"].to_numpy()
+
+    def entries(self, hashes: Sequence[str], modality: str) -> dict[str, Entry]:
+        """SHA-256 -> a file with that content as it stands in the index, as one modality reads it."""
+        found: dict[str, Entry] = {}
+        if not hashes:
+            return found
+        where = f"{_among('sha256', hashes)} AND {_among('modality', [modality])}"
+        rows = self.select(_schema(1).names, where).sort_by([("path", "ascending"), ("window", "ascending")])
+        vectors = _vectors(rows["vector"], self.dim)
+        taken: dict[str, list[int]] = {}
+        owner: dict[str, str] = {}
+        columns = {name: rows[name].to_pylist() for name in rows.column_names if name not in ("vector",)}
+        for i, (sha256, path) in enumerate(zip(columns["sha256"], columns["path"], strict=True)):
+            if owner.setdefault(sha256, path) == path:
+                taken.setdefault(sha256, []).append(i)
+        for sha256, own in taken.items():
+            first = own[0]
+            times = [
+                None if columns["start_s"][i] is None else (columns["start_s"][i], columns["end_s"][i]) for i in own
+            ]
+            file = Found(columns["path"][first], columns["size"][first], columns["mtime_ns"][first], modality)
+            found[sha256] = Entry(file, sha256, times, vectors[own], columns["thumbnail"][first])
+        return found
+
+    def thumbnails(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Path -> JPEG, for those that have one."""
+        if not paths:
+            return {}
+        rows = self.select(["path", "thumbnail"], f"window = 0 AND {_among('path', paths)}").to_pydict()
+        return {p: t for p, t in zip(rows["path"], rows["thumbnail"], strict=True) if t is not None}
+
+    def state(self) -> str:
+        """A short name of the table's state, which any write changes; costs one listing of a folder."""
+        try:
+            names = sorted(name for name in os.listdir(self.path / "_versions") if name.endswith(".manifest"))
+        except OSError as error:
+            raise FileError(
+                f"its table cannot be read ({error.strerror})", where=self.folder, remedy="index anew"
+            ) from error
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+    def snapshot(self, before: Snapshot | None = None) -> Snapshot:
+        """What is searched, of the table's present state: ``before`` where that still holds, else mapped from its file.
+
+        The file is made where it is missing, and where the folder cannot be written the rows stay in memory.
+        """
+        state = self.state()
+        if before is not None and before.state == state:
+            return before
+        file = self.folder / f"{self.name}-{state}.arrow"
+        if not file.is_file():
+            rows = self._searched()
+            if self.state() != state:  # written to meanwhile
+                return self.snapshot()
+            try:
+                _write_arrow(file, rows)
+            except OSError:
+                return self._as_snapshot(rows, state)
+            for old in self._snapshots():
+                if old != file:
+                    with suppress(OSError):
+                        old.unlink()
+        try:
+            return self._as_snapshot(_map_arrow(file), state)
+        except FileNotFoundError:  # a writer replaced it
+            return self.snapshot()
+        except (OSError, ValueError, KeyError) as error:
+            raise FileError("torn snapshot", where=file, remedy="delete it") from error
+
+    def _searched(self) -> pa.Table:
+        rows = self.select(_LIGHT, row_ids=True)
+        return rows.sort_by([("path", "ascending"), ("window", "ascending")]).combine_chunks()
+
+    def _as_snapshot(self, rows: pa.Table, state: str) -> Snapshot:
+        vectors = _vectors(rows["vector"], self.dim)
+        return Snapshot(vectors, rows.drop_columns(["vector", "_rowid"]), rows["_rowid"].to_numpy(), state)
+
+    def _snapshots(self) -> Iterator[Path]:
+        return self.folder.glob(f"{self.name}-*.arrow")
+
+    def _table(self) -> Any:
+        if self._opened is None:
+            if not self.path.is_dir():
+                raise FileError(f"its table {self.name} is missing", where=self.folder, remedy="index anew")
+            with _lance(self.folder, "its table cannot be opened"):
+                self._opened = _connect(self.folder).open_table(self.name)
+                if missing := set(_schema(1).names) - set(self._opened.schema.names):
+                    raise FileError(f"its table lacks {', '.join(sorted(missing))}", where=self.folder)
+        return self._opened
+
+
+def _schema(dim: int) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("window", pa.int32()),
+            ("modality", pa.string()),
+            ("size", pa.int64()),
+            ("mtime_ns", pa.int64()),
+            ("sha256", pa.string()),
+            ("start_s", pa.float64()),
+            ("end_s", pa.float64()),
+            ("thumbnail", pa.binary()),
+            ("vector", pa.list_(pa.float32(), dim)),
+        ]
+    )
+
+
+def _rows(entries: Sequence[Entry], dim: int) -> pa.Table:
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {name: [] for name in _schema(dim).names if name != "vector"}
+    for entry in entries:
+        for window, when in enumerate(entry.times):
+            row = {
+                **{name: getattr(entry.file, name) for name in ("path", "size", "mtime_ns", "modality")},
+                "window": window,
+                "sha256": entry.sha256,
+                "start_s": when and when[0],
+                "end_s": when and when[1],
+                "thumbnail": entry.thumbnail if window == 0 else None,
+            }
+            for name, value in row.items():
+                columns[name].append(value)
+    flat = np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False).ravel()
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dim)
+    return pa.table({**columns, "vector": vectors}, schema=_schema(dim))
+
+
+def _vectors(column: pa.ChunkedArray, dim: int) -> np.ndarray:
+    """(N, D), without a copy where the column is in one piece."""
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    if not chunks:
+        return np.zeros((0, dim), np.float32)
+    parts = [chunk.flatten().to_numpy().reshape(-1, dim) for chunk in chunks]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _write_arrow(file: Path, rows: pa.Table) -> None:
+    import pyarrow as pa
+
+    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+            writer.write_table(rows, max_chunksize=max(1, len(rows)))
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _map_arrow(file: Path) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+
+
+def _among(column: str, values: Sequence[str]) -> str:
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({quoted})"
+
+
+def _connect(folder: Path) -> Any:
+    import lancedb
+
+    return lancedb.connect(folder)
+
+
+@contextmanager
+def _lance(folder: Path, what: str) -> Iterator[None]:
+    """lancedb's exceptions, of several kinds and lengths, as one FileError of one line."""
+    try:
+        yield
+    except FileError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        said = " ".join(str(getattr(error, "strerror", None) or error).split())
+        full = "no space left" in said.lower()
+        remedy = "make room and run again: what is written is kept" if full else None
+        raise FileError(
+            f"{what} ({'No space left on device' if full else said[:200]})", where=folder, remedy=remedy
+        ) from error
