@@ -225,12 +225,12 @@ class Bomb:
 
 def test_hostile_and_torn_checkpoints(released, tmp_path, capsys):
     path = saved({"audio.fc.weight": Bomb()}, tmp_path / "bomb.pt")
-    with pytest.raises(FileError, match="bomb.pt"):
+    with pytest.raises(FileError, match="bomb"):
         load_audioclip(path)
     assert "unpickled" not in capsys.readouterr().out
     whole = saved(released, tmp_path / "whole.pt").read_bytes()
     (tmp_path / "torn.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError, match="torn.pt"):
+    with pytest.raises(FileError, match="torn"):
         load_audioclip(tmp_path / "torn.pt")
     with pytest.raises(FileError, match="no such file"):
         load_audioclip(tmp_path / "none.pt")

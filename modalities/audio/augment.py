@@ -61,7 +61,7 @@ def fit(wave: Tensor, length: int, place: float | None = None) -> Tensor:
 
 
 def pad(wave: Tensor, length: int, left: int) -> Tensor:
-    """(C, T) -> (C, length): ``left`` times the first sample's mean over the channels, and the last one's on the right."""
+    """(C, T) -> (C, length): the first sample's mean over the channels ``left`` times, the last one's on the right."""
     channels, right = wave.shape[0], length - wave.shape[-1] - left
     before, after = wave[:, :1].mean(), wave[:, -1:].mean()
     return torch.cat([before.expand(channels, left), wave, after.expand(channels, right)], dim=1)

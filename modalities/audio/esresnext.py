@@ -22,6 +22,7 @@ class ESResNeXt(nn.Module):
     """
 
     window: Tensor
+    att5: Gate
     sample_rate_hz = fbsp.SAMPLE_RATE_HZ
     full_scale = fbsp.FULL_SCALE
     channels = 2  # takes mono and stereo

@@ -119,7 +119,9 @@ def load_tower(path: str | PathLike, space: JointSpace) -> Tower:
             remedy="take that space with --space, or train one: clipx train audio DATA --space ...",
         )
     try:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in about.get("logmel", {}).items()}
+        options: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in about.get("logmel", {}).items()
+        }
         net = new_tower(about["tower"], space.dim, logmel=LogMelConfig(**options))
         window_s = float(about["window_s"])
     except (TypeError, ValueError, KeyError) as error:

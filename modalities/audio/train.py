@@ -1,4 +1,4 @@
-"""Trains an audio tower into a frozen space, from a folder of labelled sounds: the tower learns, the space stands still.
+"""Trains an audio tower into a frozen space: from labelled sounds the tower learns, and the space stands still.
 
 Words, and pictures where there are any, are encoded once. What a step sees is made from its number alone, so that a
 stopped run goes on as if it had not been stopped. Nothing is chosen by the held-out fold: the weights kept are the
@@ -84,14 +84,16 @@ class LabelledSounds:
 
     def chosen(self, keep: Sequence[bool]) -> LabelledSounds:
         """Those rows only."""
-        columns = (self.paths, self.labels, self.folds)
-        return LabelledSounds(*([x for x, k in zip(column, keep, strict=True) if k] for column in columns))
+        rows = [i for i, kept in enumerate(keep) if kept]
+        return LabelledSounds(
+            [self.paths[i] for i in rows], [self.labels[i] for i in rows], [self.folds[i] for i in rows]
+        )
 
 
 def read_labels(
     data: str | PathLike, skip: Sequence[str] = (), where: Sequence[tuple[str, str]] = ()
 ) -> LabelledSounds:
-    """Read ``labels.csv`` of a folder: columns ``path`` (from that folder), ``label``, and ``fold`` where there are any.
+    """Read ``labels.csv`` of a folder: columns ``path`` (from that folder), ``label`` and, if there are any, ``fold``.
 
     Rows with a column ``fold`` that is empty belong to no fold and are left out, if others belong to one.
 
