@@ -205,12 +205,10 @@ def test_the_forward_pass_is_its_parts(towers):
 LETTERS = {"audio": "a", "image": "i", "text": "t"}
 
 
-@pytest.mark.parametrize("subset", range(7), ids=GOLDEN["loss_subsets"])
+@pytest.mark.parametrize("subset", [i for i, names in enumerate(GOLDEN["loss_subsets"]) if len(names) > 1])
 @pytest.mark.parametrize("scales", range(4))
 def test_the_loss_as_released(scales, subset):
     names = [name for name, letter in LETTERS.items() if letter in str(GOLDEN["loss_subsets"][subset])]
-    if len(names) < 2:
-        pytest.skip("one modality alone has no loss")
     vectors = {n: torch.tensor(GOLDEN[f"loss_emb_{LETTERS[n]}"], requires_grad=True) for n in names}
     logs = [torch.tensor(value, requires_grad=True) for value in GOLDEN["loss_scales"][scales]]
     by_pair = dict(zip(losses.PAIRS, logs, strict=True))

@@ -60,7 +60,8 @@ def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = 
         raise InputError(f"no audio tower named {kind!r}", remedy=f"one of {', '.join(KINDS)}")
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        return LogMelTower(dim, logmel) if kind == "logmel" else ESResNeXt(dim)
+        net = LogMelTower(dim, logmel) if kind == "logmel" else ESResNeXt(dim)
+        return net.to(memory_format=torch.channels_last)
 
 
 def save_tower(
