@@ -242,6 +242,17 @@ def test_a_checkpoint_needs_its_space(released, tmp_path, tiny_space):
         load_tower(path, tiny_space)
 
 
+def test_partial_in_its_space(released, tmp_path):
+    from types import SimpleNamespace
+
+    openai = SimpleNamespace(architecture="RN50-quickgelu")
+    space = SimpleNamespace(dim=1024, device="cpu", name="RN50-quickgelu/openai", id="RN50", backbone=openai)
+    audio = Audio(space, AudioConfig(tower=str(saved(released, tmp_path / "partial.pt")), window_s=0.1))
+    assert audio.tower.kind == "fbsp" and audio.tower.window_s == 5.0 and audio.tower.channels == 2
+    vectors = audio.vectors([noise(0.1), noise(0.1, channels=2)])
+    assert vectors.shape == (2, 1024) and torch.allclose(vectors.norm(dim=1), torch.ones(2))
+
+
 # The encoder ----------------------------------------------------------------------------------------------------------
 
 
