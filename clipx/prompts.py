@@ -23,7 +23,7 @@ _SETS: dict[str, tuple[str, ...]] = {
     "rendering": ("a rendering of a {}",),
     "sketch": ("a sketch of a {}", "a drawing of a {}"),
     "depth": ("a depth map of a {}",),
-    "sound": ("a sound of a {}",),
+    "sound": ("a sound of a {}", "a photo of a {}", "{}"),  # what the shipped tower was trained towards
 }
 _FROM_OPEN_CLIP = {
     "imagenet": "OPENAI_IMAGENET_TEMPLATES",  # the 80 of the CLIP paper
