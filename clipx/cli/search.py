@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
 from clipx.cli.index import DbFlag
+
+if TYPE_CHECKING:
+    from clipx.index import Hit
 
 
 def search(
@@ -23,6 +26,10 @@ def search(
         str | None,
         typer.Option("--where", help="An SQL expression, such as \"path like '%2024%'\".", show_default=False),
     ] = None,
+    min_confidence: Annotated[
+        float,
+        typer.Option("--min-confidence", help="Leave out what chance would also bring; 0.5 is a start.", min=0, max=1),
+    ] = 0.0,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     seed: SeedFlag = 0,
@@ -39,7 +46,7 @@ def search(
     """
     from dataclasses import asdict
 
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._output import check_writable, emit, note, print_table, report
     from clipx.cli._work import open_space
     from clipx.index import Index
     from clipx.index.query import parse
@@ -49,18 +56,27 @@ def search(
     parse(text)
     opened = Index.open(db)
     index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
-    hits = index.search(text, k, modality, where)
-    record = report("search", map(asdict, hits), db=db, query=text, space=index.space.name, space_id=index.space.id)
+    hits = index.search(text, k, modality, where, min_confidence)
+    record = report(
+        "search", [asdict(hit) for hit in hits], db=db, query=text, space=index.space.name, space_id=index.space.id
+    )
 
     def table() -> None:
         timed = any(hit.start_s is not None for hit in hits)
         rows = []
         for hit in hits:
             place = () if not timed else ("" if hit.start_s is None else f"{hit.start_s:.1f}-{hit.end_s:.1f} s",)
-            rows.append((short(hit.path), *place, hit.modality, f"{hit.cosine:.3f}"))
-        print_table(("file", *(("at",) if timed else ()), "modality", "cosine"), rows)
+            rows.append((short(hit.path), *place, hit.modality, *figures(hit)))
+        print_table(("file", *(("at",) if timed else ()), "modality", "score", "confidence", "cosine", "words"), rows)
+        if not hits:
+            note("nothing here matches")
 
     emit(record, as_json, table, out)
+
+
+def figures(hit: Hit) -> tuple[str, str, str, str]:
+    """A hit's score, confidence, cosine and words as they are printed."""
+    return f"{hit.score:.3f}", f"{hit.confidence:.0%}", f"{hit.cosine:.3f}", ", ".join(hit.words)
 
 
 def short(path: str) -> str:

@@ -20,18 +20,27 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
+from clipx.index.calibration import QUERIES, Chance, scores, spaced
 from clipx.index.meta import Meta, SpaceRecord
 from clipx.index.scan import Failure, Found, Walk, batches, scan
 from clipx.index.table import Entry, Snapshot, Table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clipx.embedding import Embedding
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
 COMMIT = 256  # files in one transaction
 READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
+
+TEXT = "text"  # the kind of a term that is no file
+Recipe = tuple[tuple[str, float], ...]
+"""The kinds of a query's terms and their weights."""
 
 Progress = Callable[[int, int], None]
 """Told after every batch how many files are done, and of how many."""
@@ -44,14 +53,20 @@ class Hit:
     Args:
         path: absolute.
         modality: who read it.
+        score: the calibrated score that hits are ranked by, in [-0.2, 1], see ``clipx.index.calibration``.
+        confidence: the probability that no unrelated item would have scored as high, in [0, 1].
         cosine: raw cosine with the query, in [-1, 1].
+        words: the words nearest to the item, nearest first.
         start_s, end_s: the place in a file that lasts, in seconds; None elsewhere.
         rank: 1 for the best.
     """
 
     path: str
     modality: str
+    score: float
+    confidence: float
     cosine: float
+    words: tuple[str, ...]
     start_s: float | None
     end_s: float | None
     rank: int
@@ -91,6 +106,7 @@ class Index:
         self._table = self._table_of(meta)
         self._snapshot: Snapshot | None = None
         self._encoders: dict[str, Modality] = {}
+        self._chances: dict[tuple[Recipe, str], Chance] = {}
         self._lock: int | None = None
 
     @classmethod
@@ -132,7 +148,7 @@ class Index:
         try:
             index._write_lock()
             meta.write(folder)
-            index._table.create()
+            index._table.create(lambda: joint)
         except BaseException:
             index.close()
             raise
@@ -237,7 +253,7 @@ class Index:
     def _update(
         self, table: Table, walk: Walk, modality: str | None, batch_size: int, progress: Progress, thumbnails: bool
     ) -> Added:
-        known = table.create().known()
+        known = table.create(lambda: self.space).known()
         report = Added(failures=list(walk.failures))
         todo = [file for file in walk.files if file.path not in known or known[file.path][0] != file]
         report.unchanged = len(walk.files) - len(todo)
@@ -283,6 +299,7 @@ class Index:
         k: int = 10,
         modality: str | None = None,
         where: str | None = None,
+        min_confidence: float = 0.0,
     ) -> list[Hit]:
         """The files nearest to a query, best first; one hit for each file, at its best place.
 
@@ -291,6 +308,7 @@ class Index:
             k: how many; all there are where the index holds fewer.
             modality: only files of this one.
             where: an SQL expression over the columns path, modality, size, mtime_ns, sha256, start_s and end_s.
+            min_confidence: leave out hits below it; none may remain, which says that nothing here matches.
 
         Raises:
             InputError: the query or ``where`` is malformed, or ``k`` is below 1.
@@ -298,50 +316,48 @@ class Index:
             VocabularyError: a word that an embedded space never saw.
             SpaceMismatchError: the query is of another space.
         """
-        import numpy as np
-
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
-        vector = self._vector(query)
-        items = self._items()
-        rows = self._selected(items, modality, where)
-        vectors = items.vectors if rows is None else items.vectors[rows]
-        cosines = vectors @ vector
-        best: list[int] = []
-        seen: set[str] = set()
-        paths = items.columns["path"]
-        wanted = min(len(cosines), k)
-        while True:  # a file of many windows may take many places
-            top = np.argpartition(-cosines, wanted - 1)[:wanted] if wanted else np.empty(0, np.int64)
-            top = top[np.lexsort((top, -cosines[top]))]
-            best, seen = [], set()
-            for i in top:
-                row = int(i if rows is None else rows[i])
-                path = paths[row].as_py()
-                if path not in seen:
-                    seen.add(path)
-                    best.append(int(i))
-            if len(best) >= k or wanted == len(cosines):
-                break
-            wanted = min(len(cosines), 4 * wanted)
-        hits = []
-        for rank, i in enumerate(best[:k], 1):
-            row = int(i if rows is None else rows[i])
-            about = {name: items.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
-            hits.append(Hit(**about, cosine=float(cosines[i]), rank=rank))
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence must lie in [0, 1], got {min_confidence}")
+        question = self._question(query)
+        snapshot = self._current()
+        vocabulary = self._table.vocabulary
+        rows = self._selected(snapshot, modality, where)
+        items = snapshot.items if rows is None else snapshot.items[rows]
+        if not len(items):
+            return []
+        cosines = items.vectors @ question.vector
+        found = scores(cosines, question.words, items)
+        codes = snapshot.modalities
+        chance = self._chance(question.recipe, snapshot)
+        hits: list[Hit] = []
+        for i in _best(found, snapshot.columns["path"], rows, k):
+            row = i if rows is None else int(rows[i])
+            confidence = chance.confidence(float(found[i]), int(codes[row]), len(items))
+            if confidence < min_confidence:
+                continue
+            hits.append(
+                Hit(
+                    **{name: snapshot.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")},
+                    score=float(found[i]),
+                    confidence=confidence,
+                    cosine=float(cosines[i]),
+                    words=tuple(vocabulary.words[place] for place in items.places[i, :3]),
+                    rank=len(hits) + 1,
+                )
+            )
         return hits
 
     def stats(self) -> dict[str, Any]:
         """Numbers of files and rows, files by modality, bytes on disk, and the space."""
-        import pyarrow.compute as pc
-
-        items = self._items()
-        whole = items.columns.filter(_first_windows(items.columns))
-        counts = pc.value_counts(whole["modality"]).to_pylist()
+        snapshot = self._current()
+        first = snapshot.columns["window"].to_numpy() == 0
+        counts = {m: int((first & snapshot.of_modality(m)).sum()) for m in snapshot.modality_names}
         return {
-            "files": len(whole),
-            "rows": len(items),
-            "modalities": {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: c["values"])},
+            "files": int(first.sum()),
+            "rows": len(snapshot),
+            "modalities": counts,
             "bytes": sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()),
             "space": self._meta.space.name,
             "space_id": self._meta.space.id,
@@ -353,12 +369,9 @@ class Index:
 
     def __len__(self) -> int:
         """Number of rows: files, or their windows."""
-        return len(self._items())
+        return len(self._current())
 
-    def _vector(self, query: str | PathLike[str] | Embedding) -> Any:
-        """(D,) unit vector."""
-        import torch
-
+    def _question(self, query: str | PathLike[str] | Embedding) -> _Question:
         from clipx.embedding import Embedding
         from clipx.index.query import Term, parse
 
@@ -367,26 +380,44 @@ class Index:
                 raise self._mismatch(query.space_id)
             if len(query) != 1:
                 raise InputError(f"a query is one vector, got {len(query)}")
-            return query.vectors[0].detach().cpu().numpy()
-        terms = parse(query) if isinstance(query, str) else [Term(Path(query))]
-        total = torch.zeros(self._meta.space.dim)
-        for term in terms:
-            total += term.weight * self._term(term.content)
-        length = float(total.norm())
-        if length < 1e-6:
+            terms = [(query.modality, query.vectors[0].detach().cpu(), 1.0)]
+        else:
+            parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
+            terms = [(*self._term(term.content), term.weight) for term in parsed]
+        vectors = np.stack([vector.numpy() for _, vector, _ in terms])[:, None]  # (terms, 1, D)
+        recipe = tuple((kind, weight) for kind, _, weight in terms)
+        vector, words = self._table.vocabulary.mixed(vectors, [weight for _, weight in recipe])
+        if not vector.any():
             raise InputError("the terms cancel each other out", where="query")
-        return (total / length).numpy()
+        return _Question(vector[0], words[0], recipe)
 
-    def _term(self, content: str | Path) -> Any:
+    def _term(self, content: str | Path) -> tuple[str, Tensor]:
+        """What kind of thing it is, and its (D,) unit vector."""
         from clipx.registry import modality_of
 
         if isinstance(content, Path):
             encoder = self._encoder(modality_of(content))
-            return encoder.encode([encoder.load(content)]).vectors[0].cpu()
+            return encoder.name, encoder.encode([encoder.load(content)]).vectors[0].cpu()
         self.space.require_words([content])
-        return self.space.encode_text([content])[0].cpu()
+        return TEXT, self.space.encode_text([content])[0].cpu()
 
-    def _items(self) -> Snapshot:
+    def _chance(self, recipe: Recipe, snapshot: Snapshot) -> Chance:
+        """How unrelated queries of that recipe score on this state of the index."""
+        key = (recipe, snapshot.state)
+        if key not in self._chances:
+            vocabulary = self._table.vocabulary
+            drawn = []
+            for turn, (kind, _) in enumerate(recipe):
+                own = snapshot.items.vectors[snapshot.of_modality(kind)]
+                own = vocabulary.vectors if kind == TEXT else own if len(own) else snapshot.items.vectors
+                some = own[spaced(len(own), QUERIES)]
+                steps = np.arange(len(some) if len(recipe) == 1 else QUERIES) * (2 * turn + 1)
+                drawn.append(some[steps % len(some)])  # in another order for each term: they are of different things
+            vectors, words = vocabulary.mixed(np.stack(drawn), [weight for _, weight in recipe])
+            self._chances = {key: Chance(vocabulary, vectors, words, snapshot.items, snapshot.modalities)}
+        return self._chances[key]
+
+    def _current(self) -> Snapshot:
         meta = Meta.read(self.folder)
         if meta.table != self._meta.table:  # moved to another space since
             raise FileError(
@@ -399,14 +430,11 @@ class Index:
 
     def _selected(self, items: Snapshot, modality: str | None, where: str | None) -> Any:
         """Positions of the rows to search, or None for all."""
-        import numpy as np
-        import pyarrow.compute as pc
-
         chosen = None
         if modality is not None:
-            chosen = pc.equal(items.columns["modality"], modality).to_numpy()
+            chosen = items.of_modality(modality)
             if not chosen.any() and len(items):
-                there = ", ".join(sorted(pc.unique(items.columns["modality"]).to_pylist()))
+                there = ", ".join(items.modality_names)
                 raise InputError(f"no file of modality {modality!r} in the index", remedy=f"it holds: {there}")
         if where is not None:
             among = np.isin(items.row_ids, self._table.row_ids(where))
@@ -532,10 +560,23 @@ def _entries(
         yield done
 
 
-def _first_windows(columns: Any) -> Any:
-    import pyarrow.compute as pc
+@dataclass(frozen=True, eq=False)
+class _Question:
+    vector: np.ndarray  # (D,) unit
+    words: np.ndarray  # (B,) unit: how much it is of each word
+    recipe: Recipe
 
-    return pc.equal(columns["window"], 0)
+
+def _best(found: np.ndarray, paths: Any, rows: np.ndarray | None, k: int) -> list[int]:
+    """Positions of the ``k`` best, one for each path; of equal ones the earlier."""
+    wanted = min(len(found), k)
+    while True:  # a file of many windows may take many places
+        top = np.argpartition(-found, wanted - 1)[:wanted]
+        top = top[np.lexsort((top, -found[top]))]
+        best = {paths[int(i if rows is None else rows[i])].as_py(): int(i) for i in reversed(top)}
+        if len(best) >= k or wanted == len(found):
+            return sorted(best.values(), key=lambda i: (-found[i], i))[:k]
+        wanted = min(len(found), 4 * wanted)
 
 
 def _load(space: str | PathLike[str] | JointSpace) -> JointSpace:

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipx.errors import FileError, InputError
+from clipx.index.calibration import WORDS, Described, Vocabulary
 from clipx.index.scan import Found
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from clipx.space import JointSpace
+
 KEPT = timedelta(hours=1)  # how long what a reader may still have open is kept after it was replaced
-_LIGHT = ("path", "window", "modality", "start_s", "end_s", "sha256", "vector")  # what a snapshot holds
+_LIGHT = ("path", "window", "modality", "start_s", "end_s", "vector", "words", "shares")  # what a snapshot holds
+_ARRAYS = ("vector", "words", "shares")
 
 
 @dataclass(frozen=True)
@@ -52,19 +57,39 @@ class Snapshot:
     """The searched columns of one state of the table, ordered by path and window; N rows.
 
     Args:
-        vectors: (N, D) float32, mapped from the file.
-        columns: path, window, modality, start_s, end_s, sha256, as an Arrow table.
+        items: their (N, D) vectors and descriptions, mapped from the file.
+        columns: path, window, modality, start_s and end_s, as an Arrow table.
         row_ids: (N,) Lance's own names of the rows.
         state: the state of the table it was taken from.
     """
 
-    vectors: np.ndarray
+    items: Described
     columns: pa.Table
     row_ids: np.ndarray
     state: str
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self.items)
+
+    @cached_property
+    def modality_names(self) -> list[str]:
+        """Those that are there, sorted."""
+        return sorted(self._coded.dictionary.to_pylist())
+
+    @cached_property
+    def modalities(self) -> np.ndarray:
+        """(N,) places in ``modality_names``."""
+        places = [self.modality_names.index(name) for name in self._coded.dictionary.to_pylist()]
+        return np.array(places, np.int64)[self._coded.indices.to_numpy()]
+
+    def of_modality(self, name: str) -> np.ndarray:
+        """(N,) booleans."""
+        here = self.modality_names.index(name) if name in self.modality_names else -1
+        return self.modalities == here
+
+    @cached_property
+    def _coded(self) -> Any:
+        return self.columns["modality"].combine_chunks().dictionary_encode()
 
 
 class Table:
@@ -80,15 +105,27 @@ class Table:
         self.folder, self.name, self.dim = folder, name, dim
         self._opened: Any = None
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words by which its rows are described."""
+        return Vocabulary.load(self._vocabulary_file)
+
+    @property
+    def _vocabulary_file(self) -> Path:
+        return self.folder / f"{self.name}-words.npz"
+
     @property
     def path(self) -> Path:
         return self.folder / f"{self.name}.lance"
 
-    def create(self) -> Table:
-        """Make the table, empty, unless it is there."""
-        if not self.path.exists():
-            with _lance(self.folder, "cannot be written"):
-                self._opened = _connect(self.folder).create_table(self.name, schema=_schema(self.dim))
+    def create(self, space: Callable[[], JointSpace]) -> Table:
+        """Make the table, empty, and its words, unless they are there; ``space`` is asked for only if so."""
+        with _lance(self.folder, "cannot be written"):
+            if not self._vocabulary_file.exists():
+                Vocabulary.of(space()).save(self._vocabulary_file)
+            if self._opened is None:
+                schema = _schema(self.dim, min(WORDS, len(self.vocabulary.words)))
+                self._opened = _connect(self.folder).create_table(self.name, schema=schema, exist_ok=True)
         return self
 
     def drop(self) -> None:
@@ -96,6 +133,7 @@ class Table:
         with _lance(self.folder, "cannot be written"):
             _connect(self.folder).drop_table(self.name)
         self._opened = None
+        self._vocabulary_file.unlink(missing_ok=True)
         for old in self._snapshots():
             old.unlink(missing_ok=True)
 
@@ -110,7 +148,7 @@ class Table:
         """
         if not entries:
             return
-        rows = _rows(entries, self.dim)
+        rows = self._rows(entries)
         with _lance(self.folder, "cannot be written"):
             table = self._table()
             if not replace:
@@ -176,7 +214,7 @@ class Table:
             raise InputError(
                 f"{where!r}: {said[:200].rstrip('.')}",
                 where="--where",
-                remedy=f"columns: {', '.join(c for c in _schema(1).names if c not in ('vector', 'thumbnail'))}",
+                remedy=f"columns: {', '.join(c for c in _schema(1, 1).names if c not in (*_ARRAYS, 'thumbnail'))}",
             ) from error
         return self.select(["path"], where, row_ids=True)["_rowid"].to_numpy()
 
@@ -186,11 +224,12 @@ class Table:
         if not hashes:
             return found
         where = f"{_among('sha256', hashes)} AND {_among('modality', [modality])}"
-        rows = self.select(_schema(1).names, where).sort_by([("path", "ascending"), ("window", "ascending")])
-        vectors = _vectors(rows["vector"], self.dim)
+        names = [name for name in _schema(1, 1).names if name not in ("words", "shares")]
+        rows = self.select(names, where).sort_by([("path", "ascending"), ("window", "ascending")])
+        vectors = _matrix(rows["vector"], self.dim)
         taken: dict[str, list[int]] = {}
         owner: dict[str, str] = {}
-        columns = {name: rows[name].to_pylist() for name in rows.column_names if name not in ("vector",)}
+        columns = {name: rows[name].to_pylist() for name in rows.column_names if name != "vector"}
         for i, (sha256, path) in enumerate(zip(columns["sha256"], columns["path"], strict=True)):
             if owner.setdefault(sha256, path) == path:
                 taken.setdefault(sha256, []).append(i)
@@ -248,13 +287,37 @@ class Table:
         except (OSError, ValueError, KeyError) as error:
             raise FileError("torn snapshot", where=file, remedy="delete it") from error
 
+    def _rows(self, entries: Sequence[Entry]) -> pa.Table:
+        import pyarrow as pa
+
+        vectors = np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
+        words, shares = self.vocabulary.describe(vectors)
+        schema = _schema(self.dim, words.shape[1])
+        columns: dict[str, Any] = {name: [] for name in schema.names if name not in _ARRAYS}
+        for entry in entries:
+            for window, when in enumerate(entry.times):
+                row = {
+                    **{name: getattr(entry.file, name) for name in ("path", "size", "mtime_ns", "modality")},
+                    "window": window,
+                    "sha256": entry.sha256,
+                    "start_s": when and when[0],
+                    "end_s": when and when[1],
+                    "thumbnail": entry.thumbnail if window == 0 else None,
+                }
+                for name, value in row.items():
+                    columns[name].append(value)
+        for name, matrix in zip(_ARRAYS, (vectors, words, shares), strict=True):
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+        return pa.table(columns, schema=schema)
+
     def _searched(self) -> pa.Table:
         rows = self.select(_LIGHT, row_ids=True)
         return rows.sort_by([("path", "ascending"), ("window", "ascending")]).combine_chunks()
 
     def _as_snapshot(self, rows: pa.Table, state: str) -> Snapshot:
-        vectors = _vectors(rows["vector"], self.dim)
-        return Snapshot(vectors, rows.drop_columns(["vector", "_rowid"]), rows["_rowid"].to_numpy(), state)
+        k = min(WORDS, len(self.vocabulary.words))
+        items = Described(*(_matrix(rows[name], width) for name, width in zip(_ARRAYS, (self.dim, k, k), strict=True)))
+        return Snapshot(items, rows.drop_columns([*_ARRAYS, "_rowid"]), rows["_rowid"].to_numpy(), state)
 
     def _snapshots(self) -> Iterator[Path]:
         return self.folder.glob(f"{self.name}-*.arrow")
@@ -265,12 +328,12 @@ class Table:
                 raise FileError(f"its table {self.name} is missing", where=self.folder, remedy="index anew")
             with _lance(self.folder, "its table cannot be opened"):
                 self._opened = _connect(self.folder).open_table(self.name)
-                if missing := set(_schema(1).names) - set(self._opened.schema.names):
+                if missing := set(_schema(1, 1).names) - set(self._opened.schema.names):
                     raise FileError(f"its table lacks {', '.join(sorted(missing))}", where=self.folder)
         return self._opened
 
 
-def _schema(dim: int) -> pa.Schema:
+def _schema(dim: int, words: int) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema(
@@ -285,37 +348,17 @@ def _schema(dim: int) -> pa.Schema:
             ("end_s", pa.float64()),
             ("thumbnail", pa.binary()),
             ("vector", pa.list_(pa.float32(), dim)),
+            ("words", pa.list_(pa.uint16(), words)),
+            ("shares", pa.list_(pa.float32(), words)),
         ]
     )
 
 
-def _rows(entries: Sequence[Entry], dim: int) -> pa.Table:
-    import pyarrow as pa
-
-    columns: dict[str, list[Any]] = {name: [] for name in _schema(dim).names if name != "vector"}
-    for entry in entries:
-        for window, when in enumerate(entry.times):
-            row = {
-                **{name: getattr(entry.file, name) for name in ("path", "size", "mtime_ns", "modality")},
-                "window": window,
-                "sha256": entry.sha256,
-                "start_s": when and when[0],
-                "end_s": when and when[1],
-                "thumbnail": entry.thumbnail if window == 0 else None,
-            }
-            for name, value in row.items():
-                columns[name].append(value)
-    flat = np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False).ravel()
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dim)
-    return pa.table({**columns, "vector": vectors}, schema=_schema(dim))
-
-
-def _vectors(column: pa.ChunkedArray, dim: int) -> np.ndarray:
-    """(N, D), without a copy where the column is in one piece."""
-    chunks = [chunk for chunk in column.chunks if len(chunk)]
-    if not chunks:
-        return np.zeros((0, dim), np.float32)
-    parts = [chunk.flatten().to_numpy().reshape(-1, dim) for chunk in chunks]
+def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    """(N, width), without a copy where the column is in one piece."""
+    parts = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks if len(chunk)]
+    if not parts:
+        return np.zeros((0, width), column.type.value_type.to_pandas_dtype())
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -1,0 +1,191 @@
+"""Scores that mean the same for every modality, and how likely a score is no chance.
+
+Raw cosines do not rank a mixed index fairly: in a CLIP space each modality keeps to a region of its own, and a photo is
+nearer to any photo than to a drawing of the same thing. What bridges the regions is language, as every modality was
+aligned with it. So each item is also described by the words nearest to it, and two items are compared by their
+descriptions: query by semantic example (Rasiwasia, Moreno and Vasconcelos, IEEE Transactions on Multimedia 2007), with
+the space's own words as its vocabulary.
+
+How high a chance score gets is read off the index itself: pairs of an unrelated query and an item, taken at random, for
+each modality apart. With it a score becomes the number of hits as good that chance would give among the items searched,
+and a confidence, as BLAST has them (Karlin and Altschul, PNAS 1990).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipx.errors import FileError
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+WORDS = 16  # kept of each description
+SHARPNESS = 0.5  # of the space's temperature; chosen, as COSINE, on training rows by tests/benchmarks/bench_index.py
+COSINE = 0.2  # how much raw cosine counts beside the words: it tells apart what is described alike
+QUERIES, ITEMS = 256, 2048  # of the unrelated pairs, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The words that items are described by.
+
+    Args:
+        words: B of them.
+        vectors: (B, D) float32, unit rows.
+        scale: what cosine is multiplied by before the softmax over the words.
+    """
+
+    words: tuple[str, ...]
+    vectors: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, space: JointSpace) -> Vocabulary:
+        """The words that a space saw pictures of; for an open vocabulary the everyday words that nano saw."""
+        known = space.vocabulary.words if space.vocabulary is not None else _everyday()
+        words = tuple(sorted(word for word, stood in known.items() if stood == "pictures"))
+        return cls(words, space.encode_text(words).cpu().numpy(), SHARPNESS * space.logit_scale)
+
+    def describe(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, D) unit rows -> their K nearest words, nearest first, and how much each counts.
+
+        Returns:
+            (N, K) uint16 places in ``words``, and (N, K) float32 of unit norm over K: the softmax's values. K is 16,
+            or B where that is less.
+        """
+        k = min(WORDS, len(self.words))
+        if not k:
+            return np.zeros((len(vectors), 0), np.uint16), np.zeros((len(vectors), 0), np.float32)
+        places, weights = [], []
+        for start in range(0, len(vectors), 1024):
+            cosines = vectors[start : start + 1024] @ self.vectors.T
+            best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+            near = np.take_along_axis(cosines, best, 1)
+            share = np.exp(self.scale * (near - near[:, :1]))
+            places.append(best.astype(np.uint16))
+            weights.append((share / np.linalg.norm(share, axis=1, keepdims=True)).astype(np.float32))
+        if not places:
+            return np.zeros((0, k), np.uint16), np.zeros((0, k), np.float32)
+        return np.concatenate(places), np.concatenate(weights)
+
+    def spread(self, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Descriptions as (N, B) rows of unit norm."""
+        rows = np.zeros((len(places), len(self.words)), np.float32)
+        np.put_along_axis(rows, places.astype(np.int64), weights, axis=1)
+        return rows
+
+    def mixed(self, vectors: np.ndarray, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted sums of T terms, of their vectors and of their descriptions: each term keeps its own words.
+
+        Args:
+            vectors: (T, Q, D) unit rows.
+            weights: T numbers.
+
+        Returns:
+            (Q, D) and (Q, B) unit rows; zeros where the terms cancel each other out.
+        """
+        spread = [self.spread(*self.describe(term)) for term in vectors]
+        sums = (sum(w * rows for w, rows in zip(weights, terms, strict=True)) for terms in (vectors, spread))
+        one, two = (_unit(np.asarray(rows, dtype=np.float32)) for rows in sums)
+        return one, two
+
+    def save(self, file: Path) -> None:
+        """Written beside and renamed. Raises OSError."""
+        data = io.BytesIO()
+        np.savez(data, words=np.array(self.words, dtype=str), vectors=self.vectors, scale=np.float64(self.scale))
+        beside = file.with_name(f".{file.name}.part")
+        beside.write_bytes(data.getvalue())
+        beside.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> Vocabulary:
+        """What ``save`` wrote. Raises FileError where that is missing or torn."""
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return cls(tuple(arrays["words"].tolist()), arrays["vectors"], float(arrays["scale"]))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise FileError("the index's words are missing or torn", where=file, remedy="index anew") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """N items: unit vectors (N, D), and the descriptions (N, K) of ``Vocabulary.describe``."""
+
+    vectors: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: np.ndarray) -> Described:
+        return Described(self.vectors[rows], self.places[rows], self.weights[rows])
+
+
+def scores(cosines: np.ndarray, query: np.ndarray, items: Described) -> np.ndarray:
+    """Calibrated scores in [-0.2, 1] of one query: (N,) float32.
+
+    Args:
+        cosines: (N,) of the query with the items.
+        query: (B,) its description, spread.
+        items: what is searched.
+    """
+    if not items.places.shape[1]:
+        return cosines
+    alike = np.einsum("nk,nk->n", query[items.places], items.weights)
+    return (alike + COSINE * cosines) / (1 + COSINE)
+
+
+class Chance:
+    """How well unrelated queries of one kind score by chance, for each modality of the items.
+
+    Args:
+        vocabulary: of the index.
+        vectors, words: of unrelated queries, of the same kind as those to be judged: (Q, D) and (Q, B).
+        items: the index's.
+        modalities: (N,) codes of the items' modalities.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, vectors: np.ndarray, words: np.ndarray, items: Described, modalities: np.ndarray
+    ):
+        self._sorted: dict[int, np.ndarray] = {}
+        for code in np.unique(modalities):
+            rows = np.flatnonzero(modalities == code)
+            some = items[rows[spaced(len(rows), ITEMS)]]
+            found = vectors @ some.vectors.T
+            if words.shape[1]:
+                found = (words @ vocabulary.spread(some.places, some.weights).T + COSINE * found) / (1 + COSINE)
+                found = found[words.argmax(1)[:, None] != some.places[:, 0]]  # about the same thing: no chance hit
+            self._sorted[int(code)] = np.sort(found.ravel())
+
+    def confidence(self, score: float, modality: int, searched: int) -> float:
+        """The probability that among ``searched`` unrelated items none scores as high as this one, in [0, 1]."""
+        null = self._sorted.get(modality, np.empty(0))
+        above = len(null) - np.searchsorted(null, score, side="left")
+        share = (above + 0.5) / (len(null) + 1)
+        return float(np.exp(-searched * share))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), 0)
+
+
+def spaced(count: int, most: int) -> np.ndarray:
+    """At most ``most`` of ``count`` places, evenly spaced, so that a sample needs no random numbers."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def _everyday() -> dict[str, str]:
+    from clipx.space import SPACES
+
+    return json.loads((SPACES / "nano" / "vocabulary.json").read_text(encoding="utf-8"))["words"]
