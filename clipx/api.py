@@ -136,6 +136,8 @@ def parse_labels(text: str) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise FileError("cannot be read as text", where=path, remedy="give a file with one label a line") from error
+    if not lines:
+        raise FileError("names no class", where=path, remedy="give a file with one label a line")
     return _split(lines[0]) if len(lines) == 1 else lines
 
 

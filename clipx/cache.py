@@ -41,10 +41,11 @@ class FeatureCache:
         """The name under which a sample's vector, or those of its views, are kept: sha256 over all that decides it.
 
         Args:
-            modality: its name, its package's version, its config and context, and its space's id and dtype count; a
-                file that the config names by a ``Path`` counts by content.
+            modality: its class, its name, its package's version, its config and context, and its space's id and dtype
+                count; a file that the config names by a ``Path`` counts by content.
             content: the path of a file, or the sample's own bytes. A file's companions (an .obj's materials) do not
                 count.
+            views: whether it is the vectors of ``Modality.view_vectors`` that are kept.
 
         Raises:
             FileError: the file cannot be read.
@@ -56,7 +57,7 @@ class FeatureCache:
             raise InputError("the config has no JSON form, so its features cannot be cached") from error
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
-        name = modality.name + (" views" if views else "")
+        name = f"{modality.name} {type(modality).__qualname__}" + (" views" if views else "")
         decides = [*versions, name, config + modality.context, space.id, str(space.dtype), _sha256(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 

@@ -223,7 +223,7 @@ MISTAKES = {
     "classify torn.png --labels chair": "torn.png",
     "classify bomb.png --labels chair": "bomb.png",
     "classify photo.png --labels @missing.txt": "missing.txt",
-    "classify photo.png --labels @empty.txt": "list of labels is empty",
+    "classify photo.png --labels @empty.txt": "empty.txt: names no class",
     "classify photo.png --labels chair,chair": "given twice",
     "classify photo.png --labels chair,zeppelin": "zeppelin",
     "classify photo.png --labels chair --prompts @unseen.json": "zeppelin",

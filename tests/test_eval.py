@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
 from clipx.modalities.pointcloud import benchmarks
 from clipx.modalities.pointcloud.benchmarks import SCANOBJECTNN_CLASSES, read_benchmark
@@ -70,12 +72,44 @@ def test_shots_may_come_from_the_same_data_but_not_from_the_same_rows(run_json, 
         assert (status, out, err.count("\n")) == (2, "", 1) and said in err
 
 
+def test_copies_are_told_whatever_their_file_says_of_them(run, sets):
+    test = dict(np.load("test.npz"))
+    for more in ({"up": np.array("z")}, {"points": test["points"].astype(np.float64)}):
+        np.savez("leak.npz", **{**test, **more})
+        status, _, err = run("eval pointcloud test.npz --train leak.npz --shots 1 --draws 1 --method cache")
+        assert status == 2 and "6 samples to learn from are among those to test on" in err
+
+
+def test_the_probe_chooses_on_rows_that_it_neither_learns_nor_is_tested_on(sets, tiny_space, monkeypatch):
+    from clipx.fewshot import LinearProbe, few_shot_draw, fit_shots
+    from clipx.zeroshot import ZeroShotClassifier
+
+    seen, fit = [], LinearProbe.fit
+    monkeypatch.setattr(LinearProbe, "fit", lambda *given, **more: (seen.append(given), fit(*given, **more))[1])
+    labels = [i % 2 for i in range(40)]
+    vectors = torch.nn.functional.normalize(
+        torch.randn(40, tiny_space.dim, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    things = Embedding(vectors, tiny_space.id, "pointcloud", [str(i) for i in range(40)])
+    fit_shots("probe", things, labels, ZeroShotClassifier(tiny_space, ["chair", "table"]), 5, seed=3)
+    train, _, _, _, (held, _), _ = seen[0]
+    drawn = few_shot_draw([("chair", "table")[k] for k in labels], 5, 3)
+    assert [int(name) for name in train.ids] == drawn and len(held) == 8
+    assert not set(train.ids) & set(held.ids)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("--train train.npz", "nothing is learnt from it"),
+        ("--method probe --shots 6 --train train.npz", "(the probe chooses its C on 4 more): chair 7, night_stand 7"),
+        ("--labels chair,night_stand,cup --shots 2 --train train.npz", "too few samples for 2 shots a class"),
+        ("--sweep weights=1,1,1,1,1,1", "weights holds commas itself"),
+        ("--seed -1", "seed must be at least 0"),
+        ("--method cache --shots 2 --draws 1 --train train.npz --weighting entropy", "taken apart have no weights"),
         ("--method cache", "cache learns from shots"),
         ("--method magic --shots 2 --train train.npz", "unknown method 'magic'"),
-        ("--method cache --shots 9 --train train.npz", "too few rows for 9 shots a class: chair 7, night_stand 7"),
+        ("--method cache --shots 9 --train train.npz", "too few samples for 9 shots a class: chair 7, night_stand 7"),
         ("--confusion picture.jpg", "suffix '.jpg' is not .png"),
         ("--confusion no/picture.png", "its folder does not exist"),
         ("--sweep up", "expected column=value"),
@@ -105,13 +139,57 @@ def test_a_sweep_gives_a_row_for_every_combination(run_json, run, sets):
     assert all(row["config"]["points"] == 32 and row["prompts"] == row["sweep"]["prompts"] for row in rows)
     alone = run_json("eval pointcloud test.npz --points 32 --projection ortho_splat --prompts photo")["results"][0]
     assert alone["metrics"] == rows[3]["metrics"]
+    same = run_json("eval pointcloud test.npz --points 32 --sweep points=32,16")["results"]
+    assert [row["sweep"] for row in same] == [{"points": 32}, {"points": 16}]  # the flag's own value too
     out = run(line)[1].splitlines()
     assert out[0].split("\t")[:3] == ["projection", "prompts", "method"] and len(out) == 5
 
 
-def test_the_table_shows_each_class_and_what_it_is_taken_for(run, sets, monkeypatch):
-    import torch
+def test_weights_that_were_fitted_say_on_what(run_json, run, sets):
+    line = "eval pointcloud test.npz --projection pointclip_v2"
+    assert run_json(line)["results"][0]["tuned_on"] == ""
+    row = run_json(f"{line} --weighting vitb16_modelnet40")["results"][0]
+    assert row["tuned_on"].startswith("test labels of ModelNet40, with CLIP vitb16")
+    assert "test labels of ModelNet40" in run(f"{line} --weighting vitb16_modelnet40")[1]
+    own = run_json(f"{line} --weights 1,1,1,1,1,1,1,1,0,0")["results"][0]
+    assert own["tuned_on"] == "unknown: the view weights were given"
+    record = run_json("eval pointcloud test.npz --train train.npz --shots 2 --draws 1 --method zero_shot,cache")
+    assert [row["tuned_on"] for row in record["results"]] == ["", "train"]
 
+
+def test_each_projection_has_its_own_prompts(run_json, sets):
+    rows = run_json("eval pointcloud test.npz --sweep projection=pointclip_v1,ortho_splat")["results"]
+    assert [row["prompts"] for row in rows] == ["pointclip", "rendering"]
+
+
+def test_the_interval_is_that_of_the_mean_over_draws():
+    from clipx.cli.evaluate import figures_of
+    from clipx.metrics import bootstrap_ci95
+
+    targets = np.array([0, 1] * 20)
+    right = torch.nn.functional.one_hot(torch.from_numpy(targets), 2).float()
+    figures, table = figures_of([right, right.flip(1)], targets, ["a", "b"], 0)
+    assert figures["metrics"]["acc1"] == 0.5 and figures["ci95"]["acc1"] == list(bootstrap_ci95(np.full(40, 0.5)))
+    assert table.tolist() == [[20, 20], [20, 20]] and figures["classes"][0]["taken_for"] == "b"
+
+
+def test_a_bad_sample_is_named(run, sets):
+    points = clouds(3)
+    points[1, 5] = np.nan
+    np.savez("bad.npz", points=points, labels=np.arange(3) % 2, classes=NAMES, array=np.array(7))
+    status, out, err = run("eval pointcloud bad.npz")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "bad.npz row 1: NaN or infinite coordinates" in err
+
+
+def test_folders_of_splits_are_no_classes(run, here):
+    for folder in ("set/train/chair", "set/test/chair"):
+        (here / folder).mkdir(parents=True)
+        np.savetxt(here / folder / "0.xyz", clouds(1)[0])
+    status, _, err = run("eval pointcloud set")
+    assert status == 2 and "its folders are splits (test, train), not classes" in err
+
+
+def test_the_table_shows_each_class_and_what_it_is_taken_for(run, sets, monkeypatch):
     monkeypatch.setattr("clipx.zeroshot.ZeroShotClassifier.logits", lambda self, e: torch.eye(2)[:1].repeat(len(e), 1))
     out = run("eval pointcloud test.npz")[1]
     assert "class\tn\trecall\tmost often taken for\nchair\t3\t100.0%\t\nnight_stand\t3\t0.0%\tchair 100.0%\n" in out
@@ -197,6 +275,9 @@ def test_scanobjectnn_is_told_by_folder_and_file(tmp_path):
     assert found["variant"].tolist() == ["OBJ_ONLY"] * 3 and tuple(found["classes"]) == SCANOBJECTNN_CLASSES
     assert "3 shapes in test, 581 were released" in told[0]
     assert quietly(tmp_path / "main_split")[0]["variant"].tolist() == ["OBJ_BG"] * 7
+    bare = h5(tmp_path / "main_split_nobg" / "test_objectdataset_augmentedrot_scale75.h5", 2, 15, label=np.arange(2))
+    assert quietly(bare)[0]["variant"].tolist() == ["PB_T50_RS_NOBG"] * 2  # the papers' PB_T50_RS has its background
+    bare.unlink()
     hard, _ = quietly(tmp_path / "main_split", [("variant", "PB_T50_RS")])
     assert (hard["variant"].tolist(), hard["split"].tolist()) == (["PB_T50_RS"] * 2, ["test"] * 2)
     assert quietly(tmp_path / "main_split" / "test_objectdataset_augmentedrot_scale75.h5")[0]["labels"].tolist() == [
@@ -282,6 +363,8 @@ def test_reproduce_prints_published_and_measured_side_by_side(run, modelnet10, a
     assert status == 0, err
     record = json.loads(out)
     assert record["published"] == [{"acc1": 0.302, "source": "PointCLIP, CVPR 2022", "shots": 0}]
+    assert record["data_as_published"] == "differs: 10 shapes, the official test split has 908"
+    assert "warning: not the data of the published figures" in err
     equal, searched = record["results"]
     assert equal["tuned_on"] is None and equal["view_weights"] == [1.0] * 6
     assert searched["tuned_on"] == "the labels measured on"
@@ -289,6 +372,24 @@ def test_reproduce_prints_published_and_measured_side_by_side(run, modelnet10, a
     assert record["config"]["projection"] == "pointclip_v1" and len(record["data_sha256"]) == 64
     table = run(line)[1]
     assert "published\t30.20%" in table and "untuned" in table and "tuned on the labels measured on" in table
+
+
+def test_reproduce_measures_what_the_paper_did(run, modelnet10, any_word, tiny_space):
+    """The first 1,024 points, V1's six views, its prompt, views of equal weight, written out."""
+    from clipx.modalities.pointcloud import project
+    from clipx.modalities.pointcloud.cloud import unit_sphere
+    from clipx.modalities.pointcloud.projection import resized
+
+    record = json.loads(run("reproduce pointclip --data ten.npz --json")[1])
+    with np.load("ten.npz") as ten:
+        points, names = torch.from_numpy(ten["points"]), [str(name).replace("_", " ") for name in ten["classes"]]
+    shown = project("pointclip_v1", torch.stack([unit_sphere(cloud[:1024]) for cloud in points]))
+    pixels = resized(shown, tiny_space.image_size).expand(-1, -1, 3, -1, -1)
+    views = tiny_space.encode_image(pixels.flatten(0, 1), normalize=False).unflatten(0, (10, 6))
+    text = tiny_space.encode_text([f"point cloud depth map of a {name}." for name in names])
+    right = (views @ text.T).sum(1).argmax(1) == torch.arange(10)
+    assert record["results"][0]["metrics"]["acc1"] == pytest.approx(right.double().mean().item())
+    assert [one["recall"] for one in record["results"][0]["classes"]] == right.double().tolist()
 
 
 def test_reproduce_learns_from_shots_of_another_split(run, modelnet10, any_word, monkeypatch):

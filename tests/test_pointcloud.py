@@ -398,7 +398,10 @@ def test_turns_are_averaged(tiny_space):
     mean = torch.nn.functional.normalize(views.mean(0), dim=0)
     torch.testing.assert_close(thrice.encode([cloud]).vectors[0], mean, atol=1e-5, rtol=0)
     only_top = PointCloud(tiny_space, PointCloud.Config(tta=2, weights=(0, 0, 0, 0, 1, 0)))
-    tops = only_top.view_vectors([cloud])[0, [4, 10]].sum(0)
+    twice = PointCloud(tiny_space, PointCloud.Config(tta=2))
+    tops = twice.view_vectors([cloud])[0, [4, 10]].sum(0)
+    with pytest.raises(InputError, match="views that are taken apart have no weights"):
+        only_top.view_vectors([cloud])
     expected = torch.nn.functional.normalize(tops, dim=0)
     torch.testing.assert_close(only_top.encode([cloud]).vectors[0], expected, atol=1e-5, rtol=0)
     quarter = about_y(torch.eye(3), math.pi / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from clipx.files import read_npz
 from clipx.modality import Modality
 from clipx.prompts import spoken
 
+SPLITS = {"train", "training", "test", "val", "valid", "validation"}
 MAX_SET_BYTES = 8 * 2**30  # a whole set is in memory at once
 
 
@@ -54,6 +56,12 @@ class LabelledData:
     def contents(self) -> list[str]:
         """The hash of each item's content."""
         return [_content_sha256(item) for item in self.items]
+
+    @cached_property
+    def samples(self) -> list[str]:
+        """A hash of each sample that is the same for its copies, whatever else their files say."""
+        pairs = zip(self.items, self.contents, strict=True)
+        return [content if i.values is None else hashlib.sha256(i.values()).hexdigest() for i, content in pairs]
 
 
 def _content_sha256(item: Item) -> str:
@@ -130,6 +138,12 @@ def _from_class_folders(data: Path, modality: type[Modality], where: Sequence[tu
             f"holds neither labels.csv nor class folders with {' '.join(modality.suffixes)} files", where=data
         )
     parts = [path.relative_to(data).parts for path in paths]
+    if {own[0].casefold() for own in parts} <= SPLITS:
+        raise InputError(
+            f"its folders are splits ({', '.join(sorted({own[0] for own in parts}))}), not classes",
+            where=data,
+            remedy=f"name one of them, such as {data / parts[0][0]}",
+        )
     rows = [{"label": own[0]} | ({"split": own[1]} if len(own) > 2 else {}) for own in parts]
     if any("split" in row for row in rows):
         rows = [{"split": ""} | row for row in rows]
@@ -174,8 +188,16 @@ def _from_arrays(
                 )
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
     kept = [(i, record) for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
+    # A sample hears of the facts that its modality asks for; the others are said of the data as a whole.
+    asked = {name: fact for name, fact in about.items() if name in _asked_for(modality)}
     items = [
-        Item(f"{i:08d}", partial(_row_bytes, samples[i], about), partial(_from_row, samples[i], about)) for i, _ in kept
+        Item(
+            f"{i:08d}",
+            partial(_row_bytes, samples[i], asked),
+            partial(_from_row, samples[i], asked, f"{path} row {i}"),
+            partial(_values, samples[i]),
+        )
+        for i, _ in kept
     ]
     said = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
     return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, said, about)
@@ -260,5 +282,19 @@ def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:
     return facts.encode() + b"\0" + row.tobytes()
 
 
-def _from_row(row: np.ndarray, about: Mapping[str, Any], modality: Modality) -> Any:
-    return modality.from_array(row, **about)
+def _values(row: np.ndarray) -> bytes:
+    return np.ascontiguousarray(row, dtype=np.float32 if row.dtype.kind in "fiu" else None).tobytes()
+
+
+def _asked_for(modality: type[Modality]) -> set[str]:
+    """The names of the facts that ``from_array`` takes."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = list(inspect.signature(modality.from_array).parameters.values())[2:]  # without self and the array
+    return {parameter.name for parameter in parameters if parameter.kind in named}
+
+
+def _from_row(row: np.ndarray, about: Mapping[str, Any], where: str, modality: Modality) -> Any:
+    try:
+        return modality.from_array(row, **about)
+    except InputError as error:
+        raise InputError(error.what, where=error.where or where, remedy=error.remedy) from error

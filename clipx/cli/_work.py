@@ -32,11 +32,14 @@ class Item:
         id: its name in results.
         content: what the cache and the data's hash take it by: a file, or bytes made when they are asked for.
         load: reads it for a modality.
+        values: where the content says more than the sample itself (what a file says of all its samples, the type of
+            its numbers): the sample alone, by which two copies of it are told.
     """
 
     id: str
     content: Path | Callable[[], bytes]
     load: Callable[[Modality], Any]
+    values: Callable[[], bytes] | None = None
 
 
 def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
@@ -166,6 +169,15 @@ def user_config() -> dict[str, Any]:
     if not isinstance(config.get("space", ""), str):
         raise InputError("space must be a string", where=path)
     return config
+
+
+def versions() -> dict[str, str]:
+    """What computed a figure: the packages on which its last decimals depend."""
+    from importlib.metadata import version
+
+    from clipx import __version__
+
+    return {"clipx": __version__, **{name: version(name) for name in ("torch", "open_clip_torch", "numpy")}}
 
 
 def cache_folder(cache: Path | None, resume: bool) -> Path | None:

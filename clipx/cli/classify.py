@@ -65,7 +65,8 @@ def classify(
     words, said, items = parse_labels(labels), read_prompts(prompts), file_items(paths)
     joint = open_space(space, device, dtype, seed)
     found: list[tuple[str, list[Prediction]]] = [("", [])] * len(paths)
-    for encoder, rows in attach(joint):
+    used = attach(joint)
+    for encoder, rows in used:
         classifier = make_classifier(joint, words, encoder.prompts if said is None else said, none_threshold)
         embedding = encode(encoder.among(classifier), [items[i] for i in rows], batch_size)
         for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
@@ -83,4 +84,13 @@ def classify(
         ]
         print_grouped("file", ("label", "cosine", "probability"), tables)
 
-    emit(report("classify", results, space=joint.name, space_id=joint.id), as_json, table, out)
+    senses = {
+        encoder.name: {
+            "prompts": prompts or encoder.prompts,
+            "config": asdict(encoder.config),
+            "tuned_on": encoder.tuned_on,
+        }
+        for encoder, _ in used
+    }
+    record = report("classify", results, senses=senses, space=joint.name, space_id=joint.id, dtype=dtype, seed=seed)
+    emit(record, as_json, table, out)

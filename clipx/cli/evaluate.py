@@ -69,8 +69,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--method",
-            help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's), view_weights (fitted on the "
-            "shots); several with commas. Default: zero_shot, and with --shots the first four.",
+            help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's, its samples not augmented), "
+            "view_weights (fitted on the shots); several with commas. Default: zero_shot; with --shots the first four.",
             show_default=False,
         ),
     ] = None,
@@ -103,9 +103,8 @@ def evaluate(
     """Measure how often the right one of the classes' names is found, without training on them.
 
     acc1, acc5 and mean_per_class_recall are CLIP_benchmark's; the intervals are
-    95 % bootstraps over the samples. With --shots, few-shot classifiers stand
-    beside it: means over the draws, no row of theirs shared with what is learnt
-    from words alone.
+    95 % bootstraps over the samples. With --shots, few-shot classifiers stand in
+    rows of their own below it: means over the draws.
 
     Example: clipx eval image photos/ --where split=test --regime "unseen classes" --json
 
@@ -116,7 +115,7 @@ def evaluate(
     from clipx.cli._dataset import read_data
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, report, write_bytes
-    from clipx.cli._work import cache_folder, open_space, read_prompts
+    from clipx.cli._work import cache_folder, open_space, read_prompts, versions
     from clipx.registry import get_modality
 
     check_writable(out)
@@ -126,16 +125,18 @@ def evaluate(
     cls, chosen = get_modality(modality), settings_of([modality], settings)[modality]
     words = parse_labels(labels) if labels is not None else None
     read_prompts(prompts)  # refuses it now
-    variants = [chosen | changes for changes in _sweep(sweep or [], cls)]
+    variants = _sweep(sweep or [], cls)
     methods = _methods(method, shots)
-    for variant in variants:
-        cls.Config(**{name: value for name, value in variant.items() if name != "prompts"})  # refuses it now
+    for variant in variants:  # refuses them now
+        cls.Config(**chosen | {name: value for name, value in variant.items() if name != "prompts"})
         read_prompts(variant.get("prompts"))
     if confusion is not None and len(variants) * len(methods) > MOST_PANELS:
         raise InputError(f"more than {MOST_PANELS} tables for one picture", where="--confusion", remedy="sweep less")
     rows = read_data(data, cls, [condition(text) for text in where or ()])
     names, targets = targets_of(rows.labels, rows.classes if words is None else words)
     shown, known = None, None
+    if shots is None and (train is not None or train_where):
+        raise InputError("nothing is learnt from it", where="--train", remedy="say how many --shots")
     if shots is not None:
         if train is None and not train_where:
             raise InputError(
@@ -144,16 +145,16 @@ def evaluate(
         shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
         check_apart(rows, shown)
         _, known = targets_of(shown.labels, names)
+        _check_enough(known, names, shots, methods)
     few = None if shots is None or shown is None else _Shots(shown, known, shots, draws)
     joint = open_space(space, device, dtype, seed)
     kept = cache_folder(cache, resume)
     measured = _Measured(modality, joint, rows, names, targets, few, batch_size, kept, seed)
     found, tables = [], []
     for variant in variants:
-        how = {key: value for key, value in variant.items() if key != "prompts"}
-        swept = {key: value for key, value in variant.items() if key not in chosen or chosen[key] != value}
+        how = chosen | {key: value for key, value in variant.items() if key != "prompts"}
         for row, table in measured.rows(how, variant.get("prompts", prompts), methods):
-            found.append({**row, "sweep": swept})
+            found.append({**row, "sweep": variant})
             tables.append(table)
 
     titles = [_title(row) for row in found]
@@ -178,6 +179,7 @@ def evaluate(
         dtype=dtype,
         seed=seed,
         data_sha256=rows.sha256(),
+        versions=versions(),
         train=None
         if shown is None
         else {
@@ -229,6 +231,7 @@ class _Measured:
             "prompts": prompts or encoder.prompts,
             "dropped_prompts": list(classifier.dropped_prompts),
             "config": asdict(encoder.config),
+            "tuned_on": encoder.tuned_on,
         }
         for method in methods:
             row: dict[str, Any] = {"method": method, **about}
@@ -238,6 +241,7 @@ class _Measured:
             else:
                 logits, row["draws"] = self._learnt(method, encoder, classifier)
                 row["shots"] = self.shots.count if self.shots else 0
+                row["tuned_on"] = row["draws"][0]["settings"]["split"]
             figures, table = figures_of(logits, self.targets, self.names, self.seed)
             yield row | figures, table
 
@@ -280,16 +284,17 @@ def _print(record: Mapping[str, Any]) -> None:
     def cells(row: Mapping[str, Any]) -> list[str]:
         figures, draws = row["metrics"], [draw["acc1"] for draw in row.get("draws", ())]
         top5 = "" if figures["acc5"] is None else f"{figures['acc5']:.1%}"
+        tuned = row["tuned_on"] or "no labels"
         spread = f"{min(draws):.1%} to {max(draws):.1%} of {len(draws)}" if draws else ""
         name = row["method"] + (f", {row['shots']} shots" if "shots" in row else "")
         interval = "{:.1%} to {:.1%}".format(*row["ci95"]["acc1"])
-        figure = f"{figures['acc1']:.1%}", interval, top5, f"{figures['mean_per_class_recall']:.1%}", spread
+        figure = f"{figures['acc1']:.1%}", interval, top5, f"{figures['mean_per_class_recall']:.1%}", spread, tuned
         return [*(str(row["sweep"].get(key, "")) for key in swept), name, *figure]
 
     split = "".join(f", {key} {' '.join(values)}" for key, values in record["parts"].items())
     title = f"{record['dataset']}{split}: {record['n']} samples, {record['labels']} labels, "
     print_table(
-        (*swept, "method", "top-1", "95 % interval", "top-5", "mean recall", "draws"),
+        (*swept, "method", "top-1", "95 % interval", "top-5", "mean recall", "draws", "learnt from"),
         [cells(row) for row in rows],
         title=f"{title}{record['modality']} in {record['space']} ({record['regime']})",
     )
@@ -337,6 +342,8 @@ def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:
             known = ", ".join(["prompts", *hints])
             raise InputError(f"{cls.name} has no setting {name!r}", where="--sweep", remedy=f"known: {known}")
         kind = str if name == "prompts" else hints[name]
+        if "tuple" in str(kind):
+            raise InputError(f"{name} holds commas itself", where="--sweep", remedy=f"give --{name} in one run each")
         numeric = next((k for k in (int, float) if kind is k), str)
         try:
             axes[name] = [numeric(value.strip()) for value in values.split(",")]
@@ -382,9 +389,26 @@ def figures_of(
     return {"metrics": figures, "ci95": intervals, "classes": classes}, table
 
 
+def _check_enough(known: Any, names: Sequence[str], shots: int, methods: Sequence[str]) -> None:
+    """Raise InputError now where a class has too few samples to learn from."""
+    import numpy as np
+
+    from clipx.fewshot import shots_needed
+
+    needed = max((shots_needed(method, shots) for method in methods if method != ZERO_SHOT), default=0)
+    counts = np.bincount(known, minlength=len(names))
+    if short := [f"{name} {count}" for name, count in zip(names, counts, strict=True) if count < needed]:
+        more = f" (the probe chooses its C on {needed - shots} more)" if needed > shots else ""
+        raise InputError(
+            f"too few samples for {shots} shots a class{more}: {', '.join(short)}",
+            where="--train",
+            remedy="take fewer shots, or leave these classes out with --labels",
+        )
+
+
 def check_apart(test: LabelledData, train: LabelledData) -> None:
     """Raise InputError where a sample is in both."""
-    if shared := len(set(test.contents) & set(train.contents)):
+    if shared := len(set(test.samples) & set(train.samples)):
         raise InputError(
             f"{shared} samples to learn from are among those to test on", where="--train", remedy="see --train-where"
         )

@@ -48,6 +48,7 @@ __all__ = [
     "few_shot_draw",
     "fit_shots",
     "load_classifier",
+    "shots_needed",
     "smoothed_cross_entropy",
 ]
 
@@ -110,6 +111,11 @@ def load_classifier(path: str | PathLike) -> FewShotClassifier:
         ) from error
 
 
+def shots_needed(method: str, shots: int) -> int:
+    """How many rows of each class ``fit_shots`` takes for so many shots."""
+    return shots + (min(VALIDATION_SHOTS, shots) if method == "probe" else 0)
+
+
 def fit_shots(
     method: str,
     embedding: Embedding,
@@ -152,7 +158,7 @@ def fit_shots(
         return InterViewAdapter.fit(*train, text, scale, views, AdapterConfig(seed=seed), settings=about)
     if method == "view_weights":
         return ViewSearch.fit(*train, text, scale, views, settings=about)
-    more = min(VALIDATION_SHOTS, shots)
+    more = shots_needed(method, shots) - shots
     held = sorted(set(few_shot_draw(names, shots + more, seed)) - set(drawn))
     said = f"{more} more rows a class of {split}"
     return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), said, settings=about)

@@ -46,8 +46,9 @@ class InterViewAdapter(FewShotClassifier):
     """PointCLIP V1's inter-view adapter: learns, from a few samples, what to make of V views of one thing.
 
     Method: Zhang et al., "PointCLIP: Point Cloud Understanding by CLIP", CVPR 2022. The network and its training are
-    the published ones but for two things. The released code feeds vectors before they are normalised, while an
-    embedding's are of unit norm. And it keeps the epoch that does best on the test split, while here it is the last.
+    the published ones but for three things. The released code feeds vectors before they are normalised, while an
+    embedding's are of unit norm. It keeps the epoch that does best on the test split, while here it is the last. And it
+    augments the points anew in each epoch, for which ``fit`` must be given a maker of embeddings.
 
     Args:
         network: the adapter, of the space's dimension.

@@ -48,8 +48,8 @@ class FewShotClassifier(ABC):
     def predict(self, embedding: Embedding, top_k: int | None = None) -> list[list[Prediction]]:
         """For each of the N inputs, its best ``top_k`` candidates (all of them by default), best first.
 
-        ``probability`` is the softmax of the logits, by which they are ranked; ``cosine`` that of the input with the
-        label's class weight.
+        ``probability`` is the softmax of the logits, by which they are ranked; ``cosine`` that of the input (of V
+        views, their mean, or side by side where the classifier reads them so) with the label's class weight.
 
         Raises:
             InputError: ``top_k`` below 1, or as ``logits``. SpaceMismatchError: as ``logits``.

@@ -22,8 +22,8 @@ class CacheModel(FewShotClassifier):
     and their one-hot labels L. Of V views, f w^T and f k^T are the means over the views.
 
     Method: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022.
-    alpha = 1 and beta = 5.5 are where the released code begins; it then searches better ones on a validation split,
-    while here they stay.
+    alpha = 1 and beta = 5.5 are the paper's values for ImageNet; its code searches better ones for each data set, while
+    here they stay.
 
     Args:
         keys: S shots, V rows each.
@@ -82,8 +82,9 @@ class CacheModel(FewShotClassifier):
         keys = self._read(self.keys).to(inputs.device)
         votes = F.one_hot(self.targets.to(inputs.device), len(self.labels)).to(inputs)  # (S, K)
         affinity = inputs.flatten(1) @ keys.flatten(1).T / self.views  # (N, S)
-        cosines = inputs.mean(dim=1) @ self.weights.vectors.to(inputs.device).T  # (N, K)
-        return self.logit_scale * cosines + self.alpha * torch.exp(-self.beta * (1 - affinity)) @ votes, cosines
+        mean, text = inputs.mean(dim=1), self.weights.vectors.to(inputs.device)
+        words = self.logit_scale * mean @ text.T  # (N, K)
+        return words + self.alpha * torch.exp(-self.beta * (1 - affinity)) @ votes, F.normalize(mean, dim=1) @ text.T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"keys": self.keys.vectors, "targets": self.targets, "weights": self.weights.vectors}

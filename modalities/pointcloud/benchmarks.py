@@ -115,8 +115,10 @@ def _told(file: Path) -> tuple[str, str, str] | None:
     for split, key in (("train", "training_"), ("test", "test_")):
         if name.startswith(key) and name.removeprefix(key) in SCANOBJECTNN_VARIANTS:
             variant = SCANOBJECTNN_VARIANTS[name.removeprefix(key)][0]
-            ground = "_ONLY" if file.resolve().parent.name.endswith("nobg") else "_BG"
-            return "ScanObjectNN", split, variant + (ground if variant == "OBJ" else "")
+            bare = file.resolve().parent.name.endswith("nobg")  # the background cut away
+            if variant == "OBJ":
+                return "ScanObjectNN", split, "OBJ_ONLY" if bare else "OBJ_BG"
+            return "ScanObjectNN", split, variant + ("_NOBG" if bare else "")
     return None
 
 
@@ -128,6 +130,11 @@ def _wanted(file: Path, where: dict[str, str], any_variant: bool) -> bool:
     if "variant" in where:
         return variant == where["variant"].casefold()
     return any_variant or not variant or variant.startswith("obj")
+
+
+def _base(variant: str) -> str:
+    """The variant without its word on the background."""
+    return "OBJ" if variant.startswith("OBJ") else variant.removesuffix("_NOBG")
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +179,7 @@ def _differences(name: str, files: Sequence[Path], splits: Any, variants: Any, w
                     odd.append(f"{file.name} has another MD5")
     counts = {variant: shapes for variant, shapes in SCANOBJECTNN_VARIANTS.values() if shapes}
     for split, variant in sorted(set(zip(splits.tolist(), variants.tolist(), strict=True))) if whole else ():
-        known = MODELNET40_SHAPES if name == "ModelNet40" else counts.get(variant.split("_ONLY")[0].split("_BG")[0])
+        known = MODELNET40_SHAPES if name == "ModelNet40" else counts.get(_base(variant))
         found = int(((splits == split) & (variants == variant)).sum())
         if known is not None and known[split] != found:
             odd.append(f"{found} shapes in {split}, {known[split]} were released")

@@ -61,8 +61,10 @@ class CloudConfig:
         entry = get_projection(self.projection)
         if self.up is not None:
             require_axis(self.up, (*AXES, "auto"), "up")
-        if self.points < 2 or self.seed < 0:
-            raise InputError(f"points must be at least 2 and seed at least 0, got {self.points} and {self.seed}")
+        if self.points < 2:
+            raise InputError(f"points must be at least 2, got {self.points}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, got {self.seed}")
         if self.tta < 1:
             raise InputError(f"tta must be at least 1, got {self.tta}")
         known = ("uniform", "entropy", *entry.weights)
@@ -97,7 +99,7 @@ class PointCloud(Modality):
 
     name = "pointcloud"
     suffixes = tuple(READERS)
-    prompts = "pointclip"  # chosen with the projection on procedural shapes, see docs/results.md
+    prompts = "pointclip"  # of the class; an instance has those of its projection
     array_key = "points"
     Config = CloudConfig
 
@@ -106,6 +108,12 @@ class PointCloud(Modality):
     def __init__(self, space: JointSpace, config: Any = None):
         super().__init__(space, config)
         self._classifier: ZeroShotClassifier | None = None
+        entry = get_projection(self.config.projection)
+        self.prompts = entry.prompts
+        if self.config.weighting in entry.weights:
+            self.tuned_on = entry.weights[self.config.weighting].fitted_on
+        elif self.config.weights is not None:
+            self.tuned_on = "unknown: the view weights were given"
 
     def among(self, classifier: ZeroShotClassifier) -> PointCloud:
         """Itself, or with ``weighting="entropy"`` one that weighs the views by the classifier's confidence."""
@@ -154,7 +162,7 @@ class PointCloud(Modality):
             )
         rows = []
         for start in range(0, len(samples), _CLOUDS_AT_ONCE):
-            views = self.view_vectors(samples[start : start + _CLOUDS_AT_ONCE])  # (N, T * V, D)
+            views = self._views(samples[start : start + _CLOUDS_AT_ONCE])  # (N, T * V, D)
             if self._classifier is None:
                 weights = views.new_tensor(config.view_weights * config.tta)
             else:
@@ -164,7 +172,18 @@ class PointCloud(Modality):
         return torch.cat(rows)
 
     def view_vectors(self, samples: Sequence[Cloud]) -> Tensor:
-        """(N, T * V, D): the views of the projection, turn after turn of ``tta``."""
+        """(N, T * V, D): the views of the projection, turn after turn of ``tta``.
+
+        Raises:
+            InputError: the config weighs views, which has no meaning where they are taken apart.
+        """
+        if self.config.weighting != "uniform" or self.config.weights is not None:
+            raise InputError(
+                "views that are taken apart have no weights", where=self.name, remedy="leave the weighting out"
+            )
+        return self._views(samples)
+
+    def _views(self, samples: Sequence[Cloud]) -> Tensor:
         entry, config = get_projection(self.config.projection), self.config
         rows = []
         for start in range(0, len(samples), _CLOUDS_AT_ONCE):

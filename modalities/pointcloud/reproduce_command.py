@@ -70,6 +70,7 @@ SYSTEMS = {
     ),
 }
 MODELNET10 = "bathtub bed chair desk dresser monitor night_stand sofa table toilet".replace("_", " ")
+MODELNET10_TEST = 908
 # open_clip's names -> as the published weights are called.
 TOWERS = {"RN50": "rn50", "RN101": "rn101", "ViT-B-16": "vitb16", "ViT-B-32": "vitb32"}
 POINTS = 1024  # the first ones of each cloud, as released
@@ -162,7 +163,7 @@ def _reproduce(
 ) -> None:
     from clipx.cli._dataset import read_data
     from clipx.cli._output import check_writable, emit, note, print_table, report
-    from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts
+    from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts, versions
     from clipx.cli.evaluate import check_apart, condition, figures_of, targets_of
     from clipx.errors import InputError
     from clipx.fewshot import ViewSearch, fit_shots
@@ -223,6 +224,9 @@ def _reproduce(
         name, on = f"inter-view adapter, {SHOTS} shots", f"{SHOTS} shots of {split}"
         results.append({"name": name, "tuned_on": on, "view_weights": [], **figures, "settings": adapter.settings})
     published = about.figures.get(benchmark, ())
+    same = _published(rows.facts, benchmark, len(targets))
+    if same.startswith("differs"):
+        note(f"warning: not the data of the published figures; {same}")
     record = report(
         "reproduce",
         results,
@@ -232,6 +236,7 @@ def _reproduce(
         benchmark=benchmark,
         parts=dict(rows.parts),
         facts=dict(rows.facts),
+        data_as_published=same,
         n=len(targets),
         prompts=prompts or about.prompts,
         config=asdict(encoder.config),
@@ -240,6 +245,7 @@ def _reproduce(
         dtype=dtype,
         seed=seed,
         data_sha256=rows.sha256(),
+        versions=versions(),
     )
 
     def table() -> None:
@@ -252,7 +258,8 @@ def _reproduce(
             interval = "{:.1%} to {:.1%}".format(*row["ci95"]["acc1"])
             tuned = f"tuned on {row['tuned_on']}" if row["tuned_on"] else "untuned"
             lines.append((row["name"], f"{row['metrics']['acc1']:.2%}", interval, f"{joint.name}, {tuned}", weights))
-        title = f"{benchmark}, split {' '.join(rows.parts.get('split', ['unnamed']))}, {len(targets)} shapes, prompts "
+        split = " ".join(rows.parts.get("split", ["unnamed"]))
+        title = f"{benchmark}, split {split}, {len(targets)} shapes (as published: {same}), prompts "
         print_table(
             ("figure", "top-1", "95 % interval", "by", "view weights"),
             lines,
@@ -260,6 +267,15 @@ def _reproduce(
         )
 
     emit(record, as_json, table, out)
+
+
+def _published(facts: Mapping[str, Any], benchmark: str, n: int) -> str:
+    """Whether this is the data that the papers measured on, as far as it can be told."""
+    if "published" in facts:
+        return str(facts["published"])
+    if benchmark == "ModelNet10" and n != MODELNET10_TEST:
+        return f"differs: {n} shapes, the official test split has {MODELNET10_TEST}"
+    return "by the number of shapes"
 
 
 def _benchmark(facts: Mapping[str, Any], classes: Any, variants: Any) -> str | None:

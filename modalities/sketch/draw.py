@@ -115,8 +115,10 @@ class DrawConfig:
             raise InputError("steps must be at least 1, views at least 0, the pool 0 or at least as many as the views")
         if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
             raise InputError(f"focus must be 0 to 1 and spread above 0 to 1, got {self.focus} and {self.spread}")
-        if not (math.isfinite(self.lr) and self.lr > 0 and math.isfinite(self.width_px) and self.width_px > 0):
-            raise InputError(f"lr and width_px must be positive, got {self.lr} and {self.width_px}")
+        if not (math.isfinite(self.lr) and self.lr > 0 and 0 < self.width_px <= CANVAS):
+            raise InputError(f"lr must be positive and width_px above 0 to {CANVAS}, got {self.lr} and {self.width_px}")
+        if min(self.seeds) < 0 or self.window < 0 or not (math.isfinite(self.min_gain) and self.min_gain >= 0):
+            raise InputError("seeds, window and min_gain must be at least 0")
 
 
 @dataclass(frozen=True)
