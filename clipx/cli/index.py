@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,7 @@ from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, JsonFlag, Modali
 from clipx.errors import InputError
 
 if TYPE_CHECKING:
-    from clipx.index import Added, Index
+    from clipx.index import Index
 
 DbFlag = Annotated[Path, typer.Option("--db", help="The index, a folder.")]
 SHOWN_FAILURES = 20
@@ -26,6 +28,12 @@ def index(
     remove: Annotated[
         list[Path] | None, typer.Option("--remove", help="Take this file or folder out of the index.")
     ] = None,
+    reembed: Annotated[
+        bool, typer.Option("--reembed", help="Move the whole index to --space, or to other settings of a modality.")
+    ] = False,
+    ann: Annotated[
+        bool, typer.Option("--ann", help="Build an approximate index, for many hundred thousand files.")
+    ] = False,
     modality: ModalityFlag = None,
     thumbnails: Annotated[bool, typer.Option(help="Keep a small picture of each file.")] = True,
     space: SpaceFlag = None,
@@ -49,23 +57,33 @@ def index(
 
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, note, print_table, report
+    from clipx.cli._work import open_space
     from clipx.index import Added
 
     check_writable(out)
-    if not paths and not remove:
+    if not (paths or remove or reembed or ann):
         raise InputError("nothing to index", remedy="name a folder: clipx index photos --db my.index")
     names = [modality] if modality else _modalities()
     chosen = {name: values for name, values in settings_of(names, settings).items() if values}
-    with _open_or_create(db, space, device, seed) as index:
+    recall = None
+    with _open_or_create(db, space, device, seed, reembed) as index:
         did = Added()
         if remove:
-            did.removed += index.remove(remove)
+            did.removed = index.remove(remove)
+        if reembed:
+            source = space or index.space_record.source
+            joint = open_space(source, device, "float32", seed)
+            with _told() as progress:
+                did = index.reembed(joint, source, chosen, batch_size, progress, thumbnails)
         if paths:
             removed = did.removed
-            did = _add(index, paths, modality, chosen, batch_size, thumbnails)
+            with _told() as progress:
+                did = index.add(paths, modality, {} if reembed else chosen, batch_size, progress, thumbnails)
             did.removed += removed
+        if ann:
+            recall = index.build_ann()
         stats = index.stats()
-    record = report("index", [asdict(did)], db=db, **stats)
+    record = report("index", [asdict(did)], db=db, **stats, ann_recall_at_10=recall)
 
     def table() -> None:
         rows = [(str(getattr(did, name)) for name in ("added", "updated", "reused", "unchanged", "removed"))]
@@ -73,40 +91,42 @@ def index(
         print_table(columns, [(*row, str(len(did.failures)), str(stats["files"])) for row in rows])
 
     emit(record, as_json, table, out)
+    if recall is not None:
+        note(f"approximate index: recall@10 {recall:.3f}")
     for failure in did.failures[:SHOWN_FAILURES]:
         note(f"not read: {failure.path}: {failure.reason}")
     if len(did.failures) > SHOWN_FAILURES:
         note(f"not read: {len(did.failures) - SHOWN_FAILURES} more; --json lists them")
 
 
-def _open_or_create(db: Path, space: str | None, device: str, seed: int) -> Index:
+def _open_or_create(db: Path, space: str | None, device: str, seed: int, reembed: bool) -> Index:
     from clipx.cli._work import open_space, space_name
     from clipx.index import Index
 
+    if reembed:
+        return Index.open(db)
     if Index.exists(db):
-        opened = Index.open(db)
-        source = space or opened.space_record.source
+        source = space or Index.open(db).space_record.source
         return Index.open(db, open_space(source, device, "float32", seed))
     source = space_name(space)
     return Index.create(db, open_space(source, device, "float32", seed), source)
 
 
-def _add(
-    index: Index, paths: list[Path], modality: str | None, chosen: Any, batch_size: int, thumbnails: bool
-) -> Added:
+@contextmanager
+def _told() -> Iterator[Callable[[int, int], None]]:
+    """A bar with the rate and the time left, as ``Index.add`` tells it."""
     from clipx.cli._output import progress
 
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), 0
     with progress("indexing", 0) as advance:
-        before = 0
 
         def told(done: int, total: int) -> None:
             nonlocal before
-            seconds = max(time.perf_counter() - begun, 1e-9)
-            advance(done - before, f"{done / seconds:.0f} files/s", total)
+            rate = done / max(time.perf_counter() - begun, 1e-9)
+            advance(done - before, f"{rate:.0f} files/s", total)
             before = done
 
-        return index.add(paths, modality, chosen, batch_size, told, thumbnails)
+        yield told
 
 
 def _modalities() -> list[str]:

@@ -30,6 +30,10 @@ def search(
         float,
         typer.Option("--min-confidence", help="Leave out what chance would also bring; 0.5 is a start.", min=0, max=1),
     ] = 0.0,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write one page with pictures, players and scores to this file.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Look at every row, even where --ann was built.")] = False,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     seed: SeedFlag = 0,
@@ -52,11 +56,12 @@ def search(
     from clipx.index.query import parse
 
     check_writable(out)
+    check_writable(html)
     text = " ".join(query)
     parse(text)
     opened = Index.open(db)
     index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
-    hits = index.search(text, k, modality, where, min_confidence)
+    hits = index.search(text, k, modality, where, min_confidence, exact)
     record = report(
         "search", [asdict(hit) for hit in hits], db=db, query=text, space=index.space.name, space_id=index.space.id
     )
@@ -72,6 +77,15 @@ def search(
             note("nothing here matches")
 
     emit(record, as_json, table, out)
+    if html is not None:
+        from clipx.cli._output import write_bytes
+        from clipx.cli._results_page import results_page
+
+        paths = [hit.path for hit in hits]
+        about = f"Index {db}, {index.stats()['files']:,} files, space {index.space.name} ({index.space.id})."
+        page = results_page(text, hits, index.thumbnails(paths), {path: short(path) for path in paths}, about)
+        write_bytes(html, page.encode())
+        note(f"page: {html}")
 
 
 def figures(hit: Hit) -> tuple[str, str, str, str]:

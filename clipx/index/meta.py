@@ -14,7 +14,8 @@ from clipx.errors import ContractError, FileError, InputError
 from clipx.registry import get_modality, version_of
 
 SCHEMA = 1
-_NAME = "meta.json"
+NAME = "meta.json"
+NEXT = "next.json"  # of the table that a move to another space fills; renamed to NAME when that is whole
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,24 @@ class Meta:
     Args:
         space: of the vectors.
         table: name of the table that holds them.
+        cells: how many cells of the approximate index a search looks at; None where that is not built.
         modalities: name -> its ``config`` (JSON's types) and the ``version`` of its package.
         clipx: the version that made it.
     """
 
     space: SpaceRecord
     table: str = "items-1"
+    cells: int | None = None
     modalities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     clipx: str = clipx.__version__
 
     @staticmethod
-    def exists(folder: Path) -> bool:
+    def exists(folder: Path, name: str = NAME) -> bool:
         """Whether the folder is an index, damaged or not."""
-        return (folder / _NAME).exists()
+        return (folder / name).exists()
 
     @classmethod
-    def read(cls, folder: Path) -> Meta:
+    def read(cls, folder: Path, name: str = NAME) -> Meta:
         """What ``write`` wrote.
 
         Raises:
@@ -65,7 +68,7 @@ class Meta:
         """
         if not folder.is_dir():
             raise FileError("no such index", where=folder, remedy="make one: clipx index FOLDER --db NAME")
-        path = folder / _NAME
+        path = folder / name
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(told, dict) or "clipx_index" not in told:
@@ -86,16 +89,16 @@ class Meta:
             why = getattr(error, "strerror", None) or "it is torn"
             raise FileError(f"cannot be read ({why})", where=path, remedy="index anew in another folder") from error
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, name: str = NAME) -> None:
         """Written beside and renamed, so that a reader sees the old one or the new one."""
-        beside = folder / f".{_NAME}.part"
+        beside = folder / f".{name}.part"
         text = json.dumps({"clipx_index": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
         try:
             with open(beside, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, folder / _NAME)
+            os.replace(beside, folder / name)
         except OSError as error:
             raise FileError(f"cannot be written ({error.strerror})", where=folder) from error
 

@@ -174,10 +174,12 @@ class Table:
         with _lance(self.folder, "cannot be written"):
             self._table().optimize(cleanup_older_than=KEPT)
 
-    def build_ann(self, **options: Any) -> None:
-        """Make an approximate index of the vectors; see lancedb's ``create_index``."""
+    def build_ann(self) -> None:
+        """Part the vectors into cells (IVF), so that a search looks at the nearest cells only."""
+        from lancedb.index import IvfFlat
+
         with _lance(self.folder, "cannot be written"):
-            self._table().create_index("vector", replace=True, **options)
+            self._table().create_index("vector", replace=True, config=IvfFlat(distance_type="cosine"))
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
@@ -198,6 +200,14 @@ class Table:
             query = table.search().select(list(columns)).limit(max(1, table.count_rows()))
             query = query if where is None else query.where(where)
             return (query.with_row_id(True) if row_ids else query).to_arrow()
+
+    def nearest(self, vector: np.ndarray, k: int, cells: int | None, where: str | None = None) -> np.ndarray:
+        """Names of about the ``k`` rows of the highest cosine, found in so many cells; exactly those where None."""
+        with _lance(self.folder, "cannot be read"):
+            query = self._table().search(vector).distance_type("cosine").limit(k).select(["_distance"])
+            query = query.bypass_vector_index() if cells is None else query.nprobes(cells)
+            query = query if where is None else query.where(where, prefilter=True)
+            return query.with_row_id(True).to_arrow()["_rowid"].to_numpy()
 
     def row_ids(self, where: str) -> np.ndarray:
         """Names of the rows for which a user's SQL expression holds.
@@ -248,6 +258,12 @@ class Table:
             return {}
         rows = self.select(["path", "thumbnail"], f"window = 0 AND {_among('path', paths)}").to_pydict()
         return {p: t for p, t in zip(rows["path"], rows["thumbnail"], strict=True) if t is not None}
+
+    def others(self) -> Iterator[Table]:
+        """Other tables in the folder."""
+        for path in sorted(self.folder.glob("items-*.lance")):
+            if path != self.path:
+                yield Table(self.folder, path.stem, self.dim)
 
     def state(self) -> str:
         """A short name of the table's state, which any write changes; costs one listing of a folder."""

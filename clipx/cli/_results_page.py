@@ -1,0 +1,143 @@
+"""The page of a search: one HTML file that needs nothing else, in light and dark."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipx.index import Hit
+
+SOUND_BYTES = 4 * 2**20  # of a sound that the page holds; a longer one is named only
+
+
+def results_page(
+    query: str, hits: Sequence[Hit], thumbnails: Mapping[str, bytes], names: Mapping[str, str], about: str
+) -> str:
+    """The whole page. It asks for nothing over a network: its policy forbids it.
+
+    Args:
+        query: what was searched.
+        hits: best first.
+        thumbnails: path -> JPEG, for those that have one.
+        names: path -> what to call it.
+        about: a line on the index.
+    """
+    cards = "\n".join(_card(hit, thumbnails.get(hit.path), names[hit.path]) for hit in hits)
+    found = f"{len(hits)} file{'s' if len(hits) != 1 else ''}, best first." if hits else "Nothing here matches."
+    return _PAGE.substitute(query=escape(query), found=found, cards=cards, about=escape(about))
+
+
+def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
+    picture = '<p class="none">no picture</p>'
+    if thumbnail is not None:
+        shown = f"{hit.modality} {name}: {', '.join(hit.words)}"
+        picture = f'<img src="{_data("image/jpeg", thumbnail)}" alt="{escape(shown, quote=True)}">'
+    place = "" if hit.start_s is None or hit.end_s is None else f", {hit.start_s:.1f} to {hit.end_s:.1f} s"
+    return _CARD.substitute(
+        rank=hit.rank,
+        name=escape(name),
+        path=escape(hit.path, quote=True),
+        modality=escape(hit.modality + place),
+        words=escape(", ".join(hit.words)),
+        picture=picture,
+        player=_player(hit, name),
+        percent=f"{100 * max(0.0, min(1.0, hit.score)):.0f}",
+        score=f"{hit.score:.3f}",
+        confidence=f"{hit.confidence:.0%}",
+        cosine=f"{hit.cosine:.3f}",
+    )
+
+
+def _player(hit: Hit, name: str) -> str:
+    """For a file that browsers play: a player that holds it, and begins where the hit does."""
+    kind = mimetypes.guess_type(hit.path)[0] or ""
+    if not kind.startswith("audio/"):
+        return ""
+    try:
+        if Path(hit.path).stat().st_size > SOUND_BYTES:
+            return '<p class="none">too long to be part of this page</p>'
+        sound = Path(hit.path).read_bytes()
+    except OSError:
+        return '<p class="none">the file is gone</p>'
+    start = f"#t={hit.start_s:.2f}" if hit.start_s else ""
+    label = escape(name, quote=True)
+    return f'<audio controls preload="metadata" aria-label="{label}" src="{_data(kind, sound)}{start}"></audio>'
+
+
+def _data(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+_CARD = Template("""\
+<article>
+<figure>$picture</figure>
+<h2><span>$rank</span> <span title="$path">$name</span></h2>
+<p class="kind">$modality</p>
+<p class="words">$words</p>
+$player
+<div class="bar" role="img" aria-label="score $score"><span style="width:$percent%"></span></div>
+<dl><div><dt>score</dt><dd>$score</dd></div><div><dt>confidence</dt><dd>$confidence</dd></div>
+<div><dt>cosine</dt><dd>$cosine</dd></div></dl>
+</article>""")
+
+_PAGE = Template("""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
+<title>$query - clipx search</title>
+<link rel="icon" href="data:,">
+<style>
+:root { --paper: #fbfaf7; --card: #fff; --ink: #1d1c1a; --quiet: #66625b;
+  --line: #e3dfd6; --bar: #3a6ea5; --well: #f3f1eb }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #141517; --card: #1c1e21; --ink: #ecebe8; --quiet: #a09c94;
+    --line: #2e3135; --bar: #7fb0e6; --well: #25282c }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 3rem 1.5rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif }
+h1 { margin: 0; font-size: 1.75rem; line-height: 1.25; letter-spacing: -.02em; overflow-wrap: anywhere }
+.lead { margin: .25rem 0 2rem; color: var(--quiet) }
+main { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)) }
+article { display: flex; flex-direction: column; min-width: 0; padding: 1rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: .75rem }
+figure { display: grid; place-items: center; height: 11rem; margin: 0 0 .75rem; border-radius: .5rem;
+  overflow: hidden; background: var(--well) }
+img { display: block; width: 100%; height: 11rem; object-fit: contain }
+h2 { margin: 0; font-size: 1rem; line-height: 1.35; overflow-wrap: anywhere }
+h2 span:first-child { color: var(--quiet); font-weight: 400 }
+p { margin: 0 }
+.kind, .none { color: var(--quiet); font-size: .875rem }
+.words { font-size: .875rem; margin-bottom: .75rem; overflow-wrap: anywhere }
+audio { width: 100%; margin-bottom: .75rem }
+.bar { margin-top: auto; height: .5rem; border-radius: .25rem; background: var(--well) }
+.bar span { display: block; height: 100%; min-width: 1px; border-radius: .25rem; background: var(--bar) }
+dl { display: flex; justify-content: space-between; gap: .5rem; margin: .5rem 0 0; font-size: .8125rem;
+  font-variant-numeric: tabular-nums }
+dt { color: var(--quiet) }
+dd { margin: 0 }
+footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem; max-width: 46rem }
+</style>
+</head>
+<body>
+<h1>$query</h1>
+<p class="lead">$found</p>
+<main>
+$cards
+</main>
+<footer>$about The score compares what the space's words say of the query and of the file; the confidence is the
+probability that no unrelated file would have scored as high; the cosine is raw.</footer>
+</body>
+</html>
+""")
