@@ -35,7 +35,7 @@ ROWS = [
     ("Caltech-101 photos", "image", "images/caltech101", ["--where", "split=test"], SEEN),
     ("QuickDraw sketches", "image", "images/quickdraw/quickdraw_64.npz",
      ["--where", "is_test=1", "--prompts", "sketch"], SEEN),
-    ("ModelNet10 clouds", "pointcloud", "pointcloud/modelnet10_test.npz", ["--prompts", "pointcloud"], NEW),
+    ("ModelNet10 clouds", "pointcloud", "pointcloud/modelnet10_test.npz", [], NEW),
     ("Grocery photos", "image", "images/grocery_store", ["--where", "official_split=test"], SEEN),
     ("Clothing photos", "image", "images/clothing", ["--where", "split=test"], SEEN),
 ]  # fmt: skip
