@@ -25,7 +25,7 @@ import numpy as np
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
 from clipx.index.calibration import QUERIES, Chance, scores, spaced
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
-from clipx.index.scan import Failure, Found, Walk, batches, scan
+from clipx.index.scan import Failure, Found, Walk, batches, find_files
 from clipx.index.table import Entry, Snapshot, Table
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class Index:
         if not Meta.exists(self.folder, NEXT):
             for other in self._table.others():  # a move to another space was stopped after its last step but one
                 other.drop()
-        walk = scan(paths, modality, skip=self.folder)
+        walk = find_files(paths, modality, skip=self.folder)
         meta = self._meta.with_modalities({file.modality for file in walk.files}, settings or {})
         if meta != self._meta:
             meta.write(self.folder)

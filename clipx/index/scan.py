@@ -67,7 +67,7 @@ class Walk:
         return [p for p in paths if p not in seen and under(p, self.roots) and not under(p, self.unlisted)]
 
 
-def scan(paths: Iterable[str | os.PathLike[str]], modality: str | None = None, skip: Path | None = None) -> Walk:
+def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None, skip: Path | None = None) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns; files that are named are taken in any case.
 
     Symbolic links are followed; a folder is entered once, whatever the ways to it, so that a loop ends. Names that

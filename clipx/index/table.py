@@ -148,9 +148,8 @@ class Table:
         """
         if not entries:
             return
-        rows = self._rows(entries)
         with _lance(self.folder, "cannot be written"):
-            table = self._table()
+            table, rows = self._table(), self._rows(entries)
             if not replace:
                 table.add(rows)
                 return

@@ -1,0 +1,658 @@
+"""The index: what is taken in, what a search finds, what a second run does, and what it refuses."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import PREPROCESS, RESNET
+from PIL import Image
+
+import clipx
+from clipx.embedding import Embedding
+from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.index import Index, steps
+from clipx.index.scan import find_files
+from clipx.index.table import Table
+
+
+@pytest.fixture(scope="module")
+def space(space_folder):
+    return clipx.load_space(space_folder)
+
+
+@pytest.fixture(scope="module")
+def other_space(tmp_path_factory):
+    from conftest import WORDS
+
+    from clipx.space import random_space, save_embedded
+
+    return clipx.load_space(
+        save_embedded(
+            random_space(RESNET, preprocess_cfg=PREPROCESS, seed=1).backbone.model,
+            tmp_path_factory.mktemp("spaces") / "other",
+            name="other",
+            version="0",
+            model_cfg=RESNET,
+            preprocess_cfg=PREPROCESS,
+            words=dict.fromkeys(WORDS, "pictures"),
+            token_index=range(49408),
+        )
+    )
+
+
+def picture(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((32, 32), 0).save(path)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder of eight pictures, two clouds and a drawing, some of them deeper."""
+    folder = tmp_path / "files"
+    for i in range(8):
+        picture(folder / ("deep/er" if i % 2 else ".") / f"p{i}.png", i)
+    for i in range(2):
+        np.savetxt(folder / f"c{i}.xyz", np.random.default_rng(i).normal(size=(32, 3)) * [1, 1, 1 + i])
+    (folder / "house.ndjson").write_text('{"word": "house", "drawing": [[[0, 90, 90, 0, 0], [0, 0, 60, 60, 0]]]}')
+    (folder / "notes.doc").write_text("no modality reads this")
+    return folder
+
+
+@pytest.fixture
+def db(tmp_path):
+    return tmp_path / "my.index"
+
+
+def rows(index):
+    """Everything that must be the same in two indexes of the same files."""
+    table = index._table.select(["path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "vector"])
+    return sorted(table.to_pylist(), key=lambda row: (row["path"], row["window"]))
+
+
+def same(one, two):
+    assert [{**r, "vector": 0} for r in one] == [{**r, "vector": 0} for r in two]
+    assert np.allclose([r["vector"] for r in one], [r["vector"] for r in two], atol=1e-5)
+
+
+# Taking in ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_indexed_and_searched(files, db, space):
+    told = []
+    with Index.create(db, space) as index:
+        did = index.add([files], progress=lambda done, total: told.append((done, total)))
+        assert (did.added, did.failures, told[-1]) == (11, [], (11, 11))
+        stats = index.stats()
+    assert stats["files"] == stats["rows"] == 11
+    assert stats["modalities"] == {"image": 8, "pointcloud": 2, "sketch": 1}
+    with Index.open(db, space) as index:
+        hits = index.search("a photo of a cat", k=3)
+        assert [hit.rank for hit in hits] == [1, 2, 3] and hits[0].score >= hits[1].score >= hits[2].score
+        for path in ("c1.xyz", "house.ndjson", "deep/er/p3.png"):
+            best = next(hit for hit in index.search(files / path, k=2) if Path(hit.path) == files / path)
+            assert best.words and best.cosine == pytest.approx(1, abs=1e-4)
+        wanted = clipx.embed([files / "p0.png"], space=space)
+        assert index.search(wanted, k=1) == index.search(files / "p0.png", k=1)
+        assert len(index.search("cat", k=1000)) == 11
+        thumbnails = index.thumbnails([hit.path for hit in hits])
+        assert len(thumbnails) == 3 and all(data.startswith(b"\xff\xd8") for data in thumbnails.values())
+
+
+def test_search_agrees_with_plain_numpy(files, db, space):
+    from clipx.index.calibration import COSINE
+
+    with Index.create(db, space) as index:
+        index.add([files])
+        hits = {hit.path: hit for hit in index.search("a cat + 2*chair - cup", k=99)}
+        vocabulary = index._table.vocabulary
+    query = space.encode_text(["a cat", "chair", "cup"])
+    total = torch.nn.functional.normalize(query[0] + 2 * query[1] - query[2], dim=0)
+
+    def described(rows):
+        shares = torch.softmax(vocabulary.scale * rows @ torch.from_numpy(vocabulary.vectors).T, dim=1)
+        kept = shares.topk(min(16, shares.shape[1]), dim=1)
+        return torch.nn.functional.normalize(torch.zeros_like(shares).scatter(1, kept.indices, kept.values), dim=1)
+
+    words = described(query)
+    asked = torch.nn.functional.normalize(words[0] + 2 * words[1] - words[2], dim=0)
+    embedded = clipx.embed(list(hits), space=space)
+    cosines = embedded.vectors @ total
+    scores = (described(embedded.vectors) @ asked + COSINE * cosines) / (1 + COSINE)
+    assert [hit.cosine for hit in hits.values()] == pytest.approx(cosines.tolist(), abs=1e-5)
+    assert [hit.score for hit in hits.values()] == pytest.approx(scores.tolist(), abs=1e-4)
+
+
+def test_a_second_run_does_what_is_needed_and_no_more(files, db, space, tmp_path, monkeypatch):
+    encoded = []
+    real = steps.encode
+    monkeypatch.setattr(steps, "encode", lambda batch, encoder: encoded.extend(batch) or real(batch, encoder))
+    with Index.create(db, space) as index:
+        index.add([files])
+        encoded.clear()
+        did = index.add([files])
+        assert (did.unchanged, did.added, len(encoded)) == (11, 0, 0)
+
+        os.utime(files / "p0.png", ns=(1, 1))  # another time, the same content
+        (files / "p2.png").rename(files / "renamed.png")
+        shutil.copy(files / "p4.png", files / "copy.png")
+        picture(files / "p6.png", 99)
+        (files / "c0.xyz").unlink()
+        did = index.add([files])
+        assert (did.added, did.updated, did.reused, did.unchanged, did.removed) == (0, 1, 3, 7, 2)
+        assert [Path(item.file.path).name for item in encoded] == ["p6.png"]
+        with Index.create(tmp_path / "fresh", space) as fresh:
+            fresh.add([files])
+            same(rows(index), rows(fresh))
+        assert index.remove([files / "deep"]) == 4
+        assert index.remove([files / "copy.png", tmp_path / "never.png"]) == 1
+        assert index.stats()["files"] == 6
+
+
+def test_files_that_swap_their_content(files, db, space, tmp_path):
+    with Index.create(db, space) as index:
+        index.add([files])
+        one, two = files / "p0.png", files / "p2.png"
+        one.rename(files / "x"), two.rename(one), (files / "x").rename(two)
+        index.add([files])
+        with Index.create(tmp_path / "fresh", space) as fresh:
+            fresh.add([files])
+            same(rows(index), rows(fresh))
+
+
+def test_only_what_lies_in_the_folders_given_is_pruned(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files])
+        (files / "deep/er/p1.png").unlink()
+        (files / "p0.png").unlink()
+        assert index.add([files / "deep"]).removed == 1
+        assert index.add([files], modality="sketch").removed == 0  # the picture is none of its business
+        assert index.add([files], modality="image").removed == 1
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_goes_on(files, db, space, monkeypatch):
+    with Index.create(db, space) as index:
+        index.add([files])
+    (files / "p0.png").write_bytes(b"\x89PNG torn")
+    (files / "empty.png").touch()
+    (files / "bad.svg").write_text("<svg")
+    unreadable = files / "deep/er/p1.png"
+    real_open = open
+
+    def opened(path, *more, **options):
+        if str(path) == str(unreadable):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_open(path, *more, **options)
+
+    os.utime(unreadable, ns=(1, 1))
+    monkeypatch.setattr(steps, "open", opened, raising=False)
+    with Index.open(db, space) as index:
+        did = index.add([files])
+        reasons = {Path(f.path).name: f.reason for f in did.failures}
+        assert set(reasons) == {"p0.png", "empty.png", "bad.svg", "p1.png"}
+        assert "empty" in reasons["empty.png"] and "Permission denied" in reasons["p1.png"]
+        kept = {Path(row["path"]).name for row in rows(index)}
+        assert "p0.png" not in kept  # its content is gone
+        assert "p1.png" in kept  # nothing is known against it
+
+
+def test_a_folder_that_cannot_be_listed_loses_nothing(files, db, space, monkeypatch):
+    with Index.create(db, space) as index:
+        index.add([files])
+        real = os.scandir
+
+        def listed(path):
+            if str(path).endswith("deep"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr("clipx.index.scan.os.scandir", listed)
+        (files / "p0.png").unlink()
+        did = index.add([files])
+        assert did.removed == 1 and [f.reason for f in did.failures] == ["cannot be listed (Permission denied)"]
+        assert index.stats()["files"] == 10
+
+
+def test_links_that_loop_odd_names_and_hidden_files(tmp_path, space, db):
+    top = tmp_path / "top"
+    long = "l" * 240 + ".png"
+    for i, name in enumerate(
+        ["a/x.png", 'it\'s 100% "odd" ☃ 日本.png', long, ".hidden.png", ".git/y.png", "line\nbreak.png"]
+    ):
+        picture(top / name, i)
+    (top / "a/loop").symlink_to(top)
+    (top / "self").symlink_to(top / "self")
+    (top / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(top / "pipe.png")
+    with Index.create(top / "my.index", space) as index:  # in the folder it indexes
+        did = index.add([top, top / "a"])
+        assert did.added == 4
+        assert {Path(f.path).name for f in did.failures} == {"self", "gone.png"}
+        assert index.add([top]).unchanged == 4
+        (hit,) = index.search(top / 'it\'s 100% "odd" ☃ 日本.png', k=1)
+        assert Path(hit.path).name.startswith("it's")
+        assert index.remove([hit.path]) == 1
+    (top / os.fsdecode(b"not-\xff-utf8.png")).write_bytes(b"x")
+    assert any("not UTF-8" in failure.reason for failure in find_files([top]).failures)
+
+
+def test_no_files_at_all(tmp_path, db, space):
+    (tmp_path / "empty").mkdir()
+    with Index.create(db, space) as index:
+        assert index.add([tmp_path / "empty"]).added == 0
+        assert index.search("cat") == [] and len(index) == 0
+        assert index.stats()["files"] == 0
+
+
+def test_what_lasts_is_kept_by_windows(files, db, space, monkeypatch):
+    from clipx.modalities.image import Image as Sense
+
+    def windows(self, sample):
+        if sample.shape[1] < 40:
+            return None
+        halves = [self.vectors([half])[0] for half in sample.chunk(2, dim=1)]
+        return torch.stack(halves), [(0.0, 2.5), (2.0, 4.5)]
+
+    monkeypatch.setattr(Sense, "window_vectors", windows)
+    top = np.zeros((64, 64, 3), np.uint8)
+    top[32:] = np.random.default_rng(5).integers(0, 255, (32, 64, 3))
+    Image.fromarray(top).save(files / "film.png")
+    Image.fromarray(top[32:]).save(files / "part.png")
+    with Index.create(db, space) as index:
+        index.add([files])
+        assert index.stats()["files"] == 13 and index.stats()["rows"] == 14
+        hits = index.search(files / "part.png", k=13)
+        assert len({hit.path for hit in hits}) == 13  # one hit a file, at its best place
+        film = next(hit for hit in hits if hit.path.endswith("film.png"))
+        assert (film.start_s, film.end_s) == (2.0, 4.5) and film.cosine == pytest.approx(1, abs=1e-3)
+        shutil.copy(files / "film.png", files / "film2.png")
+        assert index.add([files]).reused == 1 and index.stats()["rows"] == 16
+        picture(files / "film.png", 3)  # one window now
+        index.add([files])
+        assert index.stats()["rows"] == 15
+
+
+# Searching ------------------------------------------------------------------------------------------------------------
+
+
+def test_filters(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files])
+        assert {hit.modality for hit in index.search("cat", 99, modality="pointcloud")} == {"pointcloud"}
+        found = index.search("cat", 99, where="path LIKE '%deep%' AND size > 10")
+        assert len(found) == 4 and all("deep" in hit.path for hit in found)
+        assert index.search("cat", modality="image", where="start_s > 3") == []
+        for where in ("pth = 'x'", "path LIKE", "path", "1 +", "';--"):
+            with pytest.raises(InputError, match="--where"):
+                index.search("cat", where=where)
+        with pytest.raises(InputError, match="it holds: image, pointcloud, sketch"):
+            index.search("cat", modality="smell")
+        with pytest.raises(InputError, match="at least 1"):
+            index.search("cat", k=0)
+
+
+def test_confidence_says_that_nothing_matches(db, space):
+    """Items near a few words of a hundred: those words are found with confidence, the others are not."""
+    from clipx.index.calibration import Chance, Described, Vocabulary, scores
+
+    rng = np.random.default_rng(0)
+    words = rng.normal(size=(100, 64))
+    unit = lambda x: (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)  # noqa: E731
+    vocabulary = Vocabulary(tuple(map(str, range(100))), unit(words), 30.0)
+    about = np.repeat(np.arange(10), 40)
+    gap = np.where(np.arange(400) % 2 == 0, 0.0, 1.0)[:, None] * rng.normal(size=64)  # two modalities, apart
+    vectors = unit(unit(words)[about] + 0.05 * rng.normal(size=(400, 64)) + 0.1 * gap)
+    items = Described(vectors, *vocabulary.describe(vectors))
+    queries = vocabulary.mixed(vocabulary.vectors[None], [1.0])
+    chance = Chance(vocabulary, *queries, items, np.arange(400) % 2)
+
+    def best(word):
+        vector, spread = vocabulary.mixed(unit(words)[None, word : word + 1], [1.0])
+        found = scores(items.vectors @ vector[0], spread[0], items)
+        return about[found.argmax()], chance.confidence(float(found.max()), int(found.argmax() % 2), 400)
+
+    there, away = [best(word) for word in range(10)], [best(word) for word in range(10, 100)]
+    assert [label for label, _ in there] == list(range(10)) and min(c for _, c in there) > 0.5
+    assert np.mean([c > 0.5 for _, c in away]) < 0.2
+    assert chance.confidence(1.1, 0, 400) > chance.confidence(1.1, 0, 40_000)
+
+
+def test_a_query_of_another_space_is_refused_by_both_names(files, db, space, other_space):
+    with Index.create(db, space) as index:
+        index.add([files / "p0.png"])
+        with pytest.raises(SpaceMismatchError, match=f"tiny .*{space.id}.*{other_space.id}"):
+            index.search(clipx.embed([files / "p0.png"], space=other_space))
+        with pytest.raises(InputError, match="one vector"):
+            index.search(Embedding(torch.eye(space.dim)[:2], space.id, "image"))
+        with pytest.raises(InputError, match="cancel"):
+            index.search("cat - cat")
+    with pytest.raises(SpaceMismatchError, match=r"tiny .* other .*--reembed"):
+        Index.open(db, other_space)
+
+
+def test_reembedding_switches_when_it_is_whole(files, db, space, other_space, tmp_path, monkeypatch):
+    with Index.create(db, space) as index:
+        index.add([files])
+    reader = Index.open(db, space)
+    before = reader.search("cat", 99)
+    real, calls = steps.encode, []
+
+    def failing(batch, encoder):
+        calls.append(batch)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(batch, encoder)
+
+    monkeypatch.setattr(steps, "encode", failing)
+    monkeypatch.setattr("clipx.index.COMMIT", 2)
+    with pytest.raises(KeyboardInterrupt), Index.open(db, space) as index:
+        index.reembed(other_space, batch_size=2)
+    assert reader.search("cat", 99) == before and Index.open(db).space_record.name == "tiny"
+    monkeypatch.setattr(steps, "encode", real)
+    (files / "p0.png").rename(tmp_path / "away.png")
+    with Index.open(db, space) as index:
+        with pytest.raises(FileError, match=r"1 of its files are missing, such as .*p0.png.*--remove"):
+            index.reembed(other_space)
+        assert reader.search("cat", 99) == before
+        (tmp_path / "away.png").rename(files / "p0.png")
+        did = index.reembed(other_space)
+        assert did.unchanged + did.added == 11 and did.unchanged > 0  # what was done was kept
+        assert index.space is other_space and len(index.search("cat", 99)) == 11
+    with pytest.raises(FileError, match="open it anew"):
+        reader.search("cat")
+    assert sorted(path.name for path in db.glob("*.lance")) == ["items-2.lance"]
+    with Index.create(tmp_path / "fresh", other_space) as fresh:
+        fresh.add([files])
+        same(rows(fresh), rows(Index.open(db)))
+
+
+def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space):
+    from clipx.index.scan import Found
+    from clipx.index.table import Entry
+
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(1200, space.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with Index.create(db, space) as index:
+        with pytest.raises(InputError, match="1,000 rows"):
+            index.build_ann()
+        entries = [
+            Entry(Found(f"/x/{i}.png", 1, 1, ("image", "sketch")[i % 2]), str(i), [None], v[None], None)
+            for i, v in enumerate(vectors)
+        ]
+        index._table.write(entries, replace=False)
+        assert index.build_ann() >= 0.97
+        query = Embedding(torch.from_numpy(vectors[:1]), space.id, "image")
+        assert index.search(query, 1) == index.search(query, 1, exact=True)
+        near = {hit.path for hit in index.search(query, 10, modality="sketch", where="path LIKE '%1.png'")}
+        assert near and all(path.endswith("1.png") for path in near)
+    assert Index.open(db).stats()["approximate"] is True
+
+
+# One writer, many readers, and damage ---------------------------------------------------------------------------------
+
+
+def test_one_writer_and_many_readers(files, db, space):
+    with Index.create(db, space) as writer:
+        writer.add([files / "deep"])
+        reader = Index.open(db, space)
+        assert len(reader.search("cat", 99)) == 4
+        second = Index.open(db, space)
+        with pytest.raises(FileError, match="another process writes"):
+            second.add([files])
+        writer.add([files])
+        assert len(reader.search("cat", 99)) == 11  # a reader sees what is written
+    second.add([files])
+    second.close()
+
+
+def test_a_reader_needs_no_permission_to_write(files, db, space, monkeypatch):
+    with Index.create(db, space) as index:
+        index.add([files])
+        wanted = index.search("cat", 99)
+    for snapshot in db.glob("*.arrow"):
+        snapshot.unlink()
+
+    def refused(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("clipx.index.table._write_arrow", refused)
+    assert Index.open(db, space).search("cat", 99) == wanted
+    assert not list(db.glob("*.arrow"))
+
+
+def test_a_full_disk_is_one_line_and_what_is_written_is_kept(files, db, space, monkeypatch):
+    monkeypatch.setattr("clipx.index.COMMIT", 2)
+    real, calls = Table._rows, []
+
+    def rows_until_full(self, entries):
+        calls.append(entries)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, entries)
+
+    monkeypatch.setattr(Table, "_rows", rows_until_full)
+    with Index.create(db, space) as index:
+        with pytest.raises(FileError, match=r"No space left on device\); make room and run again"):
+            index.add([files], batch_size=2)
+        monkeypatch.setattr(Table, "_rows", real)
+        kept = len(index)
+        assert kept == 4
+        assert index.add([files]).unchanged == kept and len(index) == 11
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda db: (db / "meta.json").unlink(), "has no meta.json"),
+        (lambda db: (db / "meta.json").write_text("{"), "torn"),
+        (lambda db: (db / "meta.json").write_text("[1]"), "not the meta.json of a clipx index"),
+        (lambda db: (db / "meta.json").write_text('{"clipx_index": 99}'), "kind 99.*upgrade"),
+        (lambda db: (db / "meta.json").write_text('{"clipx_index": 1, "space": 3}'), "torn"),
+        (lambda db: shutil.rmtree(db / "items-1.lance"), "table .*index anew"),
+        (lambda db: (db / "items-1-words.npz").write_bytes(b"PK"), "words are missing or torn"),
+        (lambda db: [f.write_bytes(b"torn") for f in db.glob("*.arrow")], "torn snapshot"),
+    ],
+)
+def test_a_damaged_index_is_one_line(files, db, space, damage, message):
+    with Index.create(db, space) as index:
+        index.add([files / "p0.png"])
+    damage(db)
+    with pytest.raises(FileError, match=message) as caught:
+        Index.open(db, space).search("cat")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torn_table_is_one_line(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files / "p0.png"])
+    for path in [*db.glob("*.arrow"), *(db / "items-1.lance/data").iterdir()]:
+        path.unlink() if path.suffix == ".arrow" else path.write_bytes(b"torn")
+    with pytest.raises(FileError, match="cannot be read") as caught:
+        Index.open(db, space).search("cat")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_database_and_other_folders(tmp_path, space, files):
+    import lancedb
+
+    lancedb.connect(tmp_path / "foreign").create_table("items-1", [{"a": 1}])
+    with pytest.raises(FileError, match="in use for something else"):
+        Index.create(tmp_path / "foreign", space)
+    with pytest.raises(FileError, match="is not a clipx index"):
+        Index.open(tmp_path / "foreign")
+    with pytest.raises(FileError, match="no such index"):
+        Index.open(tmp_path / "missing")
+    Index.create(tmp_path / "mine", space).close()
+    with pytest.raises(FileError, match="an index already"):
+        Index.create(tmp_path / "mine", space)
+    shutil.copy(tmp_path / "mine/meta.json", tmp_path / "foreign")
+    shutil.copy(tmp_path / "mine/items-1-words.npz", tmp_path / "foreign")
+    with pytest.raises(FileError, match="lacks end_s"):
+        Index.open(tmp_path / "foreign", space).search("cat")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="in use"):
+        Index.create(tmp_path / "file", space)
+    with pytest.raises(FileError, match="cannot be made"):
+        Index.create(tmp_path / "file" / "deeper", space)
+    index = Index.open(tmp_path / "mine", space)
+    for missing in (tmp_path / "no such folder", "null\0byte"):
+        with pytest.raises(FileError, match="no such file or folder"):
+            index.add([missing])
+    with pytest.raises(InputError, match=r"no modality reads \.doc"):
+        index.add([files / "notes.doc"])
+
+
+def test_settings_stay_what_they_were(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files], settings={"pointcloud": {"up": "z"}})
+        index.add([files], settings={"pointcloud": {"up": "z"}})
+        with pytest.raises(InputError, match=r"up = 'z', not 'y'.*--reembed"):
+            index.add([files], settings={"pointcloud": {"up": "y"}})
+    with Index.open(db, space) as index:
+        best = next(hit for hit in index.search(files / "c1.xyz", 2) if hit.path.endswith("c1.xyz"))
+        assert best.cosine == pytest.approx(1, abs=1e-4)
+        old = rows(index)
+        index.reembed(space, settings={"pointcloud": {"up": "x"}})
+        assert any(o["vector"] != n["vector"] for o, n in zip(old, rows(index), strict=True))
+
+
+# A kill at any moment -------------------------------------------------------------------------------------------------
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path, space_folder):
+    """20 kills: at borders of the steps, and from outside while the indexer goes on."""
+    script = Path(__file__).with_name("killed_indexer.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), str(space_folder), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    killed = json.loads(done.stdout)
+    assert len(killed) == 20 and sum(killed) >= 15  # some end before their kill comes
+
+
+# The command line -----------------------------------------------------------------------------------------------------
+
+
+def test_the_commands(run, run_json, here):
+    picture(here / "deep/cup.png", 3)
+    first = run_json("index . --db my.index --up z")
+    assert first["results"][0]["added"] == first["files"] == 4 and first["results"][0]["failures"] == []
+    assert run_json("index .")["results"][0]["unchanged"] == 4  # my.index is the default
+    found = run_json("search a cat + chair -k 2")
+    assert found["query"] == "a cat + chair" and [hit["rank"] for hit in found["results"]] == [1, 2]
+    assert run_json("search photo.png -k 1")["results"][0]["path"] == str(here / "photo.png")
+    assert run_json("search cloud.xyz -k 1")["results"][0]["path"] == str(here / "cloud.xyz")
+    status, out, err = run("search cat", "--where", "path LIKE '%deep%'")
+    assert (status, err) == (0, "")
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["file", "deep/cup.png"]
+    status, out, err = run("search cat --min-confidence 1")
+    assert status == 0 and "nothing here matches" in err
+    (here / "torn.png").write_bytes(b"torn")
+    status, out, err = run("index . --remove deep")
+    assert status == 0 and re.search(r"not read: .*torn\.png: not a readable picture", err)
+    assert out.splitlines()[1].split("\t")[4:6] == ["1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("search cat --db nowhere", "nowhere: no such index; make one: clipx index"),
+        ("search cat + --db my.index", "a term is missing, at column 6: cat +>>>"),
+        ("search cat -k 0 --db my.index", "greater than or equal to 1"),
+        ("search elephant --db my.index", "words this space never saw: elephant"),
+        ("search cat --space random:RN50 --db my.index", "not of random:RN50"),
+        ("search cat --where x=1 --db my.index", "--where: 'x=1': No field named x"),
+        ("index nowhere --db my.index", "nowhere: no such file or folder"),
+        ("index --db my.index", "nothing to index"),
+        ("index . --db photo.png", "photo.png: is in use for something else"),
+        ("index . --ann --db my.index", "needs 1,000 rows"),
+    ],
+)
+def test_mistakes_are_one_line(run, here, line, message):
+    if "my.index" in line:
+        assert run("index photo.png --db my.index")[0] == 0
+    status, out, err = run(line)
+    assert status == 2 and out == ""
+    assert message in err and err.count("\n") == 1
+
+
+CHECK = """<script>
+window.onload = () => setTimeout(() => document.body.setAttribute("data-check", [
+  [...document.images].filter(i => i.naturalWidth > 0).length,
+  [...document.querySelectorAll("audio")].filter(a => a.duration > 0 && !a.error).length,
+  document.documentElement.scrollWidth].join(":")), 300)
+</script>"""
+
+
+@pytest.fixture
+def page(run, here, monkeypatch):
+    """The page of a search over pictures, clouds and a sound, whose sense is a stand-in."""
+    from clipx.modalities.image import Image as Sense
+
+    load = Sense.load
+    monkeypatch.setattr(Sense, "suffixes", (*Sense.suffixes, ".wav"))
+    monkeypatch.setattr(
+        Sense, "load", lambda self, path: load(self, "photo.png" if str(path).endswith("wav") else path)
+    )
+    from clipx.registry import _suffixes
+
+    _suffixes.cache_clear()
+    with wave.open("a <b> & c.wav", "wb") as sound:
+        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000)
+        sound.writeframes((np.sin(np.arange(4000) / 5) * 9000).astype("<i2").tobytes())
+    try:
+        names = _suffixes()[0]
+        monkeypatch.setattr(
+            "clipx.index.scan.modality_of",
+            lambda path: {".wav": "image"}.get(Path(path).suffix) or names[Path(path).suffix.lower()][0],
+        )
+        assert run("index photo.png cloud.xyz mesh.off", "a <b> & c.wav")[0] == 0
+        status, _, err = run("search photo.png + cat --html out.html")
+        assert status == 0 and "page: out.html" in err
+    finally:
+        _suffixes.cache_clear()
+    return here / "out.html"
+
+
+def test_the_page_stands_alone(page):
+    text = page.read_text()
+    assert text.count("<article>") == 4 and text.count("<img") == 4 and text.count("<audio") == 1
+    assert "default-src 'none'" in text and "<script" not in text
+    assert not re.findall(r"(?:src|href|url)\W{1,3}(?:https?:)?//", text)
+    assert "a &lt;b&gt; &amp; c.wav" in text and "<b>" not in text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_shows_pictures_and_plays_the_sound(page, tmp_path):
+    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+    checked = tmp_path / "checked.html"
+    checked.write_text(policy.sub("", page.read_text()).replace("</body>", CHECK + "</body>"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=360,900", "--hide-scrollbars"]
+
+    def browse(path):
+        done = subprocess.run(
+            ["chromium", *flags, "--virtual-time-budget=5000", "--dump-dom", path.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "CONSOLE" not in done.stderr
+        return done.stdout
+
+    assert browse(page).count("<article>") == 4
+    pictures, sounds, across = map(int, re.search(r'data-check="(\d+):(\d+):(\d+)"', browse(checked)).groups())
+    assert (pictures, sounds) == (4, 1) and across <= 500  # headless windows are at least 500 wide
