@@ -466,7 +466,7 @@ def test_a_system_library_that_open3d_lacks_is_named(tmp_path, monkeypatch):
     def failing(name):
         raise OSError("libGL.so.1: cannot open shared object file")
 
-    monkeypatch.setattr("clipx.modalities.pointcloud.files.import_module", failing)
+    monkeypatch.setattr("clipx.modalities.pointcloud.projection.open3d_backend.import_module", failing)
     with pytest.raises(MissingDependencyError, match=r"libGL\.so\.1.*libusb-1\.0-0 libgl1 libgomp1") as caught:
         read(tmp_path, "a.pts", "1 2 3\n")
     assert "\n" not in str(caught.value)
@@ -498,14 +498,3 @@ def test_open3d_reads_the_rest(tmp_path, monkeypatch):
     assert found.triangles.tolist() == [[0, 1, 2]] and found.colors is None and len(found.normals) == 4
     with pytest.warns(UserWarning, match="of 4 points a sample of 2"):
         assert len(read(tmp_path, "a.xyzn", "anything", max_points=2).colors) == 2
-
-
-def test_open3d_itself(tmp_path):
-    pytest.importorskip("open3d", exc_type=(ImportError, OSError))
-    found = read(tmp_path, "a.xyzrgb", rows(POINTS, COLORS))
-    np.testing.assert_allclose(found.points, POINTS)
-    np.testing.assert_allclose(found.colors, COLORS, atol=1e-6)
-    np.testing.assert_allclose(read(tmp_path, "a.xyzn", rows(POINTS, NORMALS)).normals, NORMALS, atol=1e-6)
-    assert read(tmp_path, "a.pts", "4\n" + rows(POINTS)).points.tolist() == POINTS.tolist()
-    with pytest.raises(FileError, match=r"bad\.fbx"):
-        read(tmp_path, "bad.fbx", b"\0" * 100)

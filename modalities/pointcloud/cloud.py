@@ -73,7 +73,12 @@ class Cloud:
 
 
 def draw(
-    clouds: Sequence[Cloud], projection: str, size: int, device: str | torch.device = "cpu", angle: float = 0.0
+    clouds: Sequence[Cloud],
+    projection: str,
+    size: int,
+    device: str | torch.device = "cpu",
+    angle: float = 0.0,
+    backend: str = "auto",
 ) -> Tensor:
     """Clouds of any sizes, centred, scaled, upright -> (N, V, C, R, R); see ``projection.project``.
 
@@ -83,9 +88,11 @@ def draw(
         size: side in pixels of the pictures of a projection that has no size of its own.
         device: where they are drawn.
         angle: radians by which the clouds are turned about the up axis first.
+        backend: what draws them, one of the projection's.
 
     Raises:
-        InputError: an unknown projection, or a cloud without a mesh for one of meshes.
+        InputError: an unknown projection or backend, or a cloud without a mesh for a projection of meshes.
+        MissingDependencyError: open3d is wanted and not installed.
     """
     entry = get_projection(projection)
 
@@ -115,7 +122,7 @@ def draw(
             options["normals"] = batch(lambda cloud: stand(cloud.normals, cloud))
         if "colors" in entry.takes:
             options["colors"] = batch(lambda cloud: _or_nan(cloud.colors, cloud.points))
-    return project(projection, points, resolution=None if entry.fixed else size, **cast(Any, options))
+    return project(projection, points, resolution=None if entry.fixed else size, backend=backend, **cast(Any, options))
 
 
 def unit_sphere(points: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
+from clipx.errors import ClipxError, FileError, InputError
 from clipx.files import read_array, read_bytes, read_npz
 from clipx.modalities.pointcloud.geometry import Geometry, estimate_up, sample_mesh, sample_surface, unit_length
 from clipx.modalities.pointcloud.gltf import read_glb
@@ -43,6 +42,7 @@ from clipx.modalities.pointcloud.parsing import (
 )
 from clipx.modalities.pointcloud.pcd import read_pcd
 from clipx.modalities.pointcloud.ply import read_ply
+from clipx.modalities.pointcloud.projection.open3d_backend import load as load_open3d
 
 __all__ = ["READERS", "Geometry", "estimate_up", "read_geometry", "sample_mesh", "sample_surface"]
 
@@ -241,13 +241,7 @@ def _read_by_open3d(data: bytes, sample: Sample, suffix: str) -> Geometry:
     Raises:
         MissingDependencyError: open3d is not installed, or a system library that it needs.
     """
-    try:
-        open3d = import_module("open3d")
-    except (ImportError, OSError) as error:  # OSError: a shared library
-        raise MissingDependencyError(
-            f"{suffix} files need open3d ({error})",
-            remedy="pip install 'clipx-senses[open3d]' and the system packages libusb-1.0-0 libgl1 libgomp1",
-        ) from error
+    open3d = load_open3d(f"{suffix} files")
     mesh = suffix in _OPEN3D_MESHES
     names = ("vertices", "vertex_colors", "vertex_normals") if mesh else ("points", "colors", "normals")
     with TemporaryDirectory() as folder:  # alone there: nothing that the file names can be opened beside it

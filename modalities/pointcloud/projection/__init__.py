@@ -6,7 +6,7 @@
 (10, False)
 
 Each projection is an ordinary function of tensors, in plain torch, which is its definition; `kernel` draws the same on
-the CPU, many times faster.
+the CPU, many times faster. `open3d_backend` lets open3d, where installed, do the geometry of the lit ones.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from math import pi
 from torch import Tensor
 
 from clipx.errors import InputError
+from clipx.modalities.pointcloud.projection.kernel import BACKENDS, SOLID_BACKENDS
 from clipx.modalities.pointcloud.projection.mesh import mesh_raster
 from clipx.modalities.pointcloud.projection.ortho import ortho_splat
 from clipx.modalities.pointcloud.projection.pixels import resized, to_input
@@ -62,16 +63,19 @@ def project(
         triangles: (N, F, 3) int64 rows of the points, padded with -1; for ``mesh_raster``, which demands it.
         normals, colors: (N, P, 3), where there are any; those that a projection makes no use of are not looked at.
         resolution: side of what is drawn; the projection's own if None.
-        backend: ``"plain"``, ``"numba"`` (float32 on the CPU, without gradients) or ``"auto"``.
+        backend: ``"plain"``, ``"numba"`` (float32 on the CPU, without gradients) or ``"auto"``; for ``shaded`` and
+            ``mesh_raster`` also ``"open3d"``.
 
     Returns:
         (N, V, C, R, R), C = 1 or 3: what the image tower is to look at once ``resized``. It does not depend on the
         other clouds of the batch.
 
     Raises:
-        InputError: an unknown name, wrong shapes, no triangles for ``mesh_raster``, nothing to draw.
+        InputError: an unknown name or backend, wrong shapes, no triangles for ``mesh_raster``, nothing to draw.
+        MissingDependencyError: open3d is wanted and not installed.
     """
     entry = get_projection(name)
+    entry.require_backend(backend)
     if entry.mesh and triangles is None:
         raise InputError(f"{name} draws triangles, and a point cloud has none", remedy="take shaded")
     given = {"triangles": triangles, "normals": normals, "colors": colors}
@@ -111,6 +115,7 @@ class Projection:
         fixed: whether it is drawn at its published size, whatever the tower's, then resized; else at the tower's.
         raw: whether its pictures hold depth, not grey levels in [0, 1].
         weights: published weights of the views, by name.
+        backends: what can draw it.
     """
 
     draw: Callable[..., Tensor]
@@ -122,11 +127,19 @@ class Projection:
     fixed: bool = True
     raw: bool = False
     weights: Mapping[str, ViewWeights] = field(default_factory=dict)
+    backends: tuple[str, ...] = BACKENDS
 
     @property
     def mesh(self) -> bool:
         """Whether it draws triangles, so that a bare cloud is nothing to it."""
         return "triangles" in self.takes
+
+    def require_backend(self, backend: str) -> None:
+        """Raise InputError unless that backend can draw it."""
+        if backend not in self.backends:
+            name = next(name for name, entry in PROJECTIONS.items() if entry is self)
+            what = f"{name} is not drawn by backend {backend!r}"
+            raise InputError(what, remedy=f"one of {', '.join(self.backends)}")
 
     def visible(self, pictures: Tensor) -> Tensor:
         """Its (..., V, C, R, R) pictures as (..., V, 3, R, R) in [0, 1], for people; raw depth by its greatest."""
@@ -163,9 +176,11 @@ PROJECTIONS: dict[str, Projection] = {
     ),
     "ortho_splat": Projection(ortho_splat, 6, normalize=True, prompts="clip2point", turn=pi / 2),
     "shaded": Projection(
-        shaded, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("normals", "colors"), fixed=False
+        shaded, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("normals", "colors"), fixed=False,
+        backends=SOLID_BACKENDS,
     ),
     "mesh_raster": Projection(
-        mesh_raster, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("triangles", "colors"), fixed=False
+        mesh_raster, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("triangles", "colors"), fixed=False,
+        backends=SOLID_BACKENDS,
     ),
 }  # fmt: skip

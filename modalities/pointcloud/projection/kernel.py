@@ -24,27 +24,30 @@ from clipx.modalities.pointcloud.projection import solid
 from clipx.modalities.pointcloud.projection.views import Matrix
 
 BACKENDS = ("auto", "plain", "numba")
+SOLID_BACKENDS = (*BACKENDS, "open3d")  # of `surfels` and `mesh`
 
 
-def wanted(backend: str, *tensors: Tensor | None) -> bool:
+def wanted(backend: str, *tensors: Tensor | None, known: Sequence[str] = BACKENDS) -> bool:
     """Whether the kernels are to draw these tensors.
 
     Args:
         backend: "plain" for any device, dtype and gradients; "numba" for float32 on the CPU without gradients; "auto"
-            is "numba" where that will do.
+            is "numba" where that will do. "open3d" computes a part by open3d, without gradients, the rest like "auto".
         tensors: what is drawn.
+        known: the backends that there are.
 
     Raises:
-        InputError: no such backend, or "numba" for what it does not draw.
+        InputError: no such backend, or "numba" or "open3d" for what it does not draw.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"backend {backend!r} is unknown", remedy=f"choose {', '.join(BACKENDS)}")
+    if backend not in known:
+        raise InputError(f"backend {backend!r} is unknown", remedy=f"choose {', '.join(known)}")
     given = [tensor for tensor in tensors if tensor is not None]
-    fit = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in given) and not (
-        torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    )
+    constant = not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
+    fit = constant and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in given)
     if backend == "numba" and not fit:
         raise InputError('backend "numba" draws float32 on the CPU without gradients', remedy='take backend="plain"')
+    if backend == "open3d" and not constant:
+        raise InputError('backend "open3d" draws without gradients', remedy='take backend="plain"')
     return fit and backend != "plain"
 
 

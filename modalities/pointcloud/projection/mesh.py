@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection import kernel, solid
+from clipx.modalities.pointcloud.projection import kernel, open3d_backend, solid
 from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
 from clipx.modalities.pointcloud.projection.views import RING, Matrix, check
 
 RESOLUTION = 224
 CREASE = 0.77  # cosine of 40 degrees: edges sharper than that stay edges, others are smoothed
 MOST_AROUND = 64  # triangles at a vertex; where more meet, none is smoothed
+Hits = Callable[[Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]  # `hits`
 _EDGE = -1e-5  # of a barycentric coordinate: a pixel on the border of two triangles belongs to both
 
 
@@ -34,14 +35,14 @@ def mesh_raster(
         colors: (N, Q, 3) RGB in [0, 1]; NaN, or none at all, is light grey.
         resolution: side of the picture in pixels. It is drawn twice as fine, then averaged.
         views: the V cameras' axes; by default eight around the mesh, looking down by 20 degrees.
-
-        backend: see `kernel.wanted`.
+        backend: see `kernel.wanted`. By open3d, rays find the triangles.
 
     Returns:
         (N, V, 3, R, R) in [0, 1], on white; in each view the mesh fills 86 % of the picture.
 
     Raises:
         InputError: wrong shape or dtype, a row that is no vertex, a mesh without triangles or without extent.
+        MissingDependencyError: open3d is wanted and not installed.
     """
     check(vertices, resolution, "mesh_raster")
     if (
@@ -55,16 +56,19 @@ def mesh_raster(
         raise InputError(f"a triangle has a corner that is none of {vertices.shape[1]:,} vertices", where="mesh_raster")
     if colors is not None and colors.shape != vertices.shape:
         raise InputError(f"colors must be {tuple(vertices.shape)}, got {tuple(colors.shape)}", where="mesh_raster")
-    quick = kernel.wanted(backend, vertices, colors)
+    quick = kernel.wanted(backend, vertices, colors, known=kernel.SOLID_BACKENDS)
+    by_open3d = backend == "open3d"
     colors = torch.full_like(vertices, torch.nan) if colors is None else colors
-    drawn = [_draw(*mesh, resolution, views, quick) for mesh in zip(vertices, triangles, colors, strict=True)]
+    meshes = zip(vertices, triangles, colors, strict=True)
+    drawn = [_draw(*mesh, resolution, views, quick, by_open3d) for mesh in meshes]
     empty = vertices.new_zeros(0, len(views), 3, resolution, resolution)
     return torch.stack(drawn).to(vertices.dtype) if drawn else empty
 
 
 def _draw(
-    vertices: Tensor, triangles: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool
-) -> Tensor:
+    vertices: Tensor, triangles: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool,
+    by_open3d: bool,
+) -> Tensor:  # fmt: skip
     """One mesh: (V, 3, R, R)."""
     whole = ((triangles >= 0) & vertices.isfinite().all(1)[triangles.clamp(min=0)]).all(1)
     triangles = triangles[whole].long()
@@ -75,17 +79,35 @@ def _draw(
     scene = solid.before(points, views, resolution * solid.FINE)
     normals = corner_normals(points, triangles)
     colour = colors[used].to(points).nan_to_num(solid.GREY).clamp(0, 1)[triangles]  # (F, 3 corners, 3)
-    if quick:
+    if quick and not by_open3d:
         return kernel.mesh(scene, views, triangles, normals, colour)
-    fine = [paint(*view, triangles, normals, colour, scene.side) for view in zip(*scene[:3], views, strict=True)]
-    return solid.coarse(torch.stack(fine))
+    find = open3d_backend.hits if by_open3d else hits
+    cameras = zip(*scene[:3], views, strict=True)
+    return solid.coarse(torch.stack([paint(*view, triangles, normals, colour, scene.side, find) for view in cameras]))
 
 
 def paint(
     seen: Tensor, focal: Tensor, centre: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
-    side: int,
+    side: int, find: Hits,
 ) -> Tensor:  # fmt: skip
     """One view of a mesh: (side, side, 3)."""
+    _, found, share = find(seen, focal, centre, triangles, side)
+    return shade(found, share, seen, view, triangles, normals, colour, side)
+
+
+def hits(seen: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the lines of sight through the pixels' centres meet first.
+
+    Args:
+        seen: (Q, 3) vertices in camera axes.
+        focal, centre: () and (2,) in pixels.
+        triangles: (F, 3).
+        side: of the picture in pixels.
+
+    Returns:
+        (S * S,) depth, infinite where nothing is; (S * S,) the triangle, -1 where none is; (M, 3) the shares that its
+        corners have in the place, for the M pixels with one.
+    """
     corner = seen[triangles]  # (F, 3, 3)
     x, y = (corner[..., axis] / corner[..., 2] * focal + centre[axis] for axis in (0, 1))  # (F, 3)
     near = 1 / corner[..., 2]
@@ -108,14 +130,32 @@ def paint(
         return pairs.row * side + pairs.column, torch.where(inside, far, torch.inf)
 
     parts = boxes(x.amin(1), x.amax(1), y.amin(1), y.amax(1), side)
-    found = nearest(parts, cover, side * side, seen)[1]
+    depth, found = nearest(parts, cover, side * side, seen)
     pixel = (found >= 0).nonzero()[:, 0]
     pairs = Pairs(found[pixel], torch.div(pixel, side, rounding_mode="floor"), pixel % side)
-    t = pairs.thing
-    share = torch.stack(weights(pairs), 1) * near[t]  # (M, 3)
-    share = (share / share.sum(1, keepdim=True))[..., None]
+    share = torch.stack(weights(pairs), 1) * near[pairs.thing]  # (M, 3)
+    return depth, found, share / share.sum(1, keepdim=True)
+
+
+def shade(
+    found: Tensor, share: Tensor, seen: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
+    side: int,
+) -> Tensor:  # fmt: skip
+    """What `hits` found, in the light: (side, side, 3).
+
+    Args:
+        found, share: (S * S,) and (M, 3).
+        seen: (Q, 3) vertices in camera axes.
+        view: those axes.
+        triangles: (F, 3).
+        normals, colour: (F, 3 corners, 3), the normals in the axes of the mesh.
+        side: of the picture in pixels.
+    """
+    pixel = (found >= 0).nonzero()[:, 0]
+    t, share = found[pixel], share[..., None]
     axes = torch.tensor(view, dtype=seen.dtype, device=seen.device)
     normal = (share * normals[t]).sum(1) @ axes.T
+    corner = seen[triangles]
     edge1, edge2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     towards = torch.linalg.cross(edge1, edge2)  # of the triangle, in camera axes
     away = (towards * corner[:, 0]).sum(1) > 0

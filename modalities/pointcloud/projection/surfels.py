@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection import kernel, solid
+from clipx.modalities.pointcloud.projection import kernel, open3d_backend, solid
 from clipx.modalities.pointcloud.projection.raster import boxes
 from clipx.modalities.pointcloud.projection.views import RING, Matrix, check, turned
 
@@ -55,43 +55,51 @@ def shaded(
         colors: (N, P, 3) RGB in [0, 1]; NaN, or none at all, is light grey.
         resolution: side of the picture in pixels. It is drawn twice as fine, then averaged.
         views: the V cameras' axes; by default eight around the cloud, looking down by 20 degrees.
-
-        backend: see `kernel.wanted`.
+        backend: see `kernel.wanted`. By open3d, normals are estimated and hidden points removed.
 
     Returns:
         (N, V, 3, R, R) in [0, 1], on white; in each view the cloud fills 86 % of the picture.
 
     Raises:
         InputError: wrong shape or dtype, a cloud without two different points.
+        MissingDependencyError: open3d is wanted and not installed.
     """
     check(points, resolution, "shaded")
     for name, given in (("normals", normals), ("colors", colors)):
         if given is not None and given.shape != points.shape:
             raise InputError(f"{name} must be {tuple(points.shape)}, got {tuple(given.shape)}", where="shaded")
-    quick = kernel.wanted(backend, points, normals, colors)
+    quick = kernel.wanted(backend, points, normals, colors, known=kernel.SOLID_BACKENDS)
+    by_open3d = backend == "open3d"
     none = torch.full_like(points, torch.nan)
     clouds = zip(points, none if normals is None else normals, none if colors is None else colors, strict=True)
-    drawn = [_draw(*cloud, resolution, views, quick) for cloud in clouds]
+    drawn = [_draw(*cloud, resolution, views, quick, by_open3d) for cloud in clouds]
     empty = points.new_zeros(0, len(views), 3, resolution, resolution)
     return torch.stack(drawn).to(points.dtype) if drawn else empty
 
 
 def _draw(
-    points: Tensor, normals: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool
-) -> Tensor:
+    points: Tensor, normals: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool,
+    by_open3d: bool,
+) -> Tensor:  # fmt: skip
     """One cloud: (V, 3, R, R)."""
     kept = points.isfinite().all(1)
-    shape = discs(solid.unit_ball(points[kept]), normals[kept], quick)
+    ball, normals = solid.unit_ball(points[kept]), normals[kept]
+    if by_open3d:
+        known = normals.isfinite().all(1, keepdim=True) & (normals != 0).any(1, keepdim=True)
+        normals = torch.where(known, normals.to(ball), open3d_backend.normals(ball))
+    shape = discs(ball, normals, quick)
     colour = colors[kept].to(shape.centre).nan_to_num(solid.GREY).clamp(0, 1)
     scene = solid.before(shape.centre, views, resolution * solid.FINE)
     radius = float(shape.axes.norm(dim=2).mean())
     steps = (CLOSE * radius / solid.DISTANCE * scene.focal_px).long().clamp(1, MOST_STEPS)  # (V,)
     normal = turned(shape.normal, views)  # (V, P, 3)
+    if by_open3d:  # a disc without a normal covers nothing
+        normal = torch.where(open3d_backend.visible(scene.points)[..., None], normal, 0)
     axes = turned(shape.axes.flatten(0, 1), views).unflatten(1, (-1, 2))  # (V, P, 2, 3)
     if quick:
         return kernel.surfels(scene, normal, axes, colour, THICK * radius, BLEND, steps)
-    drawn = zip(*scene[:3], normal, axes, steps.tolist(), strict=True)
-    return torch.stack([paint(*view, colour, THICK * radius, scene.side) for view in drawn])
+    cameras = zip(zip(*scene[:3], normal, axes, strict=True), steps.tolist(), strict=True)
+    return torch.stack([paint(*camera, near, colour, THICK * radius, scene.side) for camera, near in cameras])
 
 
 class Discs(NamedTuple):
@@ -200,34 +208,14 @@ def paint(
         side: of the fine picture in pixels.
     """
     normal = torch.where((normal * seen).sum(1, keepdim=True) > 0, -normal, normal)  # towards the camera
-    height = (normal * seen).sum(1)
-
-    def meet(wide: float, focal: Tensor, centre: Tensor, side: int) -> Iterator[tuple[Tensor, ...]]:
-        """Thing, pixel, depth and squared distance, in half axes times `wide`, where lines of sight meet the discs."""
-        across = axes * wide
-        length2 = (across * across).sum(2).clamp(min=1e-20)  # (P, 2)
-        inverse = across / length2[..., None]  # brings an offset to units of the half axes
-        reach = length2.amax(1).sqrt()
-        x, y = (seen[:, axis] / seen[:, 2] * focal + centre[axis] for axis in (0, 1))
-        half = reach * (1 + seen[:, :2].abs().amax(1) / seen[:, 2]) / (seen[:, 2] - reach).clamp(min=0.1) * focal
-        for t, row, column in boxes(x - half, x + half, y - half, y + half, side):
-            dx, dy = (column + 0.5 - centre[0]) / focal, (row + 0.5 - centre[1]) / focal
-            far = height[t] / (dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2])
-            ox, oy, oz = far * dx - seen[t, 0], far * dy - seen[t, 1], far - seen[t, 2]
-            u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
-            yield t, row * side + column, far, u * u + v * v
-
-    depth = seen.new_full((side * side,), torch.inf)
-    for _, pixel, far, off in meet(1.0, focal, centre, side):
-        depth = depth.scatter_reduce(0, pixel, torch.where(off < 1, far, torch.inf), "amin")
-    depth = closed(depth.view(side, side), steps, slack)
+    depth = foremost(seen, focal, centre, normal, axes, steps, slack, side)
     rows = side // solid.FINE
     blocks = depth.view(rows, solid.FINE, rows, solid.FINE)
     near, covered = blocks.amin((1, 3)).flatten(), blocks.isfinite().to(seen).mean((1, 3))  # (R * R,), (R, R)
 
-    facing = -height / seen.norm(dim=1)
+    facing = -(normal * seen).sum(1) / seen.norm(dim=1)
     total = seen.new_zeros(rows * rows, 7)  # normal, colour, weight
-    for t, pixel, far, off in meet(BLEND, focal / solid.FINE, centre / solid.FINE, rows):
+    for t, pixel, far, off in _meet(seen, focal / solid.FINE, centre / solid.FINE, normal, axes * BLEND, rows):
         same = (off < 1) & ((far - near[pixel]).abs() <= slack)
         t, pixel, weight = t[same], pixel[same], (((1 - off[same]) ** 2 + 1e-4) * facing[t[same]])[:, None]
         total.index_add_(0, pixel, torch.cat([normal[t], colour[t], torch.ones_like(weight)], 1) * weight)
@@ -236,6 +224,34 @@ def paint(
     shown = solid.lit(direction, total[:, 3:6] / torch.where(weight > 0, weight, 1))
     shown = torch.where(weight > 0, shown, solid.GROUND).T.unflatten(1, (rows, rows))
     return solid.GROUND + (shown - solid.GROUND) * covered
+
+
+def foremost(
+    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, slack: float, side: int
+) -> Tensor:
+    """The depth of the discs before a camera, its gaps closed: (side, side), infinite where none is; see `paint`."""
+    depth = seen.new_full((side * side,), torch.inf)
+    for _, pixel, far, off in _meet(seen, focal, centre, normal, axes, side):
+        depth = depth.scatter_reduce(0, pixel, torch.where(off < 1, far, torch.inf), "amin")
+    return closed(depth.view(side, side), steps, slack)
+
+
+def _meet(
+    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, side: int
+) -> Iterator[tuple[Tensor, ...]]:
+    """Disc, pixel, depth and squared distance, in half axes, where lines of sight meet the planes of discs."""
+    height = (normal * seen).sum(1)
+    length2 = (axes * axes).sum(2).clamp(min=1e-20)  # (P, 2)
+    inverse = axes / length2[..., None]  # brings an offset to units of the half axes
+    reach = length2.amax(1).sqrt()
+    x, y = (seen[:, axis] / seen[:, 2] * focal + centre[axis] for axis in (0, 1))
+    half = reach * (1 + seen[:, :2].abs().amax(1) / seen[:, 2]) / (seen[:, 2] - reach).clamp(min=0.1) * focal
+    for t, row, column in boxes(x - half, x + half, y - half, y + half, side):
+        dx, dy = (column + 0.5 - centre[0]) / focal, (row + 0.5 - centre[1]) / focal
+        far = height[t] / (dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2])
+        ox, oy, oz = far * dx - seen[t, 0], far * dy - seen[t, 1], far - seen[t, 2]
+        u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
+        yield t, row * side + column, far, u * u + v * v
 
 
 def closed(depth: Tensor, steps: int, slack: float) -> Tensor:
