@@ -71,6 +71,19 @@ def differing(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-4) -> floa
 # What holds for every one of them.
 
 
+def test_what_a_tower_is_given_and_told_is_as_published():
+    """PointCLIP feeds raw depth, and V2 grey levels, without CLIP's mean and deviation; CLIP2Point normalises."""
+    published = {name: (e.views, e.normalize, e.raw, e.prompts, e.fixed) for name, e in PROJECTIONS.items()}
+    assert published == {
+        "pointclip_v1": (6, False, True, "pointclip", True),
+        "pointclip_v1_few_shot": (10, False, True, "pointclip", True),
+        "pointclip_v2": (10, False, False, "pointclip", True),
+        "ortho_splat": (6, True, False, "rendering", True),
+        "shaded": (8, True, False, "rendering", False),
+        "mesh_raster": (8, True, False, "rendering", False),
+    }
+
+
 @each
 def test_the_registry_says_what_is_drawn(name):
     entry, drawn = PROJECTIONS[name], draw(name, random_cloud(0)[None])

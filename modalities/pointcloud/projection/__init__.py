@@ -107,8 +107,8 @@ class Projection:
         draw: the function: (N, P, 3) points and what ``takes`` names -> (N, V, R, R) or (N, V, 3, R, R).
         views: V.
         normalize: whether the tower's mean and standard deviation apply; else its pictures go in as they are.
-        prompts: what is said of such pictures, a set of ``clipx.prompts``: the published one; ``"rendering"`` for
-            those that are of this house.
+        prompts: what is said of such pictures by default, a set of ``clipx.prompts``: PointCLIP's zero-shot one of
+            depth, ``"rendering"`` of what looks like one. The papers' other sets go by name.
         turn: radians between neighbouring side views. Turned about the up axis by a part of it, a shape shows new
             sides.
         takes: what it draws besides the points: ``"triangles"``, ``"normals"``, ``"colors"``.
@@ -168,13 +168,13 @@ PROJECTIONS: dict[str, Projection] = {
         partial(pointclip_v1, setting="zero_shot"), 6, normalize=False, prompts="pointclip", turn=pi / 2, raw=True
     ),
     "pointclip_v1_few_shot": Projection(
-        partial(pointclip_v1, setting="few_shot"), 10, normalize=False, prompts="pointclip_few_shot", turn=pi / 2,
+        partial(pointclip_v1, setting="few_shot"), 10, normalize=False, prompts="pointclip", turn=pi / 2,
         raw=True,
     ),
     "pointclip_v2": Projection(
         pointclip_v2, 10, normalize=False, prompts="pointclip", turn=pi / 4, weights=_V2_WEIGHTS
     ),
-    "ortho_splat": Projection(ortho_splat, 6, normalize=True, prompts="clip2point", turn=pi / 2),
+    "ortho_splat": Projection(ortho_splat, 6, normalize=True, prompts="rendering", turn=pi / 2),
     "shaded": Projection(
         shaded, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("normals", "colors"), fixed=False,
         backends=SOLID_BACKENDS,
