@@ -1,0 +1,323 @@
+"""What the index does, measured: python tests/benchmarks/bench_index.py mixed|exact|process|throughput [--json]
+
+mixed DATA: mean average precision of a mixed search in nano. The gallery is the test split of Caltech-101 (photos), of
+    QuickDraw (drawings) and of ModelNet10 (clouds, z up), DATA being the folder that holds images/ and pointcloud/.
+    Queries are the words and the photos of the classes that at least two of the three share; what is right is what has
+    the query's class, and a photo is never its own answer. Rankings: raw cosine; after each modality's mean is taken
+    from its items, and the mean of its own kind from the query (centring, the usual remedy); z-norm by pair of
+    modalities; S-norm (query and item); and the index's own score. Then what a confidence of 0.5 lets through: queries
+    whose class is in the index, and the same with that class filtered out. --split train is what settings were chosen
+    on: at most 12 photos, 6 drawings and 45 clouds of a class.
+exact: the ten best of 100,000 x 512 by Index.search, and by a float32 matmul and argpartition in numpy.
+process: an index of 10,000 rows opened and searched by a process of its own, less what importing torch and open_clip
+    takes in one; medians.
+throughput FOLDER: photos a second of Index.add, and of encoding the same photos from memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipx.index import Index
+from clipx.index.scan import Found, find_files
+from clipx.index.table import Entry
+
+CAPS = {"train": (12, 6, 45), "test": (None, None, None)}
+
+
+# Mixed search ---------------------------------------------------------------------------------------------------------
+
+
+def gather(data: Path, split: str, folder: Path) -> None:
+    """Write the three sets as files, folder/modality/class/name."""
+    photos, drawings, clouds = CAPS[split]
+    taken: dict[str, int] = {}
+
+    def room(kind: str, label: str, cap: int | None) -> Path | None:
+        taken[kind + label] = taken.get(kind + label, 0) + 1
+        if cap is not None and taken[kind + label] > cap:
+            return None
+        place = folder / kind / label
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    images = data / "images"
+    for row in rows_of(images / "caltech101/labels.csv", split):
+        if place := room("photo", row["label"].lower(), photos):
+            os.symlink(images / "caltech101" / row["path"], place / row["path"].replace("/", "-"))
+    lines = (images / "quickdraw/quickdraw_simplified.ndjson").read_text().splitlines()
+    for number, row in enumerate(csv.DictReader((images / "quickdraw/labels.csv").open(newline=""))):
+        if row["split"] == split and (place := room("drawing", row["label"].lower(), drawings)):
+            (place / f"{number}.ndjson").write_text(lines[number])
+    with np.load(data / f"pointcloud/modelnet10_{split}.npz", allow_pickle=False) as arrays:
+        for number, (points, label) in enumerate(zip(arrays["points"], arrays["labels"], strict=True)):
+            if place := room("cloud", str(arrays["classes"][label]).replace("_", " "), clouds):
+                np.save(place / f"{number}.npy", points)
+
+
+def rows_of(table: Path, split: str) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]
+
+
+def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
+    ordered = right[np.argsort(-scores, kind="stable")].astype(float)
+    return float((ordered * np.cumsum(ordered) / np.arange(1, len(ordered) + 1)).sum() / ordered.sum())
+
+
+def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]:
+    """Name -> (query's vector, its kind) -> (N,) scores, of the ways that the index's own is compared with."""
+    snapshot = index._current()
+    x, modality = snapshot.items.vectors, np.array(snapshot.modality_names)[snapshot.modalities]
+    words = index._table.vocabulary.vectors
+    rng = np.random.default_rng(0)
+
+    def cohort(kind: str) -> np.ndarray:
+        own = words if kind == "text" else x[modality == kind]
+        return own[rng.permutation(len(own))[:512]]
+
+    cohorts = {kind: cohort(kind) for kind in ("text", "image")}
+    centred = x.copy()
+    for name in snapshot.modality_names:
+        centred[modality == name] -= x[modality == name].mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    pair = {
+        (kind, name): (drawn.mean(), drawn.std())
+        for kind, group in cohorts.items()
+        for name in snapshot.modality_names
+        for drawn in [group @ x[modality == name].T]
+    }
+    item = {kind: ((group @ x.T).mean(0), (group @ x.T).std(0)) for kind, group in cohorts.items()}
+
+    def by_modality(scores: np.ndarray, change: Callable[[np.ndarray, str], np.ndarray]) -> np.ndarray:
+        out = scores.copy()
+        for name in snapshot.modality_names:
+            out[modality == name] = change(scores[modality == name], name)
+        return out
+
+    def pair_z(q: np.ndarray, kind: str) -> np.ndarray:
+        return by_modality(x @ q, lambda s, name: (s - pair[kind, name][0]) / pair[kind, name][1])
+
+    def s_norm(q: np.ndarray, kind: str) -> np.ndarray:
+        by_query = by_modality(x @ q, lambda s, name: (s - s.mean()) / s.std())
+        return (by_query + (x @ q - item[kind][0]) / item[kind][1]) / 2
+
+    return {
+        "raw cosine": lambda q, kind: x @ q,
+        "centring": lambda q, kind: centred @ (q - cohorts[kind].mean(0)),
+        "z-norm by pair": pair_z,
+        "S-norm": s_norm,
+    }
+
+
+def mixed(data: Path, split: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as work:
+        files = Path(work) / "files"
+        gather(data, split, files)
+        with Index.create(Path(work) / "my.index", "nano") as index:
+            did = index.add([files], settings={"pointcloud": {"up": "z"}}, thumbnails=False)
+            paths = index._current().columns["path"].to_pylist()
+            kinds, labels = (np.array([Path(p).parts[i] for p in paths]) for i in (-3, -2))
+            shared = [
+                c for c in sorted(set(labels)) if len(set(kinds[labels == c])) > 1 and not index.space.coverage(c)
+            ]
+            queries = [("text", f'"{label}"', label, -1) for label in shared]
+            queries += [
+                ("image", p, label, i)
+                for i, (p, kind, label) in enumerate(zip(paths, kinds, labels, strict=True))
+                if kind == "photo" and label in shared and (labels == label).sum() > 1
+            ]
+            ways = rankings(index)
+            found: dict[str, dict[str, list[float]]] = {name: {"text": [], "image": []} for name in [*ways, "clipx"]}
+            sure: dict[str, list[float]] = {"text": [], "image": [], "no text": [], "no image": []}
+            place = {path: i for i, path in enumerate(paths)}
+            for kind, query, label, own in queries:
+                others = np.arange(len(paths)) != own
+                right = (labels == label)[others]
+                vector = index._question(query).vector
+                scores = {name: way(vector, kind) for name, way in ways.items()}
+                scores["clipx"] = np.zeros(len(paths), np.float32)
+                for hit in index.search(query, len(paths)):
+                    scores["clipx"][place[hit.path]] = hit.score
+                for name, own_scores in scores.items():
+                    found[name][kind].append(average_precision(own_scores[others], right))
+            folders = {
+                kind: [q for q in queries if q[0] == kind][:: 1 if kind == "text" else 4] for kind in ("text", "image")
+            }
+            for kind, some in folders.items():
+                for _, query, label, own in some:
+                    itself = f"path <> '{paths[own]}'" if own >= 0 else "true"
+                    for state, where in ((kind, itself), (f"no {kind}", f"path NOT LIKE '%/{label}/%'")):
+                        hits = index.search(query, 20, where=where)
+                        sure[state].append(max(hit.confidence for hit in hits))
+    result: dict[str, Any] = {
+        "files": did.added,
+        "failures": len(did.failures),
+        "classes": len(shared),
+        "queries": {kind: len(values) for kind, values in found["clipx"].items()},
+        "mAP": {
+            name: {
+                **{kind: round(float(np.mean(values)), 4) for kind, values in own.items()},
+                "all queries": round(float(np.mean(own["text"] + own["image"])), 4),
+                "mean of kinds": round(float(np.mean([np.mean(own["text"]), np.mean(own["image"])])), 4),
+            }
+            for name, own in found.items()
+        },
+        "confident at 0.5": {
+            state: round(float(np.mean(np.array(values) >= 0.5)), 3) for state, values in sure.items()
+        },
+    }
+    return result
+
+
+# Speed ----------------------------------------------------------------------------------------------------------------
+
+
+def fill(index: Index, count: int, seed: int = 0) -> np.ndarray:
+    """Put ``count`` unit vectors into an index, as if they were files."""
+    rng = np.random.default_rng(seed)
+    dim = index.space_record.dim
+    vectors = rng.normal(size=(count, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index._write_lock()
+    index._table.create(lambda: index.space)
+    for start in range(0, count, 10_000):
+        entries = [
+            Entry(Found(f"/photos/{i:07}.jpg", 1, 1, "image"), str(i), [None], vectors[i : i + 1], None)
+            for i in range(start, min(count, start + 10_000))
+        ]
+        index._table.write(entries, replace=False)
+    index._table.tidy()
+    index._table.snapshot()
+    return vectors
+
+
+def exact(count: int, dim: int, runs: int) -> dict[str, Any]:
+    import torch
+
+    from clipx.embedding import Embedding
+    from clipx.space import random_space
+
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    space = random_space({"embed_dim": dim, "vision_cfg": vision, "text_cfg": text})
+    with tempfile.TemporaryDirectory() as work, Index.create(Path(work) / "my.index", space) as index:
+        vectors = fill(index, count)
+        queries = [Embedding(torch.from_numpy(vectors[i : i + 1]), space.id, "image") for i in range(runs)]
+
+        def plain(i: int) -> list[int]:
+            scores = vectors @ vectors[i]
+            top = np.argpartition(-scores, 10)[:10]
+            return top[np.argsort(-scores[top])].tolist()
+
+        def searched(i: int) -> list[Any]:
+            return index.search(queries[i], 10)
+
+        for call in (plain, searched):
+            call(0)
+        times: dict[str, list[float]] = {"numpy_s": [], "search_s": []}
+        for i in range(runs):  # in turns, so that a busy machine is busy for both
+            for name, call in (("numpy_s", plain), ("search_s", searched)):
+                begun = time.perf_counter()
+                call(i)
+                times[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {"rows": count, "dim": dim, **medians, "ratio": medians["search_s"] / medians["numpy_s"]}
+
+
+def process(count: int, runs: int) -> dict[str, Any]:
+    imports = [sys.executable, "-c", "import torch, open_clip"]
+    with tempfile.TemporaryDirectory() as work:
+        db = Path(work) / "my.index"
+        with Index.create(db, "nano") as index:
+            fill(index, count)
+        search = [sys.executable, "-m", "clipx", "search", "a dog on grass", "--db", str(db), "--json"]
+        times: dict[str, list[float]] = {"imports_s": [], "search_s": []}
+        for turn in range(runs + 1):
+            for name, command in (("imports_s", imports), ("search_s", search)):
+                begun = time.perf_counter()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                if turn:  # the first one reads the disk
+                    times[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {"rows": count, **medians, "beyond_imports_s": medians["search_s"] - medians["imports_s"]}
+
+
+def throughput(folder: Path, count: int) -> dict[str, Any]:
+    from clipx.api import make_modality
+    from clipx.space import load_space
+
+    space = load_space("nano")
+    image = make_modality("image", space)
+    files = find_files([folder], "image").files[:count]
+    samples = [image.load(file.path) for file in files]
+    image.encode(samples[:64])
+
+    def encoded() -> float:
+        begun = time.perf_counter()
+        for start in range(0, len(samples), 32):
+            image.encode(samples[start : start + 32])
+        return time.perf_counter() - begun
+
+    def indexed() -> float:
+        with tempfile.TemporaryDirectory() as work, Index.create(Path(work) / "my.index", space) as index:
+            begun = time.perf_counter()
+            index.add([file.path for file in files])
+            return time.perf_counter() - begun
+
+    first, add, last = encoded(), indexed(), encoded()
+    encode = (first + last) / 2
+    count = len(files)
+    return {
+        "photos": count,
+        "encode_per_s": count / encode,
+        "index_per_s": count / add,
+        "share": encode / add,
+        "processors": os.cpu_count(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["mixed", "exact", "process", "throughput"])
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--split", choices=list(CAPS), default="test")
+    parser.add_argument("--count", type=int, help="rows, or photos")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.what in ("mixed", "throughput") and options.data is None:
+        parser.error("name the folder")
+    if options.what == "mixed":
+        result = mixed(options.data, options.split)
+    elif options.what == "exact":
+        result = exact(options.count or 100_000, 512, 4 * options.runs)
+    elif options.what == "process":
+        result = process(options.count or 10_000, options.runs)
+    else:
+        result = throughput(options.data, options.count or 2_000)
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    for name, value in result.items():
+        if isinstance(value, dict):
+            print(name, *(f"  {key}: {part}" for key, part in value.items()), sep="\n")
+        else:
+            print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
