@@ -375,15 +375,14 @@ def test_reproduce_prints_published_and_measured_side_by_side(run, modelnet10, a
 
 
 def test_reproduce_measures_what_the_paper_did(run, modelnet10, any_word, tiny_space):
-    """The first 1,024 points, V1's six views, its prompt, views of equal weight, written out."""
+    """The first 1,024 points where they are stored, V1's six views, its prompt, equal weights, written out."""
     from clipx.modalities.pointcloud import project
-    from clipx.modalities.pointcloud.cloud import unit_sphere
     from clipx.modalities.pointcloud.projection import resized
 
     record = json.loads(run("reproduce pointclip --data ten.npz --json")[1])
     with np.load("ten.npz") as ten:
         points, names = torch.from_numpy(ten["points"]), [str(name).replace("_", " ") for name in ten["classes"]]
-    shown = project("pointclip_v1", torch.stack([unit_sphere(cloud[:1024]) for cloud in points]))
+    shown = project("pointclip_v1", points[:, :1024].contiguous())
     pixels = resized(shown, tiny_space.image_size).expand(-1, -1, 3, -1, -1)
     views = tiny_space.encode_image(pixels.flatten(0, 1), normalize=False).unflatten(0, (10, 6))
     text = tiny_space.encode_text([f"point cloud depth map of a {name}." for name in names])

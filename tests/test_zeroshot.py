@@ -232,7 +232,7 @@ def test_labels_of_the_command_line(tmp_path):
     labels.write_text("cat,dog\n")
     assert parse_labels(f"@{labels}") == ["cat", "dog"]
     labels.write_text("\n")
-    with pytest.raises(FileError, match="labels.txt: names no class; give a file with one label a line"):
+    with pytest.raises(FileError, match=r"labels\.txt: names no class; give a file with one label a line"):
         parse_labels(f"@{labels}")
     labels.write_bytes(b"\xff\xfe\x00caf\xe9")
     for unreadable in (labels, tmp_path, tmp_path / "gone.txt"):

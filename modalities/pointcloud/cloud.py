@@ -43,6 +43,7 @@ class Cloud:
         normals: (P, 3) float32, of either sign, or None.
         colors: (P, 3) float32 RGB in [0, 1], or None.
         mesh: the mesh that the points were drawn from, where the projection draws triangles.
+        as_stored: draw the points where they are, as benchmarks' released loaders do, instead of in the unit sphere.
 
     Raises:
         InputError: wrong shape or dtype, fewer than two different points, NaN or infinite coordinates, unknown axis.
@@ -54,6 +55,7 @@ class Cloud:
     normals: Tensor | None = None
     colors: Tensor | None = None
     mesh: Mesh | None = None
+    as_stored: bool = False
 
     def __post_init__(self):
         points = self.points
@@ -117,7 +119,7 @@ def draw(
         options["triangles"] = batch(lambda cloud: mesh_of(cloud).triangles, -1)
         options["colors"] = batch(lambda cloud: _or_nan(mesh_of(cloud).colors, mesh_of(cloud).vertices))
     else:
-        points = batch(lambda cloud: stand(unit_sphere(cloud.points), cloud))
+        points = batch(lambda cloud: stand(cloud.points if cloud.as_stored else unit_sphere(cloud.points), cloud))
         if "normals" in entry.takes:
             options["normals"] = batch(lambda cloud: stand(cloud.normals, cloud))
         if "colors" in entry.takes:

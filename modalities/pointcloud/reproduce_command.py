@@ -161,20 +161,25 @@ def _reproduce(
     train: Path | None = None,
     train_where: list[str] | None = None,
 ) -> None:
+    import numpy as np
+    import torch
+
     from clipx.cli._dataset import read_data
     from clipx.cli._output import check_writable, emit, note, print_table, report
     from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts, versions
     from clipx.cli.evaluate import check_apart, condition, figures_of, targets_of
     from clipx.errors import InputError
     from clipx.fewshot import ViewSearch, fit_shots
+    from clipx.modalities.pointcloud.cloud import Cloud
     from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
     from clipx.modalities.pointcloud.projection import PROJECTIONS
 
     class First(PointCloud):
-        """The released loaders keep the first points of clouds that are stored shuffled."""
+        """The released loaders take the first points, of clouds that are stored shuffled, and leave them in place."""
 
         def from_array(self, array: Any, up: str | None = None, **more: Any) -> Any:
-            return super().from_array(array[:POINTS], up, **more)
+            cloud = super().from_array(array, up, **more)  # refuses what is no cloud
+            return Cloud(torch.from_numpy(array[:POINTS].astype(np.float32)), cloud.up, as_stored=True)
 
     check_writable(out)
     about, said = SYSTEMS[system], read_prompts(prompts)
