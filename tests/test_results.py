@@ -54,10 +54,15 @@ def test_the_default_still_measures_so(run_json, shared, monkeypatch):
 
 
 def test_a_record_without_shots_and_one_with_become_one_table(make):
-    row = {"sweep": {"tta": 1}, "metrics": {"acc1": 0.5}, "ci95": {"acc1": [0.4, 0.6]}}
+    row = {"sweep": {"tta": 1}, "prompts": "photo", "metrics": {"acc1": 0.5}, "ci95": {"acc1": [0.4, 0.6]}}
     learnt = {**row, "method": "cache", "shots": 2, "draws": [{"acc1": 0.25}, {"acc1": 0.75}]}
     assert make.table({"results": [{**row, "method": "zero_shot"}, learnt]}).splitlines() == [
         "| tta | zero_shot | cache, 2 shots |",
         "|---|---|---|",
         "| 1 | 50.0% (40.0% to 60.0%) | 50.0% (25.0% to 75.0%) |",
+    ]
+    other = {**row, "method": "zero_shot", "sweep": {"tta": 2}, "prompts": "plain"}
+    assert make.table({"results": [{**row, "method": "zero_shot"}, other]}).splitlines()[::3] == [
+        "| tta | prompts | zero_shot |",
+        "| 2 | plain | 50.0% (40.0% to 60.0%) |",
     ]

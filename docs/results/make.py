@@ -39,15 +39,18 @@ def tables(page: str) -> str:
 
 def table(record: dict) -> str:
     """A record of ``clipx eval``: rows are what was swept, columns the methods, untuned and learnt apart."""
+    swept = list(record["results"][0]["sweep"])
+    if len({row["prompts"] for row in record["results"]}) > 1 and "prompts" not in swept:
+        swept.append("prompts")
     rows: dict[tuple, dict[str, str]] = {}
     for row in record["results"]:
-        cells = rows.setdefault(tuple(row["sweep"].values()), {})
+        values = row["sweep"] | {"prompts": row["prompts"]}
+        cells = rows.setdefault(tuple(values[key] for key in swept), {})
         method = row["method"] + (f", {row['shots']} shots" if "shots" in row else "")
         low, high = row["ci95"]["acc1"]
-        cells[method] = f"{row['metrics']['acc1']:.1%} ({low:.1%} to {high:.1%})"
         if draws := [draw["acc1"] for draw in row.get("draws", ())]:
-            cells[method] = f"{row['metrics']['acc1']:.1%} ({min(draws):.1%} to {max(draws):.1%})"
-    swept = list(record["results"][0]["sweep"])
+            low, high = min(draws), max(draws)
+        cells[method] = f"{row['metrics']['acc1']:.1%} ({low:.1%} to {high:.1%})"
     methods = list(dict.fromkeys(method for cells in rows.values() for method in cells))
     lines = [" | ".join(["", *swept, *methods, ""]).strip(), "|" + "---|" * (len(swept) + len(methods))]
     for values, cells in rows.items():
