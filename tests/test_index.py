@@ -119,10 +119,11 @@ def test_search_agrees_with_plain_numpy(files, db, space):
     query = space.encode_text(["a cat", "chair", "cup"])
     total = torch.nn.functional.normalize(query[0] + 2 * query[1] - query[2], dim=0)
 
+    bank = torch.from_numpy(vocabulary.vectors)
+
     def described(rows):
-        shares = torch.softmax(vocabulary.scale * rows @ torch.from_numpy(vocabulary.vectors).T, dim=1)
-        kept = shares.topk(min(16, shares.shape[1]), dim=1)
-        return torch.nn.functional.normalize(torch.zeros_like(shares).scatter(1, kept.indices, kept.values), dim=1)
+        shares = torch.softmax(vocabulary.scale * rows @ bank.T, dim=1)
+        return torch.nn.functional.normalize(shares @ torch.exp(vocabulary.kinship * (bank @ bank.T - 1)), dim=1)
 
     words = described(query)
     asked = torch.nn.functional.normalize(words[0] + 2 * words[1] - words[2], dim=0)
@@ -308,7 +309,7 @@ def test_confidence_says_that_nothing_matches(db, space):
     rng = np.random.default_rng(0)
     words = rng.normal(size=(100, 64))
     unit = lambda x: (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)  # noqa: E731
-    vocabulary = Vocabulary(tuple(map(str, range(100))), unit(words), 30.0)
+    vocabulary = Vocabulary(tuple(map(str, range(100))), unit(words), 30.0, 20.0)
     about = np.repeat(np.arange(10), 40)
     gap = np.where(np.arange(400) % 2 == 0, 0.0, 1.0)[:, None] * rng.normal(size=64)  # two modalities, apart
     vectors = unit(unit(words)[about] + 0.05 * rng.normal(size=(400, 64)) + 0.1 * gap)

@@ -41,6 +41,7 @@ def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
     place = "" if hit.start_s is None or hit.end_s is None else f", {hit.start_s:.1f} to {hit.end_s:.1f} s"
     return _CARD.substitute(
         rank=hit.rank,
+        short=escape(Path(hit.path).name),
         name=escape(name),
         path=escape(hit.path, quote=True),
         modality=escape(hit.modality + place),
@@ -77,7 +78,8 @@ def _data(kind: str, data: bytes) -> str:
 _CARD = Template("""\
 <article>
 <figure>$picture</figure>
-<h2><span>$rank</span> <span title="$path">$name</span></h2>
+<h2><span>$rank</span> $short</h2>
+<p class="kind" title="$path">$name</p>
 <p class="kind">$modality</p>
 <p class="words">$words</p>
 $player
@@ -118,7 +120,7 @@ img { display: block; width: 100%; height: 11rem; object-fit: contain }
 h2 { margin: 0; font-size: 1rem; line-height: 1.35; overflow-wrap: anywhere }
 h2 span:first-child { color: var(--quiet); font-weight: 400 }
 p { margin: 0 }
-.kind, .none { color: var(--quiet); font-size: .875rem }
+.kind, .none { color: var(--quiet); font-size: .8125rem; overflow-wrap: anywhere }
 .words { font-size: .875rem; margin-bottom: .75rem; overflow-wrap: anywhere }
 audio { width: 100%; margin-bottom: .75rem }
 .bar { margin-top: auto; height: .5rem; border-radius: .25rem; background: var(--well) }

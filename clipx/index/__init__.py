@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 COMMIT = 256  # files in one transaction
 ANN_ROWS = 1_000_000  # beyond which an approximate index is built unasked
 ANN_RECALL, ANN_QUERIES = 0.97, 100
+FEW = 64  # files of a kind, from which chance can be told
 READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
 
 TEXT = "text"  # the kind of a term that is no file
@@ -509,7 +510,7 @@ class Index:
             drawn = []
             for turn, (kind, _) in enumerate(recipe):
                 own = snapshot.items.vectors[snapshot.of_modality(kind)]
-                own = vocabulary.vectors if kind == TEXT else own if len(own) else snapshot.items.vectors
+                own = own if len(own) >= FEW else vocabulary.vectors  # words stand in for what is rare or not there
                 some = own[spaced(len(own), QUERIES)]
                 steps = np.arange(len(some) if len(recipe) == 1 else QUERIES) * (2 * turn + 1)
                 drawn.append(some[steps % len(some)])  # in another order for each term: they are of different things

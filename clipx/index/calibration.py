@@ -27,8 +27,10 @@ from clipx.errors import FileError
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
-WORDS = 16  # kept of each description
-SHARPNESS = 0.5  # of the space's temperature; chosen, as COSINE, on training rows by tests/benchmarks/bench_index.py
+# chosen by tests/benchmarks/bench_index.py on training rows, as they are and cropped, turned or with strokes left out
+WORDS = 32  # kept of each description
+SHARPNESS = 0.5  # of the softmax that describes, as a share of the space's logit scale
+KINSHIP = 0.35  # the same, of how far a word counts for words near it
 COSINE = 0.2  # how much raw cosine counts beside the words: it tells apart what is described alike
 QUERIES, ITEMS = 256, 2048  # of the unrelated pairs, at most
 
@@ -41,40 +43,46 @@ class Vocabulary:
         words: B of them.
         vectors: (B, D) float32, unit rows.
         scale: what cosine is multiplied by before the softmax over the words.
+        kinship: what 1 - cosine of two words is multiplied by before exp(-x) says how far one counts for the other.
     """
 
     words: tuple[str, ...]
     vectors: np.ndarray
     scale: float
+    kinship: float
 
     @classmethod
     def of(cls, space: JointSpace) -> Vocabulary:
         """The words that a space saw pictures of; for an open vocabulary the everyday words that nano saw."""
         known = space.vocabulary.words if space.vocabulary is not None else _everyday()
         words = tuple(sorted(word for word, stood in known.items() if stood == "pictures"))
-        return cls(words, space.encode_text(words).cpu().numpy(), SHARPNESS * space.logit_scale)
+        return cls(
+            words, space.encode_text(words).cpu().numpy(), SHARPNESS * space.logit_scale, KINSHIP * space.logit_scale
+        )
 
     def describe(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N, D) unit rows -> their K nearest words, nearest first, and how much each counts.
+        """(N, D) unit rows -> the K words that say most of each, foremost first, and how much each counts.
+
+        A softmax over the words says what a row is; each word then counts in part for the words near it, a stool for a
+        chair, so that two rows are alike though other words are the nearest to them.
 
         Returns:
-            (N, K) uint16 places in ``words``, and (N, K) float32 of unit norm over K: the softmax's values. K is 16,
-            or B where that is less.
+            (N, K) uint16 places in ``words``, and (N, K) float32 of unit norm over K. K is 32, or B where that is less.
         """
         k = min(WORDS, len(self.words))
-        if not k:
-            return np.zeros((len(vectors), 0), np.uint16), np.zeros((len(vectors), 0), np.float32)
-        places, weights = [], []
-        for start in range(0, len(vectors), 1024):
-            cosines = vectors[start : start + 1024] @ self.vectors.T
-            best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-            near = np.take_along_axis(cosines, best, 1)
-            share = np.exp(self.scale * (near - near[:, :1]))
-            places.append(best.astype(np.uint16))
-            weights.append((share / np.linalg.norm(share, axis=1, keepdims=True)).astype(np.float32))
-        if not places:
-            return np.zeros((0, k), np.uint16), np.zeros((0, k), np.float32)
-        return np.concatenate(places), np.concatenate(weights)
+        places, weights = np.zeros((len(vectors), k), np.uint16), np.zeros((len(vectors), k), np.float32)
+        for start in range(0, len(vectors) if k else 0, 1024):
+            part = slice(start, start + 1024)
+            cosines = vectors[part] @ self.vectors.T
+            nearest, close = _largest(cosines, k)
+            shares = np.exp(self.scale * (close - close[:, :1]))
+            used, inverse = np.unique(nearest, return_inverse=True)
+            among = np.zeros((len(nearest), len(used)), np.float32)
+            np.put_along_axis(among, inverse.reshape(nearest.shape), shares / shares.sum(1, keepdims=True), axis=1)
+            kin = np.exp(self.kinship * (self.vectors[used] @ self.vectors.T - 1))  # (U, B)
+            places[part], counts = _largest(among @ kin, k)
+            weights[part] = _unit(counts)
+        return places, weights
 
     def spread(self, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Descriptions as (N, B) rows of unit norm."""
@@ -100,7 +108,12 @@ class Vocabulary:
     def save(self, file: Path) -> None:
         """Written beside and renamed. Raises OSError."""
         data = io.BytesIO()
-        np.savez(data, words=np.array(self.words, dtype=str), vectors=self.vectors, scale=np.float64(self.scale))
+        np.savez(
+            data,
+            words=np.array(self.words, dtype=str),
+            vectors=self.vectors,
+            scale=np.array([self.scale, self.kinship]),
+        )
         beside = file.with_name(f".{file.name}.part")
         beside.write_bytes(data.getvalue())
         beside.replace(file)
@@ -110,7 +123,7 @@ class Vocabulary:
         """What ``save`` wrote. Raises FileError where that is missing or torn."""
         try:
             with np.load(file, allow_pickle=False) as arrays:
-                return cls(tuple(arrays["words"].tolist()), arrays["vectors"], float(arrays["scale"]))
+                return cls(tuple(arrays["words"].tolist()), arrays["vectors"], *arrays["scale"].tolist())
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise FileError("the index's words are missing or torn", where=file, remedy="index anew") from error
 
@@ -173,6 +186,13 @@ class Chance:
         above = len(null) - np.searchsorted(null, score, side="left")
         share = (above + 0.5) / (len(null) + 1)
         return float(np.exp(-searched * share))
+
+
+def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the k largest values of each row, and the values, largest first; of equal ones the earlier."""
+    best = np.argpartition(-rows, k - 1, axis=1)[:, :k]
+    best = np.take_along_axis(best, np.lexsort((best, -np.take_along_axis(rows, best, 1)), axis=1), 1)
+    return best, np.take_along_axis(rows, best, 1)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
