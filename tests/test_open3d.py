@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import trimesh
 
 from clipx.errors import FileError, InputError, MissingDependencyError
+from clipx.modalities.pointcloud import PointCloud
 from clipx.modalities.pointcloud.files import read_geometry
 from clipx.modalities.pointcloud.projection import (
     PROJECTIONS,
@@ -103,6 +104,21 @@ def test_the_other_projections_refuse_it(name):
 def test_gradients_are_refused(draw):
     with pytest.raises(InputError, match='"open3d" draws without gradients; take backend="plain"'):
         draw(torch.rand(1, 5, 3, requires_grad=True), backend="open3d")
+
+
+def test_the_setting_is_checked_and_draws(tiny_space, monkeypatch):
+    with pytest.raises(InputError, match="pointclip_v2 is not drawn by backend 'open3d'; one of auto, plain, numba"):
+        PointCloud.Config(projection="pointclip_v2", backend="open3d")
+    made = PointCloud(tiny_space, PointCloud.Config(projection="shaded", backend="open3d"))
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    with pytest.raises(MissingDependencyError, match="need open3d"):
+        made.encode([made.example()])
+
+
+def test_the_command_takes_it(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    code, _, error = run(f"views {CHAIR} --projection mesh_raster --backend open3d -o a.png")
+    assert code == 2 and len(error.strip().splitlines()) == 1 and "'clipx-senses[open3d]'" in error
 
 
 # Normals. Each limit: degrees, and the share of points whose two normals lie within them.

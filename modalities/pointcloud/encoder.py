@@ -56,9 +56,14 @@ class CloudConfig:
         default=1,
         metadata={"help": "turns about the up axis whose vectors are averaged: test-time augmentation, each as slow"},
     )
+    backend: str = field(
+        default="auto",
+        metadata={"help": "what draws it: auto, plain, numba, or for shaded and mesh_raster open3d, where installed"},
+    )
 
     def __post_init__(self):
         entry = get_projection(self.projection)
+        entry.require_backend(self.backend)
         if self.up is not None:
             require_axis(self.up, (*AXES, "auto"), "up")
         if self.points < 2:
@@ -201,7 +206,8 @@ class PointCloud(Modality):
         return get_projection(self.config.projection).visible(self._draw([sample]))[0].cpu().contiguous()
 
     def _draw(self, samples: Sequence[Cloud], angle: float = 0.0) -> Tensor:
-        return draw(samples, self.config.projection, max(self.space.image_size), self.space.device, angle)
+        config, space = self.config, self.space
+        return draw(samples, config.projection, max(space.image_size), space.device, angle, config.backend)
 
     @classmethod
     def example(cls) -> Cloud:

@@ -60,7 +60,8 @@ def views(
     with progress("drawing", len(files)) as advance:
         for path in files:
             cloud = load_cloud(path, chosen)
-            pictures = entry.visible(draw([cloud], chosen.projection, size)[0])  # (V, 3, R, R)
+            drawn = draw([cloud], chosen.projection, size, backend=chosen.backend)[0]
+            pictures = entry.visible(drawn)  # (V, 3, R, R)
             rows.append((str(path), resized(pictures, size).clamp(0, 1)))
             triangles = None if cloud.mesh is None else len(cloud.mesh.triangles)
             results.append({"path": path, "up": cloud.up, "points": len(cloud.points), "triangles": triangles})
