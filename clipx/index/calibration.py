@@ -84,6 +84,10 @@ class Vocabulary:
             weights[part] = _unit(counts)
         return places, weights
 
+    def nearest(self, vectors: np.ndarray) -> np.ndarray:
+        """(N, D) unit rows -> (N,) places of the nearest words."""
+        return (vectors @ self.vectors.T).argmax(1) if self.words else np.zeros(len(vectors), np.int64)
+
     def spread(self, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Descriptions as (N, B) rows of unit norm."""
         rows = np.zeros((len(places), len(self.words)), np.float32)
@@ -171,13 +175,14 @@ class Chance:
         self, vocabulary: Vocabulary, vectors: np.ndarray, words: np.ndarray, items: Described, modalities: np.ndarray
     ):
         self._sorted: dict[int, np.ndarray] = {}
+        said = vocabulary.nearest(vectors)
         for code in np.unique(modalities):
             rows = np.flatnonzero(modalities == code)
             some = items[rows[spaced(len(rows), ITEMS)]]
             found = vectors @ some.vectors.T
             if words.shape[1]:
                 found = (words @ vocabulary.spread(some.places, some.weights).T + COSINE * found) / (1 + COSINE)
-                found = found[words.argmax(1)[:, None] != some.places[:, 0]]  # about the same thing: no chance hit
+                found = found[said[:, None] != vocabulary.nearest(some.vectors)]  # of the same word: no chance hit
             self._sorted[int(code)] = np.sort(found.ravel())
 
     def confidence(self, score: float, modality: int, searched: int) -> float:

@@ -96,7 +96,7 @@ def _windows(item: Read, encoder: Modality) -> tuple[np.ndarray, list[tuple[floa
 
 
 def thumbnail(encoder: Modality, sample: Any) -> bytes | None:
-    """What the space looks at, the views side by side, as a JPEG of at most 160 pixels a side."""
+    """What the space looks at, the views side by side, as a JPEG of about 160 pixels a side."""
     from PIL import Image
 
     with torch.no_grad():
@@ -105,9 +105,11 @@ def thumbnail(encoder: Modality, sample: Any) -> bytes | None:
         return None
     picture = montage(views[:: max(1, len(views) // 4)][:4])
     factor = max(1, min(picture.shape[-2:]) // (2 * THUMBNAIL_PX))  # a large one is thinned first: it is but a preview
-    shown = (picture[:, ::factor, ::factor].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    image = Image.fromarray(shown)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    # numpy: torch would call in the threads that the encoder computes in
+    shown = picture[:, ::factor, ::factor].cpu().numpy().transpose(1, 2, 0)
+    image = Image.fromarray((shown.clip(0, 1) * 255 + 0.5).astype(np.uint8))
+    if max(image.size) > 1.25 * THUMBNAIL_PX:
+        image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
     return file.getvalue()
