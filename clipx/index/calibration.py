@@ -33,6 +33,7 @@ SHARPNESS = 0.5  # of the softmax that describes, as a share of the space's logi
 KINSHIP = 0.35  # the same, of how far a word counts for words near it
 COSINE = 0.2  # how much raw cosine counts beside the words: it tells apart what is described alike
 QUERIES, ITEMS = 256, 2048  # of the unrelated pairs, at most
+LEAST = 300  # items that a search is judged by at least: a handful tells little of how high chance gets
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,11 +187,11 @@ class Chance:
             self._sorted[int(code)] = np.sort(found.ravel())
 
     def confidence(self, score: float, modality: int, searched: int) -> float:
-        """The probability that among ``searched`` unrelated items none scores as high as this one, in [0, 1]."""
+        """The probability that among ``searched`` unrelated items, 300 at least, none scores as high, in [0, 1]."""
         null = self._sorted.get(modality, np.empty(0))
         above = len(null) - np.searchsorted(null, score, side="left")
         share = (above + 0.5) / (len(null) + 1)
-        return float(np.exp(-searched * share))
+        return float(np.exp(-max(searched, LEAST) * share))
 
 
 def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
