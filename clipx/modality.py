@@ -39,7 +39,7 @@ class Modality(ABC):
     name: ClassVar[str]  # the entry point's name
     suffixes: ClassVar[tuple[str, ...]]  # lower case, with the dot; each suffix has one owner
     Config: ClassVar[type] = NoConfig  # a frozen dataclass; every field has a default and metadata={"help": ...}
-    prompts: ClassVar[str] = "photo"  # the prompt set that suits this sense (clipx.prompts)
+    prompts: str = "photo"  # the prompt set that suits this sense as it is configured (clipx.prompts)
     context: str = ""  # what else decides the vectors than the config: part of the key of cached features
     tuned_on: str = ""  # the labels that settings of this config were fitted on, as far as the sense knows; or none
     array_key: ClassVar[str | None] = None  # the key under which an .npz data set holds this modality's samples
