@@ -84,6 +84,11 @@ def test_what_a_tower_is_given_and_told_is_as_published():
     }
 
 
+def test_arrays_are_drawn_as_tensors_are():
+    cloud = random_cloud(0)[None]
+    assert torch.equal(project("ortho_splat", cloud.numpy()), project("ortho_splat", cloud))
+
+
 @each
 def test_the_registry_says_what_is_drawn(name):
     entry, drawn = PROJECTIONS[name], draw(name, random_cloud(0)[None])

@@ -64,7 +64,7 @@ class _Commands(TyperGroup):
         point = _points().get(cmd_name)
         if point is None:
             return None
-        return _build(cmd_name, point.load()) if point.value.startswith("clipx.cli.") else _stranger(point)
+        return _build(cmd_name, point.load()) if point.value.startswith("clipx.") else _stranger(point)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A command to be run, or to show its own help: with all its flags."""

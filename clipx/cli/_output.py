@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 from clipx.errors import FileError
 
 SCHEMA = 1
+LINE_EVERY_S = 10.0
 
 
 def report(command: str, results: Sequence[Any], **more: Any) -> dict[str, Any]:
@@ -93,6 +95,23 @@ def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     ) as bar:
         task = bar.add_task(what, total=total, said="")
         yield lambda done, said="", total=None: bar.update(task, advance=done, said=said, total=total)
+
+
+def _lines(what: str, total: int | None) -> Callable[..., None]:
+    """For logs: a line on stderr every ``LINE_EVERY_S`` seconds of work, so that short work says nothing."""
+    began = told = time.monotonic()
+    so_far = 0
+
+    def advance(done: int, said: str = "") -> None:
+        nonlocal told, so_far
+        so_far += done
+        now = time.monotonic()
+        if now - told >= LINE_EVERY_S:
+            told = now
+            of = "" if total is None else f" of {total}"
+            note(f"{what}: {so_far}{of}, {now - began:.0f} s{' ' if said else ''}{said}")
+
+    return advance
 
 
 def check_writable(path: Path | None) -> None:

@@ -284,7 +284,7 @@ def _print(record: Mapping[str, Any]) -> None:
     def cells(row: Mapping[str, Any]) -> list[str]:
         figures, draws = row["metrics"], [draw["acc1"] for draw in row.get("draws", ())]
         top5 = "" if figures["acc5"] is None else f"{figures['acc5']:.1%}"
-        tuned = row["tuned_on"] or "no labels"
+        tuned = row["tuned_on"] or "words alone"
         spread = f"{min(draws):.1%} to {max(draws):.1%} of {len(draws)}" if draws else ""
         name = row["method"] + (f", {row['shots']} shots" if "shots" in row else "")
         interval = "{:.1%} to {:.1%}".format(*row["ci95"]["acc1"])

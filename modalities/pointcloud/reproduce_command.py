@@ -189,7 +189,11 @@ def _reproduce(
             raise InputError(f"holds {' and '.join(values)}", where=data, remedy=f"add --where {part}={values[-1]}")
     benchmark = _benchmark(rows.facts, rows.classes, rows.parts.get("variant", ()))
     if benchmark is None:
-        raise InputError(f"{about.paper} has no figure for these classes", where=data, remedy="see --help")
+        raise InputError(
+            f"{about.paper} has no figure for these classes",
+            where=data,
+            remedy="it has for ModelNet10, ModelNet40, ScanObjectNN",
+        )
     names, targets = targets_of(rows.labels, rows.classes)
     shown = None
     if train is not None or train_where:

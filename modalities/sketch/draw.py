@@ -110,7 +110,7 @@ class DrawConfig:
             if not values or len(set(values)) < len(values):
                 raise InputError(f"{name} must be different numbers, at least one, got {values}")
         if not all(1 <= count <= MAX_STROKES for count in self.strokes):
-            raise InputError(f"a drawing has 1 to {MAX_STROKES} strokes, got {self.strokes}")
+            raise InputError(f"a drawing has 1 to {MAX_STROKES} strokes, got {', '.join(map(str, self.strokes))}")
         if self.steps < 1 or self.views < 0 or self.pool < 0 or 0 < self.pool < self.views:
             raise InputError("steps must be at least 1, views at least 0, the pool 0 or at least as many as the views")
         if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:

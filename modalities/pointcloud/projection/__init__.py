@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import pi
 
+import torch
 from torch import Tensor
 
 from clipx.errors import InputError
@@ -57,9 +58,9 @@ def project(
 
     Args:
         name: a key of ``PROJECTIONS``.
-        points: (N, P, 3) floating, +y up, in the unit sphere (the mean at the origin, the farthest point at distance 1)
-            for those of PointCLIP V1 and CLIP2Point; the others bring any size and place into the picture. Rows of NaN
-            pad clouds of different sizes. Of meshes: the vertices.
+        points: (N, P, 3) floating tensor, or what makes a float32 one, +y up, in the unit sphere (the mean at the
+            origin, the farthest point at distance 1) for those of PointCLIP V1 and CLIP2Point; the others bring any
+            size and place into the picture. Rows of NaN pad clouds of different sizes. Of meshes: the vertices.
         triangles: (N, F, 3) int64 rows of the points, padded with -1; for ``mesh_raster``, which demands it.
         normals, colors: (N, P, 3), where there are any; those that a projection makes no use of are not looked at.
         resolution: side of what is drawn; the projection's own if None.
@@ -76,6 +77,8 @@ def project(
     """
     entry = get_projection(name)
     entry.require_backend(backend)
+    if not isinstance(points, Tensor):
+        points = torch.as_tensor(points, dtype=torch.float32)
     if entry.mesh and triangles is None:
         raise InputError(f"{name} draws triangles, and a point cloud has none", remedy="take shaded")
     given = {"triangles": triangles, "normals": normals, "colors": colors}
