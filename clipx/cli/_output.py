@@ -72,13 +72,13 @@ def note(line: str) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A bar (a spinner without a total) on stderr while the block runs, where stderr is a terminal.
+    """A bar (a spinner without a total) on stderr while the block runs; elsewhere than on a terminal, a line now and then.
 
     Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
     that is known only now.
     """
     if not sys.stderr.isatty():
-        yield lambda done, said="", total=None: None
+        yield _lines(what, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -102,7 +102,7 @@ def _lines(what: str, total: int | None) -> Callable[..., None]:
     began = told = time.monotonic()
     so_far = 0
 
-    def advance(done: int, said: str = "") -> None:
+    def advance(done: int, said: str = "", total: int | None = total) -> None:
         nonlocal told, so_far
         so_far += done
         now = time.monotonic()
