@@ -72,7 +72,7 @@ def note(line: str) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A bar (a spinner without a total) on stderr while the block runs; elsewhere than on a terminal, a line now and then.
+    """A bar (a spinner without a total) on stderr while the block runs; where that is no terminal, a line now and then.
 
     Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
     that is known only now.
