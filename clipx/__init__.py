@@ -7,31 +7,28 @@
 Names are resolved at first use, so ``import clipx`` costs nothing beyond Python itself.
 """
 
-from importlib import import_module
+from clipx._lazy import at_first_use
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "classify": "clipx.api",
-    "embed": "clipx.api",
-    "get_modality": "clipx.registry",
-    "Index": "clipx.index",
-    "JointSpace": "clipx.space",
-    "list_spaces": "clipx.space",
-    "load_space": "clipx.space",
-    "Embedding": "clipx.embedding",
-    "Modality": "clipx.modality",
-    "Prediction": "clipx.zeroshot",
-    "ZeroShotClassifier": "clipx.zeroshot",
-    "ClipxError": "clipx.errors",
+    "classify": "api",
+    "embed": "api",
+    "get_modality": "registry",
+    "Index": "index",
+    "JointSpace": "space",
+    "list_spaces": "space",
+    "load_space": "space",
+    "Embedding": "embedding",
+    "Modality": "modality",
+    "Prediction": "zeroshot",
+    "ZeroShotClassifier": "zeroshot",
+    "ClipxError": "errors",
 }
 __all__ = sorted(_WHERE)
 
 
-def __getattr__(name: str):
-    if name not in _WHERE:
-        raise AttributeError(f"module 'clipx' has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+__getattr__ = at_first_use(__name__, _WHERE)
 
 
 def __dir__() -> list[str]:

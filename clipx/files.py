@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import IO
@@ -24,25 +26,37 @@ def read_bytes(path: str | PathLike, suffixes: Sequence[str], max_bytes: int = M
         FileError: missing, a folder or device, unreadable, empty, larger than ``max_bytes``, or of another suffix.
     """
     path = Path(path)
-    try:
+    with reading(path):
         about = path.stat()
         if path.suffix.lower() not in suffixes:
             raise FileError(f"suffix {path.suffix!r} is not one of {' '.join(suffixes)}", where=path)
-        if not stat.S_ISREG(about.st_mode):  # reading a pipe or /dev/zero would never end
-            raise FileError("is a folder" if stat.S_ISDIR(about.st_mode) else "is not a regular file", where=path)
+        require_regular(path, about)
         if about.st_size > max_bytes:
             raise FileError(f"holds {about.st_size:,} bytes, more than the limit of {max_bytes:,}", where=path)
         with path.open("rb") as file:
             data = file.read(about.st_size)
+    if not data:
+        raise FileError("is empty (0 bytes)", where=path)
+    return data
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What the system has against reading a file becomes one line. Raises FileError."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileError("no such file", where=path) from error
     except FileError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise FileError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path) from error
-    if not data:
-        raise FileError("is empty (0 bytes)", where=path)
-    return data
+
+
+def require_regular(path: Path, about: os.stat_result) -> None:
+    """Raise FileError for a folder or a device: reading a pipe or /dev/zero would never end."""
+    if not stat.S_ISREG(about.st_mode):
+        raise FileError("is a folder" if stat.S_ISDIR(about.st_mode) else "is not a regular file", where=path)
 
 
 def read_npz(

@@ -53,20 +53,25 @@ WORDS = ["a", "of", "the", "photo", "point", "cloud", "depth", "map", "rendering
 WORDS += ["chair", "table", "cup", "cat", "night", "stand", "small"]
 
 
-@pytest.fixture(scope="session")
-def space_folder(tiny_space, tmp_path_factory):
+def save_space(space, folder: Path, words) -> Path:
+    """A tiny random space as an embedded one that knows those words, under its folder's name."""
     from clipx.space import save_embedded
 
     return save_embedded(
-        tiny_space.backbone.model,
-        tmp_path_factory.mktemp("spaces") / "tiny",
-        name="tiny",
+        space.backbone.model,
+        folder,
+        name=folder.name,
         version="0",
         model_cfg=RESNET,
         preprocess_cfg=PREPROCESS,
-        words=dict.fromkeys(WORDS, "pictures"),
+        words=dict.fromkeys(words, "pictures"),
         token_index=range(49408),
     )
+
+
+@pytest.fixture(scope="session")
+def space_folder(tiny_space, tmp_path_factory):
+    return save_space(tiny_space, tmp_path_factory.mktemp("spaces") / "tiny", WORDS)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import PREPROCESS, RESNET
+from conftest import save_space
 from PIL import Image
 
 from clipx.cli import main
@@ -26,18 +26,8 @@ TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", 
 @pytest.fixture(scope="module")
 def demo(tiny_space, tmp_path_factory):
     """(the JSON object, the folder) of a demo run with a tiny random space."""
-    from clipx.space import save_embedded
-
-    space = save_embedded(
-        tiny_space.backbone.model,
-        tmp_path_factory.mktemp("space") / "tiny",
-        name="tiny",
-        version="0",
-        model_cfg=RESNET,
-        preprocess_cfg=PREPROCESS,
-        words=dict.fromkeys([*TEMPLATES, *(SAMPLES / "labels.txt").read_text().split()], "pictures"),
-        token_index=range(49408),
-    )
+    words = [*TEMPLATES, *(SAMPLES / "labels.txt").read_text().split()]
+    space = save_space(tiny_space, tmp_path_factory.mktemp("space") / "tiny", words)
     out = tmp_path_factory.mktemp("demo") / "clipx-demo"
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:

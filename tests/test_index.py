@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PREPROCESS, RESNET
+from conftest import PREPROCESS, RESNET, WORDS, save_space
 from PIL import Image
 
 import clipx
@@ -31,22 +31,10 @@ def space(space_folder):
 
 @pytest.fixture(scope="module")
 def other_space(tmp_path_factory):
-    from conftest import WORDS
+    from clipx.space import random_space
 
-    from clipx.space import random_space, save_embedded
-
-    return clipx.load_space(
-        save_embedded(
-            random_space(RESNET, preprocess_cfg=PREPROCESS, seed=1).backbone.model,
-            tmp_path_factory.mktemp("spaces") / "other",
-            name="other",
-            version="0",
-            model_cfg=RESNET,
-            preprocess_cfg=PREPROCESS,
-            words=dict.fromkeys(WORDS, "pictures"),
-            token_index=range(49408),
-        )
-    )
+    space = random_space(RESNET, preprocess_cfg=PREPROCESS, seed=1)
+    return clipx.load_space(save_space(space, tmp_path_factory.mktemp("spaces") / "other", WORDS))
 
 
 def picture(path, seed):

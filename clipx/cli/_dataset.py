@@ -52,6 +52,11 @@ class LabelledData:
             total.update("\0".join((Path(item.id).as_posix(), label, content, "")).encode())
         return total.hexdigest()
 
+    @property
+    def title(self) -> str:
+        """The name, and what its rows say of themselves: ``"modelnet40 test"``."""
+        return " ".join([self.name, *(value for values in self.parts.values() for value in values)])
+
     @cached_property
     def contents(self) -> list[str]:
         """The hash of each item's content."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from string import Template
 from typing import TYPE_CHECKING
+
+from clipx.cli._html import data_uri, document
 
 if TYPE_CHECKING:
     from clipx.zeroshot import Prediction
@@ -57,13 +58,14 @@ class Sheet:
 
 def page(panels: Sequence[Panel], sheets: Sequence[Sheet], space: str, summary: str, caveat: str) -> str:
     """The whole page. It asks for nothing over a network: its policy forbids it."""
-    return _PAGE.substitute(
+    body = _BODY.substitute(
         space=escape(space),
         summary=escape(summary),
         caveat=escape(caveat),
         panels="\n".join(map(_panel, panels)),
         sheets="\n".join(map(_sheet, sheets)),
     )
+    return document("clipx demo", _STYLE, body)
 
 
 def _panel(panel: Panel) -> str:
@@ -97,7 +99,7 @@ def _sheet(sheet: Sheet) -> str:
 
 def _source(picture: bytes) -> str:
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    return data_uri(f"image/{kind}", picture)
 
 
 def _row(prediction: Prediction) -> str:
@@ -135,26 +137,7 @@ $rows
 <pre><code>$command</code></pre>
 </section>""")
 
-_PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>clipx demo</title>
-<link rel="icon" href="data:,">
-<style>
-:root { --paper: #fbfaf7; --card: #fff; --ink: #1d1c1a; --quiet: #66625b;
-  --line: #e3dfd6; --bar: #3a6ea5; --well: #f3f1eb }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #141517; --card: #1c1e21; --ink: #ecebe8; --quiet: #a09c94;
-    --line: #2e3135; --bar: #7fb0e6; --well: #25282c }
-}
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 3rem 1.5rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif }
+_STYLE = """\
 h1 { margin: 0 0 .5rem; font-size: 2rem; line-height: 1.2; letter-spacing: -.02em }
 .lead { max-width: 42rem; margin: 0 0 .5rem; font-size: 1.1rem }
 .note { max-width: 42rem; margin: 0 0 2.5rem; color: var(--quiet) }
@@ -183,9 +166,9 @@ section .note { margin-bottom: 1rem }
 .sheet td { padding: .25rem; text-align: left }
 .sheet img { height: auto; aspect-ratio: 1; background: #fff; border: 1px solid var(--line); border-radius: .5rem }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
-</style>
-</head>
-<body>
+"""
+
+_BODY = Template("""\
 <h1>One space for every sense</h1>
 <p class="lead">$summary</p>
 <p class="note">$caveat</p>
@@ -195,6 +178,4 @@ $panels
 $sheets
 <footer>Space: <code>$space</code>. Probability says which of the words fits best; the raw cosine says how well it fits.
 The command below each panel prints its figures.</footer>
-</body>
-</html>
 """)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import mimetypes
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
+
+from clipx.cli._html import data_uri, document
 
 if TYPE_CHECKING:
     from clipx.index import Hit
@@ -30,14 +31,15 @@ def results_page(
     """
     cards = "\n".join(_card(hit, thumbnails.get(hit.path), names[hit.path]) for hit in hits)
     found = f"{len(hits)} file{'s' if len(hits) != 1 else ''}, best first." if hits else "Nothing here matches."
-    return _PAGE.substitute(query=escape(query), found=found, cards=cards, about=escape(about))
+    body = _BODY.substitute(query=escape(query), found=found, cards=cards, about=escape(about))
+    return document(f"{query} - clipx search", _STYLE, body, media=True)
 
 
 def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
     picture = '<p class="none">no picture</p>'
     if thumbnail is not None:
         shown = f"{hit.modality} {name}: {', '.join(hit.words)}"
-        picture = f'<img src="{_data("image/jpeg", thumbnail)}" alt="{escape(shown, quote=True)}">'
+        picture = f'<img src="{data_uri("image/jpeg", thumbnail)}" alt="{escape(shown, quote=True)}">'
     place = "" if hit.start_s is None or hit.end_s is None else f", {hit.start_s:.1f} to {hit.end_s:.1f} s"
     return _CARD.substitute(
         rank=hit.rank,
@@ -68,11 +70,7 @@ def _player(hit: Hit, name: str) -> str:
         return '<p class="none">the file is gone</p>'
     start = f"#t={hit.start_s:.2f}" if hit.start_s else ""
     label = escape(name, quote=True)
-    return f'<audio controls preload="metadata" aria-label="{label}" src="{_data(kind, sound)}{start}"></audio>'
-
-
-def _data(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<audio controls preload="metadata" aria-label="{label}" src="{data_uri(kind, sound)}{start}"></audio>'
 
 
 _CARD = Template("""\
@@ -88,27 +86,7 @@ $player
 <div><dt>cosine</dt><dd>$cosine</dd></div></dl>
 </article>""")
 
-_PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
-<title>$query - clipx search</title>
-<link rel="icon" href="data:,">
-<style>
-:root { --paper: #fbfaf7; --card: #fff; --ink: #1d1c1a; --quiet: #66625b;
-  --line: #e3dfd6; --bar: #3a6ea5; --well: #f3f1eb }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #141517; --card: #1c1e21; --ink: #ecebe8; --quiet: #a09c94;
-    --line: #2e3135; --bar: #7fb0e6; --well: #25282c }
-}
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 3rem 1.5rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif }
+_STYLE = """\
 h1 { margin: 0; font-size: 1.75rem; line-height: 1.25; letter-spacing: -.02em; overflow-wrap: anywhere }
 .lead { margin: .25rem 0 2rem; color: var(--quiet) }
 main { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)) }
@@ -130,9 +108,9 @@ dl { display: flex; justify-content: space-between; gap: .5rem; margin: .5rem 0 
 dt { color: var(--quiet) }
 dd { margin: 0 }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem; max-width: 46rem }
-</style>
-</head>
-<body>
+"""
+
+_BODY = Template("""\
 <h1>$query</h1>
 <p class="lead">$found</p>
 <main>
@@ -140,6 +118,4 @@ $cards
 </main>
 <footer>$about The score compares what the space's words say of the query and of the file; the confidence is the
 probability that no unrelated file would have scored as high; the cosine is raw.</footer>
-</body>
-</html>
 """)

@@ -255,11 +255,10 @@ class _Measured:
         shots = cast(_Shots, self.shots)
         test, train = (self._vectors(encoder, data, views=True) for data in (self.data, shots.data))
         views = len(test) // len(self.data.items)
-        split = " ".join([shots.data.name, *(name for names in shots.data.parts.values() for name in names)])
-        logits, draws = [], []
+        targets, logits, draws = shots.targets.tolist(), [], []
         with progress(f"learning from {shots.count} shots ({method})", shots.draws) as advance:
             for seed in range(self.seed, self.seed + shots.draws):
-                fitted = fit_shots(method, train, shots.targets.tolist(), classifier, shots.count, seed, views, split)
+                fitted = fit_shots(method, train, targets, classifier, shots.count, seed, views, shots.data.title)
                 logits.append(fitted.logits(test).cpu())
                 right = float((_best(logits[-1])[:, 0] == self.targets).mean())
                 draws.append({"seed": seed, "acc1": right, "settings": fitted.settings})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import struct
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError, MissingDependencyError
+from clipx.files import reading, require_regular
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 SHORT_S = 60.0  # what is held in memory; anything longer is read as it is encoded
@@ -238,18 +238,11 @@ def _decode(path: Path) -> Iterator[Tensor]:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Size and time of change of a regular file."""
-    try:
+    with reading(path):
         about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise FileError("is a folder" if stat.S_ISDIR(about.st_mode) else "is not a regular file", where=path)
+        require_regular(path, about)
         with path.open("rb"):
             return about.st_size, about.st_mtime_ns
-    except FileNotFoundError as error:
-        raise FileError("no such file", where=path) from error
-    except FileError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise FileError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path) from error
 
 
 def _cut_short(path: Path, size: int) -> bool:

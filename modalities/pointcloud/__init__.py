@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from clipx._lazy import at_first_use
 
 _HOMES = {
     "PROJECTIONS": "projection",
@@ -17,9 +16,5 @@ _HOMES = {
 
 __all__ = list(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    """A name at first use: `clipx --help` loads this package's command and needs no torch for it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# `clipx --help` loads this package's command and needs no torch for it.
+__getattr__ = at_first_use(__name__, _HOMES)

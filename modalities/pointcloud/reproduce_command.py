@@ -227,10 +227,9 @@ def _reproduce(
         kept = cache_folder(cache, resume)
         test, shots = (encode(learner, some.items, batch_size, kept, views=True) for some in (rows, shown))
         count = PROJECTIONS["pointclip_v1_few_shot"].views
-        split = " ".join([shown.name, *shown.parts.get("split", ())])
-        adapter = fit_shots("adapter", shots, known.tolist(), text, SHOTS, seed, count, split)
+        adapter = fit_shots("adapter", shots, known.tolist(), text, SHOTS, seed, count, shown.title)
         figures, _ = figures_of([adapter.logits(test).cpu()], targets, names, seed)
-        name, on = f"inter-view adapter, {SHOTS} shots", f"{SHOTS} shots of {split}"
+        name, on = f"inter-view adapter, {SHOTS} shots", f"{SHOTS} shots of {shown.title}"
         results.append({"name": name, "tuned_on": on, "view_weights": [], **figures, "settings": adapter.settings})
     published = about.figures.get(benchmark, ())
     same = _published(rows.facts, benchmark, len(targets))
