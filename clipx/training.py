@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clipx.errors import FileError, InputError
+from clipx.progress import progress
 
 # ---------------------------------------------------------------------------------------------------------- losses
 
@@ -143,10 +144,7 @@ def train(
     history = _History(out / "history.jsonl", first)
     last = min(config.steps, stop_after or config.steps)
     wrapped.train()
-    with (
-        _progress(first, config.steps, shown=accelerator.is_main_process) as advance,
-        stop_asked() as asked,
-    ):
+    with progress("training", config.steps, first) as advance, stop_asked() as asked:
         for step in range(first, last):
             began = time.perf_counter()
             for optimizer, peak in zip(optimizers, (config.lr, config.muon_lr), strict=False):
@@ -163,7 +161,7 @@ def train(
                 raise InputError(f"the loss is {values['loss']} at step {step}", remedy="lower the learning rate")
             _average(average, module, decay=min(config.ema, (1 + step) / (10 + step)))
             history.add(step=step, lr=config.lr * _schedule(step, config), **values, s=time.perf_counter() - began)
-            advance(values["loss"])
+            advance(1, f"loss {values['loss']:.3f}")
             due = asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
             if due and accelerator.is_main_process:
                 _save(out, module, optimizers, average, run, step + 1, history)
@@ -305,23 +303,6 @@ class _History:
         beside = self.path.with_suffix(".part")
         beside.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         beside.replace(self.path)
-
-
-@contextmanager
-def _progress(first: int, steps: int, *, shown: bool):
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task("", total=steps, completed=first, loss="")
-        yield lambda loss: bar.update(task, advance=1, loss=f"loss {loss:.3f}")
 
 
 def _minutes(out: Path) -> float:

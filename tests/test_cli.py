@@ -558,11 +558,11 @@ def test_json_has_no_nan():
 
 
 def test_long_work_says_a_line_now_and_then_where_no_bar_can_be_drawn(capsys, monkeypatch):
-    from clipx.cli import _output
+    from clipx import progress
 
     clock = iter([0.0, 1.0, 11.0, 12.0, 25.0])
-    monkeypatch.setattr(_output.time, "monotonic", lambda: next(clock))
-    with _output.progress("encoding", 8) as advance:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress("encoding", 8) as advance:
         for _ in range(4):
             advance(2, "loss 1")
     assert capsys.readouterr().err == "encoding: 4 of 8, 11 s loss 1\nencoding: 8 of 8, 25 s loss 1\n"

@@ -6,16 +6,13 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from clipx.errors import FileError
 
 SCHEMA = 1
-LINE_EVERY_S = 10.0
 
 
 def report(command: str, results: Sequence[Any], **more: Any) -> dict[str, Any]:
@@ -63,55 +60,6 @@ def print_grouped(
             print_table(columns, rows, title=f"{name} ({remark})")
     else:
         print_table((group, *columns), [(name, *row) for name, _, rows in tables for row in rows])
-
-
-def note(line: str) -> None:
-    """One line on stderr."""
-    print(line, file=sys.stderr)
-
-
-@contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A bar (a spinner without a total) on stderr while the block runs; where that is no terminal, a line now and then.
-
-    Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
-    that is known only now.
-    """
-    if not sys.stderr.isatty():
-        yield _lines(what, total)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total is not None else ()
-    console = Console(stderr=True)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        *counted,
-        TextColumn("{task.fields[said]}", markup=False),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task(what, total=total, said="")
-        yield lambda done, said="", total=None: bar.update(task, advance=done, said=said, total=total)
-
-
-def _lines(what: str, total: int | None) -> Callable[..., None]:
-    """For logs: a line on stderr every ``LINE_EVERY_S`` seconds of work, so that short work says nothing."""
-    began = told = time.monotonic()
-    so_far = 0
-
-    def advance(done: int, said: str = "", total: int | None = total) -> None:
-        nonlocal told, so_far
-        so_far += done
-        now = time.monotonic()
-        if now - told >= LINE_EVERY_S:
-            told = now
-            of = "" if total is None else f" of {total}"
-            note(f"{what}: {so_far}{of}, {now - began:.0f} s{' ' if said else ''}{said}")
-
-    return advance
 
 
 def check_writable(path: Path | None) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipx.cli._flags import Given, read_toml, settings_of
-from clipx.cli._output import note, progress
 from clipx.errors import FileError, InputError
+from clipx.progress import note, progress
 
 if TYPE_CHECKING:
     from clipx.embedding import Embedding

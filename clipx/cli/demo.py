@@ -50,9 +50,10 @@ def demo(
     import torch
 
     from clipx.api import make_modality
-    from clipx.cli._output import emit, note, print_table, progress, report, write_bytes
+    from clipx.cli._output import emit, print_table, report, write_bytes
     from clipx.cli._page import Panel, Sheet, page
     from clipx.cli._work import make_classifier, open_space, space_name
+    from clipx.progress import note, progress
     from clipx.registry import modality_of
 
     started = time.perf_counter()

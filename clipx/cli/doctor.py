@@ -23,7 +23,8 @@ def doctor(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFlag = 
 
     Example: clipx doctor
     """
-    from clipx.cli._output import check_writable, emit, print_table, progress, report
+    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.progress import progress
 
     check_writable(out)
     with progress("checking", None):

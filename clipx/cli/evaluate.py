@@ -249,8 +249,8 @@ class _Measured:
         self, method: str, encoder: Modality, classifier: ZeroShotClassifier
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Logits (N, K), and how the classifier came about, for each draw of the shots."""
-        from clipx.cli._output import progress
         from clipx.fewshot import fit_shots
+        from clipx.progress import progress
 
         shots = cast(_Shots, self.shots)
         test, train = (self._vectors(encoder, data, views=True) for data in (self.data, shots.data))

@@ -56,9 +56,10 @@ def index(
     from dataclasses import asdict
 
     from clipx.cli._flags import settings_of
-    from clipx.cli._output import check_writable, emit, note, print_table, report
+    from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import open_space
     from clipx.index import Added
+    from clipx.progress import note
 
     check_writable(out)
     if not (paths or remove or reembed or ann):
@@ -115,7 +116,7 @@ def _open_or_create(db: Path, space: str | None, device: str, seed: int, reembed
 @contextmanager
 def _told() -> Iterator[Callable[[int, int], None]]:
     """A bar with the rate and the time left, as ``Index.add`` tells it."""
-    from clipx.cli._output import progress
+    from clipx.progress import progress
 
     begun, before = time.perf_counter(), 0
     with progress("indexing", 0) as advance:

@@ -50,10 +50,11 @@ def search(
     """
     from dataclasses import asdict
 
-    from clipx.cli._output import check_writable, emit, note, print_table, report
+    from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import open_space
     from clipx.index import Index
     from clipx.index.query import parse
+    from clipx.progress import note
 
     check_writable(out)
     check_writable(html)

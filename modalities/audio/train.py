@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,10 @@ from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.fbsp import norm_penalty
 from clipx.modalities.audio.files import Sound, read_sound, resample
 from clipx.modalities.audio.losses import AudioScales, trimodal_loss
+from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
+from clipx.modalities.audio.synthesis import synthesise
 from clipx.modalities.audio.towers import new_tower, save_tower
+from clipx.progress import progress
 from clipx.prompts import Prompts
 from clipx.training import TrainConfig, plot_history, prepare_folder, train
 from clipx.zeroshot import ZeroShotClassifier
@@ -56,12 +60,18 @@ class AudioTrainConfig:
     mask_bins: int = field(default=8, metadata={"help": "widest masked band of mels (logmel only)"})
     mask_frames: int = field(default=25, metadata={"help": "longest masked stretch of frames (logmel only)"})
     learn_front_end: bool = field(default=True, metadata={"help": "whether fbsp's filters learn"})
+    synthetic: float = field(
+        default=0.0, metadata={"help": "share of a batch that is synthesised"}
+    )
+    synthetic_count: int = field(default=24, metadata={"help": "synthetic sounds a label, if any"})
     speed: float = field(default=1.25, metadata={"help": "largest factor of the speed"})
     seed: int = field(default=0, metadata={"help": "seed of weights, batches and augmentations"})
 
     def __post_init__(self):
-        if min(self.epochs, self.batch_size) < 1 or not self.lr > 0:
-            raise InputError("epochs and batch_size must be at least 1 and lr above 0")
+        if min(self.epochs, self.batch_size, self.synthetic_count) < 1 or not self.lr > 0:
+            raise InputError("epochs, batch_size and synthetic_count must be at least 1 and lr above 0")
+        if not 0 <= self.synthetic <= 0.9:
+            raise InputError(f"synthetic must be 0 to 0.9 of a batch, got {self.synthetic}")
         if not (0.1 <= self.crop_s <= LONGEST_S and 0 <= self.mixup <= 1 and 1 <= self.speed <= 4):
             raise InputError(f"crop_s must be 0.1 to {LONGEST_S:g}, mixup 0 to 1 and speed 1 to 4")
 
@@ -172,28 +182,30 @@ def train_audio(
     """
     config = config or AudioTrainConfig()
     everything = read_labels(data, skip, where)
-    names = sorted(set(everything.labels))
+    ranked = sorted(set(everything.labels))
     if fold is not None and fold not in everything.folds:
         known = ", ".join(sorted(set(everything.folds) - {""})) or "none"
         raise InputError(f"the set has no fold {fold!r}", where=data, remedy=f"its folds: {known}")
-    if unknown := sorted(set(exclude) - set(names)):
-        raise InputError(f"no such labels: {', '.join(unknown)}", where=data, remedy=f"known: {', '.join(names)}")
+    if unknown := sorted(set(exclude) - set(ranked)):
+        raise InputError(f"no such labels: {', '.join(unknown)}", where=data, remedy=f"known: {', '.join(ranked)}")
     folds, labels = everything.folds, everything.labels
     taught = everything.chosen([f != fold and n not in exclude for f, n in zip(folds, labels, strict=True)])
     held = everything.chosen([fold is not None and f == fold for f in folds])
     if not len(taught):
         raise InputError("no sound is left to learn from", where=data)
     out = prepare_folder(out, resume)
+    imagined = [label for label in SYNTHETIC if config.synthetic and label not in exclude]
+    names = ranked + [label for label in imagined if label not in ranked]
     classifier = ZeroShotClassifier(space, names, prompts)
     trainee = _Trainee(new_tower(config.tower, space.dim, config.seed))
     if isinstance(trainee.net, ESResNeXt) and not config.learn_front_end:
         trainee.net.fbsp.requires_grad_(False)
     trainee.to(space.device)
     pictures = None if images is None else _image_targets(space, Path(images), names, out)
-    batches = _Batches(taught, names, config, trainee.net.sample_rate_hz)
+    batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
     heard = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
-    truth = torch.tensor([names.index(label) for label in held.labels])
-    steps = max(1, round(config.epochs * len(taught) / config.batch_size))
+    truth = torch.tensor([ranked.index(label) for label in held.labels])
+    steps = max(1, round(config.epochs * len(taught) / batches.recorded))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
         warmup=max(1, steps // 20), ema=0.99, seed=config.seed, checkpoint_every=max(1, steps // 20),
@@ -202,8 +214,8 @@ def train_audio(
     text = classifier.weights.vectors.to(space.device)
 
     def judge() -> Tensor:
-        """(N, K) cosines of the held-out sounds with the labels, by the weights of this moment."""
-        return _encoder(space, trainee.net, config.crop_s).encode(heard).vectors @ text.T
+        """(N, K) cosines of the held-out sounds with the set's labels, by the weights of this moment."""
+        return _encoder(space, trainee.net, config.crop_s).encode(heard).vectors @ text[: len(ranked)].T
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         if len(held) and curve.due(step):
@@ -224,6 +236,7 @@ def train_audio(
         "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
         "skip": [*skip], "prompts": prompts if isinstance(prompts, str) else list(prompts), "train": asdict(config),
         "pictures": 0 if pictures is None else len(pictures.vectors), "channels": 1,
+        "synthetic": batches.synthetic,
     }  # fmt: skip
     identity = about | {"space": space.id}
     train(
@@ -236,11 +249,11 @@ def train_audio(
         scores = judge()
         curve.add(steps, classification(scores, truth)["acc1"])
         curve.plot()
-        table = confusion(scores.argmax(1).cpu(), truth, len(names))
+        table = confusion(scores.argmax(1).cpu(), truth, len(ranked))
         shares = per_class_accuracy(table)
         figures |= classification(scores, truth) | {
             "count": len(held),
-            "classes": {n: round(float(s), 4) for n, s in zip(names, shares, strict=True) if np.isfinite(s)},
+            "classes": {n: round(float(s), 4) for n, s in zip(ranked, shares, strict=True) if np.isfinite(s)},
             "confusion": table.tolist(),
         }
         figures = {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
@@ -290,20 +303,42 @@ class _Trainee(nn.Module):
 
 
 class _Batches:
-    """Balanced batches of augmented and mixed sounds."""
+    """Balanced batches of augmented and mixed sounds.
 
-    def __init__(self, sounds: LabelledSounds, names: list[str], config: AudioTrainConfig, rate_hz: int):
+    Attributes:
+        recorded: how many of a batch are recordings; the others were synthesised.
+        synthetic: what was synthesised: labels, how many of each, and a hash of the samples.
+    """
+
+    def __init__(
+        self, sounds: LabelledSounds, names: list[str], config: AudioTrainConfig, rate_hz: int, made: Sequence[str] = ()
+    ):
         self.config, self.names, self.length = config, names, round(config.crop_s * rate_hz)
         self.waves = [_in_memory(path, rate_hz).samples for path in sounds.paths]
-        self.by_label = [[i for i, label in enumerate(sounds.labels) if label == name] for name in names]
-        self.by_label = [rows for rows in self.by_label if rows]  # a label left out has no sounds
-        self.classes = torch.tensor([names.index(label) for label in sounds.labels])
+        labels = list(sounds.labels)
+        self.recorded = config.batch_size - (round(config.synthetic * config.batch_size) if made else 0)
+        digest = hashlib.sha256()
+        with progress("synthesising", len(made) * config.synthetic_count) as advance:
+            for label, seed in product(made, range(config.synthetic_count)):
+                sound = synthesise(label, seed)
+                digest.update(sound.samples.numpy().tobytes())
+                self.waves.append(resample(sound.samples, sound.sample_rate_hz, rate_hz))
+                labels.append(label)
+                advance(1)
+        about = {"labels": [*made], "a_label": config.synthetic_count, "sha256": digest.hexdigest()}
+        self.synthetic: dict[str, Any] = about if made else {}
+        rows = [[i for i, label in enumerate(labels) if label == name] for name in names]
+        real = [[i for i in some if i < len(sounds)] for some in rows]
+        unreal = [[i for i in some if i >= len(sounds)] for some in rows]
+        self.real = [some for some in real if some]  # a label left out has no sounds
+        self.unreal = [some for some in unreal if some]
+        self.classes = torch.tensor([names.index(label) for label in labels])
         self.augment = AugmentConfig(speed=config.speed)
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """(B, 1, T) waves and (B, K) weights of the labels, which sum to 1."""
         config, count = self.config, self.config.batch_size
-        picked = self._pick(rng, count)
+        picked = _pick(rng, self.real, self.recorded) + _pick(rng, self.unreal, count - self.recorded)
         with _one_thread():
             waves = torch.stack([self._one(i, rng) for i in picked])
         targets = F.one_hot(self.classes[picked], len(self.names)).float()
@@ -318,14 +353,16 @@ class _Batches:
         waves = torch.where(mixed[:, None, None], blend * loudness, waves)
         return waves, share * targets + (1 - share) * targets[other]
 
-    def _pick(self, rng: np.random.Generator, count: int) -> list[int]:
-        order: list[int] = []
-        while len(order) < count:
-            order += rng.permutation(len(self.by_label)).tolist()
-        return [int(rng.choice(self.by_label[k])) for k in order[:count]]
-
     def _one(self, index: int, rng: np.random.Generator) -> Tensor:
         return augment(self.waves[index], self.length, rng, self.augment)
+
+
+def _pick(rng: np.random.Generator, by_label: list[list[int]], count: int) -> list[int]:
+    """So many rows, as even over the labels as can be."""
+    order: list[int] = []
+    while len(order) < count:
+        order += rng.permutation(len(by_label)).tolist()
+    return [int(rng.choice(by_label[k])) for k in order[:count]]
 
 
 @dataclass(frozen=True)

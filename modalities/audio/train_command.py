@@ -36,6 +36,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Sounds a step.", min=1)] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     crop_s: Annotated[float | None, typer.Option("--crop-s", help="Seconds of sound in training.")] = None,
+    synthetic: Annotated[
+        float | None, typer.Option("--synthetic", help="Share of a batch that is synthesised: 26 kinds of sounds more.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, batches and augmentations.")] = None,
     freeze_front_end: Annotated[
         bool, typer.Option("--freeze-front-end", help="Keep the filter bank of fbsp as it starts.")
@@ -56,7 +59,9 @@ def train(
     from clipx.cli.evaluate import condition
     from clipx.modalities.audio.train import PROMPTS, AudioTrainConfig, cross_validate, train_audio
 
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "crop_s": crop_s, "seed": seed}
+    given = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "crop_s": crop_s, "synthetic": synthetic, "seed": seed,
+    }  # fmt: skip
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     plan = AudioTrainConfig(tower=tower, learn_front_end=not freeze_front_end, **settings)
     options: dict[str, Any] = {

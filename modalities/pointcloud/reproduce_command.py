@@ -165,7 +165,7 @@ def _reproduce(
     import torch
 
     from clipx.cli._dataset import read_data
-    from clipx.cli._output import check_writable, emit, note, print_table, report
+    from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts, versions
     from clipx.cli.evaluate import check_apart, condition, figures_of, targets_of
     from clipx.errors import InputError
@@ -173,6 +173,7 @@ def _reproduce(
     from clipx.modalities.pointcloud.cloud import Cloud
     from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
     from clipx.modalities.pointcloud.projection import PROJECTIONS
+    from clipx.progress import note
 
     class First(PointCloud):
         """The released loaders take the first points, of clouds that are stored shuffled, and leave them in place."""

@@ -37,13 +37,14 @@ def views(
     Example: clipx views chair.ply table.stl --projection shaded -o views.png
     """
     from clipx.cli._flags import settings_of
-    from clipx.cli._output import check_writable, emit, print_table, progress, report, write_bytes
+    from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
     from clipx.cli._work import check_present
     from clipx.errors import InputError
     from clipx.modalities.pointcloud.cloud import draw
     from clipx.modalities.pointcloud.encoder import CloudConfig, load_cloud
     from clipx.modalities.pointcloud.projection import get_projection, resized
     from clipx.pictures import MAX_PIXELS
+    from clipx.progress import progress
 
     if out.suffix.lower() != ".png":
         raise InputError(f"suffix {out.suffix!r} is not .png", where=out)

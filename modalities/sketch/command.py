@@ -104,12 +104,13 @@ def sketch(
 
     Example: clipx sketch cat.jpg --strokes 8,16,32 -o drawings
     """
-    from clipx.cli._output import check_writable, emit, print_table, progress, report, write_bytes
+    from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
     from clipx.cli._work import open_space
     from clipx.errors import InputError
     from clipx.modalities.sketch.draw import RANKED, DrawConfig, draw
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.modalities.sketch.saliency import default_space
+    from clipx.progress import progress
     from clipx.training import prepare_folder
 
     files = files or []

@@ -221,9 +221,9 @@ def _of_drawings(folder: Path) -> bool:
 def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:
     """The photos to draw; their labels are spelled as the classes are."""
     from clipx.cli._dataset import read_data
-    from clipx.cli._output import note
     from clipx.cli.evaluate import condition
     from clipx.errors import InputError
+    from clipx.progress import note
     from clipx.prompts import spoken
     from clipx.registry import get_modality
 
@@ -291,9 +291,9 @@ def _draw_all(
     rows: LabelledData, joint: JointSpace, starting: JointSpace, plan: DrawConfig, kept: Path
 ) -> list[_Drawn]:
     """Draw what ``kept`` does not hold yet. All is read back from there, so a resumed run judges the same strokes."""
-    from clipx.cli._output import note, progress
     from clipx.modalities.sketch.draw import draw
     from clipx.modalities.sketch.target import load_target
+    from clipx.progress import note, progress
 
     by = {"space": joint.id, "saliency_space": starting.id, "dtype": str(joint.dtype)}
     settings = json.loads(json.dumps({"config": asdict(plan), **by}))

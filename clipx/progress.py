@@ -1,0 +1,63 @@
+"""How long work shows that it goes on: a bar on a terminal, a line now and then elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LINE_EVERY_S = 10.0
+
+
+def note(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr)
+
+
+@contextmanager
+def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[..., None]]:
+    """A bar (a spinner without a total) on stderr while the block runs; where that is no terminal, a line now and then.
+
+    Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
+    that is known only now.
+
+    Args:
+        what: the work, such as "encoding".
+        total: how much there is to do, if that is known.
+        done: how much was done before, by a run that this one goes on with.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(what, total, done)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total is not None else ()
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        *counted,
+        TextColumn("{task.fields[said]}", markup=False),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(what, total=total, completed=done, said="")
+        yield lambda done, said="", total=None: bar.update(task, advance=done, said=said, total=total)
+
+
+def _lines(what: str, total: int | None, so_far: int) -> Callable[..., None]:
+    """For logs: a line on stderr every ``LINE_EVERY_S`` seconds of work, so that short work says nothing."""
+    began = told = time.monotonic()
+
+    def advance(done: int, said: str = "", total: int | None = total) -> None:
+        nonlocal told, so_far
+        so_far += done
+        now = time.monotonic()
+        if now - told >= LINE_EVERY_S:
+            told = now
+            of = "" if total is None else f" of {total}"
+            note(f"{what}: {so_far}{of}, {now - began:.0f} s{' ' if said else ''}{said}")
+
+    return advance
