@@ -1,0 +1,173 @@
+"""Depth from one photo: how much of each depth word a place shows, and the distance that each word stands for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clipx.dense import dense_logits
+from clipx.errors import InputError
+from clipx.modalities.depth import depthclip
+from clipx.modalities.depth.maps import DepthMap, require_unit
+from clipx.space import JointSpace
+from clipx.zeroshot import ZeroShotClassifier
+
+# Chosen by hand, fitted on nothing: plain words from near to far, and log-uniform steps over a room.
+WORDS = ("extremely close", "very close", "close", "a little far", "far", "very far away")
+BINS = (1.0, 1.5, 2.2, 3.2, 4.7, 7.0)
+PROMPTS = "this object is {}"
+SHORT_SIDE_PX = 480
+MAX_CELLS = 4096  # what a tower looks at in one go: attention grows with the square
+
+
+@dataclass(frozen=True)
+class EstimateConfig:
+    """What is said of near and far, and how a photo is looked at.
+
+    Args:
+        preset: ``"default"``, or ``"depthclip"``: the released pipeline, with its own words, bins and all else.
+        words: K >= 2 words, in the order of the bins.
+        bins: the K distances that they stand for, increasing; in metres above 0.
+        unit: what the bins are in, see ``maps.UNITS``.
+        prompts: what is said around a word; see ``clipx.prompts``.
+        temperature: divides logit scale * cosine before the softmax over words: small picks the best word's bin, large
+            mixes them all.
+        flip: average with the mirrored photo.
+        short_side_px: a larger photo is looked at with its shorter side at this many pixels, and its map enlarged.
+        window: look through windows of this many pixels of that view, half overlapping; the whole at once when None.
+        fit: a ``fit.Fit``, whose words, bins and temperature take the place of those here.
+
+    Raises:
+        InputError: bins that do not increase, fewer than two words, counts that differ, an unknown preset or unit.
+    """
+
+    preset: Literal["default", "depthclip"] = "default"
+    words: Sequence[str] = WORDS
+    bins: Sequence[float] = BINS
+    unit: str = "m"
+    prompts: str = PROMPTS
+    temperature: float = 0.1
+    flip: bool = False
+    short_side_px: int = SHORT_SIDE_PX
+    window: int | None = None
+    fit: Any = None
+
+    def __post_init__(self):
+        if self.preset not in ("default", "depthclip"):
+            raise InputError(f"no preset named {self.preset!r}", remedy="known: default, depthclip")
+        require_unit(self.unit)
+        if len(self.words) < 2:
+            raise InputError(f"depth needs at least two words, got {len(self.words)}")
+        if len(self.words) != len(self.bins):
+            raise InputError(f"{len(self.words)} words, but {len(self.bins)} bins", remedy="give each word its bin")
+        steps = zip(self.bins, self.bins[1:], strict=False)
+        if not all(map(math.isfinite, self.bins)) or not all(a < b for a, b in steps):
+            raise InputError(f"bins must increase, got {', '.join(f'{b:g}' for b in self.bins)}")
+        if self.unit != "affine" and self.bins[0] <= 0:
+            raise InputError(f"bins in {self.unit} must be above 0, got {self.bins[0]:g}")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"the temperature must be above 0, got {self.temperature:g}")
+        if self.short_side_px < 1:
+            raise InputError(f"short_side_px must be at least 1, got {self.short_side_px}")
+        if self.fit is not None and (self.preset != "default" or self.window is not None):
+            raise InputError("a fit looks at the whole photo in its own way", remedy="leave preset and window out")
+
+    @classmethod
+    def depthclip(cls) -> EstimateConfig:
+        """The preset, with its words and bins."""
+        return cls("depthclip", depthclip.WORDS, depthclip.BINS_M, temperature=depthclip.TEMPERATURE, flip=True)
+
+
+def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = None) -> DepthMap:
+    """A photo -> its depth map of the same height and width.
+
+    Unfitted, the words order places at best: what they say in metres is a guess, see ``clipx eval depth``.
+
+    Args:
+        space: its image tower needs dense features; a ResNet of 2,048 channels for the preset depthclip.
+        pixels: (3, H, W) RGB in [0, 1], any size.
+        config: words, bins and ways of looking; the defaults when left out.
+
+    Returns:
+        The map, no value outside the closed range of the bins (the preset depthclip leaves a border unknown).
+
+    Raises:
+        InputError: pixels that are no picture. SpaceMismatchError: a fit made for another space. UnsupportedError: the
+            tower has no dense features. VocabularyError: an embedded space never saw a word.
+    """
+    if not isinstance(pixels, Tensor) or pixels.ndim != 3:
+        raise InputError("pixels must be a (3, H, W) tensor")
+    return Estimator(space, config)(pixels[None])[0]
+
+
+class Estimator:
+    """``estimate`` for many photos: the words are read once.
+
+    Args:
+        space, config: as in ``estimate``.
+    """
+
+    def __init__(self, space: JointSpace, config: EstimateConfig | None = None):
+        self.space, self.config = space, config or EstimateConfig()
+        self.weights = torch.zeros(0, space.dim)  # (K, D)
+        if self.config.preset == "depthclip":
+            depthclip.require_tower(space)
+        elif self.config.fit is None:
+            self.weights = ZeroShotClassifier(space, self.config.words, self.config.prompts).weights.vectors
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the responses are of; () for a fit without words."""
+        return tuple(self.config.words if self.config.fit is None else self.config.fit.words)
+
+    def __call__(self, pixels: Tensor) -> list[DepthMap]:
+        """(N, 3, H, W) RGB in [0, 1] -> N maps."""
+        with torch.no_grad():
+            if self.config.preset == "depthclip":
+                depth, responses = depthclip.predict(self.space, pixels)
+            elif self.config.fit is not None:
+                depth, responses = self._fitted(pixels)
+            else:
+                depth, responses = self._worded(pixels)
+        unit = self.config.unit if self.config.fit is None else self.config.fit.unit
+        words = () if responses is None else self.words
+        shares = [None] * len(depth) if responses is None else responses
+        return [DepthMap(d, unit, r, words) for d, r in zip(depth, shares, strict=True)]
+
+    def _worded(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, W) and (N, K, h, w): the expected bin of a softmax over the words."""
+        config, space = self.config, self.space
+        seen = viewed(space, pixels, config.short_side_px)
+        logits = dense_logits(space, seen, self.weights, window=config.window, flip=config.flip)
+        shares = (logits / config.temperature).softmax(dim=1)
+        bins = torch.tensor(tuple(config.bins), dtype=torch.float32, device=shares.device)
+        depth = torch.einsum("nkhw,k->nhw", shares, bins)
+        if depth.shape[-2:] != pixels.shape[-2:]:
+            depth = F.interpolate(depth[:, None], tuple(pixels.shape[-2:]), mode="bilinear")[:, 0]
+        return depth.clamp(bins[0], bins[-1]), shares  # the sum of shares is 1 but for rounding
+
+    def _fitted(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(N, H, W), and (N, K, h, w) where the fit has words."""
+        fit, space, shape = self.config.fit, self.space, (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        seen = viewed(space, pixels, getattr(fit, "short_side_px", self.config.short_side_px))
+        features = space.dense_image(seen, resize=not space.backbone.any_size)
+        depth = fit.predict(features, shape)
+        if self.config.flip:
+            mirrored = space.dense_image(seen.flip(-1), resize=not space.backbone.any_size)
+            depth = (depth + fit.predict(mirrored, shape).flip(-1)) / 2
+        return depth, fit.responses(features) if fit.words else None
+
+
+def viewed(space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX) -> Tensor:
+    """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``, never up."""
+    height, width = pixels.shape[-2:]
+    most = MAX_CELLS * math.prod(space.backbone.stride)
+    scale = min(1.0, short_side_px / min(height, width), math.sqrt(most / (height * width)))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return space.preprocess.sample(pixels.float(), size).clamp(0, 1)
