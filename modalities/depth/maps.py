@@ -80,7 +80,7 @@ def nearness(depth: DepthMap) -> Tensor:
     values = {"m": lambda d: 1 / d, "inverse": lambda d: d, "affine": lambda d: -d}[depth.unit](depth.depth)
     if not known.any():
         return torch.full_like(values, torch.nan)
-    low, high = _shares(values[known])
+    low, high = central(values[known])
     flat = torch.full_like(values, 0.5)
     shown = ((values - low) / (high - low)).clamp(0, 1) if high > low else flat
     return torch.where(known, shown, torch.nan)
@@ -96,8 +96,8 @@ def colored(depth: DepthMap) -> Tensor:
     return torch.where(near.isnan().cpu()[..., None], 0.0, rgb).permute(2, 0, 1)
 
 
-def _shares(values: Tensor) -> tuple[float, float]:
-    """The LOW and HIGH quantiles of (P,) values."""
+def central(values: Tensor) -> tuple[float, float]:
+    """The 2nd and the 98th percentile of (P,) values, P >= 1."""
     ordered = values.flatten().sort().values  # torch.quantile takes no more than 2**24
     last = len(ordered) - 1
     return float(ordered[round(LOW * last)]), float(ordered[round(HIGH * last)])

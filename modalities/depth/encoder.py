@@ -1,0 +1,70 @@
+"""Depth maps as a sense: what a joint space sees in the coloured picture of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import FileError, InputError
+from clipx.modalities.depth.files import read_depth
+from clipx.modalities.depth.maps import DepthMap, colored
+from clipx.modality import Modality
+
+_MAPS_AT_ONCE = 64
+
+
+class Depth(Modality):
+    """Depth maps, encoded as their picture coloured by nearness (red near, blue far, unknown black).
+
+    A sample is a ``DepthMap``. It owns no suffix, as ``.png`` is a picture's: name it with ``--modality depth``.
+    """
+
+    name = "depth"
+    suffixes = ()
+    prompts = "depth"
+    array_key = "depth_m"
+
+    def load(self, path: str | PathLike) -> DepthMap:
+        """Read a 16-bit PNG in millimetres; 0 and 65535 are unknown.
+
+        Raises:
+            FileError: missing, damaged, no 16-bit grey picture, or no pixel of known depth.
+        """
+        depth = DepthMap(read_depth(path, "mm16"), source=str(path))
+        if not depth.known.any():
+            raise FileError("no pixel has a depth", where=path)
+        return depth
+
+    def from_array(self, array: Any, **about: Any) -> DepthMap:
+        """(H, W) metres -> a sample; 0 and NaN are unknown."""
+        values = np.asarray(array)
+        if values.dtype.kind not in "fiu":
+            raise InputError(f"depth must be numbers, got {values.dtype}")
+        return DepthMap(torch.from_numpy(values.astype(np.float32)))
+
+    def vectors(self, samples: Sequence[DepthMap]) -> Tensor:
+        rows = []
+        for start in range(0, len(samples), _MAPS_AT_ONCE):
+            # resized one by one, so that maps of different sizes share a batch
+            seen = [self._resized(sample) for sample in samples[start : start + _MAPS_AT_ONCE]]
+            rows.append(self.space.encode_image(torch.cat(seen)))
+        return torch.cat(rows)
+
+    def _resized(self, sample: DepthMap) -> Tensor:
+        return self.space.preprocess.resize(colored(sample)[None].to(self.space.device)).clamp(0, 1)
+
+    def pictures(self, sample: DepthMap) -> Tensor:
+        """The map in colours, (1, 3, H, W)."""
+        return colored(sample)[None]
+
+    @classmethod
+    def example(cls) -> DepthMap:
+        """A ball 1.5 m away, before a floor that runs from 1 to 5 m; 48 x 64."""
+        y, x = torch.meshgrid(torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 64), indexing="ij")
+        floor = 3 - 2 * y
+        return DepthMap(torch.where(x**2 + y**2 < 0.3, 1.5, floor))
