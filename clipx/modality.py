@@ -93,8 +93,8 @@ class Modality(ABC):
             where: (column, value) pairs that the caller is going to filter by, so that files need not be read in vain.
 
         Returns:
-            ``array_key`` -> (N, ...); ``labels`` -> (N,) class names or integers into ``classes``; columns (N,), such
-            as ``split``; and scalars as facts about the samples.
+            ``array_key`` -> (N, ...), or ``path`` -> (N,) files from that folder; ``labels`` -> (N,) class names or
+            integers into ``classes``; columns (N,), such as ``split``; and scalars as facts about the samples.
 
         Raises:
             FileError: the layout is known, and a file of it is missing, damaged or not what was published.

@@ -33,8 +33,9 @@ class LabelledData:
         items: N things to encode.
         labels: N class names.
         classes: the K names to choose from.
-        parts: the values of the rows' columns ``split`` and ``variant``, sorted, where the data has such columns.
+        parts: the values of the rows' columns ``split``, ``variant`` and ``fold``, sorted, where there are any.
         facts: what the data says of all of its samples, such as the axis that points up.
+        folds: the N rows' column ``fold``, where the data has one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LabelledData:
     classes: Sequence[str]
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    folds: Sequence[str] = ()
 
     def sha256(self) -> str:
         """Hash over the sorted (name, label, content) of the rows: the same rows give the same hash anywhere."""
@@ -54,8 +56,9 @@ class LabelledData:
 
     @property
     def title(self) -> str:
-        """The name, and what its rows say of themselves: ``"modelnet40 test"``."""
-        return " ".join([self.name, *(value for values in self.parts.values() for value in values)])
+        """The name, and what its rows say of themselves: ``"modelnet40 test"``, ``"esc10 fold 1 2"``."""
+        said = (value for key, values in self.parts.items() for value in (["fold"] * (key == "fold") + [*values]))
+        return " ".join([self.name, *said])
 
     @cached_property
     def contents(self) -> list[str]:
@@ -100,7 +103,8 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     if data.suffix.lower() == ".npz":
         return _from_arrays(_read_npz(data, modality), data, modality, where)
     if (arrays := modality.read_set(data, where)) is not None:
-        return _from_arrays(arrays, data, modality, where)
+        read = _from_paths if "path" in arrays else partial(_from_arrays, modality=modality)
+        return read(arrays, data, where=where)
     table = data / "labels.csv" if data.is_dir() else data
     if table.suffix.lower() == ".csv" and table.exists():
         return _from_csv(table, modality, where)
@@ -134,6 +138,19 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     labels = [row["label"] for row in kept]
     items = file_items(paths, table.parent)
     return _checked(table.parent.resolve().name, items, labels, classes, table, kept)
+
+
+def _from_paths(arrays: Mapping[str, np.ndarray], data: Path, where: Sequence[tuple[str, str]]) -> LabelledData:
+    """A set in a layout of a modality's own whose samples are files."""
+    labels, classes = _class_names(arrays, data)
+    about = {key: array.item() for key, array in arrays.items() if array.ndim == 0}
+    columns = {key: array.astype(str).tolist() for key, array in arrays.items() if array.ndim == 1} | {"label": labels}
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    kept = [row for row in rows if _matches(row, where, data)]
+    paths = [data / row["path"] for row in kept]
+    check_present(paths, where=data)
+    items = file_items(paths, data)
+    return _checked(data.resolve().name, items, [row["label"] for row in kept], classes, data, kept, about)
 
 
 def _from_class_folders(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
@@ -276,10 +293,10 @@ def _checked(
     blank = [item.id for item, label in zip(items, labels, strict=True) if not label.strip()]
     if blank:
         raise InputError(f"{len(blank)} rows have no label, the first is {blank[0]}", where=data)
-    parts = {key: sorted({row[key] for row in rows if row.get(key)}) for key in ("split", "variant")}
-    return LabelledData(
-        name, items, labels, classes, {key: found for key, found in parts.items() if found}, facts or {}
-    )
+    parts = {key: sorted({row[key] for row in rows if row.get(key)}) for key in ("split", "variant", "fold")}
+    parts = {key: found for key, found in parts.items() if found}
+    folds = [row.get("fold", "") for row in rows] if "fold" in parts else []
+    return LabelledData(name, items, labels, classes, parts, facts or {}, folds)
 
 
 def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:

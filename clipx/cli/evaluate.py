@@ -242,7 +242,7 @@ class _Measured:
                 logits, row["draws"] = self._learnt(method, encoder, classifier)
                 row["shots"] = self.shots.count if self.shots else 0
                 row["tuned_on"] = row["draws"][0]["settings"]["split"]
-            figures, table = figures_of(logits, self.targets, self.names, self.seed)
+            figures, table = figures_of(logits, self.targets, self.names, self.seed, self.data.folds)
             yield row | figures, table
 
     def _learnt(
@@ -298,6 +298,9 @@ def _print(record: Mapping[str, Any]) -> None:
         title=f"{title}{record['modality']} in {record['space']} ({record['regime']})",
     )
     if len(rows) == 1:
+        if folds := rows[0].get("folds"):
+            print()
+            print_table(("fold", "top-1"), [(name, f"{right:.1%}") for name, right in folds.items()])
         lines = [
             (
                 one["label"],
@@ -352,9 +355,10 @@ def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:
 
 
 def figures_of(
-    logits: Sequence[torch.Tensor], targets: Any, names: Sequence[str], seed: int
+    logits: Sequence[torch.Tensor], targets: Any, names: Sequence[str], seed: int, folds: Sequence[str] = ()
 ) -> tuple[dict[str, Any], Any]:
-    """Means over the draws' (N, K) logits: figures, intervals, classes; and the (K, K) counts of all draws."""
+    """Means over the draws' (N, K) logits: figures, intervals, classes, top-1 of each fold where the N samples have
+    one; and the (K, K) counts of all draws."""
     import numpy as np
 
     from clipx import metrics
@@ -385,7 +389,13 @@ def figures_of(
                 "taken": 0.0 if taken is None else float(wrong[taken] / total),
             }
         )
-    return {"metrics": figures, "ci95": intervals, "classes": classes}, table
+    apart = {one: float(hits[np.asarray(folds) == one, 0].mean()) for one in sorted(set(folds) - {""}, key=_natural)}
+    found = {"metrics": figures, "ci95": intervals, "classes": classes}
+    return found | ({"folds": apart} if len(apart) > 1 else {}), table
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name) if name.isdecimal() else 10**9), name
 
 
 def _check_enough(known: Any, names: Sequence[str], shots: int, methods: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from clipx._lazy import at_first_use
 
 _HOMES = {
     "Audio": "encoder",
+    "AudioConfig": "encoder",
     "AudioTrainConfig": "train",
     "ESResNeXt": "esresnext",
     "LogMelTower": "logmel",
@@ -14,6 +15,7 @@ _HOMES = {
     "load_audioclip": "checkpoint",
     "load_tower": "towers",
     "read_sound": "files",
+    "synthesise": "synthesis",
     "train_audio": "train",
 }
 

@@ -3,6 +3,10 @@
 Words, and pictures where there are any, are encoded once. What a step sees is made from its number alone, so that a
 stopped run goes on as if it had not been stopped. Nothing is chosen by the held-out fold: the weights kept are the
 last ones, averaged.
+
+AudioCLIP's contrastive loss only asks that a sound be nearer to its own words than to the others of the batch. Vectors
+that satisfy it may lie far from everything the space holds, and then find the right word among ten, but not the right
+picture among thousands. So a second term asks for the words' own direction.
 """
 
 from __future__ import annotations
@@ -51,18 +55,18 @@ class AudioTrainConfig:
     """How an audio tower is trained."""
 
     tower: str = field(default="logmel", metadata={"help": "logmel (small, for processors) or fbsp (AudioCLIP's)"})
-    epochs: int = field(default=200, metadata={"help": "as many sounds are seen as the training set holds, so often"})
+    epochs: int = field(default=120, metadata={"help": "as many sounds are seen as the training set holds, so often"})
     batch_size: int = field(default=32, metadata={"help": "sounds a step"})
     lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
     weight_decay: float = field(default=0.05, metadata={"help": "of kernels, not of gains, scales and the filter bank"})
+    align: float = field(default=5.0, metadata={"help": "weight of 1 - cosine of a sound with what is said of it"})
+    mixed_precision: str = field(default="no", metadata={"help": "no or bf16: half the time where a processor has it"})
     crop_s: float = field(default=5.0, metadata={"help": "seconds of sound in training, and a window's afterwards"})
     mixup: float = field(default=0.5, metadata={"help": "share of sounds that are mixed with another"})
     mask_bins: int = field(default=8, metadata={"help": "widest masked band of mels (logmel only)"})
     mask_frames: int = field(default=25, metadata={"help": "longest masked stretch of frames (logmel only)"})
     learn_front_end: bool = field(default=True, metadata={"help": "whether fbsp's filters learn"})
-    synthetic: float = field(
-        default=0.0, metadata={"help": "share of a batch that is synthesised"}
-    )
+    synthetic: float = field(default=0.0, metadata={"help": "share of a batch that is synthesised"})
     synthetic_count: int = field(default=24, metadata={"help": "synthetic sounds a label, if any"})
     speed: float = field(default=1.25, metadata={"help": "largest factor of the speed"})
     seed: int = field(default=0, metadata={"help": "seed of weights, batches and augmentations"})
@@ -70,6 +74,8 @@ class AudioTrainConfig:
     def __post_init__(self):
         if min(self.epochs, self.batch_size, self.synthetic_count) < 1 or not self.lr > 0:
             raise InputError("epochs, batch_size and synthetic_count must be at least 1 and lr above 0")
+        if self.mixed_precision not in ("no", "bf16") or not self.align >= 0:
+            raise InputError("mixed_precision must be no or bf16, and align at least 0")
         if not 0 <= self.synthetic <= 0.9:
             raise InputError(f"synthetic must be 0 to 0.9 of a batch, got {self.synthetic}")
         if not (0.1 <= self.crop_s <= LONGEST_S and 0 <= self.mixup <= 1 and 1 <= self.speed <= 4):
@@ -208,7 +214,8 @@ def train_audio(
     steps = max(1, round(config.epochs * len(taught) / batches.recorded))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
-        warmup=max(1, steps // 20), ema=0.99, seed=config.seed, checkpoint_every=max(1, steps // 20),
+        warmup=max(1, steps // 20), ema=0.99, mixed_precision=config.mixed_precision, seed=config.seed,
+        checkpoint_every=max(1, steps // 20),
     )  # fmt: skip
     curve = _Curve(out / "accuracy.jsonl", max(1, steps // 10))
     text = classifier.weights.vectors.to(space.device)
@@ -230,7 +237,8 @@ def train_audio(
         targets = targets.to(space.device)
         image, image_targets = (None, None) if pictures is None else pictures.draw(rng, targets)
         apart = trimodal_loss(vectors, text, targets, text_scale, image, image_targets, image_scale)
-        return {"loss": apart + penalty, "scale": text_scale}
+        away = 1 - (vectors * F.normalize(targets @ text, dim=1)).sum(1).mean()
+        return {"loss": apart + config.align * away + penalty, "away": away, "scale": text_scale}
 
     about = {
         "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
@@ -292,14 +300,17 @@ class _Trainee(nn.Module):
 
     def forward(self, waves: Tensor, rng: np.random.Generator, config: AudioTrainConfig):
         """(B, 1, T) in [-1, 1] -> (B, D) unit vectors, scales with words and pictures, penalty of the filters."""
-        net = self.net
+        net, penalty = self.net, waves.new_zeros(())
         waves = waves * net.full_scale
         image_scale, text_scale = self.scales()
-        if isinstance(net, ESResNeXt):
-            bank = net.fbsp.filters()
-            return F.normalize(net(waves, bank), dim=1), text_scale, image_scale, norm_penalty(bank)
-        heard = mask(net.listen(waves), rng, config.mask_bins, config.mask_frames)
-        return F.normalize(net.body(heard), dim=1), text_scale, image_scale, waves.new_zeros(())
+        with torch.autocast(waves.device.type, enabled=False):  # spectra span more than half precision holds
+            if isinstance(net, ESResNeXt):
+                bank = net.fbsp.filters()
+                heard, penalty = net.listen(waves, bank), norm_penalty(bank)
+            else:
+                heard = mask(net.listen(waves), rng, config.mask_bins, config.mask_frames)
+        vectors = net.fc(net.pooled(heard)) if isinstance(net, ESResNeXt) else net.body(heard)
+        return F.normalize(vectors.float(), dim=1), text_scale, image_scale, penalty
 
 
 class _Batches:
