@@ -52,7 +52,7 @@ class EstimateConfig:
     bins: Sequence[float] = BINS
     unit: str = "m"
     prompts: str = PROMPTS
-    temperature: float = 0.1
+    temperature: float = 1.0
     flip: bool = False
     short_side_px: int = SHORT_SIDE_PX
     window: int | None = None
@@ -128,6 +128,7 @@ class Estimator:
 
     def __call__(self, pixels: Tensor) -> list[DepthMap]:
         """(N, 3, H, W) RGB in [0, 1] -> N maps."""
+        responses: Tensor | None  # a fit may have no words
         with torch.no_grad():
             if self.config.preset == "depthclip":
                 depth, responses = depthclip.predict(self.space, pixels)

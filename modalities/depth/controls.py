@@ -1,0 +1,54 @@
+"""Controls: the same estimate with what should matter taken away."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from clipx.backbone import Backbone
+from clipx.modalities.depth.estimate import EstimateConfig
+from clipx.space import JointSpace
+
+
+def random_tower(space: JointSpace, pixels: Tensor, seed: int = 0) -> JointSpace:
+    """The same space with an image tower that saw nothing: fresh weights, the text tower as it is.
+
+    Args:
+        space: whose architecture is taken; it stays as it is.
+        pixels: (N, 3, H, W) RGB in [0, 1]; BatchNorm, if any, takes its statistics from them, without which a deep
+            tower of fresh weights gives the same for any picture.
+        seed: of the weights.
+    """
+    model = copy.deepcopy(space.backbone.model)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for module in model.visual.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            else:
+                for weight in module.parameters(recurse=False):  # attention's projections, positions, class tokens
+                    if weight.ndim > 1 or float(weight.std(correction=0)) > 0:
+                        weight.copy_(torch.randn(weight.shape).to(weight) * weight.std(correction=0))
+    back = space.backbone
+    made = Backbone(model, back.tokenizer, back.preprocess, f"random tower of {back.architecture}", back.dim)
+    norms = [m for m in model.visual.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum, norm.training = None, True  # None: the plain mean of what it sees
+    with torch.no_grad():
+        if norms:
+            made.stages(space.preprocess.normalize(space.preprocess.sample(pixels.to(space.device), space.image_size)))
+    for norm in norms:
+        norm.training = False
+    return JointSpace(made.architecture, made, vocabulary=space.vocabulary)
+
+
+def shuffled_words(config: EstimateConfig, seed: int = 0) -> EstimateConfig:
+    """The same words and bins, but each bin spoken for by another word."""
+    words, rng = list(config.words), torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(words), generator=rng)
+        if not (order == torch.arange(len(words))).any():  # none keeps its place
+            return replace(config, words=tuple(words[i] for i in order))

@@ -1,0 +1,193 @@
+"""clipx eval depth: photos with true depth -> how far estimates are from it, beside what knows nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.modalities.depth.command import PresetFlag
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clipx.modalities.depth.baselines import Baselines
+    from clipx.modalities.depth.estimate import EstimateConfig, Estimator
+    from clipx.modalities.depth.files import Pair
+    from clipx.modalities.depth.maps import DepthMap
+    from clipx.space import JointSpace
+
+SHOWN = {"abs_rel": "AbsRel", "rmse": "RMSE", "d1": "d1", "d2": "d2", "d3": "d3", "log10": "log10", "silog": "silog"}
+SHOWN |= {"spearman": "Spearman"}
+CALIBRATION = 16  # training photos that a random tower's BatchNorm sees
+
+
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A folder with labels.csv: path,depth_path,depth_encoding,fold."),
+    ],
+    preset: PresetFlag = "default",
+    words: Annotated[str | None, typer.Option("--words", help="As of clipx depth.")] = None,
+    bins: Annotated[str | None, typer.Option("--bins", help="As of clipx depth.")] = None,
+    unit: Annotated[
+        Literal["m", "inverse", "affine"], typer.Option("--unit", help="As of clipx depth; but m needs --alignment.")
+    ] = "m",
+    prompts: Annotated[str | None, typer.Option("--prompts", help="As of clipx depth.")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="As of clipx depth.")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored photo.")] = False,
+    fit: Annotated[
+        list[Path] | None, typer.Option("--fit", help="A fit by clipx train depth, a row each; may be repeated.")
+    ] = None,
+    protocol: Annotated[
+        Literal["nyu", "kitti", "depthclip"],
+        typer.Option("--protocol", help="Crop and cap: Eigen's and 10 m, Garg's and 80 m, or DepthCLIP's own."),
+    ] = "nyu",
+    alignment: Annotated[
+        Literal["none", "median", "scale+shift"],
+        typer.Option("--alignment", help="What is fitted to each truth first, of every row alike."),
+    ] = "none",
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Also shuffled words, a tower of random weights, and colour and position."),
+    ] = False,
+    train_fold: Annotated[str, typer.Option("--train-fold", help="The rows that the baselines know.")] = "train",
+    test_fold: Annotated[str, typer.Option("--test-fold", help="The rows that are judged.")] = "test",
+    space: SpaceFlag = None,
+    device: DeviceFlag = "cpu",
+    dtype: DtypeFlag = "float32",
+    seed: SeedFlag = 0,
+    out: OutFlag = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+) -> None:
+    """Measure depth against the truth, beside three rows that never look at the photo.
+
+    They are the training fold's: exp of the mean log depth, the mean of each
+    pixel, and the same of log depth. Figures are of each photo, then their mean,
+    with 95 % bootstrap intervals over the photos. Rows of different protocols or
+    alignments are not comparable, and each says which it is.
+
+    Example: clipx eval depth nyu --space nano --fit runs/depth/fit.safetensors --controls
+    """
+    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._work import open_space
+    from clipx.modalities.depth import command, metrics
+    from clipx.modalities.depth.baselines import Baselines
+    from clipx.modalities.depth.estimate import Estimator
+    from clipx.modalities.depth.files import read_depth, read_pairs, read_rgb
+    from clipx.modalities.depth.maps import DepthMap
+    from clipx.progress import progress
+
+    check_writable(out)
+    given = {"--words": words, "--bins": bins, "--prompts": prompts, "--temperature": temperature}
+    plan = command.estimate_config(preset, given, unit, flip)
+    train, test = (read_pairs(data, fold) for fold in (train_fold, test_fold))
+    joint = open_space(space, device, dtype, seed)
+    name = "depthclip" if preset == "depthclip" else "words, unfitted"
+    see: dict[str, Estimator] = {name: Estimator(joint, plan)}
+    for path in fit or ():
+        fitted = command.with_fit(plan, path, joint, flip)
+        see[f"{fitted.fit.kind}: {path}"] = Estimator(joint, fitted)
+    with progress("reading the training fold", len(train)) as advance:
+
+        def told() -> Any:
+            for pair in train:
+                yield read_rgb(pair.rgb), read_depth(pair.depth, pair.encoding)
+                advance(1)
+
+        known = Baselines.from_pairs(told())
+    if controls:
+        see |= _controls(joint, plan, name, train, seed)
+    rows = _rows(known, see, controls)
+    found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
+    units = {}
+    with progress("judging depth", len(test)) as advance:
+        for pair in test:
+            pixels = read_rgb(pair.rgb)
+            truth = DepthMap(read_depth(pair.depth, pair.encoding), source=pair.name)
+            for row, predict in rows.items():
+                depth = predict(pixels)
+                units[row] = depth.unit
+                found[row].append(metrics.depth_metrics(depth, truth, protocol, alignment))
+            advance(1)
+    results = [
+        {"row": row, "protocol": protocol, "alignment": alignment, "unit": units[row], "n": len(test)}
+        | {"figures": metrics.mean_and_interval(figures, seed)}
+        for row, figures in found.items()
+    ]
+    record = report(
+        "eval depth",
+        results,
+        dataset=data.resolve().name,
+        data_sha256=_sha256(test),
+        training_images=known.images,
+        space=joint.name,
+        space_id=joint.id,
+        settings=command.described(plan, None),
+        seed=seed,
+    )
+
+    def shown(result: dict[str, Any]) -> Sequence[str]:
+        cells = []
+        for figure in SHOWN:
+            of = result["figures"][figure]
+            ends = f" [{of['low']:.3f}, {of['high']:.3f}]" if figure in ("abs_rel", "rmse") else ""
+            cells.append(f"{of['mean']:.3f}{ends}" if of["mean"] == of["mean"] else "")
+        return (result["row"], *cells)
+
+    title = f"{protocol} protocol, alignment {alignment}, metres, {len(test)} photos"
+    emit(record, as_json, lambda: print_table(("row", *SHOWN.values()), [shown(r) for r in results], title), out)
+
+
+def _rows(known: Baselines, see: dict[str, Estimator], controls: bool) -> dict[str, Callable[[Tensor], DepthMap]]:
+    """Name -> photo (3, H, W) -> map."""
+    blind = dict(known.rows())
+    if controls:
+        blind["control: ridge on colour and position"] = known.by_color_and_position
+    rows = {name: partial(_blind, predict) for name, predict in blind.items()}
+    return rows | {name: partial(_estimated, one) for name, one in see.items()}
+
+
+def _blind(predict: Callable[[Tensor], Tensor], pixels: Tensor) -> DepthMap:
+    from clipx.modalities.depth.maps import DepthMap
+
+    return DepthMap(predict(pixels))
+
+
+def _estimated(see: Estimator, pixels: Tensor) -> DepthMap:
+    """Without the responses, and where the truth is."""
+    found = see(pixels[None])[0]
+    return replace(found, depth=found.depth.cpu(), responses=None, words=())
+
+
+def _controls(
+    space: JointSpace, plan: EstimateConfig, name: str, train: Sequence[Pair], seed: int
+) -> dict[str, Estimator]:
+    """Name -> the same estimate without the words' order, and without what the image tower learned."""
+    import torch
+
+    from clipx.modalities.depth.controls import random_tower, shuffled_words
+    from clipx.modalities.depth.estimate import Estimator
+    from clipx.modalities.depth.files import read_rgb
+
+    seen = [space.preprocess.sample(read_rgb(pair.rgb)[None], space.image_size) for pair in train[:CALIBRATION]]
+    found = {f"control: {name}, random tower": Estimator(random_tower(space, torch.cat(seen).clamp(0, 1), seed), plan)}
+    if plan.preset == "default":
+        found[f"control: {name}, shuffled"] = Estimator(space, shuffled_words(plan, seed))
+    return found
+
+
+def _sha256(pairs: Sequence[Pair]) -> str:
+    """Of the sorted (name, encoding, photo, depth): the same rows give the same hash anywhere."""
+    total = hashlib.sha256()
+    for pair in sorted(pairs, key=lambda pair: pair.name):
+        contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pair.rgb, pair.depth)]
+        total.update("\0".join((pair.name, pair.encoding, *contents, "")).encode())
+    return total.hexdigest()
