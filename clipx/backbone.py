@@ -89,6 +89,45 @@ class Backbone:
             raise UnsupportedError("this space has no tokenizer", where=self.architecture, remedy="load weights")
         return self.model.encode_text(self.tokenizer(texts).to(self.device))
 
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """(N, L) token ids -> (N, L, W), what the text tower begins with, before positions are added.
+
+        Raises:
+            UnsupportedError: as ``encode_embedded``.
+        """
+        return self._causal_text().token_embedding(tokens.to(self.device))
+
+    def encode_embedded(self, embedded: Tensor, end: Tensor) -> Tensor:
+        """(N, L, W) as ``embed_tokens`` makes them -> (N, D), not normalised; gradients reach the embeddings.
+
+        Args:
+            embedded: token embeddings, L at most the context.
+            end: (N,) where each text ends, the place of its end-of-text token; the mask is causal, so what stands
+                behind it does not matter.
+
+        Raises:
+            UnsupportedError: the text tower is not CLIP's causal one.
+        """
+        text, length = self._causal_text(), embedded.shape[1]
+        cast = text.transformer.get_cast_dtype()
+        x = embedded.to(self.device, cast) + text.positional_embedding[:length].to(cast)
+        x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask[:length, :length]))
+        x, project = x[torch.arange(len(x), device=x.device), end.to(x.device)], text.text_projection
+        return x if project is None else project(x) if isinstance(project, nn.Module) else x @ project
+
+    def _causal_text(self) -> Any:
+        """The module with the text tower's parts, if it is one that pools at the end of the text."""
+        text = getattr(self.model, "text", self.model)
+        pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+        causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+        if pool not in ("argmax", "eos") or not causal or not hasattr(text, "token_embedding"):
+            raise UnsupportedError(
+                f"this text tower ({type(text).__name__}) takes no token embeddings; only CLIP's own causal one does",
+                where=self.architecture,
+                remedy="take a space such as nano or ViT-B-32-quickgelu/openai",
+            )
+        return text
+
     def encode_image(self, x: Tensor) -> Tensor:
         """(N, 3, *size) -> (N, D), not normalised."""
         return self.model.encode_image(x.to(self.device, self.dtype))
