@@ -566,3 +566,17 @@ def test_long_work_says_a_line_now_and_then_where_no_bar_can_be_drawn(capsys, mo
         for _ in range(4):
             advance(2, "loss 1")
     assert capsys.readouterr().err == "encoding: 4 of 8, 11 s loss 1\nencoding: 8 of 8, 25 s loss 1\n"
+
+
+@pytest.mark.parametrize("line", ["train --help", "reproduce --help", "reproduce"])
+def test_commands_of_two_words_are_listed_below_their_first(run, line):
+    status, out, err = run(line)
+    wanted = {"train": ("space", "audio"), "reproduce": ("audioclip", "pointclip", "pointclip-v2")}
+    assert status == (0 if "--help" in line else 2) and "error" not in err
+    assert all(f"│ {name} " in out + err for name in wanted[line.split()[0]])
+
+
+def test_a_verb_names_the_commands_below_it(run):
+    status, out, _ = run("eval --help")
+    assert status == 0 and "clipx eval sketch --help" in out
+    assert run("reproduce nothing")[0] == 2

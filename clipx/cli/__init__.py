@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _ClickException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "clipx")
         what = error.format_message().rstrip(".")
-        status = _fail(f"{what}{'' if what.endswith('?') else ';'} see {where} --help", 2, debug)
+        status = 2  # a group without a command has shown its help, and that is all
+        if what:
+            status = _fail(f"{what}{'' if what.endswith('?') else ';'} see {where} --help", 2, debug)
     except BrokenPipeError:  # the reader, such as `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -75,9 +77,16 @@ class _Commands(TyperGroup):
         self.commands = cast(Any, dict.fromkeys(points))  # their names, for "did you mean"
         if (both := " ".join(args[:2])) in points:
             args = [both, *args[2:]]
+        elif args[0] not in points and _below(args[0]):
+            return args[0], _family(args[0]), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
         if name in points:
             command = _build(name, with_settings(load(points[name])))
+            if below := _below(name):
+                if isinstance(command, TyperGroup):
+                    command.commands.update(below)
+                else:
+                    command.epilog = f"See also: {', '.join(f'clipx {name} {one} --help' for one in below)}"
         return name, command, rest
 
 
@@ -109,6 +118,21 @@ def _points() -> dict[str, EntryPoint]:
     from clipx.registry import COMMANDS, registered
 
     return registered(COMMANDS)
+
+
+def _below(name: str) -> dict[str, Any]:
+    """The commands of two words that begin with this one, by their second word; to be listed, not to be run."""
+    found = {}
+    for full, point in _points().items():
+        if full.startswith(f"{name} "):
+            rest = full.removeprefix(f"{name} ")
+            found[rest] = _build(rest, point.load()) if point.value.startswith("clipx.") else _stranger(point)
+    return found
+
+
+def _family(name: str) -> Any:
+    """The group of those commands, where there is none of that name alone."""
+    return TyperGroup(name=name, commands=_below(name), no_args_is_help=True, help=f"What can be {name}d.")
 
 
 def _build(name: str, target: Any) -> Any:
