@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor, nn
 
 from clipx.backbone import Backbone
 from clipx.modalities.depth.estimate import EstimateConfig
+from clipx.modalities.depth.fit import Fit, FitConfig, fit_depth
 from clipx.space import JointSpace
 
 
@@ -47,8 +49,23 @@ def random_tower(space: JointSpace, pixels: Tensor, seed: int = 0) -> JointSpace
 
 def shuffled_words(config: EstimateConfig, seed: int = 0) -> EstimateConfig:
     """The same words and bins, but each bin spoken for by another word."""
-    words, rng = list(config.words), torch.Generator().manual_seed(seed)
+    return replace(config, words=_shuffled(config.words, seed))
+
+
+def refitted(
+    fit: Fit, space: JointSpace, pairs: Iterable[tuple[Tensor, Tensor]], shuffled: bool = False, seed: int = 0
+) -> Fit:
+    """A fit made again as this one was, in another space, or with its words in another order."""
+    settings = {one.name: fit.settings[one.name] for one in fields(FitConfig)}
+    config = FitConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+    words = _shuffled(config.words, seed) if shuffled else config.words
+    return fit_depth(space, pairs, replace(config, words=words))
+
+
+def _shuffled(words: Sequence[str], seed: int) -> tuple[str, ...]:
+    """None keeps its place."""
+    rng = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(words), generator=rng)
-        if not (order == torch.arange(len(words))).any():  # none keeps its place
-            return replace(config, words=tuple(words[i] for i in order))
+        if not (order == torch.arange(len(words))).any():
+            return tuple(words[i] for i in order)

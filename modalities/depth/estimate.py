@@ -155,13 +155,12 @@ class Estimator:
 
     def _fitted(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """(N, H, W), and (N, K, h, w) where the fit has words."""
-        fit, space, shape = self.config.fit, self.space, (int(pixels.shape[-2]), int(pixels.shape[-1]))
-        seen = viewed(space, pixels, getattr(fit, "short_side_px", self.config.short_side_px))
-        features = space.dense_image(seen, resize=not space.backbone.any_size)
+        fit, shape = self.config.fit, (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        features = fit.features(self.space, pixels)
         depth = fit.predict(features, shape)
         if self.config.flip:
-            mirrored = space.dense_image(seen.flip(-1), resize=not space.backbone.any_size)
-            depth = (depth + fit.predict(mirrored, shape).flip(-1)) / 2
+            mirrored = fit.predict(fit.features(self.space, pixels.flip(-1)), shape)
+            depth = (depth + mirrored.flip(-1)) / 2
         return depth, fit.responses(features) if fit.words else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipx.modalities.depth.baselines import Baselines
-    from clipx.modalities.depth.estimate import EstimateConfig, Estimator
+    from clipx.modalities.depth.estimate import Estimator
     from clipx.modalities.depth.files import Pair
     from clipx.modalities.depth.maps import DepthMap
     from clipx.space import JointSpace
@@ -94,7 +94,9 @@ def evaluate(
     see: dict[str, Estimator] = {name: Estimator(joint, plan)}
     for path in fit or ():
         fitted = command.with_fit(plan, path, joint, flip)
-        see[f"{fitted.fit.kind}: {path}"] = Estimator(joint, fitted)
+        see[f"{fitted.fit.kind}{' on the mean map' * bool(fitted.fit.settings['mean_map'])}: {path}"] = Estimator(
+            joint, fitted
+        )
     with progress("reading the training fold", len(train)) as advance:
 
         def told() -> Any:
@@ -104,7 +106,7 @@ def evaluate(
 
         known = Baselines.from_pairs(told())
     if controls:
-        see |= _controls(joint, plan, name, train, seed)
+        see |= _controls(joint, see, train, seed)
     rows = _rows(known, see, controls)
     found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
     units = {}
@@ -168,19 +170,36 @@ def _estimated(see: Estimator, pixels: Tensor) -> DepthMap:
 
 
 def _controls(
-    space: JointSpace, plan: EstimateConfig, name: str, train: Sequence[Pair], seed: int
+    joint: JointSpace, see: Mapping[str, Estimator], train: Sequence[Pair], seed: int
 ) -> dict[str, Estimator]:
-    """Name -> the same estimate without the words' order, and without what the image tower learned."""
+    """Name -> the same estimates without what the image tower learned, and without the words' order.
+
+    Fits are made again, on the whole training fold.
+    """
     import torch
 
-    from clipx.modalities.depth.controls import random_tower, shuffled_words
+    from clipx.modalities.depth.controls import random_tower, refitted, shuffled_words
     from clipx.modalities.depth.estimate import Estimator
-    from clipx.modalities.depth.files import read_rgb
+    from clipx.modalities.depth.files import read_depth, read_rgb
+    from clipx.progress import progress
 
-    seen = [space.preprocess.sample(read_rgb(pair.rgb)[None], space.image_size) for pair in train[:CALIBRATION]]
-    found = {f"control: {name}, random tower": Estimator(random_tower(space, torch.cat(seen).clamp(0, 1), seed), plan)}
-    if plan.preset == "default":
-        found[f"control: {name}, shuffled"] = Estimator(space, shuffled_words(plan, seed))
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        return ((read_rgb(pair.rgb), read_depth(pair.depth, pair.encoding)) for pair in train)
+
+    seen = [joint.preprocess.sample(read_rgb(pair.rgb)[None], joint.image_size) for pair in train[:CALIBRATION]]
+    blank = random_tower(joint, torch.cat(seen).clamp(0, 1), seed)
+    found = {}
+    with progress("fitting controls", len(see)) as advance:
+        for name, one in see.items():
+            plan, fit = one.config, one.config.fit
+            other = plan if fit is None else replace(plan, fit=refitted(fit, blank, pairs()))
+            found[f"control: random tower, {name}"] = Estimator(blank, other)
+            if fit is not None and fit.words:
+                other = replace(plan, fit=refitted(fit, joint, pairs(), shuffled=True, seed=seed))
+                found[f"control: shuffled words, {name}"] = Estimator(joint, other)
+            elif fit is None and plan.preset == "default":
+                found[f"control: shuffled words, {name}"] = Estimator(joint, shuffled_words(plan, seed))
+            advance(1)
     return found
 
 
