@@ -1,7 +1,8 @@
 """Kills an indexer twenty times, each time at another moment of the same update, and finishes its work.
 
-Run by test_index.py in a process of its own: the imports are made once, and each indexer is a fork. Prints a JSON list
-of whether each was killed. Fails where an index then differs from an undisturbed one.
+Run by test_index.py in a process of its own: the imports are made once, and each indexer is a fork. What is killed is
+the index's work; pictures are told by their pixels, without a network. Prints a JSON list of whether each indexer was
+killed. Fails where an index then differs from an undisturbed one.
 """
 
 import json
@@ -19,6 +20,7 @@ from PIL import Image
 
 import clipx.index
 from clipx.index import Index, steps, table
+from clipx.modalities.image import Image as Sense
 
 BORDERS = 60  # about as many as an update passes
 
@@ -26,6 +28,13 @@ BORDERS = 60  # about as many as an update passes
 def picture(path, seed):
     path.parent.mkdir(exist_ok=True, parents=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+
+
+def vectors(self, samples):
+    """Pictures of 8 x 8 pixels -> (N, D) unit vectors, which tell them apart."""
+    pixels = torch.stack([sample.flatten() for sample in samples]) - 0.5
+    mix = torch.from_numpy(np.random.default_rng(0).normal(size=(pixels.shape[1], self.space.dim)))
+    return torch.nn.functional.normalize(pixels @ mix.float(), dim=1)
 
 
 def rows(index):
@@ -85,6 +94,7 @@ def killed(db, files, space, at, from_outside):
 
 def main(space_folder, work):
     torch.set_num_threads(1)
+    Sense.vectors, Sense.example = vectors, lambda: torch.rand(3, 8, 8)
     clipx.index.COMMIT, clipx.index.READERS = 4, 2
     space = clipx.load_space(space_folder)
     files, start = work / "files", work / "start"

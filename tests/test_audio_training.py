@@ -11,7 +11,9 @@ from PIL import Image
 
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio import train as training
+from clipx.modalities.audio.augment import fit
 from clipx.modalities.audio.encoder import Audio, AudioConfig
+from clipx.modalities.audio.towers import new_tower
 from clipx.modalities.audio.train import AudioTrainConfig, cross_validate, read_labels, train_audio
 
 QUICK = AudioTrainConfig(epochs=2, batch_size=4, crop_s=0.5)
@@ -90,6 +92,31 @@ def test_batches_are_balanced_and_of_their_number_alone(data):
     assert torch.allclose(targets.sum(1), torch.ones(8)) and ((targets > 0).sum(1) == 2).any()
 
 
+def test_the_last_layer_is_fitted_to_the_words(data):
+    """It meets the normal equations of ridge regression with a free intercept, every label of equal weight."""
+    names = ["cat", "chair"]
+    config = AudioTrainConfig(batch_size=4, crop_s=0.4)
+    everything = read_labels(data)
+    some = everything.chosen([label == "cat" or i > 6 for i, label in enumerate(everything.labels)])
+    batches = training._Batches(some, names, config, RATE)
+    net = new_tower("logmel", 8, seed=1)
+    words = torch.nn.functional.normalize(torch.randn(2, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    batches.refit_last(net, words, 0.05)
+    with torch.no_grad():
+        heard = [net.pooled(net.listen(fit(wave, batches.length)[None]))[0] for wave in batches.waves]
+    x = torch.stack(heard).double()
+    y = words[batches.classes].double()
+    weight = 0.5 / torch.bincount(batches.classes).double()[batches.classes]
+    slope, offset = net.last.weight.detach().double(), net.last.bias.detach().double()
+    left = weight[:, None] * (x @ slope.T + offset - y)
+    middle = (weight[:, None] * x).sum(0)
+    variance = (weight[:, None] * (x - middle) ** 2).sum(0).mean()
+    assert left.sum(0).abs().max() < 1e-4  # the intercept is free
+    assert torch.allclose(left.T @ x, -0.05 * variance * slope, atol=1e-4)  # the slope is shrunk
+    with torch.no_grad():
+        assert (torch.nn.functional.normalize(net.last(x.float()), dim=1) @ words.T).argmax(1).equal(batches.classes)
+
+
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +163,22 @@ def test_the_faithful_tower_learns_too(data, tiny_space, tmp_path):
     assert audio.tower.kind == "fbsp" and audio.tower.channels == 1
     centres = audio.tower.net.fbsp.fc
     assert centres.dtype == torch.float32 and not torch.equal(centres, torch.arange(1025.0))
+
+
+def test_synthetic_sounds_beside_recordings(data, tiny_space, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SYNTHETIC", ("cat", "chair", "cup"))  # words that the tiny space knows
+    made = training.synthesise
+    monkeypatch.setattr(training, "synthesise", lambda label, seed: made({"cat": "cat"}.get(label, "bell"), seed, 0.5))
+    config = AudioTrainConfig(epochs=1, batch_size=4, crop_s=0.5, synthetic=0.5, synthetic_count=2)
+    found = train_audio(
+        data, tiny_space, tmp_path / "run", config, fold="1", exclude=["cat"], prompts=("a photo of a {}",)
+    )
+    about = json.loads((tmp_path / "run/tower/audio.json").read_text())
+    assert about["labels"] == ["cat", "chair", "cup"] and about["synthetic"]["labels"] == ["chair", "cup"]
+    assert about["sounds"] == 4 and found["steps"] == 2  # two recordings a batch
+    assert set(found["classes"]) == {"cat", "chair"}  # ranked among the set's own labels
+    with pytest.raises(InputError, match="synthetic must be"):
+        AudioTrainConfig(synthetic=1.0)
 
 
 def test_pictures_and_labels_left_out(data, tiny_space, tmp_path):

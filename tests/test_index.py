@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 import wave
 from pathlib import Path
 
@@ -212,6 +213,133 @@ def test_a_folder_that_cannot_be_listed_loses_nothing(files, db, space, monkeypa
         assert index.stats()["files"] == 10
 
 
+def test_what_could_not_be_read_is_tried_again_when_it_changes(files, db, space, monkeypatch):
+    tried = []
+    real = steps.read
+    monkeypatch.setattr(steps, "read", lambda file, *more: tried.append(Path(file.path).name) or real(file, *more))
+    (files / "torn.png").write_bytes(b"torn")
+    (files / "bad.svg").write_text("<svg")
+    with Index.create(db, space) as index:
+        first = index.add([files]).failures
+        tried.clear()
+        again = index.add([files])
+        assert tried == [] and again.unchanged == 11
+        assert {(f.path, f.reason) for f in again.failures} == {(f.path, f.reason) for f in first}
+        assert all(f.known for f in again.failures) and not any(f.known for f in first)
+        assert not any(f.known for f in index.add([files], retry=True).failures) and len(tried) == 2
+        picture(files / "torn.png", 77)
+        (files / "bad.svg").unlink()
+        did = index.add([files])
+        assert (did.added, did.failures) == (1, [])
+        assert index._table.failures() == {}
+        (files / "torn.png").write_bytes(b"torn")
+        index.add([files])
+        (db / "items-1-failures.json").write_text("[1")  # only a memory
+        assert [f.known for f in index.add([files]).failures] == [False]
+
+
+def test_what_is_no_fault_of_the_file_is_tried_every_time(files, db, space, monkeypatch):
+    real_open = open
+
+    def opened(path, *more, **options):
+        if str(path).endswith("p0.png"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_open(path, *more, **options)
+
+    with Index.create(db, space) as index:
+        with monkeypatch.context() as patch:
+            patch.setattr(steps, "open", opened, raising=False)
+            assert len(index.add([files]).failures) == 1
+        did = index.add([files])  # neither size nor time has changed
+        assert (did.added, did.failures) == (1, [])
+
+
+def test_a_sense_that_does_not_work_here_reads_no_file(files, db, space, monkeypatch):
+    """A tower that is missing is no fault of the files, which are neither read nor remembered as broken."""
+    with wave.open(str(files / "a.wav"), "wb") as sound:
+        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000), sound.writeframes(b"\0\1" * 4000)
+    shutil.copy(files / "a.wav", files / "b.wav")
+    told = []
+    with Index.create(db, space) as index:
+        did = index.add([files], progress=lambda *numbers: told.append(numbers))
+        assert did.added == 11 and told[-1] == (13, 13)
+        assert {(Path(f.path).name, f.read) for f in did.failures} == {("a.wav", False), ("b.wav", False)}
+        assert all("has no audio tower" in f.reason for f in did.failures)
+        assert not any(f.known for f in index.add([files]).failures)
+
+
+def test_a_sample_that_trips_a_strangers_encoder_stops_nothing(files, db, space, monkeypatch):
+    from clipx.modalities.image import Image as Sense
+
+    real = Sense.vectors
+
+    def vectors(self, samples):
+        if any(float(sample.mean()) == 1 for sample in samples):
+            raise RuntimeError("index out of\nrange")
+        return real(self, samples)
+
+    monkeypatch.setattr(Sense, "vectors", vectors)
+    Image.new("RGB", (32, 32), "white").save(files / "white.png")
+    with Index.create(db, space) as index:
+        did = index.add([files])
+        assert did.added == 11
+        assert [(Path(f.path).name, f.reason) for f in did.failures] == [
+            ("white.png", "RuntimeError: index out of range")
+        ]
+
+
+def test_windows_that_are_no_unit_vectors_are_refused(files, db, space, monkeypatch):
+    from clipx.modalities.image import Image as Sense
+
+    monkeypatch.setattr(Sense, "window_vectors", lambda self, sample: (torch.full((1, space.dim), torch.nan), [(0, 1)]))
+    with Index.create(db, space) as index:
+        did = index.add([files])
+        assert did.added == 3 and all("unit norm" in f.reason for f in did.failures) and len(did.failures) == 8
+
+
+def test_a_file_stays_what_it_was_indexed_as(files, db, space):
+    """Depth maps and pictures share a suffix: what a file was taken for holds in later runs, and for a query."""
+    (files / "maps").mkdir()
+    for i in range(2):
+        values = np.random.default_rng(i).integers(500, 5000, (32, 32)).astype(np.uint16)
+        Image.fromarray(values).save(files / f"maps/m{i}.png")
+    (files / "maps/m0.tiff").write_bytes((files / "maps/m0.png").read_bytes())
+    with Index.create(db, space) as index:
+        index.add([files / "maps"], modality="depth")
+        before = rows(index)
+        did = index.add(files)
+        assert (did.added, did.removed) == (11, 0)  # the .tiff, too, though no sense owns its suffix
+        assert [row for row in rows(index) if "maps" in row["path"]] == before
+        os.utime(files / "maps/m1.png", ns=(1, 1))
+        index.add(files)
+        assert index.stats()["modalities"]["depth"] == len(before)
+        best = lambda query: next(h for h in index.search(query, 99) if h.path.endswith("maps/m0.png"))  # noqa: E731
+        assert best(files / "maps/m0.png").cosine == pytest.approx(1, abs=1e-4)
+        shutil.copy(files / "maps/m0.png", files.parent / "room.png")
+        assert best(f"depth:{files.parent / 'room.png'}").cosine == pytest.approx(1, abs=1e-4)
+        kind = lambda query: index._question(query, index._current()).recipe[0][0]  # noqa: E731
+        assert kind(files.parent / "room.png") == "image" and kind(files / "maps/m1.png") == "depth"
+        index.add([files / "maps/m0.png"], modality="image")
+        assert index.stats()["modalities"]["depth"] == len(before) - 1
+
+
+def test_other_indexes_and_pipes_are_no_files(files, db, space):
+    with Index.create(files / "other.index", space) as other:
+        other.add([files / "deep"])
+    os.mkfifo(files / "pipe.png")
+    with Index.create(db, space) as index:
+        did = index.add(str(files))  # one path is as good as a list
+        assert (did.added, did.failures) == (11, [])
+        with pytest.raises(FileError, match="not a regular file"):
+            index.add([files / "pipe.png"])
+        odd = files / os.fsdecode(b"not-\xff-utf8.png")
+        odd.write_bytes(b"x")
+        assert [f.reason for f in index.add([odd]).failures] == ["its name is not UTF-8"]
+        with pytest.raises(InputError, match="batch_size"):
+            index.add(files, batch_size=0)
+        assert index.remove(files / "deep") == 4
+
+
 def test_links_that_loop_odd_names_and_hidden_files(tmp_path, space, db):
     top = tmp_path / "top"
     long = "l" * 240 + ".png"
@@ -271,6 +399,37 @@ def test_what_lasts_is_kept_by_windows(files, db, space, monkeypatch):
         assert index.stats()["rows"] == 15
 
 
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Twelve seconds whose second half is the tone of another file, and a hiss."""
+    soundfile = pytest.importorskip("soundfile")
+    folder = tmp_path_factory.mktemp("sounds")
+    rate = 22050
+    t = np.arange(6 * rate) / rate
+    tone = 0.5 * np.sin(2 * np.pi * 880 * t) * (np.sin(2 * np.pi * 2 * t) > 0)
+    hiss = 0.1 * np.random.default_rng(0).normal(size=6 * rate)
+    soundfile.write(folder / "tone.wav", tone[: 5 * rate], rate)
+    soundfile.write(folder / "hiss.flac", hiss[: 2 * rate], rate)
+    soundfile.write(folder / "both <1> & 2.ogg", np.concatenate([hiss, tone]), rate)
+    return folder
+
+
+def test_sounds_are_found_with_their_place(sounds, db, tiny_space):  # untrained, and so is its tower
+    with Index.create(db, tiny_space) as index:
+        did = index.add([sounds])
+        assert (did.added, did.failures) == (3, [])
+        stats = index.stats()
+        assert stats["modalities"] == {"audio": 3} and stats["rows"] > 3
+        first, second, third = index.search(sounds / "tone.wav")
+        assert first.path.endswith("tone.wav") and (first.start_s, first.end_s) == (0, 5)
+        assert second.path.endswith("2.ogg") and second.start_s >= 5 and second.cosine > third.cosine
+        late = index.search(sounds / "tone.wav", where="start_s > 2")
+        assert [Path(hit.path).name for hit in late] == ["both <1> & 2.ogg"]
+        shutil.copy(sounds / "tone.wav", db.parent / "copy.wav")
+        assert index.add([db.parent / "copy.wav"]).reused == 1
+        assert all(data.startswith(b"\xff\xd8") for data in index.thumbnails([first.path, second.path]).values())
+
+
 # Searching ------------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +447,64 @@ def test_filters(files, db, space):
             index.search("cat", modality="smell")
         with pytest.raises(InputError, match="at least 1"):
             index.search("cat", k=0)
+
+
+def test_weights_of_any_size(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files])
+        wanted = index.search("2*cat + chair", 99)
+        found = index.search(f"2{'0' * 60}*cat + 1{'0' * 60}*chair", 99)
+        assert [(h.path, h.score) for h in found] == [(h.path, pytest.approx(h.score, abs=1e-6)) for h in wanted]
+
+
+def test_sureness_is_asked_before_the_best_are_taken(files, db, space, monkeypatch):
+    """A modality whose chance is low may be sure where another, that scores higher, is not."""
+    from clipx.index.calibration import Chance
+
+    monkeypatch.setattr(
+        Chance, "confidences", lambda self, scores, code, n: np.full(len(scores), [0.1, 0.9, 0.1][code])
+    )
+    with Index.create(db, space) as index:
+        index.add([files])
+        found = index.search(files / "p0.png", 1, min_confidence=0.5)
+        assert [(hit.modality, hit.rank) for hit in found] == [("pointcloud", 1)]
+        assert index.search("cat", min_confidence=1) == []
+
+
+def test_chance_among_few_items_is_bounded(space):
+    """One item tells little, and what it tells weighs for one; many items are judged by themselves."""
+    from clipx.index.calibration import PRIOR, Chance, Described, Vocabulary
+
+    rng = np.random.default_rng(0)
+    unit = lambda x: (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)  # noqa: E731
+    vocabulary = Vocabulary(tuple(map(str, range(200))), unit(rng.normal(size=(200, 64))), 30.0, 20.0)
+
+    def chance(count, files=None, own=None):
+        vectors = unit(rng.normal(size=(count, 64)))
+        items = Described(vectors, *vocabulary.describe(vectors))
+        queries = vocabulary.mixed(vocabulary.vectors[None], [1.0])
+        return Chance(vocabulary, *queries, items, np.zeros(count, int), files, own)
+
+    few, many = chance(3), chance(2000)
+    sure = [float(c.confidences(np.array([2.0]), 0, 3)[0]) for c in (few, many)]  # higher than anything can score
+    pairs = len(few._drawn[0].pairs)
+    words = len(few._words.pairs)
+    assert sure[0] == pytest.approx(np.exp(-300 * (3 / (pairs + 1) + PRIOR / (words + 1)) / (3 + PRIOR)))
+    assert sure[0] < sure[1] < 1
+    hub = _hub(vocabulary)
+    assert hub.worst.max() == hub.pairs.max() and hub.rate(hub.pairs[-5:-4])[0] > 5 / len(hub.pairs)
+    # windows of one file are no chance hits of each other
+    own = np.arange(200) % 4
+    apart = chance(40, files=np.repeat(np.arange(4), 10), own=own)
+    assert len(apart._drawn[0].pairs) <= 200 * 40 * 3 / 4
+
+
+def _hub(vocabulary):
+    from clipx.index.calibration import _Drawn
+
+    found = np.random.default_rng(1).normal(size=(200, 6)) / 10
+    found[:20, 2] += 1  # an item that many queries find
+    return _Drawn.of(found, np.ones((200, 6), bool))
 
 
 def test_confidence_says_that_nothing_matches(db, space):
@@ -365,27 +582,115 @@ def test_reembedding_switches_when_it_is_whole(files, db, space, other_space, tm
         same(rows(fresh), rows(Index.open(db)))
 
 
-def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space):
+def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatch):
+    from clipx.modalities.sketch import Sketch
+
+    with Index.create(db, space) as index:
+        index.add([files])
+        before = rows(index)
+
+        def failing(self, samples):
+            raise InputError("that space has no tower for it")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Sketch, "vectors", failing)
+            with pytest.raises(InputError, match="no tower for it"):
+                index.reembed(other_space)
+        assert rows(index) == before and Index.open(db).space_record.name == "tiny"
+        chance = index._chance((("text", 1.0),), index._current())
+        index.reembed(other_space)
+        assert index._chance((("text", 1.0),), index._current()) is not chance  # of the same state's name, perhaps
+
+
+def test_what_a_killed_move_left_is_not_taken_up(files, db, space, other_space):
+    """Words of another space lie where the next move would look for its own."""
+    with Index.create(db, space) as index:
+        index.add([files])
+        shutil.copy(db / "items-1-words.npz", db / "items-2-words.npz")
+        (db / ".items-2-x.arrow.1.part").write_bytes(b"torn")
+        index.reembed(other_space)
+        assert np.allclose(index._table.vocabulary.vectors, other_space.encode_text(index._table.vocabulary.words))
+    assert {path.name.split(".")[0] for path in db.glob("*items-*")} == {
+        "items-2", "items-2-words", next(db.glob("*.arrow")).stem
+    }  # fmt: skip
+
+
+def test_another_tower_is_refused(files, db, space, monkeypatch):
+    """Vectors of two towers are not mixed, though their settings are the same."""
+    from clipx.modalities.image import Image as Sense
+
+    with Index.create(db, space) as index:
+        index.add([files])
+    monkeypatch.setattr(Sense, "context", "f00d")
+    picture(files / "p0.png", 50)
+    with Index.open(db, space) as index:
+        did = index.add([files])
+        assert [Path(f.path).name for f in did.failures] == ["p0.png"]
+        assert "another tower" in did.failures[0].reason and "--reembed" in did.failures[0].reason
+        with pytest.raises(InputError, match="another tower"):
+            index.search(files / "p2.png")
+        index.reembed(space)
+        assert len(index.search(files / "p2.png")) == 10
+
+
+def crowd(count, dim, seed=0):
+    """Unit vectors in clusters of 20."""
+    rng = np.random.default_rng(seed)
+    vectors = np.repeat(rng.normal(size=(count // 20, dim)), 20, 0) + 0.5 * rng.normal(size=(count, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space, other_space, monkeypatch):
     from clipx.index.scan import Found
     from clipx.index.table import Entry
 
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(1200, space.dim)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = crowd(2000, space.dim)
     with Index.create(db, space) as index:
         with pytest.raises(InputError, match="1,000 rows"):
             index.build_ann()
         entries = [
-            Entry(Found(f"/x/{i}.png", 1, 1, ("image", "sketch")[i % 2]), str(i), [None], v[None], None)
+            Entry(Found(f"/x/{i}.png", 1, 1, "sketch" if i % 20 == 1 else "image"), str(i), [None], v[None], None)
             for i, v in enumerate(vectors)
         ]
         index._table.write(entries, replace=False)
         assert index.build_ann() >= 0.97
-        query = Embedding(torch.from_numpy(vectors[:1]), space.id, "image")
-        assert index.search(query, 1) == index.search(query, 1, exact=True)
-        near = {hit.path for hit in index.search(query, 10, modality="sketch", where="path LIKE '%1.png'")}
-        assert near and all(path.endswith("1.png") for path in near)
+        asked = []
+        real = Table.nearest
+        monkeypatch.setattr(Table, "nearest", lambda self, *more: asked.append(more) or real(self, *more))
+        queries = [Embedding(torch.from_numpy(vectors[i : i + 1]), space.id, "image") for i in range(0, 2000, 100)]
+        queries += ["cat", "chair - table"]
+        assert index.search(queries[0], 5) == index.search(queries[0], 5, exact=True) and not asked  # few: exactly
+        monkeypatch.setattr("clipx.index.EXACT_ROWS", 500)
+        found = [{hit.path for hit in index.search(query, 10)} for query in queries]
+        true = [{hit.path for hit in index.search(query, 10, exact=True)} for query in queries]
+        assert sum(len(f & t) for f, t in zip(found, true, strict=True)) >= 0.97 * 10 * len(queries)
+        assert len(asked) == len(queries)  # the images; the hundred sketches are all looked at
+        where = "path LIKE '%7.png'"
+        near = index.search(queries[0], 10, modality="image", where=where)
+        assert len(near) == 10 and all(hit.path.endswith("7.png") for hit in near)
+        assert len(index.search(queries[0], 10, where="path LIKE '%77.png'")) == 10  # few in few cells, all found
+        some = snapshot_places(index)
+        assert some.tolist() == [0, 3]
     assert Index.open(db).stats()["approximate"] is True
+
+
+def snapshot_places(index):
+    """Names of rows that are gone by now are passed over."""
+    snapshot = index._current()
+    unknown = np.array([2**62, snapshot.row_ids[3], snapshot.row_ids.max() + 1, snapshot.row_ids[0]])
+    return snapshot.places(unknown)
+
+
+def test_a_move_keeps_the_approximate_index(files, db, space, other_space, monkeypatch):
+    monkeypatch.setattr("clipx.index.ANN_LEAST", 11)
+    built = []
+    monkeypatch.setattr(Table, "build_ann", lambda self: built.append(self.name))
+    monkeypatch.setattr(Table, "nearest", lambda self, q, k, cells, where=None: self.snapshot().row_ids)
+    with Index.create(db, space) as index:
+        index.add([files])
+        index.build_ann()
+        index.reembed(other_space)
+        assert built == ["items-1", "items-2"] and index.stats()["approximate"] is True
 
 
 # One writer, many readers, and damage ---------------------------------------------------------------------------------
@@ -440,6 +745,10 @@ def test_a_full_disk_is_one_line_and_what_is_written_is_kept(files, db, space, m
         assert index.add([files]).unchanged == kept and len(index) == 11
 
 
+def edit(meta, **changes):
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), **changes}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -450,7 +759,8 @@ def test_a_full_disk_is_one_line_and_what_is_written_is_kept(files, db, space, m
         (lambda db: (db / "meta.json").write_text('{"clipx_index": 1, "space": 3}'), "torn"),
         (lambda db: shutil.rmtree(db / "items-1.lance"), "table .*index anew"),
         (lambda db: (db / "items-1-words.npz").write_bytes(b"PK"), "words are missing or torn"),
-        (lambda db: [f.write_bytes(b"torn") for f in db.glob("*.arrow")], "torn snapshot"),
+        (lambda db: edit(db / "meta.json", table="../elsewhere"), "torn"),
+        (lambda db: edit(db / "meta.json", modalities=["image"]), "torn"),
     ],
 )
 def test_a_damaged_index_is_one_line(files, db, space, damage, message):
@@ -460,6 +770,78 @@ def test_a_damaged_index_is_one_line(files, db, space, damage, message):
     with pytest.raises(FileError, match=message) as caught:
         Index.open(db, space).search("cat")
     assert "\n" not in str(caught.value)
+
+
+def test_a_torn_snapshot_is_made_anew(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files])
+        wanted = index.search("cat", 99)
+    for snapshot in db.glob("*.arrow"):
+        snapshot.write_bytes(b"torn")
+    assert Index.open(db, space).search("cat", 99) == wanted
+    assert [f.stat().st_size > 1000 for f in db.glob("*.arrow")] == [True]
+
+
+def test_a_reader_is_not_kept_waiting_by_a_writer_that_never_rests(files, db, space, monkeypatch):
+    with Index.create(db, space) as index:
+        index.add([files])
+        wanted = index.search("cat", 99)
+    for snapshot in db.glob("*.arrow"):
+        snapshot.unlink()
+    turns = iter(range(10**6))
+    monkeypatch.setattr(Table, "state", lambda self: f"state {next(turns)}")
+    assert Index.open(db, space).search("cat", 99) == wanted
+    assert not list(db.glob("*.arrow"))  # of no state that is known to hold
+
+
+def test_a_writer_takes_up_what_another_wrote(files, db, space, other_space):
+    Index.create(db, space).close()
+    late, reader = Index.open(db, space), Index.open(db, space)
+    with Index.open(db, space) as index:
+        index.add([files / "c0.xyz"], settings={"pointcloud": {"up": "z"}})
+    best = reader.search(files / "c0.xyz", 1)[0]
+    assert best.cosine == pytest.approx(1, abs=1e-4)  # a reader asks by the settings of now
+    with late:
+        late.add([files / "c1.xyz"])
+    assert json.loads((db / "meta.json").read_text())["modalities"]["pointcloud"]["config"]["up"] == "z"
+    stale = Index.open(db, space)
+    with Index.open(db, space) as index:
+        index.reembed(other_space)
+    with pytest.raises(FileError, match=r"was moved from space tiny to other.*open it anew"):
+        stale.add([files])
+    assert len(Index.open(db, other_space).search("cat", 99)) == 2  # and nothing of it is gone
+    stale.close()
+
+
+def test_two_makers_of_one_index(db, space, monkeypatch):
+    real = Index._lock_for_writing
+
+    def late(self):
+        monkeypatch.setattr(Index, "_lock_for_writing", real)
+        Index.create(db, space).close()
+        real(self)
+
+    monkeypatch.setattr(Index, "_lock_for_writing", late)
+    with pytest.raises(FileError, match="an index already"):
+        Index.create(db, space)
+    assert len(Index.open(db)) == 0
+
+
+def test_the_lock_of_windows(db, space, monkeypatch):
+    """Where there is no fcntl, msvcrt locks; what holds there is told by a stand-in."""
+    held = []
+
+    def locking(handle, mode, count):
+        if held:
+            raise OSError(errno.EACCES, "Permission denied")
+        held.append((mode, count))
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=2))
+    with Index.create(db, space):
+        assert held == [(2, 1)]
+        with pytest.raises(FileError, match="another process writes"):
+            Index.open(db, space).add([])
 
 
 def test_a_torn_table_is_one_line(files, db, space):

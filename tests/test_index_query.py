@@ -43,6 +43,14 @@ def folder(tmp_path, monkeypatch):
         ),
         ("- people + cat", None),
         ("日本 + 犬", [Term("日本"), Term("犬")]),
+        ("image:beach.png", [Term(Path("beach.png"), 1.0, "image")]),
+        (
+            "2*image:my photo.png - sketch: dog",
+            [Term(Path("my photo.png"), 2, "image"), Term(Path("dog"), -1, "sketch")],
+        ),
+        ("image:beach", [Term("image:beach")]),  # no file, no suffix of ours: words
+        ("smell:beach.png2", [Term("smell:beach.png2")]),
+        ('"image:beach.png"', [Term("image:beach.png")]),
     ],
 )
 def test_parse(query, terms):
@@ -85,6 +93,10 @@ def test_a_missing_file_is_not_taken_for_words():
         parse("no_such.png + rain")
     assert parse('"no_such.png"') == [Term("no_such.png")]
     assert parse("node.js") == [Term("node.js")]  # no suffix of ours
+    with pytest.raises(FileError, match=r"^no_such\.png: no such file"):
+        parse("image:no_such.png")
+    Path("image:beach.png").write_bytes(b"x")  # a file of that very name
+    assert parse("image:beach.png") == [Term(Path("image:beach.png"))]
 
 
 words = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40)

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from clipx.errors import InputError, UnsupportedError, VocabularyError
+from clipx.embedding import Embedding
+from clipx.errors import InputError, SpaceMismatchError, UnsupportedError, VocabularyError
+from clipx.fewshot import CoOp, CoOpConfig, fit_shots, load_classifier
 from clipx.prompt_learning import PromptLearner
 from clipx.space import load_space
+from clipx.zeroshot import ZeroShotClassifier
 
 LABELS = ["chair", "night_stand", "cat"]
 
@@ -80,3 +83,53 @@ def test_a_text_tower_of_another_kind_is_refused(tiny_space, monkeypatch):
     monkeypatch.setattr(tiny_space.backbone.model, "text_pool_type", "last")
     with pytest.raises(UnsupportedError, match="token embeddings"):
         PromptLearner(tiny_space, LABELS)
+
+
+# CoOp: a few-shot classifier -----------------------------------------------------------------------------------------
+
+
+def shots(space, seed, count=6):
+    """Samples near one of three directions, none of which the labels' text points to."""
+    rng = torch.Generator().manual_seed(7)
+    centres = torch.nn.functional.normalize(torch.randn(3, space.dim, generator=rng), dim=1)
+    noise = 0.3 * torch.randn(3 * count, space.dim, generator=rng.manual_seed(seed)) / space.dim**0.5
+    vectors = torch.nn.functional.normalize(centres.repeat_interleave(count, 0) + noise, dim=1)
+    return Embedding(vectors, space.id, "image"), torch.arange(3).repeat_interleave(count)
+
+
+def test_coop_learns_classes_that_the_words_do_not_tell(tiny_space, tmp_path):
+    train, targets = shots(tiny_space, 0)
+    config = CoOpConfig(vectors=4, epochs=40, lr=0.1, per_label=True)
+    found = CoOp.fit(train, targets, LABELS, tiny_space, config=config)
+    test, truth = shots(tiny_space, 1)
+    assert (found.logits(test).argmax(1) == truth).float().mean() > 0.9
+    assert found.settings["epochs"] == 40
+    assert found.settings["samples"] == 18
+    again = load_classifier(found.save(tmp_path / "coop.safetensors"))
+    assert torch.equal(again.logits(test), found.logits(test))
+    same = CoOp.fit(train, targets, LABELS, tiny_space, config=config)
+    assert torch.equal(same.context, found.context)
+
+
+def test_coop_by_the_protocol_takes_the_papers_epochs_and_needs_the_space(tiny_space):
+    train, targets = shots(tiny_space, 0, 2)
+    zeroshot = ZeroShotClassifier(tiny_space, LABELS)
+    found = fit_shots("coop", train, targets.tolist(), zeroshot, 1, space=tiny_space)
+    assert (found.settings["epochs"], found.settings["vectors"], found.context.shape) == (50, 16, (16, 32))
+    with pytest.raises(InputError, match="give it the space"):
+        fit_shots("coop", train, targets.tolist(), zeroshot, 1)
+
+
+def test_coop_refuses_shots_of_another_space(tiny_space, tiny_vit_space):
+    train, targets = shots(tiny_space, 0, 2)
+    with pytest.raises(SpaceMismatchError):
+        CoOp.fit(train, targets, LABELS, tiny_vit_space)
+
+
+def test_the_command_takes_coop(here, run_json):
+    for label in ("cat", "cup"):
+        (here / "set" / label).mkdir(parents=True)
+        for i in range(3):
+            (here / "set" / label / f"{i}.png").write_bytes((here / "photo.png").read_bytes() + bytes(i))
+    found = run_json("eval image set --shots 1 --method coop --train set --draws 1")
+    assert [row["method"] for row in found["results"]] == ["coop"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -10,11 +9,10 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from clipx.cli._html import data_uri, document
+from clipx.cli._sound import player
 
 if TYPE_CHECKING:
     from clipx.index import Hit
-
-SOUND_BYTES = 4 * 2**20  # of a sound that the page holds; a longer one is named only
 
 
 def results_page(
@@ -49,28 +47,12 @@ def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
         modality=escape(hit.modality + place),
         words=escape(", ".join(hit.words)),
         picture=picture,
-        player=_player(hit, name),
+        player=player(Path(hit.path), hit.start_s, hit.end_s, name),
         percent=f"{100 * max(0.0, min(1.0, hit.score)):.0f}",
         score=f"{hit.score:.3f}",
         confidence=f"{hit.confidence:.0%}",
         cosine=f"{hit.cosine:.3f}",
     )
-
-
-def _player(hit: Hit, name: str) -> str:
-    """For a file that browsers play: a player that holds it, and begins where the hit does."""
-    kind = mimetypes.guess_type(hit.path)[0] or ""
-    if not kind.startswith("audio/"):
-        return ""
-    try:
-        if Path(hit.path).stat().st_size > SOUND_BYTES:
-            return '<p class="none">too long to be part of this page</p>'
-        sound = Path(hit.path).read_bytes()
-    except OSError:
-        return '<p class="none">the file is gone</p>'
-    start = f"#t={hit.start_s:.2f}" if hit.start_s else ""
-    label = escape(name, quote=True)
-    return f'<audio controls preload="metadata" aria-label="{label}" src="{data_uri(kind, sound)}{start}"></audio>'
 
 
 _CARD = Template("""\
@@ -100,7 +82,11 @@ h2 span:first-child { color: var(--quiet); font-weight: 400 }
 p { margin: 0 }
 .kind, .none { color: var(--quiet); font-size: .8125rem; overflow-wrap: anywhere }
 .words { font-size: .875rem; margin-bottom: .75rem; overflow-wrap: anywhere }
-audio { width: 100%; margin-bottom: .75rem }
+audio { display: block; width: 100%; height: 2.25rem; margin-bottom: .75rem }
+audio + .kind { margin: -.5rem 0 .75rem }
+.wave { display: block; width: 100%; height: 2.5rem; margin-bottom: .5rem }
+.wave path { fill: none; stroke-width: 1.2; stroke: var(--bar); vector-effect: none }
+.wave .out { stroke: var(--line) }
 .bar { margin-top: auto; height: .5rem; border-radius: .25rem; background: var(--well) }
 .bar span { display: block; height: 100%; min-width: 1px; border-radius: .25rem; background: var(--bar) }
 dl { display: flex; justify-content: space-between; gap: .5rem; margin: .5rem 0 0; font-size: .8125rem;

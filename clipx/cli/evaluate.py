@@ -70,7 +70,8 @@ def evaluate(
         typer.Option(
             "--method",
             help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's, its samples not augmented), "
-            "view_weights (fitted on the shots); several with commas. Default: zero_shot; with --shots the first four.",
+            "view_weights (fitted on the shots), coop (learned prompts); several with commas. Default: zero_shot; with "
+            "--shots the first four.",
             show_default=False,
         ),
     ] = None,
@@ -258,7 +259,8 @@ class _Measured:
         targets, logits, draws = shots.targets.tolist(), [], []
         with progress(f"learning from {shots.count} shots ({method})", shots.draws) as advance:
             for seed in range(self.seed, self.seed + shots.draws):
-                fitted = fit_shots(method, train, targets, classifier, shots.count, seed, views, shots.data.title)
+                about = shots.count, seed, views, shots.data.title
+                fitted = fit_shots(method, train, targets, classifier, *about, space=encoder.space)
                 logits.append(fitted.logits(test).cpu())
                 right = float((_best(logits[-1])[:, 0] == self.targets).mean())
                 draws.append({"seed": seed, "acc1": right, "settings": fitted.settings})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, JsonFlag, ModalityFlag, OutFlag, SeedFlag, SpaceFlag
-from clipx.errors import InputError
+from clipx.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from clipx.index import Index
+    from clipx.index.scan import Failure
 
 DbFlag = Annotated[Path, typer.Option("--db", help="The index, a folder.")]
 SHOWN_FAILURES = 20
@@ -36,6 +37,9 @@ def index(
     ] = False,
     modality: ModalityFlag = None,
     thumbnails: Annotated[bool, typer.Option(help="Keep a small picture of each file.")] = True,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try again what could not be read before, though it has not changed.")
+    ] = False,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     batch_size: BatchFlag = 32,
@@ -49,7 +53,7 @@ def index(
 
     The index is made where it is missing, with --space. Run it again to bring it
     up to date: what has not changed is skipped, and what is gone is removed. A
-    run that was stopped goes on where it was.
+    run that was stopped goes on where it was. A file stays what --modality said.
 
     Example: clipx index photos clouds --db my.index
     """
@@ -64,10 +68,13 @@ def index(
     check_writable(out)
     if not (paths or remove or reembed or ann):
         raise InputError("nothing to index", remedy="name a folder: clipx index photos --db my.index")
+    for path in paths or []:
+        if not path.expanduser().exists():  # before an index is made for nothing
+            raise FileError("no such file or folder", where=path)
     names = [modality] if modality else _modalities()
     chosen = {name: values for name, values in settings_of(names, settings).items() if values}
     recall = None
-    with _open_or_create(db, space, device, seed, reembed) as index:
+    with _open_or_create(db, space, device, seed, must_exist=reembed or not paths) as index:
         did = Added()
         if remove:
             did.removed = index.remove(remove)
@@ -79,7 +86,8 @@ def index(
         if paths:
             removed = did.removed
             with _told() as progress:
-                did = index.add(paths, modality, {} if reembed else chosen, batch_size, progress, thumbnails)
+                own = {} if reembed else chosen
+                did = index.add(paths, modality, own, batch_size, progress, thumbnails, retry)
             did.removed += removed
         if ann:
             recall = index.build_ann()
@@ -94,17 +102,33 @@ def index(
     emit(record, as_json, table, out)
     if recall is not None:
         note(f"approximate index: recall@10 {recall:.3f}")
-    for failure in did.failures[:SHOWN_FAILURES]:
-        note(f"not read: {failure.path}: {failure.reason}")
-    if len(did.failures) > SHOWN_FAILURES:
-        note(f"not read: {len(did.failures) - SHOWN_FAILURES} more; --json lists them")
+    _tell(did.failures)
 
 
-def _open_or_create(db: Path, space: str | None, device: str, seed: int, reembed: bool) -> Index:
+def _tell(failures: Sequence[Failure]) -> None:
+    """What was not read, on stderr: one by one where it is new, and what many have in common in one line."""
+    from clipx.cli.search import printable
+    from clipx.progress import note
+
+    alike: dict[str, list[Failure]] = {}
+    for failure in failures:
+        if not failure.known:
+            alike.setdefault(failure.reason, []).append(failure)
+    told = sorted(alike.items(), key=lambda pair: -len(pair[1]))
+    for reason, own in told[:SHOWN_FAILURES]:
+        more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+        note(f"not read: {printable(own[0].path)}{more}: {reason}")
+    if rest := sum(len(own) for _, own in told[SHOWN_FAILURES:]):
+        note(f"not read: {rest} more; --json lists them")
+    if passed := sum(failure.known for failure in failures):
+        note(f"not read: {passed} as before, unchanged since and not tried again; --retry does, --json lists them")
+
+
+def _open_or_create(db: Path, space: str | None, device: str, seed: int, must_exist: bool) -> Index:
     from clipx.cli._work import open_space, space_name
     from clipx.index import Index
 
-    if reembed:
+    if must_exist:
         return Index.open(db)
     if Index.exists(db):
         source = space or Index.open(db).space_record.source
@@ -124,7 +148,7 @@ def _told() -> Iterator[Callable[[int, int], None]]:
         def told(done: int, total: int) -> None:
             nonlocal before
             rate = done / max(time.perf_counter() - begun, 1e-9)
-            advance(done - before, f"{rate:.0f} files/s", total)
+            advance(done - before, f"{rate:.3g} files/s", total)
             before = done
 
         yield told

@@ -44,7 +44,8 @@ def search(
     """Find files by a sentence, by any file, or by both: beach.jpg + "at night" - people
 
     An existing file wins over text, double quotes make text of anything, and 2*
-    before a term doubles its weight. The space is the index's own.
+    before a term doubles its weight. depth:room.png reads the file by the sense
+    that is named. The space is the index's own.
 
     Example: clipx search "a dog on grass" --db my.index
     """
@@ -95,6 +96,14 @@ def figures(hit: Hit) -> tuple[str, str, str, str]:
 
 
 def short(path: str) -> str:
-    """The path as it is best typed from here."""
-    beside = os.path.relpath(path)
-    return path if beside.startswith("..") else beside
+    """The path as it is best typed from here; what would break a line or steer a terminal is escaped."""
+    try:
+        beside = os.path.relpath(path)
+    except ValueError:  # on another drive
+        beside = ".."
+    return printable(path if beside.startswith("..") else beside)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)

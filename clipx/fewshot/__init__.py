@@ -1,7 +1,7 @@
 """Few-shot classification: a few labelled embeddings of any modality become a classifier.
 
 ``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP V1)
-learns to mix the views of one thing, ``ViewSearch`` only weighs them. Each answers as a ``ZeroShotClassifier`` does, by
+learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around the labels. Each answers as a ``ZeroShotClassifier`` does, by
 ``labels``, ``logits`` and ``predict``, and lies on disk as one .safetensors file. ``fit_shots`` is the protocol of
 few-shot figures.
 
@@ -31,9 +31,11 @@ from clipx.errors import FileError, InputError
 from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
 from clipx.fewshot.base import SUFFIX, FewShotClassifier
 from clipx.fewshot.cache import CacheModel
+from clipx.fewshot.coop import CoOp, CoOpConfig, epochs_for
 from clipx.fewshot.probe import LinearProbe
 from clipx.fewshot.view_search import ViewSearch
 from clipx.files import read_bytes
+from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "AdapterConfig",
     "AdapterNetwork",
     "CacheModel",
+    "CoOp",
+    "CoOpConfig",
     "FewShotClassifier",
     "InterViewAdapter",
     "LinearProbe",
@@ -52,7 +56,7 @@ __all__ = [
     "smoothed_cross_entropy",
 ]
 
-METHODS = ("cache", "probe", "adapter", "view_weights")
+METHODS = ("cache", "probe", "adapter", "view_weights", "coop")
 VALIDATION_SHOTS = 4  # rows of each class, or as many as there are shots: what CLIP's few-shot protocol holds back
 
 
@@ -125,22 +129,24 @@ def fit_shots(
     seed: int = 0,
     views: int = 1,
     split: str = "train",
+    space: JointSpace | None = None,
 ) -> FewShotClassifier:
     """The protocol of few-shot figures: draw shots from a training split and fit one of ``METHODS`` as published.
 
     Args:
-        method: ``"cache"``, ``"probe"``, ``"adapter"`` or ``"view_weights"``. Nothing is chosen by hand; the probe's C
+        method: ``"cache"``, ``"probe"``, ``"adapter"``, ``"view_weights"`` or ``"coop"``. Nothing is chosen by hand; the probe's C
             is swept on min(4, shots) more rows of each class, drawn with the shots and never trained on.
         embedding: the split, N samples of V rows each.
         labels: N classes, integers into ``zeroshot.labels``.
         zeroshot: who knows the classes' names.
         shots: of each class.
-        seed: of the draw, and of the adapter's training.
+        seed: of the draw, and of the adapter's and CoOp's training.
         views: V.
         split: its name, which the classifier remembers.
+        space: that of the embedding, whose text tower CoOp learns through; the other methods need none.
 
     Raises:
-        InputError: an unknown method, or classes with too few rows.
+        InputError: an unknown method, or classes with too few rows, or CoOp without a space.
     """
     if method not in METHODS:
         raise InputError(f"unknown few-shot method {method!r}", remedy=f"one of {', '.join(METHODS)}")
@@ -156,6 +162,11 @@ def fit_shots(
         return CacheModel.fit(*train, text, scale, views, settings=about)
     if method == "adapter":
         return InterViewAdapter.fit(*train, text, scale, views, AdapterConfig(seed=seed), settings=about)
+    if method == "coop":
+        if space is None:
+            raise InputError("CoOp learns through a text tower", where="fit_shots", remedy="give it the space")
+        plan = CoOpConfig(epochs=epochs_for(shots), seed=seed)
+        return CoOp.fit(*train, zeroshot.labels, space, views, plan, settings=about)
     if method == "view_weights":
         return ViewSearch.fit(*train, text, scale, views, settings=about)
     more = shots_needed(method, shots) - shots
@@ -165,5 +176,5 @@ def fit_shots(
 
 
 _KINDS: dict[str, type[FewShotClassifier]] = {
-    cls.kind: cls for cls in (CacheModel, LinearProbe, InterViewAdapter, ViewSearch)
+    cls.kind: cls for cls in (CacheModel, LinearProbe, InterViewAdapter, ViewSearch, CoOp)
 }

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
-from clipx.index.calibration import QUERIES, Chance, scores, spaced
+from clipx.index.calibration import QUERIES, Chance, alike, scores, spaced
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
 from clipx.index.scan import Failure, Found, Walk, batches, find_files
 from clipx.index.table import Entry, Snapshot, Table
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipx.embedding import Embedding
+    from clipx.index.query import Term
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
 COMMIT = 256  # files in one transaction
 ANN_ROWS = 1_000_000  # beyond which an approximate index is built unasked
-ANN_RECALL, ANN_QUERIES = 0.97, 100
+ANN_LEAST, ANN_RECALL, ANN_QUERIES = 1000, 0.97, 100
+EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
 FEW = 64  # files of a kind, from which chance can be told
 READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
 
@@ -85,7 +87,7 @@ class Added:
         reused: known content under another name or with another time of change: nothing was encoded.
         unchanged: skipped by size and time of change.
         removed: gone from the folders, or no longer readable, and so from the index.
-        failures: what could not be taken in, and why.
+        failures: what could not be taken in, and why; those that are ``known`` have not changed and were not tried.
         seconds: that it took.
     """
 
@@ -149,7 +151,9 @@ class Index:
             raise FileError(f"cannot be made ({error.strerror})", where=folder) from error
         index = cls(folder, meta, joint)
         try:
-            index._write_lock()
+            index._lock_for_writing()
+            if Meta.exists(folder):  # another process was quicker
+                raise FileError("is an index already", where=folder, remedy="open it, or choose another folder")
             meta.write(folder)
             index._table.create(lambda: joint)
         except BaseException:
@@ -207,12 +211,13 @@ class Index:
 
     def add(
         self,
-        paths: Iterable[str | PathLike[str]],
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
         modality: str | None = None,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         batch_size: int = 32,
         progress: Progress = lambda done, total: None,
         thumbnails: bool = True,
+        retry: bool = False,
     ) -> Added:
         """Bring the index up to date with folders and files.
 
@@ -221,38 +226,41 @@ class Index:
         one transaction: what is killed goes on at the next call, with nothing lost or doubled.
 
         Args:
-            paths: folders, searched at any depth, and files.
-            modality: take only what this one reads, and read it by this one.
+            paths: folders, searched at any depth, and files; or one of them.
+            modality: take only what this one reads, and read it by this one, now and in later calls. None: a file is
+                read as before, and a new one by who owns its suffix.
             settings: modality -> fields of its ``Config``; must be the same in every call.
             batch_size: samples encoded at a time.
             progress: told after every batch.
             thumbnails: keep a small picture of each file.
+            retry: try again what could not be read before, though it has not changed.
 
         Raises:
             FileError: a path does not exist, or the index cannot be written, such as on a full disk.
             InputError: a modality is set otherwise than what is in the index.
         """
         begun = time.perf_counter()
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        walk = find_files(_several(paths), modality)
         self._write_lock()
         if not Meta.exists(self.folder, NEXT):
-            for other in self._table.others():  # a move to another space was stopped after its last step but one
-                other.drop()
-        walk = find_files(paths, modality, skip=self.folder)
-        meta = self._meta.with_modalities({file.modality for file in walk.files}, settings or {})
-        if meta != self._meta:
-            meta.write(self.folder)
-            self._meta = meta
-        report = self._update(walk, modality, batch_size, progress, thumbnails)
-        if self._meta.cells is None and len(self) > ANN_ROWS:
+            self._table.drop_others()  # a move to another space was stopped after its last step but one
+        known = self._table.create(lambda: self.space).known()
+        if modality is None:
+            walk.files = [_as_before(file, known) for file in walk.files]
+        self._record(self._meta.with_modalities({file.modality for file in walk.files}, settings or {}))
+        report = self._update(walk, known, modality, batch_size, progress, thumbnails, retry)
+        if len(self) > ANN_ROWS and self._meta.cells is None:
             self.build_ann()
         report.seconds = time.perf_counter() - begun
         return report
 
-    def remove(self, paths: Iterable[str | PathLike[str]]) -> int:
+    def remove(self, paths: str | PathLike[str] | Iterable[str | PathLike[str]]) -> int:
         """Take files, and all that lies in folders, out of the index; returns how many files that were."""
         self._write_lock()
         known = self._table.known()
-        tops = [os.path.abspath(Path(path).expanduser()) for path in paths]
+        tops = [os.path.abspath(Path(path).expanduser()) for path in _several(paths)]
         gone = [p for p in known if any(p == top or p.startswith(top.rstrip(os.sep) + os.sep) for top in tops)]
         for part in batches(gone, COMMIT):
             self._table.delete(part)
@@ -278,80 +286,99 @@ class Index:
             batch_size, progress, thumbnails: as ``add`` takes them.
 
         Raises:
-            FileError: a file of the index is missing; what is done is kept for the next call.
+            FileError: a file of the index is missing.
+            ClipxError: a modality of the index cannot be encoded in that space.
         """
         begun = time.perf_counter()
-        self._write_lock()
         joint = _load(space)
+        self._write_lock()
+        walk = _standing(self._table.known())
+        if walk.unlisted:
+            raise FileError(
+                f"{len(walk.unlisted)} of its files are missing, such as {walk.unlisted[0]}",
+                where=self.folder,
+                remedy="bring them back, or take them out with --remove, and run again",
+            )
         again = _source(space if source is None else source)
         number = int(self._meta.table.rpartition("-")[2]) + 1
         target = Meta(SpaceRecord(joint.id, joint.name, joint.version, joint.dim, again), f"items-{number}")
         configs = {
             name: {**self._meta.config_of(name), **(settings or {}).get(name, {})} for name in self._meta.modalities
         }
-        target = target.with_modalities(configs, configs)
+        twin = Index(self.folder, target.with_modalities(configs, configs), joint)
+        for name in sorted({file.modality for file in walk.files}):  # what has no tower there would be lost
+            twin._meta = twin._meta.with_context(name, twin._sound_encoder(name).context)
+        target = twin._meta
         if not (Meta.exists(self.folder, NEXT) and Meta.read(self.folder, NEXT) == target):  # an attempt at another one
             (self.folder / NEXT).unlink(missing_ok=True)
-            for other in self._table.others():
-                other.drop()
+            self._table.drop_others()
             target.write(self.folder, NEXT)
-        twin = Index(self.folder, target, joint)
-        walk = _standing(self._table.known())
-        report = twin._update(walk, None, batch_size, progress, thumbnails)
-        if walk.unlisted:
-            raise FileError(
-                f"{len(walk.unlisted)} of its files are missing, such as {walk.unlisted[0]}",
-                where=self.folder,
-                remedy="bring them back, or take them out with --remove, and run again: what is done is kept",
-            )
+        known = twin._table.create(lambda: joint).known()
+        report = twin._update(walk, known, None, batch_size, progress, thumbnails, retry=False)
         os.replace(self.folder / NEXT, self.folder / NAME)  # the switch
-        self._meta, self._space, self._snapshot, self._encoders = target, joint, None, twin._encoders
-        self._table = twin._table
-        for other in self._table.others():
-            other.drop()
+        approximate = self._meta.cells is not None
+        self._meta, self._space, self._encoders, self._table = target, joint, twin._encoders, twin._table
+        self._snapshot, self._chances = None, {}
+        self._table.drop_others()
+        if len(self) >= (ANN_LEAST if approximate else ANN_ROWS):
+            self.build_ann()
         report.seconds = time.perf_counter() - begun
         return report
 
     def build_ann(self) -> float:
         """Make an approximate index of the vectors, and search by it from now on.
 
-        It proposes 10 k files of each modality by cosine, which are then scored as ever. The number of cells that a
-        search looks at is doubled until the ten nearest by cosine are found; half of the queries that this is measured
-        by are items, half are words.
+        A modality of more than 50,000 rows is then searched by what is nearest by cosine, which the approximate index
+        proposes, and by what is described most alike, 10 k of either and 100 at least; these are scored as ever. The
+        number of cells that a search looks at is doubled until the ten nearest by cosine are found; half of the
+        queries that this is measured by are items, half are words.
 
         Returns:
-            recall@10, measured; 0.97 or more.
+            recall@10 by cosine, measured; 0.97 or more.
 
         Raises:
             InputError: fewer than 1,000 rows, which are searched exactly in no time.
         """
         self._write_lock()
-        if len(self) < 1000:
-            raise InputError(f"an approximate index needs 1,000 rows, there are {len(self)}", where=self.folder)
+        if len(self) < ANN_LEAST:
+            raise InputError(f"an approximate index needs {ANN_LEAST:,} rows, there are {len(self)}", where=self.folder)
         self._table.build_ann()
         snapshot = self._current()
         halves = snapshot.items.vectors, self._table.vocabulary.vectors
         queries = np.concatenate([half[spaced(len(half), ANN_QUERIES // 2)] for half in halves])
-        true = [set(self._table.nearest(query, 10, None).tolist()) for query in queries]
+        true = [set(_largest(snapshot.items.vectors @ query, 10).tolist()) for query in queries]
         cells = 8
         while True:
             found = [
-                len(t & set(self._table.nearest(q, 10, cells).tolist())) for q, t in zip(queries, true, strict=True)
+                len(t & set(snapshot.places(self._table.nearest(q, 10, cells)).tolist()))
+                for q, t in zip(queries, true, strict=True)
             ]
             recall = sum(found) / sum(map(len, true))
             if recall >= ANN_RECALL or cells >= len(self):
                 break
             cells *= 2
-        self._meta = replace(self._meta, cells=cells)
-        self._meta.write(self.folder)
+        self._record(replace(self._meta, cells=cells))
         return recall
 
-    def _update(self, walk: Walk, modality: str | None, batch_size: int, progress: Progress, thumbnails: bool) -> Added:
+    def _update(
+        self,
+        walk: Walk,
+        known: Mapping[str, tuple[Found, str]],
+        modality: str | None,
+        batch_size: int,
+        progress: Progress,
+        thumbnails: bool,
+        retry: bool,
+    ) -> Added:
         table = self._table
-        known = table.create(lambda: self.space).known()
         report = Added(failures=list(walk.failures))
         todo = [file for file in walk.files if file.path not in known or known[file.path][0] != file]
         report.unchanged = len(walk.files) - len(todo)
+        before = table.failures()
+        if not retry:
+            passed = {file.path for file in todo if _same(file, before.get(file.path))}
+            report.failures += [Failure(path, before[path]["reason"], read=True, known=True) for path in sorted(passed)]
+            todo = [file for file in todo if file.path not in passed]
         writer = _Writer(table, known)
         try:
             with ThreadPoolExecutor(READERS, "clipx-read") as readers:
@@ -359,9 +386,12 @@ class Index:
                 for name in dict.fromkeys(file.modality for file in todo):
                     own = [file for file in todo if file.modality == name]
                     try:
-                        encoder = self._encoder(name)
+                        encoder = self._sound_encoder(name)
+                        self._record(self._meta.with_context(name, encoder.context))
                     except ClipxError as error:  # its package or its tower is missing; the others go on
                         report.failures += [Failure(file.path, str(error)) for file in own]
+                        done += len(own)
+                        progress(done, len(todo))
                         continue
                     for entries in _entries(own, encoder, table, writer, readers, batch_size, thumbnails):
                         for entry in entries:
@@ -383,6 +413,14 @@ class Index:
         report.added, report.updated, report.reused = writer.added, writer.updated, writer.reused
         if todo or stale:
             table.tidy()
+            tried = {file.path: file for file in todo}
+            gone = set(walk.gone(before))
+            after = {path: own for path, own in before.items() if path not in tried and path not in gone}
+            for failure in report.failures:
+                if failure.read and failure.path in tried:
+                    after[failure.path] = {**asdict(tried[failure.path]), "reason": failure.reason}
+            if after != before:
+                table.remember(after)
         table.snapshot()
         return report
 
@@ -417,33 +455,38 @@ class Index:
             raise InputError(f"k must be at least 1, got {k}")
         if not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence must lie in [0, 1], got {min_confidence}")
-        question = self._question(query)
         snapshot = self._current()
-        vocabulary = self._table.vocabulary
+        question = self._question(query, snapshot)
         rows = self._selected(snapshot, modality, where)
         searched = len(snapshot) if rows is None else len(rows)
         if self._meta.cells is not None and not exact:
-            rows = self._candidates(snapshot, question.vector, k, modality, where)
+            rows = self._candidates(snapshot, question, k, rows, where)
         items = snapshot.items if rows is None else snapshot.items[rows]
         if not len(items):
             return []
         cosines = items.vectors @ question.vector
         found = scores(cosines, question.words, items)
-        codes = snapshot.modalities
+        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
         chance = self._chance(question.recipe, snapshot)
+        if min_confidence > 0:  # before the k best are taken: chance is told for each modality apart
+            sure = np.concatenate(
+                [own[chance.confidences(found[own], code, searched) >= min_confidence] for code, own in _by_code(codes)]
+            )
+            rows = np.sort(sure) if rows is None else rows[np.sort(sure)]
+            cosines, found, codes = (values[np.sort(sure)] for values in (cosines, found, codes))
+        if not len(found):
+            return []
+        words, places = self._table.vocabulary.words, snapshot.items.places
         hits: list[Hit] = []
         for i in _best(found, snapshot.columns["path"], rows, k):
             row = i if rows is None else int(rows[i])
-            confidence = chance.confidence(float(found[i]), int(codes[row]), searched)
-            if confidence < min_confidence:
-                continue
             hits.append(
                 Hit(
                     **{name: snapshot.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")},
                     score=float(found[i]),
-                    confidence=confidence,
+                    confidence=chance.confidence(float(found[i]), int(codes[i]), searched),
                     cosine=float(cosines[i]),
-                    words=tuple(vocabulary.words[place] for place in items.places[i, :3]),
+                    words=tuple(words[place] for place in places[row, :3]),
                     rank=len(hits) + 1,
                 )
             )
@@ -458,7 +501,7 @@ class Index:
             "files": int(first.sum()),
             "rows": len(snapshot),
             "modalities": counts,
-            "bytes": sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()),
+            "bytes": sum(map(_size, self.folder.rglob("*"))),
             "approximate": self._meta.cells is not None,
             "space": self._meta.space.name,
             "space_id": self._meta.space.id,
@@ -472,7 +515,7 @@ class Index:
         """Number of rows: files, or their windows."""
         return len(self._current())
 
-    def _question(self, query: str | PathLike[str] | Embedding) -> _Question:
+    def _question(self, query: str | PathLike[str] | Embedding, snapshot: Snapshot) -> _Question:
         from clipx.embedding import Embedding
         from clipx.index.query import Term, parse
 
@@ -484,41 +527,54 @@ class Index:
             terms = [(query.modality, query.vectors[0].detach().cpu(), 1.0)]
         else:
             parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
-            terms = [(*self._term(term.content), term.weight) for term in parsed]
+            terms = [(*self._term(term, snapshot), term.weight) for term in parsed]
         vectors = np.stack([vector.numpy() for _, vector, _ in terms])[:, None]  # (terms, 1, D)
-        recipe = tuple((kind, weight) for kind, _, weight in terms)
+        heaviest = max(abs(weight) for _, _, weight in terms)
+        recipe = tuple((kind, weight / heaviest) for kind, _, weight in terms)
         vector, words = self._table.vocabulary.mixed(vectors, [weight for _, weight in recipe])
         if not vector.any():
             raise InputError("the terms cancel each other out", where="query")
         return _Question(vector[0], words[0], recipe)
 
-    def _term(self, content: str | Path) -> tuple[str, Tensor]:
+    def _term(self, term: Term, snapshot: Snapshot) -> tuple[str, Tensor]:
         """What kind of thing it is, and its (D,) unit vector."""
         from clipx.registry import modality_of
 
-        if isinstance(content, Path):
-            encoder = self._encoder(modality_of(content))
-            return encoder.name, encoder.encode([encoder.load(content)]).vectors[0].cpu()
-        self.space.require_words([content])
-        return TEXT, self.space.encode_text([content])[0].cpu()
+        if isinstance(term.content, Path):
+            name = term.modality or snapshot.modality_of(os.path.abspath(term.content)) or modality_of(term.content)
+            encoder = self._encoder(name)
+            return encoder.name, encoder.encode([encoder.load(term.content)]).vectors[0].cpu()
+        self.space.require_words([term.content])
+        return TEXT, self.space.encode_text([term.content])[0].cpu()
 
     def _chance(self, recipe: Recipe, snapshot: Snapshot) -> Chance:
         """How unrelated queries of that recipe score on this state of the index."""
         key = (recipe, snapshot.state)
         if key not in self._chances:
-            vocabulary = self._table.vocabulary
-            drawn = []
+            vocabulary, items = self._table.vocabulary, snapshot.items
+            first = snapshot.columns["window"].to_numpy() == 0  # of a file that lasts one window asks for all
+            drawn, own_files = [], np.empty(0)
             for turn, (kind, _) in enumerate(recipe):
-                own = snapshot.items.vectors[snapshot.of_modality(kind)]
-                own = own if len(own) >= FEW else vocabulary.vectors  # words stand in for what is rare or not there
-                some = own[spaced(len(own), QUERIES)]
+                own = np.flatnonzero(snapshot.of_modality(kind) & first)
+                words = len(own) < FEW  # they stand in for what is rare or not there
+                some = spaced(len(vocabulary.words), QUERIES) if words else own[spaced(len(own), QUERIES)]
                 steps = np.arange(len(some) if len(recipe) == 1 else QUERIES) * (2 * turn + 1)
-                drawn.append(some[steps % len(some)])  # in another order for each term: they are of different things
-            vectors, words = vocabulary.mixed(np.stack(drawn), [weight for _, weight in recipe])
-            self._chances = {key: Chance(vocabulary, vectors, words, snapshot.items, snapshot.modalities)}
+                some = some[steps % len(some)]  # in another order for each term: they are of different things
+                drawn.append((vocabulary.vectors if words else items.vectors)[some])
+                if not turn:
+                    own_files = np.full(len(some), -1) if words else snapshot.files[some]
+            vectors, described = vocabulary.mixed(np.stack(drawn), [weight for _, weight in recipe])
+            chance = Chance(vocabulary, vectors, described, items, snapshot.modalities, snapshot.files, own_files)
+            self._chances = {key: chance}
         return self._chances[key]
 
     def _current(self) -> Snapshot:
+        self._refresh()
+        self._snapshot = self._table.snapshot(self._snapshot)
+        return self._snapshot
+
+    def _refresh(self) -> None:
+        """Take up what another process has written since."""
         meta = Meta.read(self.folder)
         if meta.table != self._meta.table:  # moved to another space since
             raise FileError(
@@ -526,8 +582,14 @@ class Index:
                 where=self.folder,
                 remedy="open it anew",
             )
-        self._snapshot = self._table.snapshot(self._snapshot)
-        return self._snapshot
+        if meta.modalities != self._meta.modalities:
+            self._encoders = {}
+        self._meta = meta
+
+    def _record(self, meta: Meta) -> None:
+        if meta != self._meta:
+            meta.write(self.folder)
+            self._meta = meta
 
     def _selected(self, items: Snapshot, modality: str | None, where: str | None) -> Any:
         """Positions of the rows to search, or None for all."""
@@ -543,26 +605,43 @@ class Index:
         return None if chosen is None else np.flatnonzero(chosen)
 
     def _candidates(
-        self, snapshot: Snapshot, vector: np.ndarray, k: int, modality: str | None, where: str | None
+        self, snapshot: Snapshot, question: _Question, k: int, rows: np.ndarray | None, where: str | None
     ) -> np.ndarray:
-        """Positions of the rows that the approximate index proposes, of each modality apart."""
-        proposed = []
-        for name in [modality] if modality is not None else snapshot.modality_names:
-            quoted = name.replace("'", "''")
-            filters = f"modality = '{quoted}'" + (f" AND ({where})" if where is not None else "")
-            proposed.append(self._table.nearest(vector, max(100, 10 * k), self._meta.cells, filters))
-        order = np.argsort(snapshot.row_ids)
-        places = np.searchsorted(snapshot.row_ids, np.concatenate(proposed), sorter=order)
-        return np.sort(order[places])
+        """Positions of the rows to score, of each modality apart: all where they are few, else those proposed."""
+        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
+        count, proposed = max(100, 10 * k), []
+        for code, own in _by_code(codes):
+            own = own if rows is None else rows[own]
+            if len(own) > max(EXACT_ROWS, count):
+                quoted = snapshot.modality_names[code].replace("'", "''")
+                filters = [f"modality = '{quoted}'"] if len(snapshot.modality_names) > 1 else []
+                filters += [f"({where})"] if where is not None else []
+                ids = self._table.nearest(question.vector, count, self._meta.cells, " AND ".join(filters) or None)
+                items = snapshot.items if len(own) == len(snapshot) else snapshot.items[own]
+                own = np.union1d(own[_largest(alike(question.words, items), count)], snapshot.places(ids))
+            proposed.append(own)
+        return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)
 
     # What it stands on ------------------------------------------------------------------------------------------------
 
     def _encoder(self, name: str) -> Modality:
+        """As the index was made with."""
         from clipx.api import make_modality
 
         if name not in self._encoders:
-            self._encoders[name] = make_modality(name, self.space, self._meta.config_of(name))
+            encoder = make_modality(name, self.space, self._meta.config_of(name))
+            if "context" in self._meta.modalities.get(name, {}):
+                self._meta.with_context(name, encoder.context)  # refuses another
+            self._encoders[name] = encoder
         return self._encoders[name]
+
+    def _sound_encoder(self, name: str) -> Modality:
+        """``_encoder``, once it has encoded its own example."""
+        from clipx.index import steps
+
+        encoder = self._encoder(name)
+        steps.check(encoder)
+        return encoder
 
     def _table_of(self, meta: Meta) -> Table:
         return Table(self.folder, meta.table, meta.space.dim)
@@ -581,21 +660,35 @@ class Index:
         )
 
     def _write_lock(self) -> None:
-        """Be the one writer, until ``close``."""
-        import fcntl
+        """Be the one writer, until ``close``, of the index as it is by now."""
+        self._lock_for_writing()
+        self._refresh()
 
+    def _lock_for_writing(self) -> None:
         if self._lock is not None:
             return
         try:
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise FileError(f"cannot be written ({error.strerror})", where=self.folder) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError as error:
             os.close(handle)
             raise FileError("another process writes to it", where=self.folder, remedy="wait for it to end") from error
         self._lock = handle
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file until it is closed, or its process ends. Raises OSError where another process has."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class _Writer:
@@ -691,6 +784,37 @@ def _best(found: np.ndarray, paths: Any, rows: np.ndarray | None, k: int) -> lis
         if len(best) >= k or wanted == len(found):
             return sorted(best.values(), key=lambda i: (-found[i], i))[:k]
         wanted = min(len(found), 4 * wanted)
+
+
+def _by_code(codes: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Each code that is there, and the places where."""
+    return [(int(code), np.flatnonzero(codes == code)) for code in np.unique(codes)]
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Places of the ``count`` largest, in no order."""
+    return np.argpartition(-values, count - 1)[:count] if len(values) > count else np.arange(len(values))
+
+
+def _as_before(file: Found, known: Mapping[str, tuple[Found, str]]) -> Found:
+    """The file as of the modality that it was indexed as, if it was."""
+    return replace(file, modality=known[file.path][0].modality) if file.path in known else file
+
+
+def _same(file: Found, before: Mapping[str, Any] | None) -> bool:
+    return before is not None and all(before.get(name) == value for name, value in asdict(file).items())
+
+
+def _several(paths: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[str | PathLike[str]]:
+    return [paths] if isinstance(paths, str | PathLike) else list(paths)
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 for what a writer has just removed."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _standing(known: Mapping[str, tuple[Found, str]]) -> Walk:

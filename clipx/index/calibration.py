@@ -8,7 +8,8 @@ the space's own words as its vocabulary.
 
 How high a chance score gets is read off the index itself: pairs of an unrelated query and an item, taken at random, for
 each modality apart. With it a score becomes the number of hits as good that chance would give among the items searched,
-and a confidence, as BLAST has them (Karlin and Altschul, PNAS 1990).
+and a confidence, as BLAST has them (Karlin and Altschul, PNAS 1990). A handful of items tells little of chance: it is
+judged as if the space's own words stood among them, and by an upper bound (see ``Chance``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ KINSHIP = 0.35  # the same, of how far a word counts for words near it
 COSINE = 0.2  # how much raw cosine counts beside the words: it tells apart what is described alike
 QUERIES, ITEMS = 256, 2048  # of the unrelated pairs, at most
 LEAST = 300  # items that a search is judged by at least: a handful tells little of how high chance gets
+PRIOR = 16  # items whose worth the vocabulary's words have among those of a modality
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,40 +160,102 @@ def scores(cosines: np.ndarray, query: np.ndarray, items: Described) -> np.ndarr
     """
     if not items.places.shape[1]:
         return cosines
-    alike = np.einsum("nk,nk->n", query[items.places], items.weights)
-    return (alike + COSINE * cosines) / (1 + COSINE)
+    return (alike(query, items) + COSINE * cosines) / (1 + COSINE)
+
+
+def alike(query: np.ndarray, items: Described) -> np.ndarray:
+    """How alike the descriptions of a query, (B,), and of the items are: (N,) float32 in [-1, 1]."""
+    found = np.zeros(len(items), np.float32)
+    for start in range(0, len(items) if items.places.shape[1] else 0, 65536):  # parts that stay in the caches
+        part = slice(start, start + 65536)
+        found[part] = np.einsum("nk,nk->n", query[items.places[part]], items.weights[part])
+    return found
 
 
 class Chance:
     """How well unrelated queries of one kind score by chance, for each modality of the items.
+
+    The rate at which chance reaches a score is counted over pairs of queries and items, never below the truth for want
+    of pairs: one is added, as permutation tests must (Phipson and Smyth, 2010), and as the pairs of one item are not
+    independent, the item that reaches the score most often is counted twice. It is then drawn towards the rate at which
+    the same queries score with the vocabulary's words, which count as 16 items.
 
     Args:
         vocabulary: of the index.
         vectors, words: of unrelated queries, of the same kind as those to be judged: (Q, D) and (Q, B).
         items: the index's.
         modalities: (N,) codes of the items' modalities.
+        files: (N,) codes of the items' files. None: each is a file.
+        own: (Q,) the files that the queries were taken from, -1 for none: a file is no chance hit of its own.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, vectors: np.ndarray, words: np.ndarray, items: Described, modalities: np.ndarray
+        self,
+        vocabulary: Vocabulary,
+        vectors: np.ndarray,
+        words: np.ndarray,
+        items: Described,
+        modalities: np.ndarray,
+        files: np.ndarray | None = None,
+        own: np.ndarray | None = None,
     ):
-        self._sorted: dict[int, np.ndarray] = {}
+        self._drawn: dict[int, _Drawn] = {}
         said = vocabulary.nearest(vectors)
         for code in np.unique(modalities):
             rows = np.flatnonzero(modalities == code)
-            some = items[rows[spaced(len(rows), ITEMS)]]
-            found = vectors @ some.vectors.T
-            if words.shape[1]:
-                found = (words @ vocabulary.spread(some.places, some.weights).T + COSINE * found) / (1 + COSINE)
-                found = found[said[:, None] != vocabulary.nearest(some.vectors)]  # of the same word: no chance hit
-            self._sorted[int(code)] = np.sort(found.ravel())
+            rows = rows[spaced(len(rows), ITEMS)]
+            some = items[rows]
+            unrelated = np.ones((len(vectors), len(rows)), bool)
+            if vocabulary.words:
+                unrelated = said[:, None] != vocabulary.nearest(some.vectors)  # of the same word: no chance hit
+            if files is not None and own is not None:
+                unrelated &= own[:, None] != files[rows]
+            self._drawn[int(code)] = _Drawn.of(_pairs(vocabulary, vectors, words, some), unrelated)
+        places = spaced(len(vocabulary.words), ITEMS // 8)
+        some = Described(vocabulary.vectors[places], *vocabulary.describe(vocabulary.vectors[places]))
+        self._words = _Drawn.of(_pairs(vocabulary, vectors, words, some), said[:, None] != places)
 
     def confidence(self, score: float, modality: int, searched: int) -> float:
         """The probability that among ``searched`` unrelated items, 300 at least, none scores as high, in [0, 1]."""
-        null = self._sorted.get(modality, np.empty(0))
-        above = len(null) - np.searchsorted(null, score, side="left")
-        share = (above + 0.5) / (len(null) + 1)
-        return float(np.exp(-max(searched, LEAST) * share))
+        return float(self.confidences(np.array([score]), modality, searched)[0])
+
+    def confidences(self, scores: np.ndarray, modality: int, searched: int) -> np.ndarray:
+        """``confidence`` of (N,) scores of one modality."""
+        drawn = self._drawn.get(modality, _Drawn(np.empty(0), np.empty(0), 0))
+        rate = drawn.rate(scores)
+        if self._words.items:
+            rate = (drawn.items * rate + PRIOR * self._words.rate(scores)) / (drawn.items + PRIOR)
+        return np.exp(-max(searched, LEAST) * rate)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Chance scores, sorted: of all pairs, and of those of the worst item at each number of pairs."""
+
+    pairs: np.ndarray
+    worst: np.ndarray
+    items: int
+
+    @classmethod
+    def of(cls, found: np.ndarray, unrelated: np.ndarray) -> _Drawn:
+        """(Q, N) scores of queries and items, and which of the pairs are unrelated."""
+        if not found.size:
+            return cls(np.empty(0), np.empty(0), 0)
+        by_item = np.sort(np.where(unrelated, found, -np.inf).T, axis=1)
+        return cls(np.sort(found[unrelated]), by_item.max(axis=0), found.shape[1])
+
+    def rate(self, scores: np.ndarray) -> np.ndarray:
+        """An upper bound of how often a pair scores as high."""
+        above = sum(len(drawn) - np.searchsorted(drawn, scores, side="left") for drawn in (self.pairs, self.worst))
+        return np.minimum(1, (above + 1) / (len(self.pairs) + 1))
+
+
+def _pairs(vocabulary: Vocabulary, vectors: np.ndarray, words: np.ndarray, items: Described) -> np.ndarray:
+    """(Q, N): ``scores`` of many queries."""
+    cosines = vectors @ items.vectors.T
+    if not words.shape[1]:
+        return cosines
+    return (words @ vocabulary.spread(items.places, items.weights).T + COSINE * cosines) / (1 + COSINE)
 
 
 def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -44,7 +45,8 @@ class Meta:
         space: of the vectors.
         table: name of the table that holds them.
         cells: how many cells of the approximate index a search looks at; None where that is not built.
-        modalities: name -> its ``config`` (JSON's types) and the ``version`` of its package.
+        modalities: name -> its ``config`` (JSON's types), the ``version`` of its package, and once something was
+            encoded its ``context`` (see ``Modality``), such as the hash of a tower's weights.
         clipx: the version that made it.
     """
 
@@ -80,7 +82,10 @@ class Meta:
                     remedy="upgrade clipx, or index anew",
                 )
             del told["clipx_index"]
-            return cls(**{**told, "space": SpaceRecord(**told["space"])})
+            meta = cls(**{**told, "space": SpaceRecord(**told["space"])})
+            if not meta._is_sound():
+                raise ValueError
+            return meta
         except FileNotFoundError as error:
             raise FileError("is not a clipx index: it has no meta.json", where=folder) from error
         except FileError:
@@ -88,6 +93,13 @@ class Meta:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             why = getattr(error, "strerror", None) or "it is torn"
             raise FileError(f"cannot be read ({why})", where=path, remedy="index anew in another folder") from error
+
+    def _is_sound(self) -> bool:
+        kinds = {name: int if name == "dim" else str for name in asdict(self.space)}
+        whole = all(isinstance(getattr(self.space, name), kind) for name, kind in kinds.items())
+        parts = isinstance(self.modalities, dict) and all(isinstance(own, dict) for own in self.modalities.values())
+        cells = self.cells is None or isinstance(self.cells, int)
+        return whole and parts and cells and re.fullmatch(r"items-[0-9]+", self.table) is not None
 
     def write(self, folder: Path, name: str = NAME) -> None:
         """Written beside and renamed, so that a reader sees the old one or the new one."""
@@ -128,6 +140,20 @@ class Meta:
                     )
         return replace(self, modalities=modalities)
 
+    def with_context(self, name: str, context: str) -> Meta:
+        """With what else decides the vectors of a modality.
+
+        Raises:
+            InputError: its files were encoded with something else.
+        """
+        own = self.modalities.get(name, {})
+        if own.get("context", context) != context:
+            raise InputError(
+                f"the index holds {name} as another tower gave it ({_start(own['context'])}, not {_start(context)})",
+                remedy="bring that tower back, or move the whole index: clipx index --reembed",
+            )
+        return replace(self, modalities={**self.modalities, name: {**own, "context": context}})
+
     def config_of(self, name: str) -> dict[str, Any]:
         """The settings of a modality, as its ``Config`` takes them; its defaults for one that is not in the index."""
         stored = self.modalities.get(name, {}).get("config", {})
@@ -136,9 +162,22 @@ class Meta:
         return {key: _restored(value, kinds.get(key, "")) for key, value in stored.items()}
 
 
+def is_index(folder: Path) -> bool:
+    """Whether a folder's meta.json is that of an index, of whatever kind."""
+    try:
+        told = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and "clipx_index" in told
+
+
+def _start(context: str) -> str:
+    return context[:12] or "none"
+
+
 def _plain(value: Any) -> Any:
-    """In JSON's types, so that what was read compares with what is given."""
-    return json.loads(json.dumps(value, default=os.fspath))
+    """In JSON's types, so that what was read compares with what is given; files by a name that holds in any folder."""
+    return json.loads(json.dumps(value, default=lambda path: os.path.abspath(Path(path).expanduser())))
 
 
 def _restored(value: Any, kind: str) -> Any:

@@ -2,7 +2,7 @@
 
 ``beach.jpg + "at night" - 0.5*people``: terms are joined by `` + `` and `` - `` with white space on both sides, a
 number and ``*`` before a term weigh it, double quotes make it text whatever files there are, and otherwise an existing
-file wins over text.
+file wins over text. ``depth:room.png`` reads the file by the modality that is named.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,10 +29,12 @@ class Term:
     Args:
         content: ``Path`` for a file, ``str`` for a text.
         weight: how much it counts; negative where it is taken away.
+        modality: who reads the file, where the query names one.
     """
 
     content: str | Path
     weight: float = 1.0
+    modality: str | None = None
 
 
 def parse(query: str | Sequence[str]) -> list[Term]:
@@ -53,7 +55,7 @@ def parse(query: str | Sequence[str]) -> list[Term]:
     at, sign = _skip(text, 0), 1.0
     while True:
         term, at = _term(text, at)
-        terms.append(Term(term.content, sign * term.weight))
+        terms.append(replace(term, weight=sign * term.weight))
         at = _skip(text, at)
         if at == len(text):
             break
@@ -72,7 +74,7 @@ def _term(text: str, at: int) -> tuple[Term, int]:
     ends = [*signs, len(text)]
     weight, start = 1.0, at
     if (file := _longest_file(text, at, ends)) is not None:
-        return Term(file[0]), file[1]
+        return file
     if match := _WEIGHT.match(text, at):
         weight, start = float(match[1]), match.end()
         if not (math.isfinite(weight) and weight > 0):
@@ -80,25 +82,39 @@ def _term(text: str, at: int) -> tuple[Term, int]:
         if start == len(text) or start in signs:
             _wrong(text, start, "a weight weighs nothing", "write a term behind it")
         if (file := _longest_file(text, start, ends)) is not None:
-            return Term(file[0], weight), file[1]
+            return replace(file[0], weight=weight), file[1]
     if text[start] == '"':
         return _quoted(text, start, weight)
     words, end = text[start : ends[0]].strip(), ends[0]
-    if _LIKE_A_FILE.fullmatch(words) and _readable(words):
-        raise FileError("no such file", where=words, remedy="to search for the words, put them in double quotes")
+    reader, name = _named(words)
+    if _LIKE_A_FILE.fullmatch(words) and (_readable(words) or reader is not None):
+        raise FileError("no such file", where=name, remedy="to search for the words, put them in double quotes")
     return Term(words, weight), end
 
 
-def _longest_file(text: str, at: int, ends: Sequence[int]) -> tuple[Path, int] | None:
+def _longest_file(text: str, at: int, ends: Sequence[int]) -> tuple[Term, int] | None:
     """The existing file whose name begins at a place and ends at one of ``ends``, the longest of several."""
     for end in reversed(ends):
-        name = text[at:end].strip()
-        try:
-            if name and os.path.isfile(os.path.expanduser(name)):
-                return Path(name).expanduser(), end
-        except ValueError:  # a null character
-            continue
+        whole = text[at:end].strip()
+        for modality, name in ((None, whole), _named(whole)):
+            if _is_file(name):
+                return Term(Path(name).expanduser(), modality=modality), end
     return None
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return bool(name) and os.path.isfile(os.path.expanduser(name))
+    except ValueError:  # a null character
+        return False
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """``modality:name`` in its parts; None and all of the text where no modality is called so."""
+    from clipx.registry import MODALITIES, registered
+
+    modality, colon, name = text.partition(":")
+    return (modality, name.strip()) if colon and modality in registered(MODALITIES) else (None, text)
 
 
 def _quoted(text: str, at: int, weight: float) -> tuple[Term, int]:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from clipx.errors import ClipxError, FileError, InputError
+from clipx.index.meta import NAME as META
+from clipx.index.meta import is_index
 from clipx.registry import get_modality, modality_of
 
 T = TypeVar("T")
+_NOT_UTF8 = "its name is not UTF-8"
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,29 @@ class Failure:
     Args:
         path: which.
         reason: why not.
-        read: whether its bytes could be read, so that the fault is in them.
+        read: whether its bytes could be read, so that the fault is in them: it is not tried again until it changes.
+        known: whether this was found in an earlier run, and the file has not changed since.
     """
 
     path: str
     reason: str
     read: bool = False
+    known: bool = False
 
 
 @dataclass
 class Walk:
-    """What a walk found; ``unlisted`` are folders, and files, of which nothing is known because of a failure."""
+    """What a walk found.
+
+    Args:
+        roots: where it began.
+        reader: path -> the modality that it took the path to be of; None for a file that it passed over.
+        files, failures: what it found.
+        unlisted: folders, and files, of which nothing is known because of a failure.
+    """
 
     roots: list[str]
+    reader: Callable[[str], str | None] = lambda path: None
     files: list[Found] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
@@ -64,28 +77,29 @@ class Walk:
         def under(path: str, tops: list[str]) -> bool:
             return any(path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
 
-        return [p for p in paths if p not in seen and under(p, self.roots) and not under(p, self.unlisted)]
+        def passed_over(path: str) -> bool:  # such as one that was indexed by a name that its suffix does not tell
+            return self.reader(path) is None and os.path.isfile(path)
+
+        gone = [p for p in paths if p not in seen and under(p, self.roots) and not under(p, self.unlisted)]
+        return [path for path in gone if not passed_over(path)]
 
 
-def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None, skip: Path | None = None) -> Walk:
+def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns; files that are named are taken in any case.
 
     Symbolic links are followed; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
-    begin with a dot are passed over. What cannot be listed is a failure, and the walk goes on.
+    begin with a dot are passed over, and so are indexes. What cannot be listed is a failure, and the walk goes on.
 
     Args:
         paths: folders and files.
         modality: take what this one reads, and nothing else.
-        skip: a folder not to enter (the index's own).
 
     Raises:
-        FileError: one of ``paths`` does not exist. InputError: a file that is named has an unknown suffix.
+        FileError: one of ``paths`` does not exist, or is a pipe or a device.
+        InputError: a file that is named has an unknown suffix.
     """
-    walk = Walk([])
-    reader = _reader(modality)
+    walk = Walk([], _reader(modality))
     entered: set[tuple[int, int]] = set()
-    if skip is not None and skip.is_dir():
-        entered.add(_identity(os.stat(skip)))
     for path in paths:
         root = os.path.abspath(Path(path).expanduser())
         try:
@@ -98,7 +112,11 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
             raise FileError(f"no such file or folder ({error})", where=repr(path)) from error
         walk.roots.append(root)
         if stat.S_ISDIR(about.st_mode):
-            _enter(root, walk, reader, entered)
+            _enter(root, walk, entered)
+        elif not stat.S_ISREG(about.st_mode):  # reading a pipe might never end
+            raise FileError("is not a regular file", where=str(path))
+        elif not _is_utf8(root):
+            _failed(walk, root, _NOT_UTF8)
         else:
             owner = modality or modality_of(root)
             walk.files.append(Found(root, about.st_size, about.st_mtime_ns, owner))
@@ -106,7 +124,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
     return walk
 
 
-def _enter(root: str, walk: Walk, reader: Callable[[str], str | None], entered: set[tuple[int, int]]) -> None:
+def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
     folders = [root]
     while folders:
         folder = folders.pop()
@@ -116,6 +134,8 @@ def _enter(root: str, walk: Walk, reader: Callable[[str], str | None], entered: 
                 continue
             entered.add(here)
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            if any(entry.name == META for entry in entries) and is_index(Path(folder)):
+                continue
         except OSError as error:
             _failed(walk, folder, f"cannot be listed ({error.strerror})")
             continue
@@ -126,13 +146,12 @@ def _enter(root: str, walk: Walk, reader: Callable[[str], str | None], entered: 
             try:
                 if entry.is_dir():
                     deeper.append(entry.path)
-                elif (owner := reader(entry.path)) is not None:
+                elif (owner := walk.reader(entry.path)) is not None:
                     about = entry.stat()
-                    if stat.S_ISREG(about.st_mode):  # a pipe is no file to read
-                        entry.path.encode()
+                    if not _is_utf8(entry.path):
+                        _failed(walk, entry.path, _NOT_UTF8)
+                    elif stat.S_ISREG(about.st_mode):  # a pipe is no file to read
                         walk.files.append(Found(entry.path, about.st_size, about.st_mtime_ns, owner))
-            except UnicodeEncodeError:
-                _failed(walk, entry.path, "its name is not UTF-8")
             except ClipxError as error:  # two modalities claim the suffix
                 _failed(walk, entry.path, error.what)
             except OSError as error:  # a dangling link, or one that leads to itself
@@ -146,6 +165,10 @@ def _failed(walk: Walk, path: str, reason: str) -> None:
     printable = path.encode(errors="replace").decode()
     walk.failures.append(Failure(printable, reason))
     walk.unlisted.append(path)
+
+
+def _is_utf8(path: str) -> bool:
+    return path.isascii() or not any("\ud800" <= c <= "\udfff" for c in path)
 
 
 def _identity(about: os.stat_result) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Indexing as three steps over batches, each a function of its arguments: read, encode, write.
 
-``read`` needs the disk, ``encode`` the space, ``Table.write`` the index; so they may run in threads, as ``pipeline``
+``read`` needs the disk, ``encode`` the space, ``Table.write`` the index; so they may run in threads, as ``Index.add``
 has them, or one day on different machines.
 """
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import ClipxError
+from clipx.embedding import Embedding
+from clipx.errors import ClipxError, MissingDependencyError
 from clipx.index.scan import Failure, Found
 from clipx.index.table import Entry
 
@@ -51,12 +52,8 @@ def read(file: Found, encoder: Modality, known: Callable[[str], bool], thumbnail
         if sample is None:
             return Failure(file.path, "holds nothing", read=True)
         return Read(file, sha256, sample, thumbnail(encoder, sample) if thumbnails else None)
-    except ClipxError as error:
-        return Failure(file.path, error.what, read=True)
-    except OSError as error:
-        return Failure(file.path, f"cannot be read ({error.strerror})")
     except Exception as error:  # whatever a stranger's reader trips over: one file must not end the run
-        return Failure(file.path, " ".join(f"{type(error).__name__}: {error}".split())[:300], read=True)
+        return _failure(file, error)
 
 
 def encode(batch: Sequence[Read], encoder: Modality) -> list[Entry | Failure]:
@@ -67,9 +64,9 @@ def encode(batch: Sequence[Read], encoder: Modality) -> list[Entry | Failure]:
     try:
         rows = encoder.encode([batch[i].sample for i in whole]).vectors.cpu().numpy()
         vectors = dict(zip(whole, rows[:, None], strict=True))
-    except ClipxError as error:
+    except Exception as error:  # as above: the encoder itself is sound, see ``check``
         if len(whole) == 1:
-            vectors[whole[0]] = Failure(batch[whole[0]].file.path, error.what, read=True)
+            vectors[whole[0]] = _failure(batch[whole[0]].file, error)
         else:  # one by one, to find whose fault it is
             for i in whole:
                 (alone,) = encode([batch[i]], encoder)
@@ -87,12 +84,40 @@ def encode(batch: Sequence[Read], encoder: Modality) -> list[Entry | Failure]:
     return entries
 
 
+def check(encoder: Modality) -> None:
+    """Encode a sense's own example: where that fails, it is not the fault of any file, and none need be read.
+
+    Raises:
+        ClipxError: such as that the space has no tower for it.
+    """
+    try:
+        encoder.encode([encoder.example()])
+    except ClipxError:
+        raise
+    except NotImplementedError:  # a stranger's sense without an example
+        pass
+
+
 def _windows(item: Read, encoder: Modality) -> tuple[np.ndarray, list[tuple[float, float]]] | Failure | None:
     try:
         found = encoder.window_vectors(item.sample)
-    except ClipxError as error:
-        return Failure(item.file.path, error.what, read=True)
-    return None if found is None else (found[0].detach().cpu().float().numpy(), found[1])
+        if found is None:
+            return None
+        rows = Embedding(found[0].detach().cpu().float(), encoder.space.id, encoder.name, [str(t) for t in found[1]])
+    except Exception as error:
+        return _failure(item.file, error)
+    return rows.vectors.numpy(), found[1]
+
+
+def _failure(file: Found, error: Exception) -> Failure:
+    """Whose fault it is: what the system has against a file, or a package that is missing, may be mended without it."""
+    if isinstance(error, MissingDependencyError):
+        return Failure(file.path, f"{error.what}; {error.remedy}")
+    cause = error.__cause__ if isinstance(error, ClipxError) else error
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return Failure(file.path, f"cannot be read ({cause.strerror})")
+    reason = error.what if isinstance(error, ClipxError) else f"{type(error).__name__}: {error}"
+    return Failure(file.path, " ".join(reason.split())[:300], read=True)
 
 
 def thumbnail(encoder: Modality, sample: Any) -> bytes | None:

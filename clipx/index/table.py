@@ -8,8 +8,11 @@ the table has changed since. With it a search need not import lancedb, which tak
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import clipx
 from clipx.errors import FileError, InputError
 from clipx.index.calibration import WORDS, Described, Vocabulary
 from clipx.index.scan import Found
@@ -82,6 +86,27 @@ class Snapshot:
         places = [self.modality_names.index(name) for name in self._coded.dictionary.to_pylist()]
         return np.array(places, np.int64)[self._coded.indices.to_numpy()]
 
+    @cached_property
+    def files(self) -> np.ndarray:
+        """(N,) codes of the files that the rows are of."""
+        return np.cumsum(self.columns["window"].to_numpy() == 0) - 1
+
+    @cached_property
+    def _by_id(self) -> np.ndarray:
+        return np.argsort(self.row_ids)
+
+    def places(self, row_ids: np.ndarray) -> np.ndarray:
+        """Rows of these names, sorted; names of rows that are not in this state are passed over."""
+        found = np.searchsorted(self.row_ids, row_ids, sorter=self._by_id)
+        rows = self._by_id[found[found < len(self)]]
+        return np.sort(rows[np.isin(self.row_ids[rows], row_ids)])
+
+    def modality_of(self, path: str) -> str | None:
+        """Who reads a file of the index; None for another."""
+        paths = self.columns["path"]
+        row = bisect_left(range(len(paths)), path.encode(), key=lambda i: paths[i].as_py().encode())
+        return self.columns["modality"][row].as_py() if row < len(paths) and paths[row].as_py() == path else None
+
     def of_modality(self, name: str) -> np.ndarray:
         """(N,) booleans."""
         here = self.modality_names.index(name) if name in self.modality_names else -1
@@ -128,14 +153,18 @@ class Table:
                 self._opened = _connect(self.folder).create_table(self.name, schema=schema, exist_ok=True)
         return self
 
-    def drop(self) -> None:
-        """Remove the table and its snapshots."""
+    def drop_others(self) -> None:
+        """Remove all that other tables left in the folder, and what a process that was killed was writing.
+
+        The words go before their table, so that a kill in between leaves none for a later table of that name.
+        """
         with _lance(self.folder, "cannot be written"):
-            _connect(self.folder).drop_table(self.name)
-        self._opened = None
-        self._vocabulary_file.unlink(missing_ok=True)
-        for old in self._snapshots():
-            old.unlink(missing_ok=True)
+            for file in [*self.folder.glob("items-*.*"), *self.folder.glob(".items-*.part")]:
+                if re.match(r"items-\d+", file.name.lstrip("."))[0] != self.name and file.is_file():
+                    file.unlink(missing_ok=True)
+            for path in self.folder.glob("items-*.lance"):
+                if path != self.path:
+                    _connect(self.folder).drop_table(path.stem)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -200,12 +229,11 @@ class Table:
             query = query if where is None else query.where(where)
             return (query.with_row_id(True) if row_ids else query).to_arrow()
 
-    def nearest(self, vector: np.ndarray, k: int, cells: int | None, where: str | None = None) -> np.ndarray:
-        """Names of about the ``k`` rows of the highest cosine, found in so many cells; exactly those where None."""
+    def nearest(self, vector: np.ndarray, k: int, cells: int, where: str | None = None) -> np.ndarray:
+        """Names of about the ``k`` rows of the highest cosine, found in so many cells of the approximate index."""
         with _lance(self.folder, "cannot be read"):
             query = self._table().search(vector).distance_type("cosine").limit(k).select(["_distance"])
-            query = query.bypass_vector_index() if cells is None else query.nprobes(cells)
-            query = query if where is None else query.where(where, prefilter=True)
+            query = query.nprobes(cells) if where is None else query.nprobes(cells).where(where, prefilter=True)
             return query.with_row_id(True).to_arrow()["_rowid"].to_numpy()
 
     def row_ids(self, where: str) -> np.ndarray:
@@ -258,12 +286,6 @@ class Table:
         rows = self.select(["path", "thumbnail"], f"window = 0 AND {_among('path', paths)}").to_pydict()
         return {p: t for p, t in zip(rows["path"], rows["thumbnail"], strict=True) if t is not None}
 
-    def others(self) -> Iterator[Table]:
-        """Other tables in the folder."""
-        for path in sorted(self.folder.glob("items-*.lance")):
-            if path != self.path:
-                yield Table(self.folder, path.stem, self.dim)
-
     def state(self) -> str:
         """A short name of the table's state, which any write changes; costs one listing of a folder."""
         try:
@@ -283,24 +305,17 @@ class Table:
         if before is not None and before.state == state:
             return before
         file = self.folder / f"{self.name}-{state}.arrow"
-        if not file.is_file():
-            rows = self._searched()
-            if self.state() != state:  # written to meanwhile
-                return self.snapshot()
-            try:
-                _write_arrow(file, rows)
-            except OSError:
-                return self._as_snapshot(rows, state)
-            for old in self._snapshots():
-                if old != file:
-                    with suppress(OSError):
-                        old.unlink()
-        try:
+        with suppress(OSError, ValueError, KeyError):  # missing, or torn: it is made anew
             return self._as_snapshot(_map_arrow(file), state)
-        except FileNotFoundError:  # a writer replaced it
-            return self.snapshot()
-        except (OSError, ValueError, KeyError) as error:
-            raise FileError("torn snapshot", where=file, remedy="delete it") from error
+        rows = self._searched()
+        if self.state() == state:  # else it was written to meanwhile, and these are the rows of a later state
+            with suppress(OSError):
+                _write_arrow(file, rows)
+                for old in self._snapshots():
+                    if old != file:
+                        old.unlink(missing_ok=True)
+                return self._as_snapshot(_map_arrow(file), state)
+        return self._as_snapshot(rows, state)
 
     def _rows(self, entries: Sequence[Entry]) -> pa.Table:
         import pyarrow as pa
@@ -328,6 +343,25 @@ class Table:
     def _searched(self) -> pa.Table:
         rows = self.select(_LIGHT, row_ids=True)
         return rows.sort_by([("path", "ascending"), ("window", "ascending")]).combine_chunks()
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """What ``remember`` wrote: path -> size, mtime_ns, modality and reason. Empty where it is missing or torn."""
+        try:
+            told = json.loads(self._failures_file.read_text(encoding="utf-8"))
+            return told["failures"] if told["clipx"] == clipx.__version__ else {}  # a later one may read them
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def remember(self, failures: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep what could not be read, so that it need not be tried again until it changes. Raises FileError."""
+        beside = self.folder / f".{self._failures_file.name}.part"
+        with _lance(self.folder, "cannot be written"):
+            beside.write_text(json.dumps({"clipx": clipx.__version__, "failures": failures}), encoding="utf-8")
+            beside.replace(self._failures_file)
+
+    @property
+    def _failures_file(self) -> Path:
+        return self.folder / f"{self.name}-failures.json"
 
     def _as_snapshot(self, rows: pa.Table, state: str) -> Snapshot:
         k = min(WORDS, len(self.vocabulary.words))

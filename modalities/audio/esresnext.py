@@ -58,7 +58,16 @@ class ESResNeXt(nn.Module):
             waves: the sounds, T >= 1.
             bank: filters that are at hand already.
         """
-        return self.fc(self.pooled(self.listen(waves, bank)))
+        return self.body(self.listen(waves, bank))
+
+    def body(self, heard: Tensor) -> Tensor:
+        """(B, C, 3, 341, n) -> (B, dim)."""
+        return self.fc(self.pooled(heard))
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that makes the output of what ``pooled`` returns."""
+        return self.fc
 
     def listen(self, waves: Tensor, bank: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, 3, 341, n) in dB.

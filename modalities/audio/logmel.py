@@ -67,12 +67,21 @@ class LogMelTower(nn.Module):
 
     def body(self, heard: Tensor) -> Tensor:
         """(B, mels, n) -> (B, dim)."""
+        return self.head(self.dropout(self.pooled(heard)))
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that makes the output of what ``pooled`` returns."""
+        return self.head
+
+    def pooled(self, heard: Tensor) -> Tensor:
+        """(B, mels, n) -> (B, width of the last stage)."""
         # channels last: a fifth faster on processors
         x = F.relu(self.stem(heard[:, None].contiguous(memory_format=torch.channels_last)))
         for stage in self.stages:
             x = stage(x)
         x = x.mean(2)  # over frequency: (B, last, time)
-        return self.head(self.dropout(x.mean(2) + x.amax(2)))
+        return x.mean(2) + x.amax(2)
 
 
 class Block(nn.Module):

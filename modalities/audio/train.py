@@ -6,7 +6,7 @@ last ones, averaged.
 
 AudioCLIP's contrastive loss only asks that a sound be nearer to its own words than to the others of the batch. Vectors
 that satisfy it may lie far from everything the space holds, and then find the right word among ten, but not the right
-picture among thousands. So a second term asks for the words' own direction.
+picture among thousands. So at the end the last layer alone is fitted anew, in closed form, to the words themselves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.metrics import classification, confusion, per_class_accuracy
-from clipx.modalities.audio.augment import AugmentConfig, augment, mask
+from clipx.modalities.audio.augment import AugmentConfig, augment, fit, mask
 from clipx.modalities.audio.encoder import Audio, AudioConfig
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.fbsp import norm_penalty
@@ -55,11 +55,11 @@ class AudioTrainConfig:
     """How an audio tower is trained."""
 
     tower: str = field(default="logmel", metadata={"help": "logmel (small, for processors) or fbsp (AudioCLIP's)"})
-    epochs: int = field(default=120, metadata={"help": "as many sounds are seen as the training set holds, so often"})
+    epochs: int = field(default=160, metadata={"help": "as many sounds are seen as the training set holds, so often"})
     batch_size: int = field(default=32, metadata={"help": "sounds a step"})
     lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
     weight_decay: float = field(default=0.05, metadata={"help": "of kernels, not of gains, scales and the filter bank"})
-    align: float = field(default=5.0, metadata={"help": "weight of 1 - cosine of a sound with what is said of it"})
+    ridge: float = field(default=0.05, metadata={"help": "shrinkage of the last layer's refit, see refit_last"})
     mixed_precision: str = field(default="no", metadata={"help": "no or bf16: half the time where a processor has it"})
     crop_s: float = field(default=5.0, metadata={"help": "seconds of sound in training, and a window's afterwards"})
     mixup: float = field(default=0.5, metadata={"help": "share of sounds that are mixed with another"})
@@ -74,8 +74,8 @@ class AudioTrainConfig:
     def __post_init__(self):
         if min(self.epochs, self.batch_size, self.synthetic_count) < 1 or not self.lr > 0:
             raise InputError("epochs, batch_size and synthetic_count must be at least 1 and lr above 0")
-        if self.mixed_precision not in ("no", "bf16") or not self.align >= 0:
-            raise InputError("mixed_precision must be no or bf16, and align at least 0")
+        if self.mixed_precision not in ("no", "bf16") or not self.ridge > 0:
+            raise InputError("mixed_precision must be no or bf16, and ridge above 0")
         if not 0 <= self.synthetic <= 0.9:
             raise InputError(f"synthetic must be 0 to 0.9 of a batch, got {self.synthetic}")
         if not (0.1 <= self.crop_s <= LONGEST_S and 0 <= self.mixup <= 1 and 1 <= self.speed <= 4):
@@ -237,8 +237,7 @@ def train_audio(
         targets = targets.to(space.device)
         image, image_targets = (None, None) if pictures is None else pictures.draw(rng, targets)
         apart = trimodal_loss(vectors, text, targets, text_scale, image, image_targets, image_scale)
-        away = 1 - (vectors * F.normalize(targets @ text, dim=1)).sum(1).mean()
-        return {"loss": apart + config.align * away + penalty, "away": away, "scale": text_scale}
+        return {"loss": apart + penalty, "scale": text_scale}
 
     about = {
         "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
@@ -252,6 +251,7 @@ def train_audio(
         stop_after=stop_after,
     )  # fmt: skip
     plot_history(out)
+    batches.refit_last(trainee.net, text, config.ridge)
     figures: dict[str, Any] = {"steps": steps}
     if len(held):
         scores = judge()
@@ -309,8 +309,7 @@ class _Trainee(nn.Module):
                 heard, penalty = net.listen(waves, bank), norm_penalty(bank)
             else:
                 heard = mask(net.listen(waves), rng, config.mask_bins, config.mask_frames)
-        vectors = net.fc(net.pooled(heard)) if isinstance(net, ESResNeXt) else net.body(heard)
-        return F.normalize(vectors.float(), dim=1), text_scale, image_scale, penalty
+        return F.normalize(net.body(heard).float(), dim=1), text_scale, image_scale, penalty
 
 
 class _Batches:
@@ -363,6 +362,28 @@ class _Batches:
         blend = share[..., None] * level + (1 - share[..., None]) * level[other]
         waves = torch.where(mixed[:, None, None], blend * loudness, waves)
         return waves, share * targets + (1 - share) * targets[other]
+
+    @torch.no_grad()
+    def refit_last(self, net: Any, words: Tensor, ridge: float) -> None:
+        """Fit the last layer to the words' vectors (K, D) by ridge regression from what lies before it.
+
+        Every label weighs the same. ``ridge`` is the shrinkage in units of the features' mean variance.
+        """
+        net.eval()
+        pooled, kinds = [], self.classes.to(words.device)
+        for wave in self.waves:
+            heard = net.listen(fit(wave, self.length)[None].to(words.device) * net.full_scale)
+            pooled.append(net.pooled(heard)[0])
+        x, y = torch.stack(pooled).double(), words[kinds].double()
+        weight = 1 / torch.bincount(kinds, minlength=len(words)).double()[kinds]
+        weight = (weight / weight.sum())[:, None]
+        middle, centre = (weight * x).sum(0), (weight * y).sum(0)
+        x, y = x - middle, y - centre
+        spread = x.T @ (weight * x)
+        shrunk = spread + ridge * spread.diagonal().mean() * torch.eye(len(spread), dtype=x.dtype, device=x.device)
+        slope = torch.linalg.solve(shrunk, x.T @ (weight * y))
+        net.last.weight.copy_(slope.T)
+        net.last.bias.copy_(centre - middle @ slope)
 
     def _one(self, index: int, rng: np.random.Generator) -> Tensor:
         return augment(self.waves[index], self.length, rng, self.augment)
