@@ -1,7 +1,8 @@
 """Makes the sample files of this folder: python examples/data/make.py
 
 Meshes and clouds come from the nano recipe's shape generator (seeds that training does not use), +y up; drawings are
-strokes written down below, drawn dark on light with a slightly unsteady hand. Nothing here is anybody else's.
+strokes written down below, drawn dark on light with a slightly unsteady hand; sounds are synthesised. Nothing here is
+anybody else's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from PIL import Image, ImageDraw
+
+from clipx.modalities.audio.synthesis import synthesise
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "recipes" / "nano"))
@@ -21,6 +25,8 @@ import shapes  # noqa: E402
 MESHES = {"chair.off": 7, "airplane.obj": 1, "table.stl": 3}
 CLOUDS = {"toilet.ply": 2, "bathtub.xyz": 5, "car.npy": 4}
 POINTS = 2048
+SOUNDS = ("bell", "dog", "helicopter", "rooster")  # seeds that the shipped tower did not learn from
+SOUND_SEED, SOUND_S = 1_000_003, 3.0
 
 
 def main() -> None:
@@ -31,6 +37,9 @@ def main() -> None:
         rng = np.random.default_rng([1_000_003, seed])
         mesh = shapes.make(Path(name).stem, rng)
         write_cloud(HERE / name, on_surface(upright(mesh.vertices), mesh.faces, rng))
+    for name in SOUNDS:
+        sound = synthesise(name, SOUND_SEED, SOUND_S)
+        soundfile.write(HERE / f"{name}.flac", sound.samples[0].numpy(), sound.sample_rate_hz, subtype="PCM_16")
     for name, strokes in DRAWINGS.items():
         draw(strokes, np.random.default_rng(0)).save(HERE / f"{name}.png", optimize=True)
 
