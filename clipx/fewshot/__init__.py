@@ -1,9 +1,9 @@
 """Few-shot classification: a few labelled embeddings of any modality become a classifier.
 
-``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP V1)
-learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around the labels. Each answers as a ``ZeroShotClassifier`` does, by
-``labels``, ``logits`` and ``predict``, and lies on disk as one .safetensors file. ``fit_shots`` is the protocol of
-few-shot figures.
+``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP
+V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around the labels.
+Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``predict``, and lies on disk as one
+.safetensors file. ``fit_shots`` is the protocol of few-shot figures.
 
 Where a thing is seen from V sides, each of them can take the views themselves in place of their mean, which loses
 much: an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
@@ -134,8 +134,8 @@ def fit_shots(
     """The protocol of few-shot figures: draw shots from a training split and fit one of ``METHODS`` as published.
 
     Args:
-        method: ``"cache"``, ``"probe"``, ``"adapter"``, ``"view_weights"`` or ``"coop"``. Nothing is chosen by hand; the probe's C
-            is swept on min(4, shots) more rows of each class, drawn with the shots and never trained on.
+        method: ``"cache"``, ``"probe"``, ``"adapter"``, ``"view_weights"`` or ``"coop"``. Nothing is chosen by hand;
+            the probe's C is swept on min(4, shots) more rows of each class, drawn with the shots and never trained on.
         embedding: the split, N samples of V rows each.
         labels: N classes, integers into ``zeroshot.labels``.
         zeroshot: who knows the classes' names.

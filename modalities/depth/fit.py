@@ -32,6 +32,7 @@ SCENES = ("kitchen", "bedroom", "bathroom", "living room", "dining room", "offic
 ENDS = 0.02  # shares of the pixels nearer than the first bin and farther than the last
 MAP = (24, 32)  # cells of the mean map
 WAVES = ((0, 0), (1, 0), (0, 1))  # half waves down and across in which a whole picture may shift the mean map
+CELL_VARIANCE = 3.0  # of the ridge's prior: what a cell shows, where what the whole picture shows has 1
 RANK = 60  # directions of the picture's statistics that the ridge sees
 
 
@@ -339,12 +340,15 @@ def _linear(t: dict[str, Tensor], features: Tensor) -> Tensor:
 def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> dict[str, Tensor]:
     """Ridge regression of ``target`` (N, h, w); without a mean map only the first wave, the constant, is used.
 
-    The prior is the same however many photos there are: cell and picture each explain about one unit of variance.
+    The prior is the same however many photos there are: what a cell shows may explain ``CELL_VARIANCE`` units, what
+    the whole picture shows one.
     """
     count, channels, height, width = x.shape
     waves = _waves((height, width), len(WAVES) if config.mean_map else 1)
     mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3)) + 1e-6
-    cells = ((x - mean[:, None, None]) / std[:, None, None]).flatten(2).mT / channels**0.5  # (N, cells, C)
+    cells = ((x - mean[:, None, None]) / std[:, None, None]).flatten(2).mT * (
+        CELL_VARIANCE / channels
+    ) ** 0.5  # (N, cells, C)
     told = _statistics(x)
     image_mean = told.mean(0)
     # one photo and its mirror picture tell no spread: whatever differs is then an accident
@@ -366,7 +370,7 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
     return {
         "cell.mean": mean,
         "cell.std": std,
-        "cell.weight": solved[:channels] / channels**0.5,
+        "cell.weight": solved[:channels] * share,
         "image.mean": image_mean,
         "image.std": image_std.clamp(max=1e6),
         "image.weight": directions.T @ by_wave / told.shape[1] ** 0.5,

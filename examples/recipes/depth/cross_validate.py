@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--kind", default="linear", choices=("prompts", "linear"))
     parser.add_argument("--set", action="append", default=[], help="a setting of FitConfig and the values to try")
     parser.add_argument("--folds", type=int, default=8)
-    parser.add_argument("--every", type=int, default=4, help="judge every so many pixels each way, for speed")
+    parser.add_argument("--every", type=int, default=8, help="judge every so many pixels each way, for speed")
     given = parser.parse_args()
     space = clipx.load_space(given.space)
     plain = fit.FitConfig(kind=given.kind)

@@ -1,0 +1,147 @@
+"""CoOp: a few shots teach what to say around the labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipx.embedding import Embedding
+from clipx.errors import InputError, SpaceMismatchError
+from clipx.fewshot.base import FewShotClassifier, by_sample, checked_targets, class_names, counts, positive
+from clipx.prompt_learning import PromptLearner
+from clipx.space import JointSpace
+
+
+@dataclass(frozen=True)
+class CoOpConfig:
+    """CoOp's published training: SGD, one constant warm-up epoch, then cosine by epoch.
+
+    The paper trains 50 epochs on 1 shot, 100 on 2 and 4, 200 on 8 and 16; ``epochs_for`` says so.
+    """
+
+    vectors: int = field(default=16, metadata={"help": "of the context, before the label"})
+    per_label: bool = field(default=False, metadata={"help": "a context for each label"})
+    epochs: int = field(default=200, metadata={"help": "passes over the shots"})
+    batch_size: int = field(default=32, metadata={"help": "samples a step"})
+    lr: float = field(default=0.002, metadata={"help": "peak learning rate of SGD"})
+    momentum: float = field(default=0.9, metadata={"help": "of SGD"})
+    weight_decay: float = field(default=5e-4, metadata={"help": "on the context"})
+    warmup_lr: float = field(default=1e-5, metadata={"help": "learning rate of the first epoch"})
+    seed: int = field(default=0, metadata={"help": "seed of context and order"})
+
+    def __post_init__(self):
+        if min(self.vectors, self.epochs, self.batch_size) < 1 or self.seed < 0:
+            raise InputError("CoOp needs vectors, epochs and batch_size of at least 1, and a seed of at least 0")
+        if not all(0 <= v < math.inf for v in (self.lr, self.warmup_lr, self.momentum, self.weight_decay)):
+            raise InputError("CoOp's learning rates, momentum and weight decay must be finite and at least 0")
+
+
+def epochs_for(shots: int) -> int:
+    """The paper's epochs for so many shots."""
+    return 50 if shots == 1 else 100 if shots <= 4 else 200
+
+
+class CoOp(FewShotClassifier):
+    """Labels behind a context that a few shots taught; the answer is still a cosine with a text of the space.
+
+    Method: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022. Shots are embeddings, so the
+    pictures are not augmented anew in each epoch as the released code does. Of V views, the mean is what is looked at.
+
+    Args:
+        weights: K class weights, the learned prompts as the text tower reads them; their ids are the labels.
+        context: (M, W) or (K, M, W) the learned vectors.
+        logit_scale: of the space.
+        views: V, the rows of each shot and input.
+        settings: what to remember.
+    """
+
+    kind = "coop"
+
+    def __init__(
+        self,
+        weights: Embedding,
+        context: Tensor,
+        logit_scale: float,
+        views: int = 1,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        self.labels, self.space_id, self.views = class_names(weights.ids), weights.space_id, views
+        self.weights, self.context, self.logit_scale = weights, context, positive(logit_scale)
+        self.settings = dict(settings or {})
+
+    @classmethod
+    def fit(
+        cls,
+        embedding: Embedding,
+        targets: Sequence[int] | Tensor,
+        labels: Sequence[str],
+        space: JointSpace,
+        views: int = 1,
+        config: CoOpConfig | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Learn the context on N samples of V views each.
+
+        Args:
+            embedding: N samples, V rows each.
+            targets: (N,) classes, integers in [0, K); every class at least once.
+            labels: K names.
+            space: whose text tower reads them.
+            views: V.
+            config: the training; by default the published one.
+            settings: more to remember.
+
+        Raises:
+            InputError: a class without a sample, mismatched lengths, a loss that is no longer finite.
+            SpaceMismatchError: shots of another space.
+            UnsupportedError: a text tower that takes no embeddings.
+        """
+        config, names = config or CoOpConfig(), class_names(labels)
+        if embedding.space_id != space.id:
+            raise SpaceMismatchError(f"the shots live in space {embedding.space_id}, the labels in {space.id}")
+        looks = by_sample(embedding, space.id, space.dim, views).detach().mean(dim=1).to(space.device)  # (N, D)
+        classes = checked_targets(targets, len(looks), names).to(space.device)
+        learner = PromptLearner(space, names, config.vectors, per_label=config.per_label, seed=config.seed)
+        optimizer = torch.optim.SGD(
+            [learner.context], lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+        draw = torch.Generator().manual_seed(config.seed)
+        loss = torch.tensor(math.nan)
+        with torch.enable_grad():
+            for epoch in range(config.epochs):
+                rate = config.lr * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
+                optimizer.param_groups[0]["lr"] = config.warmup_lr if epoch == 0 else rate
+                for batch in torch.randperm(len(looks), generator=draw).split(config.batch_size):
+                    logits = space.logit_scale * looks[batch] @ learner().T
+                    loss = F.cross_entropy(logits, classes[batch])
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                if not bool(loss.isfinite()):
+                    raise InputError(f"the loss is {loss.item()} in epoch {epoch}", remedy="lower the learning rate")
+        with torch.no_grad():
+            weights = Embedding(learner(), space.id, "text", names)
+        how = {**asdict(config), "loss": loss.item(), **counts(classes, views)}
+        return cls(weights, learner.context.detach(), space.logit_scale, views, {**(settings or {}), **how})
+
+    @property
+    def _dim(self) -> int:
+        return self.weights.vectors.shape[1]
+
+    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, text = inputs.mean(dim=1), self.weights.vectors.to(inputs.device)
+        return self.logit_scale * mean @ text.T, F.normalize(mean, dim=1) @ text.T
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"weights": self.weights.vectors, "context": self.context}, {"logit_scale": self.logit_scale}
+
+    @classmethod
+    def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
+        weights = Embedding(tensors["weights"], about["space_id"], "text", about["labels"])
+        return cls(weights, tensors["context"], about["logit_scale"], about["views"], about["settings"])
