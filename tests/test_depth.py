@@ -471,3 +471,16 @@ def test_depth_maps_are_a_sense(tiny_space, tmp_path):
     with pytest.raises(FileError, match="16-bit grey"):
         sense.load(tmp_path / "grey.png")
     assert sense.from_array(np.array([[0, 2]], np.uint8)).known.tolist() == [[False, True]]
+
+
+def test_an_index_takes_depth_maps_by_name(tiny_space, tmp_path):
+    """Files that are named, with the modality; in a folder a .png is a picture."""
+    from clipx.index import Index
+
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for i, path in enumerate(paths):
+        path.write_bytes(depth_png(Depth.example().depth * (1 + i) + torch.rand(48, 64)))
+    with Index.create(tmp_path / "my.index", tiny_space) as index:
+        did = index.add(paths, modality="depth")
+        assert (did.added, did.failures) == (2, []) and index.stats()["modalities"] == {"depth": 2}
+        assert {hit.modality for hit in index.search("a depth map of a chair", k=2)} == {"depth"}

@@ -219,6 +219,34 @@ def test_rows_beside_the_baselines(call, call_json, here):
     assert status == 0 and out.startswith("row\tAbsRel\tRMSE") and "mean map of log depth" in out
 
 
+def test_a_fit_is_taken(call, call_json, depth_space, tiny_vit_space, here):
+    """By clipx depth and clipx eval depth, in its own space only."""
+    write_set(here / "set", size=(48, 64))
+    plan = ["--words", "near,far", "--steps", "2", "-o", "fit.safetensors"]
+    assert call("train depth set --mean-map", *plan)[0] == 0
+    assert call("train depth set --kind linear -o line.safetensors")[0] == 0
+    record = call_json("depth photo.png -o fitted.png --fit fit.safetensors")
+    result = record["results"][0]
+    assert result["fitted"] and result["words"] == ["near", "far"] and result["unit"] == "m"
+    assert record["settings"]["fit"] == "fit.safetensors" and 0.9 <= result["min"] <= result["max"] <= 4.1
+    result = call_json("depth photo.png -o line.png --flip --fit line.safetensors")["results"][0]
+    assert result["words"] == [] and result["files"] == ["line.png", "line-color.png", "line.npz"]
+    line = "eval depth set --protocol kitti --controls --fit fit.safetensors --fit line.safetensors"
+    rows = [result["row"] for result in call_json(line)["results"]]
+    assert rows[4:] == [
+        "words, unfitted",
+        "prompts on the mean map: fit.safetensors",
+        "linear: line.safetensors",
+        "control: random tower, words, unfitted",
+        "control: shuffled words, words, unfitted",
+        "control: random tower, prompts on the mean map: fit.safetensors",
+        "control: shuffled words, prompts on the mean map: fit.safetensors",
+        "control: random tower, linear: line.safetensors",
+    ]
+    status, _, err = call("depth photo.png -o other.png --fit fit.safetensors --space random:RN50")
+    assert status == 2 and "the fit was made in space" in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -22,6 +22,7 @@ class Depth(Modality):
     """Depth maps, encoded as their picture coloured by nearness (red near, blue far, unknown black).
 
     A sample is a ``DepthMap``. It owns no suffix, as ``.png`` is a picture's: name it with ``--modality depth``.
+    For the same reason an index takes depth maps that are named one by one, not those in a folder.
     """
 
     name = "depth"
