@@ -1,7 +1,7 @@
 """Few-shot classification: a few labelled embeddings of any modality become a classifier.
 
 ``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP
-V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around the labels.
+V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around labels.
 Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``predict``, and lies on disk as one
 .safetensors file. ``fit_shots`` is the protocol of few-shot figures.
 

@@ -346,9 +346,8 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
     count, channels, height, width = x.shape
     waves = _waves((height, width), len(WAVES) if config.mean_map else 1)
     mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3)) + 1e-6
-    cells = ((x - mean[:, None, None]) / std[:, None, None]).flatten(2).mT * (
-        CELL_VARIANCE / channels
-    ) ** 0.5  # (N, cells, C)
+    share = (CELL_VARIANCE / channels) ** 0.5
+    cells = ((x - mean[:, None, None]) / std[:, None, None]).flatten(2).mT * share  # (N, cells, C)
     told = _statistics(x)
     image_mean = told.mean(0)
     # one photo and its mirror picture tell no spread: whatever differs is then an accident
