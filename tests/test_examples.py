@@ -1,0 +1,74 @@
+"""Every script of examples/ runs, offline, with nano, and writes only where it is told to."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LESS_WORK = {"draw_a_photo": ["--steps", "4", "--strokes", "4"], "few_shot": ["--shots", "2"]}
+SAYS = {
+    "add_a_modality": ["house", "kept   batch equals singles"],
+    "depth_from_words": ["very far away", "written to"],
+    "draw_a_photo": ["loss of the plain view", "nano-vit says"],
+    "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
+    "name_things": ["chair.off", "written to"],
+    "search_by_arithmetic": ["13 files added", "a mesh and a word"],
+    "sounds_to_pictures": [],
+}
+WRITES = {
+    "add_a_modality": {"house.asc"},
+    "depth_from_words": {"depth.png", "depth.npz"},
+    "draw_a_photo": {"photo.png", "drawing.svg", "drawing.png", "search.gif"},
+    "few_shot": {"solids.safetensors"},
+    "name_things": {"cup.png", "names.csv"},
+    "search_by_arithmetic": {"mixed", "my.index"},
+    "sounds_to_pictures": {"helicopter.wav", "rain.wav", "clock tick.wav"},
+}
+
+
+def test_every_script_is_listed():
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted(SAYS) == sorted(WRITES)
+
+
+@pytest.fixture
+def example(monkeypatch, tmp_path, capsys):
+    """Run a script's ``main`` in this process; returns what it printed and the names of what it wrote."""
+
+    def call(name, *args):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--out", str(out), *args])
+        capsys.readouterr()
+        module.main()
+        assert not list(elsewhere.iterdir())
+        return capsys.readouterr().out, {path.name for path in out.iterdir()}
+
+    return call
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_it_runs(example, name):
+    said, written = example(name, *LESS_WORK.get(name, []))
+    assert written == WRITES[name]
+    assert all(words in said for words in SAYS[name]), said
+
+
+def test_names_are_right(example):
+    """What the page of the README shows: these files are what they are called."""
+    said, _ = example("name_things")
+    named = [line.split()[:2] for line in said.splitlines()[:6]]
+    assert [label for _, label in named] == ["cup", "airplane", "chair", "table", "toilet", "fish"]
+
+
+def test_sounds_are_skipped_in_one_line_without_a_tower(example, monkeypatch):
+    import clipx.modalities.audio.encoder as encoder
+
+    monkeypatch.setattr(encoder, "shipped_tower", lambda space: None)
+    said, _ = example("sounds_to_pictures")
+    assert said.startswith("skipped: audio: the space nano has no audio tower") and said.count("\n") == 1
