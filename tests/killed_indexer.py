@@ -94,7 +94,7 @@ def killed(db, files, space, at, from_outside):
 
 def main(space_folder, work):
     torch.set_num_threads(1)
-    Sense.vectors, Sense.example = vectors, lambda: torch.rand(3, 8, 8)
+    Sense.vectors, Sense.example = vectors, staticmethod(lambda: torch.rand(3, 8, 8))
     clipx.index.COMMIT, clipx.index.READERS = 4, 2
     space = clipx.load_space(space_folder)
     files, start = work / "files", work / "start"

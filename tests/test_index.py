@@ -602,6 +602,37 @@ def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatc
         assert index._chance((("text", 1.0),), index._current()) is not chance  # of the same state's name, perhaps
 
 
+def test_what_is_taken_out_while_a_move_is_stopped_stays_out(files, db, space, other_space, monkeypatch):
+    real = os.replace
+
+    def stopped(old, new):
+        if str(old).endswith("next.json"):
+            raise KeyboardInterrupt
+        real(old, new)
+
+    with Index.create(db, space) as index:
+        index.add([files])
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("clipx.index.os.replace", stopped)
+            index.reembed(other_space)
+        assert index.remove([files / "p0.png"]) == 1
+        assert index.reembed(other_space).unchanged == 10 and index.stats()["files"] == 10
+
+
+def test_a_setting_that_names_a_file_holds_in_any_folder(tmp_path, monkeypatch):
+    from clipx.index.meta import _plain
+
+    (tmp_path / "runs/tower").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    wanted = str(tmp_path / "runs/tower")
+    assert _plain({"tower": "runs/tower", "up": "z", "of": Path("x")}) == {
+        "tower": wanted, "up": "z", "of": str(tmp_path / "x")
+    }  # fmt: skip
+    assert _plain({"text": "no/such thing", "n": (1, 2.5), "none": None}) == {
+        "text": "no/such thing", "n": [1, 2.5], "none": None
+    }  # fmt: skip
+
+
 def test_what_a_killed_move_left_is_not_taken_up(files, db, space, other_space):
     """Words of another space lie where the next move would look for its own."""
     with Index.create(db, space) as index:
@@ -929,10 +960,23 @@ def test_the_commands(run, run_json, here):
     assert [line.split("\t")[0] for line in out.splitlines()] == ["file", "deep/cup.png"]
     status, out, err = run("search cat --min-confidence 1")
     assert status == 0 and "nothing here matches" in err
-    (here / "torn.png").write_bytes(b"torn")
+    for name in ("torn.png", "odd\n\x1b[1m.png"):
+        (here / name).write_bytes(b"torn")
     status, out, err = run("index . --remove deep")
-    assert status == 0 and re.search(r"not read: .*torn\.png: not a readable picture", err)
-    assert out.splitlines()[1].split("\t")[4:6] == ["1", "1"]
+    assert status == 0 and re.search(r"not read: .*odd\\n\\x1b\[1m\.png and 1 more: not a readable picture", err)
+    assert out.splitlines()[1].split("\t")[4:6] == ["1", "2"] and err.count("\n") == 1
+    status, out, err = run("index .")
+    assert "not read: 2 as before, unchanged since and not tried again; --retry" in err and err.count("\n") == 1
+    assert "and 1 more: not a readable picture" in run("index . --retry")[2]
+
+
+@pytest.mark.parametrize(
+    "line", ["index nowhere --db new", "index --remove photo.png --db new", "index --ann --db new"]
+)
+def test_a_mistake_leaves_no_index_behind(run, here, line):
+    status, out, err = run(line)
+    assert (status, out) == (2, "") and re.search("no such (index|file or folder)", err)
+    assert not (here / "new").exists()
 
 
 @pytest.mark.parametrize(
@@ -967,41 +1011,56 @@ window.onload = () => setTimeout(() => document.body.setAttribute("data-check", 
 
 
 @pytest.fixture
-def page(run, here, monkeypatch):
-    """The page of a search over pictures, clouds and a sound, whose sense is a stand-in."""
-    from clipx.modalities.image import Image as Sense
+def page(run, here, space):
+    """The page of a search over a picture, clouds and two sounds, one of them long, heard by an untrained tower."""
+    soundfile = pytest.importorskip("soundfile")
+    from clipx.modalities.audio.towers import new_tower, save_tower
 
-    load = Sense.load
-    monkeypatch.setattr(Sense, "suffixes", (*Sense.suffixes, ".wav"))
-    monkeypatch.setattr(
-        Sense, "load", lambda self, path: load(self, "photo.png" if str(path).endswith("wav") else path)
-    )
-    from clipx.registry import _suffixes
-
-    _suffixes.cache_clear()
-    with wave.open("a <b> & c.wav", "wb") as sound:
-        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000)
-        sound.writeframes((np.sin(np.arange(4000) / 5) * 9000).astype("<i2").tobytes())
-    try:
-        names = _suffixes()[0]
-        monkeypatch.setattr(
-            "clipx.index.scan.modality_of",
-            lambda path: {".wav": "image"}.get(Path(path).suffix) or names[Path(path).suffix.lower()][0],
-        )
-        assert run("index photo.png cloud.xyz mesh.off", "a <b> & c.wav")[0] == 0
-        status, _, err = run("search photo.png + cat --html out.html")
-        assert status == 0 and "page: out.html" in err
-    finally:
-        _suffixes.cache_clear()
+    save_tower(new_tower("logmel", space.dim), here / "runs/tower", space, 5.0, {})
+    t = np.arange(30 * 44_100) / 44_100
+    soundfile.write(here / "a <b> & c.wav", 0.3 * np.sin(3000 * t[:22_050]), 44_100)
+    soundfile.write(here / "long.wav", 0.3 * np.sin(3000 * t) * (t > 20), 44_100)
+    status, _, err = run("index . --db my.index --tower runs/tower")
+    assert (status, err) == (0, "")
+    status, _, err = run("search photo.png + cat --html out.html")
+    assert status == 0 and "page: out.html" in err
     return here / "out.html"
 
 
 def test_the_page_stands_alone(page):
     text = page.read_text()
-    assert text.count("<article>") == 4 and text.count("<img") == 4 and text.count("<audio") == 1
+    assert text.count("<article>") == 5 and text.count("<img") == 5
+    assert text.count("<audio") == text.count('<svg class="wave"') == 2
+    assert re.search(r"plays [0-9.]+ to [0-9.]+ s of it", text)  # of the long one
     assert "default-src 'none'" in text and "<script" not in text
     assert not re.findall(r"(?:src|href|url)\W{1,3}(?:https?:)?//", text)
     assert "a &lt;b&gt; &amp; c.wav" in text and "<b>" not in text
+
+
+def test_players(tmp_path):
+    """What a player holds: a short file as it is, of a long one the place; and the waveform marks that place."""
+    import base64
+    import io
+
+    soundfile = pytest.importorskip("soundfile")
+    from clipx.cli._sound import BARS, player
+
+    rate = 8000
+    t = np.arange(100 * rate) / rate
+    soundfile.write(tmp_path / "long.wav", np.where(t > 50, 0.5, 0.25) * np.sin(2000 * t), rate)
+    html = player(tmp_path / "long.wav", 50.0, 55.0, "long")
+    sound, found = soundfile.read(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"#]+)", html)[1])))
+    assert found == rate and len(sound) == 5 * rate and np.abs(sound).max() == pytest.approx(0.5, abs=0.01)
+    out, inside = (re.search(f'class="{name}" d="([^"]*)"', html)[1].count("M") for name in ("out", "in"))
+    assert out + inside == BARS and inside == BARS * 5 / 100
+    assert "plays 50.0 to 55.0 s" in html and "#t=" not in html
+    soundfile.write(tmp_path / "short.flac", np.zeros(rate), rate)
+    html = player(tmp_path / "short.flac", 0.5, 1.0, '<"short">')
+    assert 'src="data:audio/flac;base64,' in html and '#t=0.50"' in html and "&lt;&quot;short&quot;&gt;" in html
+    assert player(tmp_path / "photo.png", None, None, "photo") == ""
+    assert "the file is gone" in player(tmp_path / "gone.wav", 0, 1, "gone")
+    (tmp_path / "torn.wav").write_bytes(b"torn")
+    assert "cannot be played" in player(tmp_path / "torn.wav", 0, 1, "torn")
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
@@ -1024,6 +1083,6 @@ def test_a_browser_shows_pictures_and_plays_the_sound(page, tmp_path):
         assert "CONSOLE" not in done.stderr
         return done.stdout
 
-    assert browse(page).count("<article>") == 4
+    assert browse(page).count("<article>") == 5
     pictures, sounds, across = map(int, re.search(r'data-check="(\d+):(\d+):(\d+)"', browse(checked)).groups())
-    assert (pictures, sounds) == (4, 1) and across <= 500  # headless windows are at least 500 wide
+    assert (pictures, sounds) == (5, 2) and across <= 500  # headless windows are at least 500 wide

@@ -27,6 +27,8 @@ def player(path: Path, start_s: float | None, end_s: float | None, name: str) ->
     """
     if (kind := KINDS.get(path.suffix.lower())) is None:
         return ""
+    if not path.is_file():
+        return '<p class="none">the file is gone</p>'
     begin = start_s or 0.0
     try:
         drawn = _waveform(path, start_s, end_s)
@@ -35,8 +37,6 @@ def player(path: Path, start_s: float | None, end_s: float | None, name: str) ->
         else:
             sound, until = _cut(path, begin, end_s)
             source, note = data_uri("audio/wav", sound), f'<p class="kind">plays {begin:.1f} to {until:.1f} s of it</p>'
-    except FileNotFoundError:
-        return '<p class="none">the file is gone</p>'
     except Exception as error:  # no soundfile here, or whatever it trips over
         return f'<p class="none">cannot be played: {escape(str(error)[:120])}</p>'
     label = escape(name, quote=True)

@@ -315,6 +315,8 @@ class Index:
             target.write(self.folder, NEXT)
         known = twin._table.create(lambda: joint).known()
         report = twin._update(walk, known, None, batch_size, progress, thumbnails, retry=False)
+        for part in batches(sorted(known.keys() - {file.path for file in walk.files}), COMMIT):
+            twin._table.delete(part)  # taken out of the index since an earlier call was stopped
         os.replace(self.folder / NEXT, self.folder / NAME)  # the switch
         approximate = self._meta.cells is not None
         self._meta, self._space, self._encoders, self._table = target, joint, twin._encoders, twin._table

@@ -177,7 +177,11 @@ def _start(context: str) -> str:
 
 def _plain(value: Any) -> Any:
     """In JSON's types, so that what was read compares with what is given; files by a name that holds in any folder."""
-    return json.loads(json.dumps(value, default=lambda path: os.path.abspath(Path(path).expanduser())))
+    if isinstance(value, dict):
+        return {key: _plain(own) for key, own in value.items()}
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and os.sep in value and os.path.exists(value)):
+        return os.path.abspath(Path(value).expanduser())
+    return json.loads(json.dumps(value))
 
 
 def _restored(value: Any, kind: str) -> Any:
