@@ -2,7 +2,7 @@
 
 - Model cards, the change log and the examples become pages where they stand: there is no second copy to fall behind.
 - Links to those files lead to these pages. Other files of the repository are shown as they are.
-- mkdocstrings reads clipx as it is installed, with modalities/ inside it, from a copy of the sources made for the build.
+- mkdocstrings reads clipx as it is installed, with modalities/ inside it, from a copy made for the build.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -24,11 +25,14 @@ def outside() -> dict[Path, str]:
     """File of the repository -> the page that it becomes."""
     pages = {ROOT / "CHANGELOG.md": "changelog.md", ROOT / "tests/toy_modality/clipx_toy.py": "examples/clipx_toy.md"}
     pages |= {path: f"cards/{path.parent.name}.md" for path in sorted(ROOT.glob("clipx/spaces/*/README.md"))}
-    pages |= {path: f"cards/audio-{path.parent.name}.md" for path in sorted(ROOT.glob("modalities/*/towers/*/README.md"))}
+    pages |= {
+        path: f"cards/audio-{path.parent.name}.md" for path in sorted(ROOT.glob("modalities/*/towers/*/README.md"))
+    }
     pages |= {path: f"examples/{path.stem}.md" for path in sorted((ROOT / "examples").glob("*.py"))}
     return pages
 
 
+@event_priority(50)  # before mkdocstrings reads its settings
 def on_config(config: Any) -> Any:
     """The pages from outside are listed last."""
     pages = list(outside().values())

@@ -29,8 +29,8 @@ def main() -> None:
     space = clipx.load_space("nano")
     pixels = torch.from_numpy(skimage.data.rocket()).permute(2, 0, 1) / 255  # (3, H, W) in [0, 1]
 
-    # Words and bins are plain data. They were fitted on nothing, so the metres are a guess, and only the order of places
-    # means something. `clipx train depth` fits words and bins to a few photos whose depth is known.
+    # Words and bins are plain data. They were fitted on nothing, so the metres are a guess, and at best the order of
+    # places means something. `clipx train depth` fits words and bins to a few photos whose depth is known.
     config = EstimateConfig(words=("very close", "close", "far", "very far away"), bins=(1.0, 2.0, 5.0, 10.0))
     depth = estimate(space, pixels, config)
     print(f"{tuple(depth.depth.shape)} {depth.unit}, {depth.depth.min():.2f} to {depth.depth.max():.2f}")

@@ -2,8 +2,8 @@
 
     python examples/draw_a_photo.py --out drawn --steps 500 --strokes 16
 
-Strokes are moved by gradients until the frozen image tower sees the drawing as it sees the photo (CLIPasso). No model is
-trained, and no drawing was ever learnt from.
+Strokes are moved by gradients until the frozen image tower sees the drawing as it sees the photo (CLIPasso). Nothing is
+trained.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     Image.fromarray(skimage.data.coffee()).save(photo)
     target = load_target(photo)  # a square canvas of 224 pixels, the aspect ratio kept
 
-    # Starts are random and end in different drawings; the best of several seeds is kept. One is enough to see how it goes.
+    # Starts are random and end in different drawings; of several seeds the best is kept. One shows how it goes.
     config = DrawConfig(strokes=(args.strokes,), steps=args.steps, seeds=(0,))
     (best,) = draw([target], space, config)
     print(f"loss of the plain view: {best.history[0]:.3f} at first, {best.loss:.3f} in the end")

@@ -2,8 +2,8 @@
 
     python examples/few_shot.py --shots 4
 
-Five solids, turned, stretched and noisy. A zero-shot classifier knows their names, a cache lets shots vote (Tip-Adapter),
-a linear probe sees shots alone. All three answer in the same way.
+Five solids, turned, stretched and noisy. A zero-shot classifier knows their names, a cache lets shots vote as well
+(Tip-Adapter), a linear probe sees shots alone. All three answer in the same way.
 """
 
 import argparse

@@ -44,7 +44,7 @@ def main() -> None:
         return
 
     # Words first: what is it?
-    for file, predictions in zip(files, clipx.classify(files, SOUNDS + ["dog", "bell"], **settings), strict=True):
+    for file, predictions in zip(files, clipx.classify(files, [*SOUNDS, "dog", "bell"], **settings), strict=True):
         print(f"{file.name:16} {predictions[0].label:12} {predictions[0].probability:.0%}")
 
     # Then pictures, by nothing but the cosine: both are vectors of one space.
