@@ -86,7 +86,7 @@ audio { display: block; width: 100%; height: 2.25rem; margin-bottom: .75rem }
 audio + .kind { margin: -.5rem 0 .75rem }
 .wave { display: block; width: 100%; height: 2.5rem; margin-bottom: .5rem }
 .wave path { fill: none; stroke-width: 1.2; stroke: var(--bar); vector-effect: none }
-.wave .out { stroke: var(--line) }
+.wave .out { stroke: var(--quiet); opacity: .4 }
 .bar { margin-top: auto; height: .5rem; border-radius: .25rem; background: var(--well) }
 .bar span { display: block; height: 100%; min-width: 1px; border-radius: .25rem; background: var(--bar) }
 dl { display: flex; justify-content: space-between; gap: .5rem; margin: .5rem 0 0; font-size: .8125rem;
