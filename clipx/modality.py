@@ -109,6 +109,10 @@ class Modality(ABC):
         """
         return self
 
+    def lacks(self) -> str | None:
+        """What this sense still needs to work in its space, such as weights, in one line; None where it works."""
+        return None
+
     def pictures(self, sample: Any) -> Tensor | None:
         """What the space looks at, (V, 3, H, W) in [0, 1] to show a person; None where there is nothing to see."""
         return None

@@ -16,11 +16,16 @@ from conftest import save_space
 from PIL import Image
 
 from clipx.cli import main
+from clipx.modalities.audio.towers import new_tower, save_tower
+from clipx.space import load_space
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "data"
-SHEETS = tomllib.loads((SAMPLES / "demo.toml").read_text())["sheet"]
+PLAN = tomllib.loads((SAMPLES / "demo.toml").read_text())
+SHEETS = [*PLAN["run"], *PLAN["sheet"]]
 CELLS = sum(len(row) - 1 for sheet in SHEETS for row in sheet["rows"])
-TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
+HITS = 5 * sum(len(search["queries"]) for search in PLAN["search"])
+TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing", "sound"]
+TEMPLATES += ["something", "to", "drink", "from"]
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +33,18 @@ def demo(tiny_space, tmp_path_factory):
     """(the JSON object, the folder) of a demo run with a tiny random space."""
     words = [*TEMPLATES, *(SAMPLES / "labels.txt").read_text().split()]
     space = save_space(tiny_space, tmp_path_factory.mktemp("space") / "tiny", words)
+    towers, samples = tmp_path_factory.mktemp("towers"), tmp_path_factory.mktemp("samples") / "data"
+    save_tower(new_tower("logmel", tiny_space.dim), towers / "tiny", load_space(str(space)), 1.0, {})
+    shutil.copytree(SAMPLES, samples, ignore=shutil.ignore_patterns("__pycache__"))
+    plan = (samples / "demo.toml").read_text()
+    assert '"--steps", "150", "--seeds", "2"' in plan
+    (samples / "demo.toml").write_text(plan.replace('"150", "--seeds", "2"', '"2", "--seeds", "1"'))
     out = tmp_path_factory.mktemp("demo") / "clipx-demo"
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", printed)
-        assert main(["demo", "--json", "-o", str(out), "--space", str(space)]) == 0
+        patch.setattr("clipx.modalities.audio.towers.SHIPPED", towers)
+        assert main(["demo", "--json", "-o", str(out), "--space", str(space), "--samples", str(samples)]) == 0
     return json.loads(printed.getvalue()), out
 
 
@@ -49,7 +61,7 @@ class _Page(HTMLParser):
 def test_every_sample_is_named_and_shown(demo):
     record, out = demo
     labels = set((SAMPLES / "labels.txt").read_text().split())
-    assert {result["modality"] for result in record["results"]} == {"image", "pointcloud"}
+    assert {result["modality"] for result in record["results"]} == {"image", "pointcloud", "audio"}
     for result in record["results"]:
         assert result["expected"] in labels and len(result["predictions"]) == 5
         assert {p["label"] for p in result["predictions"]} <= labels
@@ -68,13 +80,33 @@ def test_the_page_stands_alone(demo):
     assert not {"script", "iframe", "object"} & {tag for tag, _ in tags}
     assert not re.findall(r"(?:src|href|url)\W{1,3}(?:https?:)?//", text)
     images = [attrs for tag, attrs in tags if tag == "img"]
-    assert len(images) == len(record["results"]) + CELLS and text.count("<section>") == len(SHEETS) > 0
+    asked = sum(query.count(".") - query.count(".flac") for search in PLAN["search"] for query in search["queries"])
+    assert len(images) == len(record["results"]) + CELLS + HITS + asked
+    assert text.count("<section>") == len(SHEETS) + len(PLAN["search"]) and text.count("<audio ") == 5
     for attrs in images:
-        assert len(attrs["alt"]) > 10
+        assert len(attrs["alt"]) > 4
         with Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2]))) as picture:
             picture.load()
     for result in record["results"]:
         assert html.escape(result["command"]) in text
+
+
+def test_a_space_without_a_tower_leaves_sounds_out(tiny_space, tmp_path, capsys):
+    words = [*TEMPLATES, "fish", "dog"]
+    space = save_space(tiny_space, tmp_path / "tiny", words)
+    for name in ("fish.png", "dog.flac"):
+        shutil.copy(SAMPLES / name, tmp_path)
+    samples = "".join(
+        f'[[sample]]\nfile = "{n}"\nkind = "sample"\nalt = "A sample"\n' for n in ("fish.png", "dog.flac")
+    )
+    search = '[[search]]\ntitle = "a"\nnote = "b"\ncommand = "c"\nfiles = ["fish.png"]\nqueries = ["dog.flac"]\n'
+    (tmp_path / "demo.toml").write_text(samples + search)
+    (tmp_path / "labels.txt").write_text("fish\ndog\n")
+    line = ["demo", "--json", "--samples", str(tmp_path), "-o", str(tmp_path / "out"), "--space", str(space)]
+    assert main(line) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["results"]) == 1 and "left out: audio: the space" in err
+    assert "<section>" not in (tmp_path / "out/index.html").read_text()
 
 
 def test_a_panels_command_prints_its_figures(demo, capsys):
@@ -103,7 +135,7 @@ def test_the_script_makes_every_sample(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("sheet", "message"),
     [
-        ('title = "a"', "title, note, command, columns and rows"),
+        ('title = "a"', "title, note, command, columns, rows"),
         ('title = "a"\nnote = ""\ncommand = ""\ncolumns = ["b"]\nrows = [["c"]]', "a file a column"),
     ],
 )

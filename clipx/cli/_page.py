@@ -26,6 +26,7 @@ class Panel:
         predictions: best first.
         expected: the right word, where there is one.
         command: what prints them.
+        player: HTML that plays it, for a sound.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Panel:
     predictions: Sequence[Prediction]
     expected: str | None
     command: str
+    player: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,46 @@ class Sheet:
     command: str
 
 
-def page(panels: Sequence[Panel], sheets: Sequence[Sheet], space: str, summary: str, caveat: str) -> str:
+@dataclass(frozen=True)
+class Found:
+    """What a search found on the page.
+
+    Args:
+        query: as it was typed.
+        asked: HTML that shows or plays the files it names, where it names any.
+        hits: (picture, the file's name, its score), best first.
+    """
+
+    query: str
+    asked: str
+    hits: Sequence[tuple[bytes, str, float]]
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Several searches among the same files.
+
+    Args:
+        title, note, command: as of a ``Sheet``.
+        rows: the searches.
+    """
+
+    title: str
+    note: str
+    rows: Sequence[Found]
+    command: str
+
+
+def page(panels: Sequence[Panel], sections: Sequence[Sheet | Searches], space: str, summary: str, caveat: str) -> str:
     """The whole page. It asks for nothing over a network: its policy forbids it."""
     body = _BODY.substitute(
         space=escape(space),
         summary=escape(summary),
         caveat=escape(caveat),
         panels="\n".join(map(_panel, panels)),
-        sheets="\n".join(map(_sheet, sheets)),
+        sheets="\n".join(_sheet(part) if isinstance(part, Sheet) else _searches(part) for part in sections),
     )
-    return document("clipx demo", _STYLE, body)
+    return document("clipx demo", _STYLE, body, media=True)
 
 
 def _panel(panel: Panel) -> str:
@@ -73,12 +105,13 @@ def _panel(panel: Panel) -> str:
     return _PANEL.substitute(
         title=escape(panel.title),
         kind=escape(panel.kind),
-        source=_source(panel.picture),
+        source=source(panel.picture),
         alt=escape(panel.alt, quote=True),
         answer=escape(answer),
         verdict=f", <strong>in truth: {escape(panel.expected)}</strong>"
         if panel.expected not in (None, answer)
         else "",
+        player=panel.player,
         rows="\n".join(map(_row, panel.predictions)),
         command=escape(panel.command),
     )
@@ -88,7 +121,7 @@ def _sheet(sheet: Sheet) -> str:
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in sheet.columns)
     rows = "\n".join(
         "<tr>"
-        + "".join(f'<td><img src="{_source(data)}" alt="{escape(alt, quote=True)}"></td>' for data, alt in row)
+        + "".join(f'<td><img src="{source(data)}" alt="{escape(alt, quote=True)}"></td>' for data, alt in row)
         + "</tr>"
         for row in sheet.rows
     )
@@ -97,8 +130,25 @@ def _sheet(sheet: Sheet) -> str:
     )
 
 
-def _source(picture: bytes) -> str:
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+def _searches(part: Searches) -> str:
+    rows = "\n".join(
+        f'<div class="query"><p><code>{escape(row.query)}</code></p>{row.asked}</div>\n<ol class="hits">'
+        + "".join(
+            f'<li><img src="{source(data)}" alt="{escape(name, quote=True)}"><p>{escape(name)} '
+            f'<span class="score">{score:.2f}</span></p></li>'
+            for data, name, score in row.hits
+        )
+        + "</ol>"
+        for row in part.rows
+    )
+    return _SEARCHES.substitute(
+        title=escape(part.title), note=escape(part.note), rows=rows, command=escape(part.command)
+    )
+
+
+def source(picture: bytes) -> str:
+    """The address of a picture that the page holds."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "gif" if picture.startswith(b"GIF8") else "jpeg"
     return data_uri(f"image/{kind}", picture)
 
 
@@ -115,6 +165,7 @@ _PANEL = Template("""\
 <article>
 <header><h2>$answer</h2><p><code>$title</code> $kind$verdict</p></header>
 <figure><img src="$source" alt="$alt"></figure>
+$player
 <table>
 <thead><tr><th scope="col">word</th><th scope="col" colspan="2">probability</th><th scope="col">cosine</th></tr></thead>
 <tbody>
@@ -134,6 +185,16 @@ _SHEET = Template("""\
 $rows
 </tbody>
 </table></div>
+<pre><code>$command</code></pre>
+</section>""")
+
+_SEARCHES = Template("""\
+<section>
+<h2>$title</h2>
+<p class="note">$note</p>
+<div class="searches">
+$rows
+</div>
 <pre><code>$command</code></pre>
 </section>""")
 
@@ -165,6 +226,20 @@ section .note { margin-bottom: 1rem }
 .sheet th, .sheet thead th:last-child { padding: .25rem; text-align: left }
 .sheet td { padding: .25rem; text-align: left }
 .sheet img { height: auto; aspect-ratio: 1; background: #fff; border: 1px solid var(--line); border-radius: .5rem }
+.searches { display: grid; grid-template-columns: minmax(11rem, 15rem) 1fr; gap: 1.25rem 1.5rem; margin-bottom: 1rem }
+.query { min-width: 0 }
+.query p { margin: 0 0 .4rem; overflow-wrap: anywhere }
+audio { display: block; width: 100%; height: 2.25rem; margin-top: .4rem }
+svg { display: block; width: 100%; height: 2.5rem; fill: var(--bar) }
+.query img { height: 5rem; width: auto; border-radius: .4rem }
+.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .75rem; margin: 0;
+  padding: 0; list-style: none }
+.hits li { min-width: 0 }
+.hits img { height: auto; aspect-ratio: 1; object-fit: contain; background: #fff; border: 1px solid var(--line);
+  border-radius: .5rem }
+.hits p { margin: .25rem 0 0; font-size: .75rem; overflow-wrap: anywhere }
+.score { color: var(--quiet); font-variant-numeric: tabular-nums }
+@media (max-width: 40rem) { .searches { grid-template-columns: 1fr } }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
 """
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import shlex
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +26,13 @@ if TYPE_CHECKING:
     from clipx.modality import Modality
     from clipx.zeroshot import ZeroShotClassifier
 
+HITS = 5  # of a search
 PICTURE_PX = 720  # longest side of a picture on the page
+SECTIONS = {  # of the page below the samples, in this order, and what demo.toml says of each
+    "search": ("title", "note", "command", "files", "queries"),
+    "run": ("title", "note", "command", "run", "folder", "columns", "rows"),
+    "sheet": ("title", "note", "command", "columns", "rows"),
+}
 
 
 def demo(
@@ -43,7 +52,7 @@ def demo(
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
 ) -> None:
-    """Name sample photos, drawings, clouds and meshes by words, and write what was seen as pictures and one page.
+    """Name sample photos, drawings, clouds, meshes and sounds, search and draw them, and write it all as one page.
 
     Example: clipx demo -o clipx-demo
     """
@@ -51,14 +60,15 @@ def demo(
 
     from clipx.api import make_modality
     from clipx.cli._output import emit, print_table, report, write_bytes
-    from clipx.cli._page import Panel, Sheet, page
+    from clipx.cli._page import Found, Panel, Searches, Sheet, page
+    from clipx.cli._sound import player
     from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.progress import note, progress
     from clipx.registry import modality_of
 
     started = time.perf_counter()
     folder = samples or _clone_samples()
-    labels, wanted, wanted_sheets = _read_plan(folder)
+    labels, wanted, wanted_sections = _read_plan(folder)
     if out.exists() and not out.is_dir():
         raise FileError("is not a folder", where=out, remedy="choose another with -o")
     space = space_name(space)
@@ -72,10 +82,17 @@ def demo(
     def encoder_of(name: str) -> Modality:
         if name not in encoders:
             encoders[name] = make_modality(name, joint)
+            if lacking := encoders[name].lacks():
+                note(f"left out: {lacking}")
         return encoders[name]
+
+    def shows(file: str) -> bool:
+        return encoder_of(modality_of(_locate(file, folder))).lacks() is None
 
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:
+            if not shows(entry["file"]):
+                continue
             path = _locate(entry["file"], folder)
             name = modality_of(path)
             encoder = encoder_of(name)
@@ -94,7 +111,8 @@ def demo(
                 files[out / f"{entry['file'].replace('/', '-')}.png"] = picture  # chair.off and chair.ply differ
             alt = entry["alt"] if views is None or len(views) == 1 else f"{entry['alt']}, from {len(views)} sides"
             command = _command(path, folder, entry.get("prompts"), space)
-            panels.append(Panel(path.name, entry["kind"], picture, alt, predictions, entry.get("is"), command))
+            sound = player(path, None, None, path.name)
+            panels.append(Panel(path.name, entry["kind"], picture, alt, predictions, entry.get("is"), command, sound))
             results.append(
                 {
                     "path": path,
@@ -114,26 +132,59 @@ def demo(
         views = encoder.pictures(encoder.load(path))
         return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views)), alt
 
-    sheets = [
-        Sheet(
-            entry["title"],
-            entry["note"],
-            entry["columns"],
-            [
-                [seen(file, f"{alt}: {c}") for file, c in zip(files, entry["columns"], strict=True)]
-                for alt, *files in entry["rows"]
-            ],
-            entry["command"],
-        )
-        for entry in wanted_sheets
-    ]
+    def searched(entry: Mapping[str, Any]) -> Searches:
+        from clipx.index import Index
+
+        gallery = {str(_locate(file, folder).resolve()): file for file in entry["files"]}
+        rows = []
+        with tempfile.TemporaryDirectory() as place, Index.create(Path(place) / "demo.index", joint) as index:
+            index.add([*gallery])
+            for query in entry["queries"]:
+                words = query.split(" ")
+                named = [w for w in words if w.startswith("skimage:") or (folder / w).is_file()]
+                if not all(map(shows, named)):
+                    continue
+                asked = "".join(
+                    player(path := _locate(word, folder), None, None, path.name) or _image(*seen(word, path.name))
+                    for word in named
+                )
+                hits = index.search(" ".join(str(_locate(w, folder)) if w in named else w for w in words), k=HITS)
+                shown = [(seen(gallery[hit.path], "")[0], Path(hit.path).name, hit.score) for hit in hits]
+                rows.append(Found(query, asked, shown))
+        return Searches(entry["title"], entry["note"], rows, entry["command"])
+
+    def made(entry: Mapping[str, Any]) -> Sheet:
+        """Run a command of ours into the page's folder, and show pictures that it wrote."""
+        from clipx.cli import main
+
+        words = [str(_locate(word, folder)) if word.startswith("skimage:") else word for word in entry["run"]]
+        note(f"clipx {' '.join(entry['run'])}")
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = main([*words, "-o", str(out / entry["folder"]), "--space", space, "--device", device])
+        if status == 130:
+            raise KeyboardInterrupt
+        if status:
+            raise InputError(f"clipx {entry['run'][0]} ended with status {status}", where="clipx demo")
+        return sheet(entry, lambda file, alt: (_small(out / entry["folder"] / file), alt))
+
+    def sheet(entry: Mapping[str, Any], look: Callable[[str, str], tuple[bytes, str]] = seen) -> Sheet:
+        rows = [
+            [look(file, f"{alt}: {c}") for file, c in zip(files, entry["columns"], strict=True)]
+            for alt, *files in entry["rows"]
+        ]
+        return Sheet(entry["title"], entry["note"], entry["columns"], rows, entry["command"])
+
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", where=out) from error
+    makers: dict[str, Callable[[Mapping[str, Any]], Sheet | Searches]] = {
+        "search": searched, "run": made, "sheet": sheet,
+    }  # fmt: skip
+    sections = [part for kind, entry in wanted_sections if (part := makers[kind](entry)).rows]
     for path, data in files.items():
         write_bytes(path, data)
-    html = page(panels, sheets, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
+    html = page(panels, sections, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
     write_bytes(out / "index.html", html.encode())
     seconds = round(time.perf_counter() - started, 1)
     record = report("demo", results, space=joint.name, space_id=joint.id, page=out / "index.html", seconds=seconds)
@@ -163,17 +214,19 @@ def _clone_samples() -> Path:
     return folder
 
 
-def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[dict[str, Any]]]:
+def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[tuple[str, dict[str, Any]]]]:
     """``labels.txt`` and ``demo.toml``: [[sample]] tables of file, kind, alt and, where it applies, is and prompts.
 
-    [[sheet]] tables have title, note, command, columns and rows, each row what it shows in words and then a file a
-    column. A file ``skimage:NAME`` is a photo that comes with scikit-image.
+    The sections below the samples are, in this order, [[search]] with title, note, command, files (to search among) and
+    queries; [[run]] with title, note, command, run (arguments of clipx), folder (where it writes), columns and rows,
+    each row what it shows in words and then a written file a column; and [[sheet]], which shows files that are there. A
+    file ``skimage:NAME`` is a photo that comes with scikit-image.
     """
     from clipx.api import parse_labels
 
     plan = folder / "demo.toml"
     told = read_toml(plan)
-    wanted, sheets = told.get("sample"), told.get("sheet", [])
+    wanted = told.get("sample")
     if not isinstance(wanted, list) or not wanted:
         raise InputError("holds no [[sample]]", where=plan)
     for entry in wanted:
@@ -183,12 +236,13 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[dict
             raise InputError(
                 f"a [[sample]] {'lacks' if lacking else 'has unknown'} {(lacking or unknown).pop()!r}", where=plan
             )
-    for entry in sheets:
-        if set(entry) != {"title", "note", "command", "columns", "rows"}:
-            raise InputError("a [[sheet]] has title, note, command, columns and rows", where=plan)
-        if any(len(row) != 1 + len(entry["columns"]) for row in entry["rows"]):
-            raise InputError("a row of a [[sheet]] is what it shows and then a file a column", where=plan)
-    return parse_labels(f"@{folder / 'labels.txt'}"), wanted, sheets
+    sections = [(kind, entry) for kind in SECTIONS for entry in told.get(kind, [])]
+    for kind, entry in sections:
+        if set(entry) != set(SECTIONS[kind]):
+            raise InputError(f"a [[{kind}]] has {', '.join(SECTIONS[kind])}", where=plan)
+        if any(len(row) != 1 + len(entry["columns"]) for row in entry.get("rows", [])):
+            raise InputError(f"a row of a [[{kind}]] is what it shows and then a file a column", where=plan)
+    return parse_labels(f"@{folder / 'labels.txt'}"), wanted, sections
 
 
 def _locate(file: str, folder: Path) -> Path:
@@ -222,6 +276,18 @@ def _png(picture: Tensor) -> bytes:
     return _compressed(
         Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()), "PNG"
     )
+
+
+def _small(path: Path) -> bytes:
+    """A written picture as it stands on the page; a film stays a film."""
+    data = path.read_bytes()
+    return data if path.suffix == ".gif" else _thumbnail(data)
+
+
+def _image(picture: bytes, alt: str) -> str:
+    from clipx.cli._page import source
+
+    return f'<img src="{source(picture)}" alt="{alt}">'
 
 
 def _thumbnail(photo: bytes) -> bytes:

@@ -25,7 +25,7 @@ import shapes  # noqa: E402
 MESHES = {"chair.off": 7, "airplane.obj": 1, "table.stl": 3}
 CLOUDS = {"toilet.ply": 2, "bathtub.xyz": 5, "car.npy": 4}
 POINTS = 2048
-SOUNDS = ("bell", "dog", "helicopter", "rooster")  # seeds that the shipped tower did not learn from
+SOUNDS = ("clock_tick", "dog", "helicopter", "rain")  # seeds that the shipped tower did not learn from
 SOUND_SEED, SOUND_S = 1_000_003, 3.0
 
 
@@ -142,6 +142,48 @@ DRAWINGS = {
         line(0.8, 0.5, 1, 0.28, 0.97, 0.5, 1, 0.72, 0.8, 0.5),
         arc(0.2, 0.43, 0.03, 0.03),
         arc(0.3, 0.5, 0.1, 0.17, -70, 70),
+    ],
+    "clock": [
+        arc(0.5, 0.5, 0.48, 0.48),
+        line(0.5, 0.5, 0.5, 0.18),
+        line(0.5, 0.5, 0.74, 0.62),
+        *(
+            line(0.5 + 0.48 * x, 0.5 + 0.48 * y, 0.5 + 0.4 * x, 0.5 + 0.4 * y)
+            for x, y in ((0, -1), (1, 0), (0, 1), (-1, 0))
+        ),
+    ],
+    "helicopter": [
+        arc(0.36, 0.6, 0.27, 0.2),
+        np.concatenate([line(0.6, 0.52, 0.97, 0.42), line(0.97, 0.5, 0.61, 0.66)]),
+        line(0.97, 0.3, 0.97, 0.58),
+        line(0.02, 0.3, 0.78, 0.3),
+        line(0.38, 0.3, 0.38, 0.4),
+        line(0.12, 0.92, 0.64, 0.92),
+        line(0.26, 0.79, 0.24, 0.92),
+        line(0.48, 0.78, 0.5, 0.92),
+        line(0.1, 0.6, 0.3, 0.6, 0.3, 0.43),
+    ],
+    "rain": [
+        np.concatenate(
+            [
+                arc(0.25, 0.3, 0.2, 0.16, 90, 260),
+                arc(0.45, 0.2, 0.22, 0.18, 190, 330),
+                arc(0.75, 0.3, 0.2, 0.16, -90, 90),
+                line(0.75, 0.46, 0.25, 0.46),
+            ]
+        ),
+        *(
+            line(x, y, x - 0.06, y + 0.16)
+            for x, y in (
+                (0.25, 0.54),
+                (0.42, 0.54),
+                (0.59, 0.54),
+                (0.76, 0.54),
+                (0.33, 0.78),
+                (0.5, 0.78),
+                (0.67, 0.78),
+            )
+        ),
     ],
 }
 

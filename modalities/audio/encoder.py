@@ -87,6 +87,13 @@ class Audio(Modality):
             remedy="name one with --tower, or train one: clipx train audio DATA --space ...",
         )
 
+    def lacks(self) -> str | None:
+        try:
+            self.tower  # noqa: B018
+        except InputError as error:
+            return str(error)
+        return None
+
     @property
     def context(self) -> str:  # type: ignore[override]  # the tower's weights, for the key of cached features
         """SHA-256 of the tower's weights."""

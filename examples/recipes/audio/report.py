@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -73,6 +74,7 @@ def gather(data: Path, runs: Path) -> dict:
         without[label] = {"right": row[names.index(label)], "n": sum(row), "most_often": taken}
     hits = np.concatenate([[1] * one["right"] + [0] * (one["n"] - one["right"]) for one in without.values()])
     return {
+        "weights_sha256": hashlib.sha256((TOWER / WEIGHTS).read_bytes()).hexdigest(),
         "cross_validation": {
             "acc1": cv["acc1"],
             "folds": {name: {k: one[k] for k in ("acc1", "count", "steps")} for name, one in cv["folds"].items()},
