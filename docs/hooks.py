@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -43,7 +44,7 @@ def on_config(config: Any) -> Any:
     ignore = shutil.ignore_patterns("__pycache__", "spaces", "towers")
     shutil.copytree(ROOT / "clipx", sources / "clipx", ignore=ignore)
     shutil.copytree(ROOT / "modalities", sources / "clipx" / "modalities", ignore=ignore)
-    config.extra["clipx_sources"] = str(sources)
+    atexit.register(shutil.rmtree, sources, ignore_errors=True)
     config.plugins["mkdocstrings"].config["handlers"]["python"]["paths"] = [str(sources)]
     return config
 
@@ -73,10 +74,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return os.path.relpath(name, Path(page.file.src_uri).parent).replace(os.sep, "/") + (match[2] or "")
 
     return LINK.sub(lead, markdown)
-
-
-def on_post_build(config: Any) -> None:
-    shutil.rmtree(config.extra["clipx_sources"], ignore_errors=True)
 
 
 def as_page(path: Path) -> str:

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -96,13 +97,20 @@ def split(line):
     return commands
 
 
-def resolve(words):
-    """Words behind ``clipx`` -> the command that they ask for, its path, and its own words."""
+@cache
+def command_of(words):
+    """Of at most two words behind ``clipx``: the command's name, the command, and what is left of the words."""
     from typer.main import get_command
 
     from clipx.cli import app
 
-    name, command, rest = get_command(app).resolve_command(None, list(words))
+    return get_command(app).resolve_command(None, list(words))
+
+
+def resolve(words):
+    """Words behind ``clipx`` -> the command that they ask for, its path, and its own words."""
+    name, command, rest = command_of(tuple(words[:2]))
+    rest = [*rest, *words[2:]]
     while rest and (below := getattr(command, "commands", None)) and rest[0] in below:
         name, command, rest = f"{name} {rest[0]}", below[rest[0]], rest[1:]
     return name, command, rest
