@@ -77,7 +77,7 @@ def _waveform(path: Path, start_s: float | None, end_s: float | None) -> str:
     times = (first + (edges[:-1] + edges[1:]) / 2) / rate
     inside = (times >= (start_s or 0.0)) & (times <= (np.inf if end_s is None else end_s))
     bars = "".join(
-        f'<path class="{name}" d="{"".join(_bar(i, peaks[i]) for i in np.flatnonzero(which))}"/>'
+        f'<path class="{name}" d="{"".join(_bar(int(i), float(peaks[i])) for i in np.flatnonzero(which))}"/>'
         for name, which in (("out", ~inside), ("in", inside))
     )
     label = f"waveform, {first / rate:.0f} to {(first + length) / rate:.0f} s"

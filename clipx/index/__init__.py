@@ -461,8 +461,8 @@ class Index:
         question = self._question(query, snapshot)
         rows = self._selected(snapshot, modality, where)
         searched = len(snapshot) if rows is None else len(rows)
-        if self._meta.cells is not None and not exact:
-            rows = self._candidates(snapshot, question, k, rows, where)
+        if (cells := self._meta.cells) is not None and not exact:
+            rows = self._candidates(snapshot, question, k, cells, rows, where)
         items = snapshot.items if rows is None else snapshot.items[rows]
         if not len(items):
             return []
@@ -607,7 +607,7 @@ class Index:
         return None if chosen is None else np.flatnonzero(chosen)
 
     def _candidates(
-        self, snapshot: Snapshot, question: _Question, k: int, rows: np.ndarray | None, where: str | None
+        self, snapshot: Snapshot, question: _Question, k: int, cells: int, rows: np.ndarray | None, where: str | None
     ) -> np.ndarray:
         """Positions of the rows to score, of each modality apart: all where they are few, else those proposed."""
         codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
@@ -618,7 +618,7 @@ class Index:
                 quoted = snapshot.modality_names[code].replace("'", "''")
                 filters = [f"modality = '{quoted}'"] if len(snapshot.modality_names) > 1 else []
                 filters += [f"({where})"] if where is not None else []
-                ids = self._table.nearest(question.vector, count, self._meta.cells, " AND ".join(filters) or None)
+                ids = self._table.nearest(question.vector, count, cells, " AND ".join(filters) or None)
                 items = snapshot.items if len(own) == len(snapshot) else snapshot.items[own]
                 own = np.union1d(own[_largest(alike(question.words, items), count)], snapshot.places(ids))
             proposed.append(own)

@@ -160,7 +160,8 @@ class Table:
         """
         with _lance(self.folder, "cannot be written"):
             for file in [*self.folder.glob("items-*.*"), *self.folder.glob(".items-*.part")]:
-                if re.match(r"items-\d+", file.name.lstrip("."))[0] != self.name and file.is_file():
+                owner = re.match(r"\.?(items-\d+)\b", file.name)
+                if owner is not None and owner[1] != self.name and file.is_file():
                     file.unlink(missing_ok=True)
             for path in self.folder.glob("items-*.lance"):
                 if path != self.path:
