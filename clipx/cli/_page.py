@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -120,14 +121,25 @@ def _panel(panel: Panel) -> str:
 def _sheet(sheet: Sheet) -> str:
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in sheet.columns)
     rows = "\n".join(
-        "<tr>"
-        + "".join(f'<td><img src="{source(data)}" alt="{escape(alt, quote=True)}"></td>' for data, alt in row)
-        + "</tr>"
-        for row in sheet.rows
+        "<tr>" + "".join(f"<td>{_picture(data, alt)}</td>" for data, alt in row) + "</tr>" for row in sheet.rows
     )
     return _SHEET.substitute(
         title=escape(sheet.title), note=escape(sheet.note), heads=heads, rows=rows, command=escape(sheet.command)
     )
+
+
+def _picture(data: bytes, alt: str) -> str:
+    """An image; of a film its end, for those who asked their system for less motion."""
+    image = f'<img src="{source(data)}" alt="{escape(alt, quote=True)}">'
+    if not data.startswith(b"GIF8"):
+        return image
+    from PIL import Image
+
+    film, still = Image.open(io.BytesIO(data)), io.BytesIO()
+    film.seek(getattr(film, "n_frames", 1) - 1)
+    film.convert("RGB").save(still, "PNG", optimize=True)
+    calm = f'<source media="(prefers-reduced-motion: reduce)" srcset="{source(still.getvalue())}">'
+    return f"<picture>{calm}{image}</picture>"
 
 
 def _searches(part: Searches) -> str:
@@ -230,7 +242,8 @@ section .note { margin-bottom: 1rem }
 .query { min-width: 0 }
 .query p { margin: 0 0 .4rem; overflow-wrap: anywhere }
 audio { display: block; width: 100%; height: 2.25rem; margin-top: .4rem }
-svg { display: block; width: 100%; height: 2.5rem; fill: var(--bar) }
+svg { display: block; width: 100%; height: 2.5rem }
+svg path { stroke: var(--bar); stroke-width: 1.4 }
 .query img { height: 5rem; width: auto; border-radius: .4rem }
 .hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .75rem; margin: 0;
   padding: 0; list-style: none }

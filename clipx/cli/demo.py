@@ -165,7 +165,11 @@ def demo(
             raise KeyboardInterrupt
         if status:
             raise InputError(f"clipx {entry['run'][0]} ended with status {status}", where="clipx demo")
-        return sheet(entry, lambda file, alt: (_small(out / entry["folder"] / file), alt))
+
+        def written(file: str, alt: str) -> tuple[bytes, str]:
+            return seen(file, alt) if file.startswith("skimage:") else (_small(out / entry["folder"] / file), alt)
+
+        return sheet(entry, written)
 
     def sheet(entry: Mapping[str, Any], look: Callable[[str, str], tuple[bytes, str]] = seen) -> Sheet:
         rows = [
