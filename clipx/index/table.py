@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from bisect import bisect_left
@@ -204,11 +205,16 @@ class Table:
             self._table().optimize(cleanup_older_than=KEPT)
 
     def build_ann(self) -> None:
-        """Part the vectors into cells (IVF), so that a search looks at the nearest cells only."""
+        """Part the vectors into cells (IVF), so that a search looks at the nearest cells only.
+
+        There are as many cells as a cell has rows, which makes finding the cells as much work as looking at one.
+        """
         from lancedb.index import IvfFlat
 
         with _lance(self.folder, "cannot be written"):
-            self._table().create_index("vector", replace=True, config=IvfFlat(distance_type="cosine"))
+            table = self._table()
+            config = IvfFlat(distance_type="cosine", num_partitions=math.isqrt(table.count_rows()))
+            table.create_index("vector", replace=True, config=config)
 
     # Reading ----------------------------------------------------------------------------------------------------------
 

@@ -153,7 +153,7 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
             for kind, query, label, own in queries:
                 others = np.arange(len(paths)) != own
                 right = (labels == label)[others]
-                vector = index._question(query).vector
+                vector = index._question(query, index._current()).vector
                 scores = {name: way(vector, kind) for name, way in ways.items()}
                 scores["clipx"] = np.zeros(len(paths), np.float32)
                 for hit in index.search(query, len(paths)):
