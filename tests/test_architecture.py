@@ -128,7 +128,8 @@ def test_nothing_is_unpickled(path):
 def test_the_library_prints_nothing_and_asserts_nothing(path):
     tree = parsed(path)
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
-    if "cli" not in path.relative_to(ROOT).parts:
+    # the one place that speaks, on stderr, of long work such as a training
+    if "cli" not in path.relative_to(ROOT).parts and path.name != "progress.py":
         assert not [name for name, _ in calls(tree) if name == "print" or name.startswith("sys.std")]
 
 
