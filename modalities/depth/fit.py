@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -48,9 +48,12 @@ class FitConfig:
         mean_map: both then say how far a place differs from the mean map of log depth, which is kept in the fit.
         words: K >= 2 words from near to far.
         prompts: the sentence whose words, other than the depth word, the context vectors begin as.
+        places: (down, outward from the middle) how many places of a picture have prompts of their own, blended between
+            them: far looks otherwise on the floor than under the ceiling. (1, 1) says the same everywhere.
         scenes: what a picture may show, for scene bins.
         short_side_px: what a photo's shorter side is scaled to; by kind, one or two of the space's own sides when None.
-        ridge: penalty of the linear head, in photos: the larger, the nearer to the mean.
+        ridge: penalty of the linear head, in photos: the larger, the nearer to the mean. Prompts learn towards such a
+            head of the same features, which few photos mislead less than they do prompts.
         steps: of learning prompts. 0 leaves words and temperature as they are.
         lr: its learning rate.
         seed: kept with the fit; nothing is drawn.
@@ -64,10 +67,11 @@ class FitConfig:
     mean_map: bool = False
     words: tuple[str, ...] = field(default=WORDS)
     prompts: str = "this object is {}"
+    places: tuple[int, int] = (6, 1)
     scenes: tuple[str, ...] = field(default=SCENES)
     short_side_px: int | None = None
     ridge: float = 1.0
-    steps: int = 200
+    steps: int = 100
     lr: float = 0.02
     seed: int = 0
 
@@ -80,6 +84,8 @@ class FitConfig:
             raise InputError(f"depth needs at least two words, got {len(self.words)}")
         if self.short_side_px is not None and self.short_side_px < 1:
             raise InputError(f"short_side_px must be at least 1, got {self.short_side_px}")
+        if len(self.places) != 2 or min(self.places) < 1:
+            raise InputError(f"places are two counts of at least 1, got {self.places}")
         if self.steps < 0 or not (0 < self.lr < math.inf and 0 < self.ridge < math.inf):
             raise InputError("a fit needs steps of at least 0, and a learning rate and a ridge above 0")
 
@@ -151,7 +157,7 @@ class Fit:
             raise UnsupportedError("a linear head has no words, so no responses", where="depth fit")
         features = self._checked(features)
         t = self.tensors
-        return _shares(features, t["text"], t["scale"], t["surroundings"])
+        return _shares(features, t["text"], t["scale"], t["surroundings"], self.settings["places"])
 
     def save(self, path: str | PathLike) -> Path:
         """Write one .safetensors file, its facts as JSON in the header: beside first, then renamed.
@@ -176,7 +182,7 @@ class Fit:
         return path
 
     def _checked(self, features: Tensor) -> Tensor:
-        c = self.tensors["text"].shape[1] if self.kind == "prompts" else len(self.tensors["cell.weight"])
+        c = self.tensors["text"].shape[-1] if self.kind == "prompts" else len(self.tensors["cell.weight"])
         if features.ndim != 4 or features.shape[1] != c:
             raise InputError(
                 f"this {self.kind} fit reads features (N, {c}, h, w), got {tuple(features.shape)}",
@@ -397,11 +403,23 @@ def _waves(grid: tuple[int, int], count: int) -> Tensor:
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def _shares(features: Tensor, text: Tensor, scale: Tensor, surroundings: Tensor) -> Tensor:
-    """Softmax over words: a cell is seen together with some of the whole picture, by which a room's size is told."""
-    whole = features.mean((2, 3), keepdim=True)
-    both = F.normalize(features + surroundings * whole, dim=1)
-    return (scale * torch.einsum("nchw,kc->nkhw", both, text)).softmax(dim=1)
+def _shares(features: Tensor, text: Tensor, scale: Tensor, surroundings: Tensor, places: Sequence[int]) -> Tensor:
+    """(N, D, h, w) and (places, K, D) -> (N, K, h, w): the softmax over what is said of each place.
+
+    A cell is seen together with some of the whole picture, by which the size of a room is told.
+    """
+    both = F.normalize(features + surroundings * features.mean((2, 3), keepdim=True), dim=1)
+    at = _nearness_to_places((features.shape[-2], features.shape[-1]), places)
+    return (scale * torch.einsum("ndhw,pkd,phw->nkhw", both, text, at)).softmax(dim=1)
+
+
+def _nearness_to_places(grid: tuple[int, int], places: Sequence[int]) -> Tensor:
+    """(places, h, w) weights that sum to 1 over the places: linear between neighbours, down and from the middle out."""
+    down, out = ((torch.arange(n) + 0.5) / n for n in grid)
+    sides = []
+    for where, count in ((down, places[0]), ((2 * out - 1).abs(), places[1])):
+        sides.append((1 - (where * (count - 1) - torch.arange(count)[:, None]).abs()).clamp(min=0))
+    return torch.einsum("ah,bw->abhw", *sides).flatten(0, 1)
 
 
 def _log_expected(shares: Tensor, bins: Tensor) -> Tensor:
@@ -450,25 +468,33 @@ def _fit_prompts(
     config: FitConfig,
     on_step: Callable[[int, float], None] | None,
 ) -> dict[str, Tensor]:
-    """Learn context, temperature and surroundings by the mean absolute error of log depth: full batches, no draws."""
-    learner = PromptLearner(space, config.words, config.prompts, per_label=True)
+    """Learn context, temperature and surroundings, in full batches and without draws.
+
+    The target is a linear head's, fitted on the same features and the mean map: learned from the photos themselves,
+    prompts have room enough to learn them by heart.
+    """
+    places = config.places[0] * config.places[1]
+    learner = PromptLearner(space, config.words * places, config.prompts, per_label=True)
     scale = torch.tensor(math.log(space.logit_scale), requires_grad=True)
     surroundings = torch.tensor(1.0, requires_grad=True)
     bins, constant = _bins_of(tensors, x), tensors["constant"]
-    learned = [learner.context, scale, surroundings]
-    optimizer = torch.optim.Adam(learned, lr=config.lr)
+    optimizer = torch.optim.Adam([learner.context, scale, surroundings], lr=config.lr)
+    usual = (target * known).sum(0) / known.sum(0).clamp(min=1)
+    aim = usual + _linear(_fit_linear(x, target - usual, known, replace(config, mean_map=True)), x)
+
+    def text() -> Tensor:
+        return learner().cpu().unflatten(0, (places, len(config.words)))
+
     with torch.enable_grad():
         for step in range(config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-            shares = _shares(x, learner().cpu(), scale.exp(), surroundings)
-            found = _log_expected(shares, bins) - constant
-            loss = (found - target)[known].abs().mean()
+            shares = _shares(x, text(), scale.exp(), surroundings, config.places)
+            loss = (_log_expected(shares, bins) - constant - aim).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if on_step is not None:
                 on_step(step, float(loss.detach()))
     with torch.no_grad():
-        text = learner().cpu()
-    return {"text": text, "scale": scale.exp(), "surroundings": surroundings, "context": learner.context}
+        return {"text": text(), "scale": scale.exp(), "surroundings": surroundings, "context": learner.context}
