@@ -165,10 +165,27 @@ def test_the_faithful_tower_learns_too(data, tiny_space, tmp_path):
     assert centres.dtype == torch.float32 and not torch.equal(centres, torch.arange(1025.0))
 
 
+def test_a_word_left_out_is_no_wrong_answer(data, tiny_space, tmp_path, monkeypatch):
+    """Weights must not depend on what the word of a label that is left out means."""
+    weights = []
+    for k, name in enumerate(("one", "other")):
+
+        def other(space, names, prompts, made=training.ZeroShotClassifier, k=k):
+            classifier = made(space, names, prompts)
+            classifier.weights.vectors[names.index("chair")] = torch.eye(space.dim)[k]
+            return classifier
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "ZeroShotClassifier", other)
+            train_audio(data, tiny_space, tmp_path / name, QUICK, exclude=["chair"], prompts=("a photo of a {}",))
+        weights.append((tmp_path / name / "tower/weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
 def test_synthetic_sounds_beside_recordings(data, tiny_space, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SYNTHETIC", ("cat", "chair", "cup"))  # words that the tiny space knows
     made = training.synthesise
-    monkeypatch.setattr(training, "synthesise", lambda label, seed: made({"cat": "cat"}.get(label, "bell"), seed, 0.5))
+    monkeypatch.setattr(training, "synthesise", lambda label, seed: made({"cat": "cat"}.get(label, "bell"), seed, 1.5))
     config = AudioTrainConfig(epochs=1, batch_size=4, crop_s=0.5, synthetic=0.5, synthetic_count=2)
     found = train_audio(
         data, tiny_space, tmp_path / "run", config, fold="1", exclude=["cat"], prompts=("a photo of a {}",)
@@ -178,7 +195,7 @@ def test_synthetic_sounds_beside_recordings(data, tiny_space, tmp_path, monkeypa
     assert about["sounds"] == 4 and found["steps"] == 2  # two recordings a batch
     assert set(found["classes"]) == {"cat", "chair"}  # ranked among the set's own labels
     with pytest.raises(InputError, match="synthetic must be"):
-        AudioTrainConfig(synthetic=1.0)
+        AudioTrainConfig(synthetic=0.01)
 
 
 def test_pictures_and_labels_left_out(data, tiny_space, tmp_path):

@@ -127,9 +127,12 @@ def test_coop_refuses_shots_of_another_space(tiny_space, tiny_vit_space):
 
 
 def test_the_command_takes_coop(here, run_json):
+    count = 0
     for label in ("cat", "cup"):
-        (here / "set" / label).mkdir(parents=True)
-        for i in range(3):
-            (here / "set" / label / f"{i}.png").write_bytes((here / "photo.png").read_bytes() + bytes(i))
-    found = run_json("eval image set --shots 1 --method coop --train set --draws 1")
+        for part in ("set", "shots"):
+            (here / part / label).mkdir(parents=True)
+            for i in range(3):
+                count += 1  # nothing that is learnt from is tested on
+                (here / part / label / f"{i}.png").write_bytes((here / "photo.png").read_bytes() + bytes(count))
+    found = run_json("eval image set --shots 1 --method coop --train shots --draws 1")
     assert [row["method"] for row in found["results"]] == ["coop"]

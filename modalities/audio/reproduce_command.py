@@ -47,7 +47,7 @@ def audioclip(
     Clips are fed as its code feeds them: centred in 5 s (ESC-50), or the first 4 s
     in full scale and on both channels (UrbanSound8K). Rows that must not be mixed:
     the bare label, as released; and the best of several prompts, chosen on the
-    very labels it is measured on. Each fold's figure stands beside their mean.
+    very labels it is measured on. Each fold's figure stands beside that of all clips.
 
     Example: clipx reproduce audioclip --data ESC-50-master --weights AudioCLIP-Partial-Training.pt \\
     --space RN50-quickgelu/openai
@@ -99,6 +99,8 @@ def audioclip(
         on = "the labels measured on"
         results.append({"name": f"best of {len(known)} prompts", "prompts": best, "tuned_on": on, **found[best]})
     same = str(rows.facts["published"])
+    if len(targets) != layout.clips and not same.startswith("differs"):
+        same = f"differs: {len(targets)} of {layout.clips} clips, chosen by --where"
     if same.startswith("differs"):
         note(f"warning: not the data of the published figure; {same}")
     record = report(

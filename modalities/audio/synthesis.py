@@ -24,12 +24,12 @@ def synthesise(label: str, seed: int = 0, seconds: float = 5.0) -> Sound:
     """A sound of one of ``LABELS``, mono, 22,050 Hz, peak between .1 and .9.
 
     Raises:
-        InputError: an unknown label, or not 0.5 to 60 seconds.
+        InputError: an unknown label, or not 1.5 to 60 seconds.
     """
     if label not in LABELS:
         raise InputError(f"no recipe for the sound {label!r}", remedy=f"one of {', '.join(LABELS)}")
-    if not 0.5 <= seconds <= 60:
-        raise InputError(f"seconds must be 0.5 to 60, got {seconds}")
+    if not 1.5 <= seconds <= 60:  # some begin after a second
+        raise InputError(f"seconds must be 1.5 to 60, got {seconds}")
     rng = np.random.default_rng([seed, LABELS.index(label)])
     wave = _MAKERS[label](rng, round(seconds * RATE_HZ))
     return Sound(torch.from_numpy(_recorded(rng, wave).astype(np.float32))[None], RATE_HZ, f"synthetic {label}")
@@ -133,7 +133,7 @@ def _recorded(rng: np.random.Generator, wave: Wave) -> Wave:
         size = len(wave) + tail
         wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(echo, size), size)[: len(wave)]
         wave = wave + rng.uniform(0.05, 0.4) * wet / (np.abs(wet).max() + 1e-12)
-    wave = wave / np.abs(wave).max()
+    wave = wave / (np.abs(wave).max() + 1e-12)
     wave = wave + 10 ** rng.uniform(-3.2, -1.6) * _noise(rng, len(wave), 30, 9000, rng.uniform(0, 1.2))
     return rng.uniform(0.1, 0.9) * wave / np.abs(wave).max()
 
@@ -479,4 +479,4 @@ _MAKERS: dict[str, Maker] = {
     "violin": _violin,
     "whistle": _whistle,
 }
-LABELS = tuple(_MAKERS)  # those of ESC-10 are spelt as there
+LABELS = tuple(_MAKERS)  # those of ESC-10 are spelt as there; new ones go to the end, as a label's place is in its seed

@@ -1,8 +1,8 @@
 """Trains an audio tower into a frozen space: from labelled sounds the tower learns, and the space stands still.
 
 Words, and pictures where there are any, are encoded once. What a step sees is made from its number alone, so that a
-stopped run goes on as if it had not been stopped. Nothing is chosen by the held-out fold: the weights kept are the
-last ones, averaged.
+stopped run goes on as if it had not been stopped. No weights are chosen by the held-out fold: those kept are the last
+ones, averaged.
 
 AudioCLIP's contrastive loss only asks that a sound be nearer to its own words than to the others of the batch. Vectors
 that satisfy it may lie far from everything the space holds, and then find the right word among ten, but not the right
@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -39,7 +39,7 @@ from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
 from clipx.modalities.audio.synthesis import synthesise
 from clipx.modalities.audio.towers import new_tower, save_tower
 from clipx.progress import progress
-from clipx.prompts import Prompts
+from clipx.prompts import Prompts, spoken
 from clipx.training import TrainConfig, plot_history, prepare_folder, train
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -76,8 +76,14 @@ class AudioTrainConfig:
             raise InputError("epochs, batch_size and synthetic_count must be at least 1 and lr above 0")
         if self.mixed_precision not in ("no", "bf16") or not self.ridge > 0:
             raise InputError("mixed_precision must be no or bf16, and ridge above 0")
-        if not 0 <= self.synthetic <= 0.9:
-            raise InputError(f"synthetic must be 0 to 0.9 of a batch, got {self.synthetic}")
+        made = round(self.synthetic * self.batch_size)
+        if not 0 <= self.synthetic < 1 or (self.synthetic and not 1 <= made < self.batch_size):
+            what = (
+                f"synthetic must be 0 to 1 and leave both kinds in a batch of {self.batch_size}, got {self.synthetic}"
+            )
+            raise InputError(what)
+        if self.tower == "fbsp" and self.batch_size < 2:
+            raise InputError("fbsp needs a batch_size of at least 2")
         if not (0.1 <= self.crop_s <= LONGEST_S and 0 <= self.mixup <= 1 and 1 <= self.speed <= 4):
             raise InputError(f"crop_s must be 0.1 to {LONGEST_S:g}, mixup 0 to 1 and speed 1 to 4")
 
@@ -197,17 +203,20 @@ def train_audio(
     folds, labels = everything.folds, everything.labels
     taught = everything.chosen([f != fold and n not in exclude for f, n in zip(folds, labels, strict=True)])
     held = everything.chosen([fold is not None and f == fold for f in folds])
-    if not len(taught):
-        raise InputError("no sound is left to learn from", where=data)
+    if len(taught) < 2:
+        raise InputError("fewer than two sounds are left to learn from", where=data)
     out = prepare_folder(out, resume)
-    imagined = [label for label in SYNTHETIC if config.synthetic and label not in exclude]
-    names = ranked + [label for label in imagined if label not in ranked]
+    spelt = {spoken(name).casefold(): name for name in ranked}  # the set's own way of writing what is synthesised
+    imagined = {spelt.get(spoken(label).casefold(), label): label for label in SYNTHETIC if config.synthetic}
+    imagined = {name: label for name, label in imagined.items() if name not in exclude}
+    names = ranked + [name for name in imagined if name not in ranked]
+    heard_of = torch.tensor([name not in exclude for name in names])  # a word left out is no wrong answer either
     classifier = ZeroShotClassifier(space, names, prompts)
     trainee = _Trainee(new_tower(config.tower, space.dim, config.seed))
     if isinstance(trainee.net, ESResNeXt) and not config.learn_front_end:
         trainee.net.fbsp.requires_grad_(False)
     trainee.to(space.device)
-    pictures = None if images is None else _image_targets(space, Path(images), names, out)
+    pictures = None if images is None else _image_targets(space, Path(images), names, out, exclude)
     batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
     heard = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
     truth = torch.tensor([ranked.index(label) for label in held.labels])
@@ -236,7 +245,8 @@ def train_audio(
             vectors, text_scale, image_scale, penalty = module(waves.to(space.device), rng, config)
         targets = targets.to(space.device)
         image, image_targets = (None, None) if pictures is None else pictures.draw(rng, targets)
-        apart = trimodal_loss(vectors, text, targets, text_scale, image, image_targets, image_scale)
+        known, right = text[heard_of], targets[:, heard_of]
+        apart = trimodal_loss(vectors, known, right, text_scale, image, image_targets, image_scale)
         return {"loss": apart + penalty, "scale": text_scale}
 
     about = {
@@ -285,7 +295,8 @@ def cross_validate(
         folder = Path(out) / f"fold-{name}"
         found[name] = train_audio(data, space, folder, config, fold=name, **options)
         right = [found[n]["acc1"] for n in found]
-        record = {"acc1": sum(right) / len(right), "space": space.id, "folds": found}
+        complete = len(found) == len(names)
+        record = {"acc1": sum(right) / len(right), "space": space.id, "complete": complete, "folds": found}
         (Path(out) / "cv.json.part").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         (Path(out) / "cv.json.part").replace(Path(out) / "cv.json")
     return record
@@ -321,16 +332,21 @@ class _Batches:
     """
 
     def __init__(
-        self, sounds: LabelledSounds, names: list[str], config: AudioTrainConfig, rate_hz: int, made: Sequence[str] = ()
+        self,
+        sounds: LabelledSounds,
+        names: list[str],
+        config: AudioTrainConfig,
+        rate_hz: int,
+        made: Mapping[str, str] | None = None,
     ):
         self.config, self.names, self.length = config, names, round(config.crop_s * rate_hz)
         self.waves = [_in_memory(path, rate_hz).samples for path in sounds.paths]
         labels = list(sounds.labels)
         self.recorded = config.batch_size - (round(config.synthetic * config.batch_size) if made else 0)
-        digest = hashlib.sha256()
+        digest, made = hashlib.sha256(), made or {}
         with progress("synthesising", len(made) * config.synthetic_count) as advance:
-            for label, seed in product(made, range(config.synthetic_count)):
-                sound = synthesise(label, seed)
+            for (label, recipe), seed in product(made.items(), range(config.synthetic_count)):
+                sound = synthesise(recipe, seed)
                 digest.update(sound.samples.numpy().tobytes())
                 self.waves.append(resample(sound.samples, sound.sample_rate_hz, rate_hz))
                 labels.append(label)
@@ -367,7 +383,9 @@ class _Batches:
     def refit_last(self, net: Any, words: Tensor, ridge: float) -> None:
         """Fit the last layer to the words' vectors (K, D) by ridge regression from what lies before it.
 
-        Every label weighs the same. ``ridge`` is the shrinkage in units of the features' mean variance.
+        Every label weighs the same, and within a label every sound, recorded or synthesised, heard once: its middle
+        ``crop_s`` seconds. ``ridge`` is the shrinkage in units of the features' mean variance. Sounds then lie in the
+        affine span of the words that were taught, and a word that was not is rarely the nearest.
         """
         net.eval()
         pooled, kinds = [], self.classes.to(words.device)
@@ -380,7 +398,9 @@ class _Batches:
         middle, centre = (weight * x).sum(0), (weight * y).sum(0)
         x, y = x - middle, y - centre
         spread = x.T @ (weight * x)
-        shrunk = spread + ridge * spread.diagonal().mean() * torch.eye(len(spread), dtype=x.dtype, device=x.device)
+        shrunk = spread + ridge * spread.diagonal().mean().clamp(min=1e-12) * torch.eye(
+            len(spread), dtype=x.dtype, device=x.device
+        )
         slope = torch.linalg.solve(shrunk, x.T @ (weight * y))
         net.last.weight.copy_(slope.T)
         net.last.bias.copy_(centre - middle @ slope)
@@ -414,14 +434,18 @@ class _Pictures:
         return self.vectors[some], targets @ self.labels[some].T
 
 
-def _image_targets(space: JointSpace, folder: Path, names: list[str], out: Path) -> _Pictures:
-    """Encode the pictures of ``folder/LABEL`` once; they are kept in ``out/cache``."""
+def _image_targets(
+    space: JointSpace, folder: Path, names: list[str], out: Path, exclude: Sequence[str] = ()
+) -> _Pictures:
+    """Encode the pictures of ``folder/LABEL`` once, but of labels left out; they are kept in ``out/cache``."""
     from clipx.cache import FeatureCache
     from clipx.registry import get_modality
 
     image = get_modality("image")(space)
     cache, vectors, labels = FeatureCache(out / "cache"), [], []
     for index, name in enumerate(names):
+        if name in exclude:
+            continue
         for path in sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in image.suffixes):
             key = cache.key(image, path)
             if (vector := cache.get(key, space.dim)) is None:

@@ -78,6 +78,9 @@ def measure(data: Path, runs: Path) -> dict:
     return {
         "rows": rows,
         "of_text_pivot": rows["sound"]["mAP"] / rows["pivot"]["mAP"],
+        "of_text_pivot_ci95": ratio_ci95(
+            *(queries[name][asked] @ pictures.T for name in ("sound", "pivot")), right[asked]
+        ),
         "queries": int(asked.sum()),
         "pictures": len(shown),
         "folds": len(folds),
@@ -101,6 +104,16 @@ def figures(scores: torch.Tensor, right: torch.Tensor, interval: bool = True) ->
         each = [ranking(scores[i : i + 1], right[i : i + 1])["mAP"] for i in range(len(scores))]
         row["ci95"] = bootstrap_ci95(each)
     return row
+
+
+def ratio_ci95(ours: torch.Tensor, theirs: torch.Tensor, right: torch.Tensor) -> list[float]:
+    """95 % interval of the ratio of two mAP, the same queries drawn for both."""
+    first, second = (
+        np.array([ranking(scores[i : i + 1], right[i : i + 1])["mAP"] for i in range(len(scores))])
+        for scores in (ours, theirs)
+    )
+    drawn = np.random.default_rng(0).integers(len(first), size=(10_000, len(first)))
+    return np.quantile(first[drawn].mean(1) / second[drawn].mean(1), [0.025, 0.975]).tolist()
 
 
 def gallery(data: Path, space: clipx.JointSpace) -> tuple[torch.Tensor, list[str]]:
