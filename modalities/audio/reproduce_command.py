@@ -66,17 +66,18 @@ def audioclip(
     if layout is None:
         remedy = f"give the folder of {' or '.join(one.name for one in LAYOUTS)} that holds its CSV file"
         raise InputError(f"{PAPER} has no figure for this data", where=data, remedy=remedy)
+    name, seconds = layout.name, layout.seconds
 
     class Released(Audio):
         """Clips as the released loaders hand them to the tower."""
 
         @property
         def context(self) -> str:  # type: ignore[override]
-            return f"{super().context} {layout.name} as released"
+            return f"{super().context} {name} as released"
 
         def load(self, path: Any) -> Any:
             sound = super().load(path)
-            return _as_released(sound, layout.name, layout.seconds)
+            return _as_released(sound, name, seconds)
 
     said = read_prompts(prompts)
     rows = read_data(data, Released, [condition(text) for text in where or ()])

@@ -296,7 +296,7 @@ def _guitar(rng: np.random.Generator, count: int) -> Wave:
 def _hammer(rng: np.random.Generator, count: int) -> Wave:
     """Blows on wood or iron."""
     iron = rng.random() < 0.5
-    partials = rng.uniform(*((1500, 5000) if iron else (150, 900)), 5)
+    partials = rng.uniform(*((1500, 5000) if iron else (150, 900)), 5).tolist()
     decay = rng.uniform(0.1, 0.3) if iron else rng.uniform(0.02, 0.06)
     pause = rng.uniform(0.35, 0.9)
 

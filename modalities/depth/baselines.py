@@ -40,12 +40,14 @@ class Baselines:
         Raises:
             InputError: no pairs, or no known depth.
         """
-        total = logs = count = None
+        total: Tensor | None = None
+        logs: Tensor | None = None
+        count: Tensor | None = None
         shape: tuple[int, int] = (0, 0)
         gram = torch.zeros(0, 0, dtype=torch.float64)
         images = 0
         for pixels, depth in pairs:
-            if count is None:
+            if total is None or logs is None or count is None:
                 shape = int(depth.shape[0]), int(depth.shape[1])
                 total, logs, count = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
                 gram = torch.zeros(len(_inputs(pixels)) + 1, len(_inputs(pixels)) + 1, dtype=torch.float64)

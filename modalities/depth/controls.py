@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +57,9 @@ def refitted(
     fit: Fit, space: JointSpace, pairs: Iterable[tuple[Tensor, Tensor]], shuffled: bool = False, seed: int = 0
 ) -> Fit:
     """A fit made again as this one was, in another space, or with its words in another order."""
-    settings = {one.name: fit.settings[one.name] for one in fields(FitConfig)}
-    config = FitConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+    kept = {one.name: fit.settings[one.name] for one in fields(FitConfig)}
+    settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    config = FitConfig(**settings)
     words = _shuffled(config.words, seed) if shuffled else config.words
     return fit_depth(space, pairs, replace(config, words=words))
 

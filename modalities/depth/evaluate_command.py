@@ -153,7 +153,7 @@ def _rows(known: Baselines, see: dict[str, Estimator], controls: bool) -> dict[s
     blind = dict(known.rows())
     if controls:
         blind["control: ridge on colour and position"] = known.by_color_and_position
-    rows = {name: partial(_blind, predict) for name, predict in blind.items()}
+    rows: dict[str, Callable[[Tensor], DepthMap]] = {name: partial(_blind, predict) for name, predict in blind.items()}
     return rows | {name: partial(_estimated, one) for name, one in see.items()}
 
 

@@ -67,7 +67,7 @@ class FitConfig:
     mean_map: bool = False
     words: tuple[str, ...] = field(default=WORDS)
     prompts: str = "this object is {}"
-    places: tuple[int, int] = (6, 1)
+    places: tuple[int, int] = (4, 2)
     scenes: tuple[str, ...] = field(default=SCENES)
     short_side_px: int | None = None
     ridge: float = 1.0
@@ -249,7 +249,8 @@ def fit_depth(
     """
     config = config or FitConfig()
     side = config.short_side_px or default_side(space, config.kind)
-    features, depths = [], []  # the photos, each followed by its mirror picture
+    features: list[Tensor] = []
+    depths: list[Tensor] = []  # the photos, each followed by its mirror picture
     for pixels, depth in pairs:
         with torch.no_grad():
             rows = seen(space, torch.stack([pixels, pixels.flip(-1)]), config.kind, side).cpu()

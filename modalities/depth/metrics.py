@@ -154,7 +154,7 @@ def figures(pred: Tensor, truth: Tensor) -> dict[str, float]:
         "silog": 100 * log.var(correction=0).sqrt(),  # E[d^2] - E[d]^2, without its cancellation
         "spearman": spearman(pred, truth),
     }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in found.items()}  # type: ignore[arg-type]
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
