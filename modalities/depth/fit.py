@@ -443,7 +443,8 @@ def _scene(text: Tensor, features: Tensor) -> Tensor:
 def _quantiles(logs: Tensor, count: int) -> Tensor:
     """(M,) log depths -> K of them, at even shares between the nearest and the farthest 2 %."""
     ordered = logs.sort().values
-    return ordered[(torch.linspace(ENDS, 1 - ENDS, count) * (len(ordered) - 1)).round().long()]
+    at = torch.linspace(ENDS, 1 - ENDS, count, dtype=torch.float64) * (len(ordered) - 1)
+    return ordered[at.floor().long()].lerp(ordered[at.ceil().long()], at.frac().to(ordered))
 
 
 def _scene_bins(
