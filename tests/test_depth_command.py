@@ -232,19 +232,35 @@ def test_a_fit_is_taken(call, call_json, depth_space, tiny_vit_space, here):
     result = call_json("depth photo.png -o line.png --flip --fit line.safetensors")["results"][0]
     assert result["words"] == [] and result["files"] == ["line.png", "line-color.png", "line.npz"]
     line = "eval depth set --protocol kitti --controls --fit fit.safetensors --fit line.safetensors"
-    rows = [result["row"] for result in call_json(line)["results"]]
-    assert rows[4:] == [
+    results = call_json(line)["results"]
+    assert [result["row"] for result in results[4:]] == [
         "words, unfitted",
-        "prompts on the mean map: fit.safetensors",
-        "linear: line.safetensors",
+        "words, fitted on the mean map",
+        "linear head",
         "control: random tower, words, unfitted",
         "control: shuffled words, words, unfitted",
-        "control: random tower, prompts on the mean map: fit.safetensors",
-        "control: shuffled words, prompts on the mean map: fit.safetensors",
-        "control: random tower, linear: line.safetensors",
+        "control: random tower, words, fitted on the mean map",
+        "control: shuffled words, words, fitted on the mean map",
+        "control: random tower, linear head",
     ]
+    assert [result["fit"] for result in results[4:7]] == [None, "fit.safetensors", "line.safetensors"]
+    assert not any(result["fit"] for result in results[:4] + results[7:])  # controls are fitted again
     status, _, err = call("depth photo.png -o other.png --fit fit.safetensors --space random:RN50")
     assert status == 2 and "the fit was made in space" in err and len(err.splitlines()) == 1
+
+
+def test_rows_are_named_by_kind_not_by_path(call, call_json, here):
+    """The file's stem where two are of a kind, a number where the stems are alike too; the same file counts once."""
+    write_set(here / "set", size=(48, 64))
+    for name in ("a/fit", "b/fit", "c"):
+        assert call(f"train depth set --kind linear -o {name}.safetensors")[0] == 0
+    fits = " ".join(f"--fit {name}.safetensors" for name in ("a/fit", "b/fit", here / "c", here / "c"))
+    results = call_json(f"eval depth set --protocol kitti {fits}")["results"]
+    assert [(result["row"], result["fit"]) for result in results[4:]] == [
+        ("linear head (fit) 1", "fit.safetensors"),
+        ("linear head (fit) 2", "fit.safetensors"),
+        ("linear head (c)", "c.safetensors"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clipx.modalities.depth.baselines import Baselines
     from clipx.modalities.depth.estimate import Estimator
     from clipx.modalities.depth.files import Pair
+    from clipx.modalities.depth.fit import Fit
     from clipx.modalities.depth.maps import DepthMap
     from clipx.space import JointSpace
 
@@ -92,11 +93,9 @@ def evaluate(
     joint = open_space(space, device, dtype, seed)
     name = "depthclip" if preset == "depthclip" else "words, unfitted"
     see: dict[str, Estimator] = {name: Estimator(joint, plan)}
-    for path in fit or ():
-        fitted = command.with_fit(plan, path, joint, flip)
-        see[f"{fitted.fit.kind}{' on the mean map' * bool(fitted.fit.settings['mean_map'])}: {path}"] = Estimator(
-            joint, fitted
-        )
+    fits = {path: command.with_fit(plan, path, joint, flip) for path in fit or ()}
+    files = _named({path: fitted.fit for path, fitted in fits.items()})
+    see |= {name: Estimator(joint, fits[path]) for name, path in files.items()}
     with progress("reading the training fold", len(train)) as advance:
 
         def told() -> Any:
@@ -121,6 +120,7 @@ def evaluate(
             advance(1)
     results = [
         {"row": row, "protocol": protocol, "alignment": alignment, "unit": units[row], "n": len(test)}
+        | {"fit": files[row].name if row in files else None}
         | {"figures": metrics.mean_and_interval(figures, seed)}
         for row, figures in found.items()
     ]
@@ -146,6 +146,26 @@ def evaluate(
 
     title = f"{protocol} protocol, alignment {alignment}, metres, {len(test)} photos"
     emit(record, as_json, lambda: print_table(("row", *SHOWN.values()), [shown(r) for r in results], title), out)
+
+
+def _named(fits: Mapping[Path, Fit]) -> dict[str, Path]:
+    """Row -> file: what kind of fit it is; where several are of a kind the file's stem too, and then a number.
+
+    Nothing of the folder, so that records are the same on every machine.
+    """
+    names = {
+        path: ("words, fitted" if fit.words else "linear head") + " on the mean map" * fit.settings["mean_map"]
+        for path, fit in fits.items()
+    }
+    names = {path: f"{name} ({path.stem})" if alike > 1 else name for path, name, alike, _ in _counted(names)}
+    names = {path: f"{name} {nth}" if alike > 1 else name for path, name, alike, nth in _counted(names)}
+    return {name: path for path, name in names.items()}
+
+
+def _counted(names: Mapping[Path, str]) -> list[tuple[Path, str, int, int]]:
+    """Each file and its name, how many share it, and which of them it is, from 1."""
+    same = {name: [path for path in names if names[path] == name] for name in names.values()}
+    return [(path, name, len(same[name]), same[name].index(path) + 1) for path, name in names.items()]
 
 
 def _rows(known: Baselines, see: dict[str, Estimator], controls: bool) -> dict[str, Callable[[Tensor], DepthMap]]:
