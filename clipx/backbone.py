@@ -9,7 +9,7 @@ import copy
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from os import PathLike
@@ -347,8 +347,12 @@ class _ViT(_Tower):
         return {f"block{i}": _to_map(t[:, 1:], grid) for i, t in enumerate(tokens[1:])}
 
     def dense(self, x: Tensor, path: str) -> Tensor:
-        tokens, grid = self._run(x)
-        last = tokens[-1] if path == "token" else self._value_path(tokens[-2])
+        if path == "token":
+            tokens, grid = self._run(x)
+            last = tokens[-1]
+        else:
+            tokens, grid = self._run(x, self.blocks[:-1])  # the value path is what becomes of the last
+            last = self._value_path(tokens[-1])
         return _to_map(self.visual.ln_post(last)[:, 1:] @ self.visual.proj, grid)
 
     def attention(self, x: Tensor) -> Tensor:
@@ -361,7 +365,7 @@ class _ViT(_Tower):
         q, k, _ = F.linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)
         return _weights(q, k, block.attn.num_heads)
 
-    def _run(self, x: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
+    def _run(self, x: Tensor, blocks: Iterable[nn.Module] | None = None) -> tuple[list[Tensor], tuple[int, int]]:
         """Tokens before the first block and after each, each (N, 1 + hw, C), and the grid (h, w)."""
         visual = self.visual
         x = visual.conv1(x)
@@ -369,7 +373,7 @@ class _ViT(_Tower):
         x = torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), 1, -1), x.flatten(2).mT], dim=1)
         x = visual.ln_pre(x + resize_positions(visual.positional_embedding, self.grid, grid).to(x.dtype))
         tokens = [x]
-        for block in self.blocks:
+        for block in self.blocks if blocks is None else blocks:
             tokens.append(block(tokens[-1]))
         return tokens, grid
 

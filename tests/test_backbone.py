@@ -155,6 +155,22 @@ def test_vit_value_path_is_attention_to_oneself(backbones):
     torch.testing.assert_close(backbone.dense(x).flatten(2).mT, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_vit_value_path_does_not_run_what_it_replaces(backbones):
+    """The last block's own attention is left out, and nothing changes by it."""
+    backbone = backbones("vit")
+    x, tower, ran = noise(backbone), backbone.tower, []
+    hooks = [block.register_forward_hook(lambda block, *_: ran.append(block)) for block in tower.blocks]
+    try:
+        found = backbone.dense(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert ran == list(tower.blocks[:-1])
+    tokens, _ = tower._run(x)
+    whole = tower.visual.ln_post(tower._value_path(tokens[-2]))[:, 1:] @ tower.visual.proj
+    assert torch.equal(found.flatten(2).mT, whole)
+
+
 def test_vit_token_path_is_the_projected_last_block(backbones):
     backbone = backbones("vit")
     x = noise(backbone)
