@@ -119,6 +119,14 @@ def test_a_tower_comes_back_from_disk(tiny_space, tmp_path):
     assert torch.equal(new_tower("logmel", 8, seed=3).head.weight, new_tower("logmel", 8, seed=3).head.weight)
 
 
+def test_a_tower_named_from_here_is_found_from_elsewhere(tmp_path, monkeypatch):
+    """An index keeps the settings it was made with, and may be searched from any folder."""
+    monkeypatch.chdir(tmp_path)
+    config = AudioConfig(tower="tower")
+    monkeypatch.chdir("/")
+    assert config.tower == str(tmp_path / "tower") and AudioConfig(**vars(config)) == config
+
+
 def test_full_scale_is_each_towers_own(tiny_space):
     class Ear(torch.nn.Module):
         full_scale, channels = 32_768.0, 1

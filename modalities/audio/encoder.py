@@ -45,6 +45,8 @@ class AudioConfig:
     overlap: float = field(default=0.5, metadata={"help": "share of a window that the next one hears again"})
 
     def __post_init__(self):
+        if self.tower is not None:  # an index keeps it, and is searched from other folders
+            object.__setattr__(self, "tower", str(Path(self.tower).expanduser().absolute()))
         if self.window_s is not None and not (isfinite(self.window_s) and 0.1 <= self.window_s <= 600):
             raise InputError(f"window_s must be 0.1 to 600 seconds, got {self.window_s}")
         if not 0 <= self.overlap <= 0.95:
@@ -75,7 +77,7 @@ class Audio(Modality):
             FileError, InputError: see ``load_tower``; or the space has no tower and none was given.
         """
         if self.config.tower is not None:
-            return load_tower(Path(self.config.tower).expanduser(), self.space)
+            return load_tower(Path(self.config.tower), self.space)
         if shipped := shipped_tower(self.space):
             return load_tower(shipped, self.space)
         if self.space.name.startswith("random:"):

@@ -88,6 +88,11 @@ def gather(data: Path, runs: Path) -> dict:
         },
         "shipped": run_of(runs / "audio-ship/tower") | as_stored(data / "audio"),
         "fbsp": run_of(runs / "audio-fbsp/tower") if (runs / "audio-fbsp/tower").is_dir() else None,
+        "curves": {
+            tower: [json.loads(line) for line in (folder / "accuracy.jsonl").read_text().splitlines()]
+            for tower, folder in (("small", runs / "audio-cv/fold-4"), ("ESResNeXt-fbsp", runs / "audio-fbsp"))
+            if folder.is_dir()
+        },
         "without": {
             "acc1": float(hits.mean()),
             "ci95": list(binomtest(int(hits.sum()), len(hits)).proportion_ci()),  # a bootstrap of no hits says nothing
@@ -174,6 +179,15 @@ def table(figures: dict) -> str:
     return "\n".join(lines)
 
 
+def curves(figures: dict) -> str:
+    """Top-1 on fold 4 after each tenth of a training as Markdown."""
+    lines = ["| tower | " + " | ".join(f"{k} %" for k in range(10, 101, 10)) + " |", "|---|" + "---:|" * 10]
+    for tower, curve in figures["curves"].items():
+        cells = " | ".join(f"{point['acc1']:.0%}" for point in curve)
+        lines.append(f"| {tower}, {curve[-1]['step']:,} steps | {cells} |")
+    return "\n".join(lines)
+
+
 def by_label(figures: dict) -> str:
     """mAP of each label's sounds as Markdown."""
     lines = ["| mAP | sound | text pivot | oracle |", "|---|---:|---:|---:|"]
@@ -203,6 +217,7 @@ def said(figures: dict) -> dict[str, str]:
         "with_pictures": ", ".join(label.replace("_", " ") for label in RIGHT),
         "of_text_pivot": f"{found['of_text_pivot']:.2f} ({{:.2f}} to {{:.2f}})".format(*found["of_text_pivot_ci95"]),
         "by_label": by_label(figures),
+        "curves": curves(figures),
         "acc_with": f"{found['acc1']['labels with pictures']:.1%}",
         "acc_without": f"{found['acc1']['labels without']:.1%}",
         "fbsp_train": ", ".join(f"{key} {fbsp['train'][key]}" for key in ("epochs", "batch_size", "lr", "crop_s"))
