@@ -225,7 +225,7 @@ class JointSpace:
         Raises:
             InputError: wrong shape, dtype, size or range, or values that are not finite.
         """
-        pixels = self._check(pixels, normalize)
+        pixels = self.checked(pixels, normalize)
         if resize:
             pixels = self.preprocess.resize(pixels)
             pixels = pixels.clamp(0, 1) if normalize else pixels  # bicubic overshoots; Pillow clips as well
@@ -279,7 +279,7 @@ class JointSpace:
 
     def _look(self, see: Any, pixels: Tensor, normalize: bool, resize: bool = False) -> Any:
         """Run a dense view on pixels of any size the tower takes; the results are float32."""
-        pixels = self._check(pixels, normalize)
+        pixels = self.checked(pixels, normalize)
         h, w = pixels.shape[-2:]
         fitted = self.image_size  # of one-size towers not always a multiple of the stride: 384 px, patches of 14
         if self.backbone.any_size and not resize:
@@ -301,7 +301,15 @@ class JointSpace:
             return tuple(_first(part, count) for part in found)
         return _first(found, count)
 
-    def _check(self, pixels: Tensor, normalize: bool) -> Tensor:
+    def checked(self, pixels: Tensor, normalize: bool = True) -> Tensor:
+        """(N, 3, H, W) pixels as they are, on this space's device, once they are known to be pixels.
+
+        Every way of looking calls it. Whoever resamples and clamps pixels first has to call it before that, or 0 to
+        255 would become a white picture.
+
+        Raises:
+            InputError: another shape, an empty picture, integers, NaN, or with ``normalize`` values beyond [0, 1].
+        """
         if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
             got = tuple(pixels.shape) if isinstance(pixels, Tensor) else type(pixels).__name__
             raise InputError(f"pixels must be a (N, 3, H, W) tensor, got {got}")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import clipx
-from clipx.modalities.depth.estimate import EstimateConfig, estimate
+from clipx.modalities.depth import EstimateConfig, estimate
 from clipx.modalities.depth.maps import colored
 
 

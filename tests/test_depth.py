@@ -15,9 +15,9 @@ from PIL import Image
 
 from clipx.dense import dense_logits
 from clipx.errors import FileError, InputError
-from clipx.modalities.depth import baselines, controls, lift, metrics
+from clipx.modalities.depth import baselines, controls, depthclip, lift, metrics
 from clipx.modalities.depth.encoder import Depth
-from clipx.modalities.depth.estimate import EstimateConfig, Estimator, estimate, viewed
+from clipx.modalities.depth.estimator import EstimateConfig, Estimator, estimate, viewed
 from clipx.modalities.depth.files import ENCODINGS, depth_png, read_depth, read_pairs, read_rgb
 from clipx.modalities.depth.maps import DepthMap, colored, nearness
 from clipx.zeroshot import ZeroShotClassifier
@@ -221,8 +221,12 @@ def test_what_counts():
     pred[:, :320] = 0  # unknown
     found = metrics.depth_metrics(DepthMap(pred), DepthMap(truth))
     assert found["coverage"] == pytest.approx(281 / 560, abs=1e-4) and found["abs_diff"] == pytest.approx(8)
-    found = metrics.depth_metrics(DepthMap(torch.zeros(10, 20)), DepthMap(torch.ones(10, 20)), "kitti", crop=False)
+    nothing = DepthMap(torch.zeros(480, 640))
+    found = metrics.depth_metrics(nothing, DepthMap(torch.ones(480, 640)))
     assert math.isnan(found["abs_rel"]) and found["coverage"] == 0
+    found = metrics.depth_metrics(nothing, DepthMap(torch.ones(480, 640)), "kitti")  # to say nothing is no way out
+    assert found["abs_rel"] == pytest.approx(0.999) and found["coverage"] == 0
+    assert math.isnan(metrics.depth_metrics(DepthMap(torch.ones(9, 9)), DepthMap(torch.zeros(9, 9)), "kitti")["rmse"])
     half = torch.tensor([[0.0, 1.0]])
     found = metrics.depth_metrics(DepthMap(half), DepthMap(torch.ones(1, 2)), "kitti", crop=False)
     assert found["abs_diff"] == pytest.approx(0.999 / 2)  # counted as 1 mm
@@ -241,6 +245,25 @@ def test_alignment():
     assert abs_rel(3 * t - 7, "affine", "scale+shift") == pytest.approx(0, abs=1e-5)
     assert abs_rel(0.3 / t, "inverse", "median") == pytest.approx(0, abs=1e-5)
     assert abs_rel(0.3 / t + 1, "inverse", "scale+shift") == pytest.approx(0, abs=1e-5)
+    assert abs_rel(1e-9 * t, "affine", "scale+shift") == pytest.approx(0, abs=1e-5)
+    mean = float(((t - t.mean()) / t).abs().mean())
+    assert abs_rel(torch.full_like(t, 3.3), "affine", "scale+shift") == pytest.approx(mean, rel=1e-4)
+
+
+def test_a_median_is_the_middle():
+    two = metrics.aligned(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), "m", "median")
+    assert two.tolist() == [2.0, 6.0]
+    even = metrics.aligned(torch.tensor([1.0, 2.0, 3.0, 10.0]), torch.ones(4), "m", "median")
+    assert even.tolist() == pytest.approx([0.4, 0.8, 1.2, 4.0])  # by 2.5
+
+
+@pytest.mark.parametrize("unit", ["affine", "inverse"])
+def test_a_line_does_not_mend_the_order(unit):
+    t = 1 + 4 * torch.rand(20, 30, generator=torch.Generator().manual_seed(0))
+    wrong = {"affine": -t, "inverse": t}[unit]
+    for depth, order in ((wrong, -1), ({"affine": t, "inverse": 1 / t}[unit], 1)):
+        found = metrics.depth_metrics(DepthMap(depth, unit), DepthMap(t), "kitti", "scale+shift", crop=False)
+        assert found["spearman"] == pytest.approx(order)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +365,9 @@ def test_large_photos_are_seen_smaller(space):
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"preset": "best"}, "no preset named 'best'"),
         ({"fit": object(), "window": 3}, "a fit looks at the whole photo"),
+        ({"words": "abc"}, "two words, got the text 'abc'"),
+        ({"words": ("near", "far", "near")}, "'near' is given twice"),
+        ({"preset": "depthclip"}, "depthclip fixes words"),
     ],
 )
 def test_configs_that_make_no_sense(change, said):
@@ -350,10 +376,31 @@ def test_configs_that_make_no_sense(change, said):
     assert replace(CONFIG, unit="affine", bins=(-1.0, 0.0, 1.0)).unit == "affine"
 
 
-def test_pixels_that_are_no_picture(space):
-    for pixels in (torch.rand(1, 3, 8, 8), torch.rand(8, 8), None):
-        with pytest.raises(InputError):
-            estimate(space, pixels, CONFIG)
+def test_the_preset_brings_all_its_own():
+    config = EstimateConfig(preset="depthclip")
+    assert (config.words, config.bins) == (depthclip.WORDS, depthclip.BINS_M)
+    assert (config.prompts, config.temperature, config.flip) == ("This object is {}", 0.1, True)
+    assert replace(config) == config
+    with pytest.raises(InputError, match="depthclip fixes unit"):
+        EstimateConfig("depthclip", unit="affine")
+
+
+NO_PICTURES = {
+    "a batch": torch.rand(1, 3, 8, 8),
+    "no colours": torch.rand(8, 8),
+    "nothing": None,
+    "bytes, which clamping would make white": torch.full((3, 8, 8), 99, dtype=torch.uint8),
+    "0 to 255": torch.full((3, 8, 8), 99.0),
+    "NaN": torch.full((3, 8, 8), math.nan),
+    "no pixel": torch.rand(3, 0, 8),
+    "grey": torch.rand(1, 8, 8),
+}
+
+
+@pytest.mark.parametrize("pixels", NO_PICTURES.values(), ids=NO_PICTURES)
+def test_pixels_that_are_no_picture(space, pixels):
+    with pytest.raises(InputError):
+        estimate(space, pixels, CONFIG)
 
 
 # The lift -------------------------------------------------------------------------------------------------------------
@@ -401,6 +448,10 @@ def test_large_clouds_are_thinned():
     depth, pixels = DepthMap(torch.ones(40, 60)), picture(40, 60)
     data, count = lift.cloud_ply(depth, pixels, lift.Intrinsics.from_fov(60, 40, 60), max_points=300)
     assert 150 <= count <= 300 and f"element vertex {count}".encode() in data
+    _, count = lift.cloud_ply(
+        DepthMap(torch.ones(1, 900)), picture(1, 900), lift.Intrinsics.from_fov(60, 1, 900), max_points=100
+    )
+    assert 100 <= count <= 300  # a strip one pixel high keeps its row
 
 
 # Baselines and controls -----------------------------------------------------------------------------------------------
@@ -416,6 +467,8 @@ def test_baselines_by_hand():
     rows = known.rows()
     assert list(rows) == ["constant", "mean map", "mean map of log depth"]
     assert all(predict(torch.zeros(3, 5, 9)).shape == (5, 9) for predict in rows.values())
+    holes = [(photo, torch.where(depth > 0, depth, torch.nan)) for _, depth in pairs]
+    assert_allclose(baselines.Baselines.from_pairs(holes).mean_map_m, known.mean_map_m)
     with pytest.raises(InputError, match="no training photo with a known depth"):
         baselines.Baselines.from_pairs([])
     with pytest.raises(InputError, match="no training photo"):

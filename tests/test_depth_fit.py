@@ -8,6 +8,7 @@ from PIL import Image
 
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError, UnsupportedError
 from clipx.modalities.depth import fit as depth_fit
+from clipx.modalities.depth.estimator import EstimateConfig, estimate
 from clipx.modalities.depth.files import depth_png
 from clipx.modalities.depth.fit import Fit, FitConfig, cell_depth, fit_depth, load_fit, mean_log_map
 
@@ -149,6 +150,7 @@ def test_the_mean_map_is_kept_and_resized(tiny_space):
         ({"kind": "forest"}, "no kind of fit"),
         ({"bins": "even"}, "no kind of bins"),
         ({"words": ("far",)}, "two words"),
+        ({"words": ("far", "far")}, "'far' is given twice"),
         ({"steps": -1}, "steps"),
         ({"ridge": 0.0}, "ridge"),
         ({"places": (0, 1)}, "places"),
@@ -205,6 +207,66 @@ def test_files_that_are_no_fit(tiny_space, tmp_path):
         load_fit(tmp_path / "missing.safetensors", tiny_space)
     with pytest.raises(FileError, match="suffix"):
         fit.save(tmp_path / "fit.bin")
+
+
+def test_a_fit_with_settings_of_its_own_is_refused(tiny_space, tmp_path):
+    """A file whose parts do not belong together is told when it is read, not when it is used."""
+    fit = fit_depth(tiny_space, pairs(1), config())
+    broken = {
+        "kind": {"kind": "forest"},
+        "unit": {"unit": "feet"},
+        "settings": {"settings": {}},
+        "places": {"settings": fit.settings | {"places": [3, 3]}},
+        "map": {"tensors": fit.tensors | {"map": torch.ones(7)}},
+        "text": {"tensors": fit.tensors | {"text": torch.ones(2, 5, 32)}},
+    }
+    for name, change in broken.items():
+        path = Fit(**(vars(fit) | change)).save(tmp_path / f"{name}.safetensors")
+        with pytest.raises(FileError, match="no depth fit"):
+            load_fit(path, tiny_space)
+    assert load_fit(fit.save(tmp_path / "whole.safetensors"), tiny_space).config == config()
+
+
+def test_the_linear_head_is_a_ridge():
+    """The definition: centred least squares with a penalty, by the stacked equations; of 4 photos, with holes."""
+    rng = torch.Generator().manual_seed(0)
+    x, target = torch.randn(4, 6, 3, 5, generator=rng), torch.randn(4, 3, 5, generator=rng)
+    known, plan = torch.rand(4, 3, 5, generator=rng) > 0.2, FitConfig(kind="linear", ridge=0.7)
+    found = depth_fit._linear(depth_fit._fit_linear(x, target, known, plan), x)
+
+    def standard(values, dim):
+        mean, std = values.mean(dim, keepdim=True), values.std(dim, keepdim=True)
+        return (values - mean) / (std + 1e-6)
+
+    cells = standard(x.movedim(1, 3).flatten(0, 2), 0) * (depth_fit.CELL_VARIANCE / 6) ** 0.5
+    told = torch.cat([x.mean((2, 3)), x.flatten(2).std(2, correction=0)], 1)
+    image = (standard(told, 0) / 12**0.5).repeat_interleave(15, 0)
+    rows, aim, keep = torch.cat([cells, image], 1).double(), target.flatten().double(), known.flatten()
+    centre, level = rows[keep].mean(0), aim[keep].mean()
+    penalty = (0.7 * 15) ** 0.5 * torch.eye(18, dtype=torch.float64)
+    stacked = torch.cat([rows[keep] - centre, penalty])
+    weights = torch.linalg.lstsq(stacked, torch.cat([aim[keep] - level, torch.zeros(18).double()])).solution
+    expected = (level + (rows - centre) @ weights).view(4, 3, 5).float()
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_words_are_read_before_the_photos(tiny_space):
+    def never():
+        raise AssertionError("a photo was looked at")
+        yield
+
+    for wrong in ({"prompts": "no hole"}, {"bins": "scene", "scenes": ()}):
+        with pytest.raises(InputError):
+            fit_depth(tiny_space, never(), config(**wrong))
+
+
+def test_flipped_responses_are_flipped_as_well(tiny_space):
+    fit = fit_depth(tiny_space, pairs(2), config())
+    x = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
+    both = EstimateConfig(fit=fit, flip=True)
+    one, mirrored = estimate(tiny_space, x, both), estimate(tiny_space, x.flip(-1), both)
+    torch.testing.assert_close(one.depth, mirrored.depth.flip(-1))
+    torch.testing.assert_close(one.responses, mirrored.responses.flip(-1))
 
 
 def test_wrong_features_are_one_line(tiny_space):

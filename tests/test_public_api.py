@@ -30,7 +30,10 @@ PUBLIC = {
         "Audio", "AudioConfig", "AudioTrainConfig", "ESResNeXt", "LogMelTower", "LongSound", "Sound", "load_audioclip",
         "load_tower", "read_sound", "synthesise", "train_audio",
     ],
-    "clipx.modalities.depth": ["Depth", "DepthMap", "EstimateConfig", "read_pairs"],
+    "clipx.modalities.depth": [
+        "Depth", "DepthMap", "EstimateConfig", "Estimator", "Fit", "FitConfig", "Intrinsics", "cloud_ply",
+        "depth_metrics", "depth_png", "estimate", "fit_depth", "load_fit", "read_depth", "read_pairs", "read_rgb",
+    ],
     "clipx.modalities.pointcloud": [
         "PROJECTIONS", "Cloud", "Mesh", "PointCloud", "pointclip_v1", "project", "read_geometry",
     ],

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from clipx._lazy import at_first_use
 
-_HOMES = {"Depth": "encoder", "DepthMap": "maps", "EstimateConfig": "estimate", "read_pairs": "files"}
+_HOMES = {
+    "Depth": "encoder",
+    "DepthMap": "maps",
+    "EstimateConfig": "estimator",
+    "Estimator": "estimator",
+    "Fit": "fit",
+    "FitConfig": "fit",
+    "Intrinsics": "lift",
+    "cloud_ply": "lift",
+    "depth_metrics": "metrics",
+    "depth_png": "files",
+    "estimate": "estimator",
+    "fit_depth": "fit",
+    "load_fit": "fit",
+    "read_depth": "files",
+    "read_pairs": "files",
+    "read_rgb": "files",
+}
 
 __all__ = list(_HOMES)
 

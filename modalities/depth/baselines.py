@@ -35,7 +35,9 @@ class Baselines:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[Tensor, Tensor]]) -> Baselines:
-        """From (photo (3, H, W) in [0, 1], depth (H, W) in metres, 0 where unknown); maps take the first one's size.
+        """From photos (3, H, W) in [0, 1] and their depths (H, W) in metres, 0 or NaN where unknown.
+
+        The maps take the first depth's size.
 
         Raises:
             InputError: no pairs, or no known depth.
@@ -47,15 +49,16 @@ class Baselines:
         gram = torch.zeros(0, 0, dtype=torch.float64)
         images = 0
         for pixels, depth in pairs:
+            inputs = _inputs(pixels).double()
             if total is None or logs is None or count is None:
                 shape = int(depth.shape[0]), int(depth.shape[1])
                 total, logs, count = (torch.zeros(shape, dtype=torch.float64) for _ in range(3))
-                gram = torch.zeros(len(_inputs(pixels)) + 1, len(_inputs(pixels)) + 1, dtype=torch.float64)
+                gram = torch.zeros(len(inputs) + 1, len(inputs) + 1, dtype=torch.float64)
             own = resized(depth, shape).double()
-            known = own > 0
+            known = (own > 0) & own.isfinite()
             log = torch.where(known, own, 1.0).log()
-            total, logs, count = total + own * known, logs + log, count + known
-            inputs = _inputs(pixels).double().flatten(1)  # (I, cells)
+            total, logs, count = total + torch.where(known, own, 0.0), logs + log, count + known
+            inputs = inputs.flatten(1)  # (I, cells)
             cells, share = (F.adaptive_avg_pool2d(v[None], CELLS).flatten() for v in (log * known, known.double()))
             seen = share > 0.5
             rows = torch.cat([inputs, (cells / share.clamp(min=1e-9))[None]])[:, seen]

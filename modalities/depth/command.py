@@ -16,7 +16,7 @@ from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clipx.modalities.depth.estimate import EstimateConfig
+    from clipx.modalities.depth.estimator import EstimateConfig
     from clipx.modalities.depth.lift import Intrinsics
     from clipx.modalities.depth.maps import DepthMap
     from clipx.space import JointSpace
@@ -86,7 +86,7 @@ def depth(
     from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
     from clipx.cli._work import check_present, open_space
     from clipx.errors import InputError
-    from clipx.modalities.depth.estimate import Estimator
+    from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import read_rgb
     from clipx.modalities.depth.lift import cloud_ply
     from clipx.progress import note, progress
@@ -152,7 +152,7 @@ def estimate_config(
     from clipx.api import parse_labels
     from clipx.cli._work import read_prompts
     from clipx.errors import InputError
-    from clipx.modalities.depth.estimate import EstimateConfig
+    from clipx.modalities.depth.estimator import EstimateConfig
 
     own = [flag for flag, value in given.items() if value is not None]
     if fit is not None and (own or preset != "default" or window is not None or unit != "m"):
@@ -161,7 +161,7 @@ def estimate_config(
         if own or unit != "m" or window is not None:
             what = own[0] if own else "--unit" if unit != "m" else "--window"
             raise InputError(f"the preset depthclip fixes it, got {what}", where="--preset", remedy="take default")
-        return EstimateConfig.depthclip()
+        return EstimateConfig("depthclip")
     changes: dict[str, Any] = {"unit": unit, "flip": flip, "window": window}
     if given.get("--words") is not None:
         changes["words"] = tuple(parse_labels(given["--words"]))
@@ -181,7 +181,7 @@ def with_fit(plan: EstimateConfig, fit: Path | None, space: JointSpace, flip: bo
     """The config with the fit of a file, if any, which must be of the space."""
     if fit is None:
         return plan
-    from clipx.modalities.depth.estimate import EstimateConfig
+    from clipx.modalities.depth.estimator import EstimateConfig
     from clipx.modalities.depth.fit import load_fit
 
     return EstimateConfig(fit=load_fit(fit, space), flip=flip)

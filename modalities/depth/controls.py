@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from clipx.backbone import Backbone
-from clipx.modalities.depth.estimate import EstimateConfig
-from clipx.modalities.depth.fit import Fit, FitConfig, fit_depth
+from clipx.modalities.depth.estimator import EstimateConfig
+from clipx.modalities.depth.fit import Fit, fit_depth
 from clipx.space import JointSpace
 
 
@@ -57,9 +56,7 @@ def refitted(
     fit: Fit, space: JointSpace, pairs: Iterable[tuple[Tensor, Tensor]], shuffled: bool = False, seed: int = 0
 ) -> Fit:
     """A fit made again as this one was, in another space, or with its words in another order."""
-    kept = {one.name: fit.settings[one.name] for one in fields(FitConfig)}
-    settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
-    config = FitConfig(**settings)
+    config = fit.config
     words = _shuffled(config.words, seed) if shuffled else config.words
     return fit_depth(space, pairs, replace(config, words=words))
 

@@ -17,7 +17,7 @@ from clipx.errors import UnsupportedError
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
-OBJECT = "object"  # what the released code says stands in each picture
+PROMPT = "This object is {}"  # the released code says so of each picture
 WORDS = ("giant", "extremely close", "close", "not in distance", "a little remote", "far", "unseen")
 BINS_M = (1.00, 1.50, 2.00, 2.25, 2.50, 2.75, 3.00)
 TEMPERATURE = 0.1
@@ -30,7 +30,7 @@ CHANNELS = 2048
 
 def prompts() -> list[str]:
     """The seven sentences, near to far as the bins are."""
-    return [f"This {OBJECT} is {word}" for word in WORDS]
+    return [PROMPT.format(word) for word in WORDS]
 
 
 def text_vectors(rows: Tensor) -> Tensor:
@@ -74,11 +74,12 @@ def predict(space: JointSpace, pixels: Tensor) -> tuple[Tensor, Tensor]:
     A photo that is not 480 x 640 is resampled to that, and its map back (by the nearest pixel).
 
     Raises:
+        InputError: what are no pixels.
         UnsupportedError: the image tower is no ResNet whose layer4 has 2,048 channels, or its text is not 1,024 wide.
     """
     require_tower(space)
     shape = int(pixels.shape[-2]), int(pixels.shape[-1])
-    fitted = space.preprocess.sample(pixels.float(), SIZE).clamp(0, 1)
+    fitted = space.preprocess.sample(space.checked(pixels), SIZE).clamp(0, 1)
     text = space.encode_text(prompts())
 
     def see(view: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipx.modalities.depth.baselines import Baselines
-    from clipx.modalities.depth.estimate import Estimator
+    from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import Pair
     from clipx.modalities.depth.fit import Fit
     from clipx.modalities.depth.maps import DepthMap
@@ -81,7 +81,7 @@ def evaluate(
     from clipx.cli._work import open_space
     from clipx.modalities.depth import command, metrics
     from clipx.modalities.depth.baselines import Baselines
-    from clipx.modalities.depth.estimate import Estimator
+    from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import read_depth, read_pairs, read_rgb
     from clipx.modalities.depth.maps import DepthMap
     from clipx.progress import progress
@@ -199,7 +199,7 @@ def _controls(
     import torch
 
     from clipx.modalities.depth.controls import random_tower, refitted, shuffled_words
-    from clipx.modalities.depth.estimate import Estimator
+    from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import read_depth, read_rgb
     from clipx.progress import progress
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
 from clipx.files import read_bytes
-from clipx.modalities.depth.estimate import viewed
+from clipx.modalities.depth.estimator import require_words, viewed
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
@@ -29,7 +29,7 @@ from clipx.zeroshot import ZeroShotClassifier
 SUFFIX = ".safetensors"
 WORDS = ("extremely close", "very close", "close", "not in distance", "a little remote", "far", "very far")
 SCENES = ("kitchen", "bedroom", "bathroom", "living room", "dining room", "office", "classroom")
-ENDS = 0.02  # shares of the pixels nearer than the first bin and farther than the last
+ENDS = 0.02  # shares of the cells nearer than the first bin and farther than the last
 MAP = (24, 32)  # cells of the mean map
 WAVES = ((0, 0), (1, 0), (0, 1))  # half waves down and across in which a whole picture may shift the mean map
 CELL_VARIANCE = 3.0  # of the ridge's prior: what a cell shows, where what the whole picture shows has 1
@@ -80,8 +80,7 @@ class FitConfig:
             raise InputError(f"no kind of fit named {self.kind!r}", remedy="known: prompts, linear")
         if self.bins not in ("quantile", "log", "scene"):
             raise InputError(f"no kind of bins named {self.bins!r}", remedy="known: quantile, log, scene")
-        if len(self.words) < 2:
-            raise InputError(f"depth needs at least two words, got {len(self.words)}")
+        require_words(self.words)
         if self.short_side_px is not None and self.short_side_px < 1:
             raise InputError(f"short_side_px must be at least 1, got {self.short_side_px}")
         if len(self.places) != 2 or min(self.places) < 1:
@@ -120,13 +119,20 @@ class Fit:
         """(24, 32) exp of the mean log depth, if the fit has a mean map."""
         return self.tensors["map"].exp() if self.settings["mean_map"] else None
 
+    @property
+    def config(self) -> FitConfig:
+        """How it was fitted."""
+        kept = {one.name: self.settings[one.name] for one in fields(FitConfig)}
+        return FitConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
+
     def features(self, space: JointSpace, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1], any size -> what this fit reads of them, (N, C, h, w).
 
         Prompts read ``space.dense_image``; a linear head the two stages before the last, side by side.
 
         Raises:
-            SpaceMismatchError: another space. UnsupportedError: the tower has no such features.
+            SpaceMismatchError: another space. InputError: what are no pixels. UnsupportedError: the tower has no such
+                features.
         """
         if space.id != self.space_id:
             raise SpaceMismatchError(
@@ -181,8 +187,12 @@ class Fit:
             raise FileError(f"cannot be written ({error.strerror})", where=path) from error
         return path
 
+    @property
+    def _channels(self) -> int:
+        return self.tensors["text"].shape[-1] if self.kind == "prompts" else len(self.tensors["cell.weight"])
+
     def _checked(self, features: Tensor) -> Tensor:
-        c = self.tensors["text"].shape[-1] if self.kind == "prompts" else len(self.tensors["cell.weight"])
+        c = self._channels
         if features.ndim != 4 or features.shape[1] != c:
             raise InputError(
                 f"this {self.kind} fit reads features (N, {c}, h, w), got {tuple(features.shape)}",
@@ -212,6 +222,10 @@ def load_fit(path: str | PathLike, space: JointSpace) -> Fit:
         needed = _PROMPTS if fit.kind == "prompts" else _LINEAR
         if needed - set(tensors) or not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ValueError("tensors are missing or not finite")
+        if fit.config.kind != fit.kind or fit.unit != "m":
+            raise ValueError(f"a {fit.kind} fit in {fit.unit}, its settings are those of a {fit.config.kind} fit in m")
+        if not bool(fit.predict(torch.zeros(1, fit._channels, 1, 1), (1, 1)).isfinite().all()):  # shapes agree
+            raise ValueError("it predicts no number")
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         raise FileError(
             f"is no depth fit ({error.__class__.__name__}: {error})", where=path, remedy="fit it with clipx train depth"
@@ -246,8 +260,10 @@ def fit_depth(
     Raises:
         InputError: no photos, none with enough known depth, or depth that is everywhere the same.
         UnsupportedError: the tower lacks features, or its text tower takes no learned context.
+        VocabularyError: an embedded space never saw a word.
     """
     config = config or FitConfig()
+    _check_said(space, config)
     side = config.short_side_px or default_side(space, config.kind)
     features: list[Tensor] = []
     depths: list[Tensor] = []  # the photos, each followed by its mirror picture
@@ -308,7 +324,8 @@ def seen(space: JointSpace, pixels: Tensor, kind: str, short_side_px: int) -> Te
         return space.dense_image(view, resize=not space.backbone.any_size)
     if not space.backbone.any_size:
         view = space.preprocess.sample(view, space.image_size).clamp(0, 1)
-    two = list(space.stages(view).values())[-3:-1]
+    stages = list(space.stages(view).values())
+    two = stages[-3:-1] or stages  # a tower of one block has none before it
     grid = tuple(two[0].shape[-2:])
     return torch.cat([s if tuple(s.shape[-2:]) == grid else F.interpolate(s, grid, mode="bilinear") for s in two], 1)
 
@@ -354,7 +371,6 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
     waves = _waves((height, width), len(WAVES) if config.mean_map else 1)
     mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3)) + 1e-6
     share = (CELL_VARIANCE / channels) ** 0.5
-    cells = ((x - mean[:, None, None]) / std[:, None, None]).flatten(2).mT * share  # (N, cells, C)
     told = _statistics(x)
     image_mean = told.mean(0)
     # one photo and its mirror picture tell no spread: whatever differs is then an accident
@@ -363,13 +379,21 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
     directions = torch.linalg.svd(image.double(), full_matrices=False).Vh[:RANK].float()  # (R, 2 C)
     weights = torch.tensor([1.0] + [0.5] * (len(waves) - 1))
     spread = (waves * weights[:, None, None]).flatten(1).T  # (cells, J)
-    pictures = ((image @ directions.T)[:, None, :, None] * spread[None, :, None, :]).flatten(2)
-    rows = torch.cat([cells, pictures], dim=2)[known.flatten(1)].double()  # (M, C + R J)
-    aim = target[known].double()
+    pictures = image @ directions.T  # (N, R)
+    size = channels + len(directions) * len(waves)
+    gram, right = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    centre, level, seen_cells = torch.zeros(size, dtype=torch.float64), torch.zeros((), dtype=torch.float64), 0
+    for i in range(count):  # photo by photo: 80 of a large tower together take gigabytes
+        cells = ((x[i] - mean[:, None, None]) / std[:, None, None]).flatten(1).mT * share  # (cells, C)
+        whole = (pictures[i][:, None] * spread[:, None, :]).flatten(1)  # (cells, R J)
+        rows = torch.cat([cells, whole], dim=1)[known[i].flatten()].double()
+        aim = target[i][known[i]].double()
+        gram, right = gram + rows.T @ rows, right + rows.T @ aim
+        centre, level, seen_cells = centre + rows.sum(0), level + aim.sum(), seen_cells + len(rows)
+    centre, level = centre / seen_cells, level / seen_cells
     per_photo = height * width
-    centre, level = rows.mean(0), aim.mean()
-    gram = (rows.T @ rows - len(rows) * centre[:, None] * centre) / per_photo
-    right = ((rows - centre).T @ (aim - level)) / per_photo
+    gram = (gram - seen_cells * centre[:, None] * centre) / per_photo
+    right = (right - seen_cells * centre * level) / per_photo
     solved = torch.linalg.solve(gram + config.ridge * torch.eye(len(gram), dtype=torch.float64), right).float()
     by_wave = solved[channels:].unflatten(0, (len(directions), len(waves))) * weights
     bias = (level - centre @ solved.double()).float()
@@ -459,6 +483,14 @@ def _scene_bins(
         photos = float((scene == k).sum()) / 2
         own.append((photos * _quantiles(logs[mine], len(bins)) + 4 * bins) / (photos + 4) if mine.any() else bins)
     return {"scene.text": text, "scene.bins": torch.stack(own).exp()}
+
+
+def _check_said(space: JointSpace, config: FitConfig) -> None:
+    """Raise for words that the space cannot read, before the photos are looked at."""
+    if config.kind == "prompts":
+        PromptLearner(space, config.words, config.prompts)
+        if config.bins == "scene":
+            ZeroShotClassifier(space, config.scenes)
 
 
 def _fit_prompts(

@@ -90,14 +90,16 @@ def cloud_ply(depth: DepthMap, pixels: Tensor, camera: Intrinsics, max_points: i
     """
     if tuple(pixels.shape[1:]) != tuple(depth.depth.shape):
         raise InputError(f"depth {tuple(depth.depth.shape)} of a photo {tuple(pixels.shape[1:])}", where=depth.source)
+    values, pixels = depth.depth.cpu(), pixels.cpu()
     step = max(1, math.ceil(math.sqrt(int(depth.known.sum()) / max_points)))
-    kept = torch.full_like(depth.depth, torch.nan)
-    kept[step // 2 :: step, step // 2 :: step] = depth.depth[step // 2 :: step, step // 2 :: step]
+    rows_kept, columns_kept = (slice(min(step // 2, side - 1), None, step) for side in values.shape)
+    kept = torch.full_like(values, torch.nan)
+    kept[rows_kept, columns_kept] = values[rows_kept, columns_kept]
     thinned = DepthMap(kept, depth.unit, source=depth.source)
     points = lift(thinned, camera) * torch.tensor([1.0, -1.0, -1.0])
     colors = (pixels[:, thinned.known].T * 255).round().byte()
     rows = np.empty(len(points), [("at", "<f4", 3), ("rgb", "u1", 3)])
-    rows["at"], rows["rgb"] = points.cpu().numpy(), colors.cpu().numpy()
+    rows["at"], rows["rgb"] = points.numpy(), colors.numpy()
     header = [
         "ply",
         "format binary_little_endian 1.0",

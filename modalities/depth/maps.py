@@ -61,12 +61,12 @@ def require_unit(unit: str, where: str | None = None) -> None:
         raise InputError(f"no unit named {unit!r}", where=where, remedy=f"known: {', '.join(UNITS)}")
 
 
-def require_same_unit(a: DepthMap, b: DepthMap) -> None:
-    """Raise InputError unless two maps say the same thing in the same unit."""
-    if a.unit != b.unit:
+def require_same_unit(a: str, b: str, where: str | None = None) -> None:
+    """Raise InputError unless two maps' units are the same."""
+    if a != b:
         raise InputError(
-            f"cannot compare depth in {a.unit} with depth in {b.unit}",
-            where=a.source,
+            f"cannot compare depth in {a} with depth in {b}",
+            where=where,
             remedy="align it first (alignment median or scale+shift)",
         )
 

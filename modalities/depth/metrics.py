@@ -91,9 +91,10 @@ def depth_metrics(
         crop: False counts the whole picture.
 
     Returns:
-        d1 d2 d3 (shares of pixels off by less than 1.25, 1.25^2, 1.25^3), abs_diff, abs_rel, sq_rel, rmse, rmse_log,
-        log10, silog, spearman (NaN where either is constant), pixels, and coverage: the share of the pixels that count
-        where there is a prediction. Where there is none: left out (nyu), or counted as 1 mm (kitti, as is usual there).
+        d1 d2 d3 (shares of pixels off by less than 1.25, 1.25^2, 1.25^3), abs_diff (m), abs_rel, sq_rel (m), rmse (m),
+        rmse_log, log10, silog, spearman (of the order before a line is fitted; NaN where either is constant), pixels,
+        and coverage: the share of the pixels that count where there is a prediction. Where there is none: left out
+        (nyu), or counted as 1 mm (kitti, as is usual there).
         NaN throughout where nothing counts.
 
     Raises:
@@ -102,27 +103,35 @@ def depth_metrics(
     """
     if truth.unit != "m":
         raise InputError(f"the truth must be in metres, got {truth.unit}", where=truth.source)
-    if alignment not in ALIGNMENTS:
-        raise InputError(f"no alignment named {alignment!r}", remedy=f"known: {', '.join(ALIGNMENTS)}")
-    if alignment == "none":
-        require_same_unit(pred, truth)
-    elif alignment == "median" and pred.unit == "affine":
-        raise InputError("a median cannot align depth of unknown shift", remedy="take alignment scale+shift")
+    require_alignment(pred.unit, alignment, truth.source)
     if pred.depth.shape != truth.depth.shape:
         raise InputError(
             f"sizes differ: {tuple(pred.depth.shape)} predicted, {tuple(truth.depth.shape)} true", where=truth.source
         )
-    rules = PROTOCOLS.get(protocol)
     mask = counted(truth.depth, protocol, crop)
+    rules = PROTOCOLS[protocol]
     known = mask & pred.known & ((pred.depth > MIN_M) if pred.unit == "m" else True)
     coverage = float(known.sum()) / max(1, int(mask.sum()))
-    if rules is None or not known.any():
-        return dict.fromkeys(FIGURES, math.nan) | {"pixels": 0.0, "coverage": coverage}
     if rules.floor and alignment == "none":
         known = mask
-    p, t = pred.depth[known].double().nan_to_num(0), truth.depth[known].double()
-    p = aligned(p, t, pred.unit, alignment).clamp(MIN_M, rules.cap_m)
-    return figures(p, t) | {"pixels": float(len(t)), "coverage": coverage}
+    if not known.any():
+        return dict.fromkeys(FIGURES, math.nan) | {"pixels": 0.0, "coverage": coverage}
+    raw, t = pred.depth[known].double().nan_to_num(0), truth.depth[known].double()
+    p = aligned(raw, t, pred.unit, alignment).clamp(MIN_M, rules.cap_m)
+    found = figures(p, t)
+    if alignment == "scale+shift":  # a line that falls would turn a wrong order into a right one
+        found["spearman"] = spearman(-raw if pred.unit == "inverse" else raw, t)
+    return found | {"pixels": float(len(t)), "coverage": coverage}
+
+
+def require_alignment(unit: str, alignment: str, where: str | None = None) -> None:
+    """Raise InputError unless predictions of a unit can be compared with metres by an alignment."""
+    if alignment not in ALIGNMENTS:
+        raise InputError(f"no alignment named {alignment!r}", remedy=f"known: {', '.join(ALIGNMENTS)}")
+    if alignment == "none":
+        require_same_unit(unit, "m", where)
+    elif alignment == "median" and unit == "affine":
+        raise InputError("a median cannot align depth of unknown shift", remedy="take alignment scale+shift")
 
 
 def aligned(pred: Tensor, truth: Tensor, unit: str, alignment: str) -> Tensor:
@@ -131,12 +140,19 @@ def aligned(pred: Tensor, truth: Tensor, unit: str, alignment: str) -> Tensor:
         return pred
     if alignment == "median":
         pred = 1 / pred if unit == "inverse" else pred
-        return pred * (truth.median() / pred.median())
+        return pred * (_median(truth) / _median(pred))
     goal = 1 / truth if unit == "inverse" else truth
     spread = pred - pred.mean()
-    scale = (spread * goal).sum() / (spread * spread).sum().clamp(min=1e-12)
-    line = goal.mean() + scale * spread
+    square = (spread * spread).sum()
+    constant = square <= 1e-24 * (pred * pred).sum()  # but for rounding
+    line = goal.mean() + torch.where(constant, 0.0, (spread * goal).sum() / square) * spread
     return 1 / line.clamp(min=1e-6) if unit == "inverse" else line
+
+
+def _median(values: Tensor) -> Tensor:
+    """Of (P,); of an even number the mean of the middle two, where torch takes the lower."""
+    ordered = values.sort().values
+    return (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 
 
 def figures(pred: Tensor, truth: Tensor) -> dict[str, float]:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from clipx.modalities.depth import show
-from clipx.modalities.depth.estimate import Estimator
+from clipx.modalities.depth.estimator import Estimator
 from clipx.modalities.depth.files import depth_png
 from clipx.space import random_space
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -31,7 +31,8 @@ class EstimateConfig:
     """What is said of near and far, and how a photo is looked at.
 
     Args:
-        preset: ``"default"``, or ``"depthclip"``: the released pipeline, with its own words, bins and all else.
+        preset: ``"default"``, or ``"depthclip"``: the released pipeline, with its own words, bins and all else, which
+            take the place of the defaults below.
         words: K >= 2 words, in the order of the bins.
         bins: the K distances that they stand for, increasing; in metres above 0.
         unit: what the bins are in, see ``maps.UNITS``.
@@ -44,7 +45,8 @@ class EstimateConfig:
         fit: a ``fit.Fit``, whose words, bins and temperature take the place of those here.
 
     Raises:
-        InputError: bins that do not increase, fewer than two words, counts that differ, an unknown preset or unit.
+        InputError: bins that do not increase, fewer than two words, one word twice, counts that differ, an unknown
+            preset or unit, or settings that the preset or the fit fixes.
     """
 
     preset: Literal["default", "depthclip"] = "default"
@@ -61,9 +63,10 @@ class EstimateConfig:
     def __post_init__(self):
         if self.preset not in ("default", "depthclip"):
             raise InputError(f"no preset named {self.preset!r}", remedy="known: default, depthclip")
+        if self.preset == "depthclip":
+            self._take_depthclip()
         require_unit(self.unit)
-        if len(self.words) < 2:
-            raise InputError(f"depth needs at least two words, got {len(self.words)}")
+        require_words(self.words)
         if len(self.words) != len(self.bins):
             raise InputError(f"{len(self.words)} words, but {len(self.bins)} bins", remedy="give each word its bin")
         steps = zip(self.bins, self.bins[1:], strict=False)
@@ -78,10 +81,31 @@ class EstimateConfig:
         if self.fit is not None and (self.preset != "default" or self.window is not None):
             raise InputError("a fit looks at the whole photo in its own way", remedy="leave preset and window out")
 
-    @classmethod
-    def depthclip(cls) -> EstimateConfig:
-        """The preset, with its words and bins."""
-        return cls("depthclip", depthclip.WORDS, depthclip.BINS_M, temperature=depthclip.TEMPERATURE, flip=True)
+    def _take_depthclip(self) -> None:
+        """Its words, bins and ways in place of the defaults; whatever else was given would be ignored in silence."""
+        fixed = {
+            "words": depthclip.WORDS,
+            "bins": depthclip.BINS_M,
+            "prompts": depthclip.PROMPT,
+            "temperature": depthclip.TEMPERATURE,
+            "flip": True,
+            "short_side_px": depthclip.SIZE[0],
+        }
+        for one in fields(self):
+            value = fixed.get(one.name, one.default)
+            if one.name not in ("preset", "fit") and getattr(self, one.name) not in (one.default, value):
+                raise InputError(f"the preset depthclip fixes {one.name}", remedy="take the preset default")
+            if one.name in fixed:
+                object.__setattr__(self, one.name, value)  # how a frozen dataclass sets its own
+
+
+def require_words(words: Sequence[str]) -> None:
+    """Raise InputError unless these are at least two different words."""
+    if isinstance(words, str) or len(words) < 2:
+        got = f"the text {words!r}" if isinstance(words, str) else len(words)
+        raise InputError(f"depth needs at least two words, got {got}")
+    if twice := sorted({word for word in words if words.count(word) > 1}):
+        raise InputError(f"the word {twice[0]!r} is given twice")
 
 
 def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = None) -> DepthMap:
@@ -127,7 +151,7 @@ class Estimator:
         return tuple(self.config.words if self.config.fit is None else self.config.fit.words)
 
     def __call__(self, pixels: Tensor) -> list[DepthMap]:
-        """(N, 3, H, W) RGB in [0, 1] -> N maps."""
+        """(N, 3, H, W) RGB in [0, 1] -> N maps of H x W. Raises InputError for what are no pixels."""
         responses: Tensor | None  # a fit may have no words
         with torch.no_grad():
             if self.config.preset == "depthclip":
@@ -156,18 +180,28 @@ class Estimator:
     def _fitted(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """(N, H, W), and (N, K, h, w) where the fit has words."""
         fit, shape = self.config.fit, (int(pixels.shape[-2]), int(pixels.shape[-1]))
-        features = fit.features(self.space, pixels)
-        depth = fit.predict(features, shape)
+
+        def see(view: Tensor) -> tuple[Tensor, Tensor | None]:
+            features = fit.features(self.space, view)
+            return fit.predict(features, shape), fit.responses(features) if fit.words else None
+
+        depth, shares = see(pixels)
         if self.config.flip:
-            mirrored = fit.predict(fit.features(self.space, pixels.flip(-1)), shape)
+            mirrored, others = see(pixels.flip(-1))
             depth = (depth + mirrored.flip(-1)) / 2
-        return depth, fit.responses(features) if fit.words else None
+            shares = None if shares is None or others is None else (shares + others.flip(-1)) / 2
+        return depth, shares
 
 
 def viewed(space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX) -> Tensor:
-    """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``, never up."""
+    """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``, never up.
+
+    Raises:
+        InputError: as ``JointSpace.checked``.
+    """
+    pixels = space.checked(pixels)
     height, width = pixels.shape[-2:]
     most = MAX_CELLS * math.prod(space.backbone.stride)
     scale = min(1.0, short_side_px / min(height, width), math.sqrt(most / (height * width)))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    return space.preprocess.sample(pixels.float(), size).clamp(0, 1)
+    return space.preprocess.sample(pixels, size).clamp(0, 1)
