@@ -9,7 +9,7 @@ from conftest import save_space
 from PIL import Image
 from test_depth import write_set
 
-from clipx.modalities.depth.files import read_depth
+from clipx.modalities.depth.files import drawn, read_depth, read_pairs
 from clipx.modalities.depth.lift import Intrinsics, reproject
 
 WORDS = [
@@ -172,6 +172,17 @@ def test_what_is_refused(call, here, line, said):
     ] == [] or "xyz" in line
 
 
+@pytest.mark.parametrize("line", ["room-color.png -o room.png", "room.png room-depth-color.png -o ."])
+def test_no_photo_is_written_over(call, here, line):
+    """Neither by the map nor by what is written beside it."""
+    for name in line.split(" -o ")[0].split():
+        (here / name).write_bytes((here / "photo.png").read_bytes())
+    before = {path: path.read_bytes() for path in here.iterdir() if path.is_file()}
+    status, _, err = call(f"depth {line}")
+    assert status == 2 and "is the photo itself" in err
+    assert before == {path: path.read_bytes() for path in here.iterdir() if path.is_file()}
+
+
 def test_help_has_an_example(call):
     for command in ("depth", "eval depth"):
         status, out, _ = call(f"{command} --help")
@@ -249,6 +260,25 @@ def test_a_fit_is_taken(call, call_json, depth_space, tiny_vit_space, here):
     assert status == 2 and "the fit was made in space" in err and len(err.splitlines()) == 1
 
 
+def test_controls_are_fitted_on_as_many_photos(call, call_json, here, monkeypatch):
+    """And on the same ones: a fit on one photo is not held against a control that saw three."""
+    from clipx.modalities.depth import controls
+
+    seen, refitted = [], controls.refitted
+
+    def spy(fit, space, pairs, **more):
+        pairs = list(pairs)
+        seen.append([float(depth.sum()) for _, depth in pairs])
+        return refitted(fit, space, pairs, **more)
+
+    monkeypatch.setattr(controls, "refitted", spy)
+    write_set(here / "set", size=(48, 64))
+    assert call("train depth set --kind linear --images 1 --seed 3 -o one.safetensors")[0] == 0
+    call_json("eval depth set --protocol kitti --controls --fit one.safetensors")
+    (photo,) = drawn(read_pairs(here / "set", "train"), 1, 3)
+    assert seen == [[float(read_depth(photo.depth).sum())]]
+
+
 def test_rows_are_named_by_kind_not_by_path(call, call_json, here):
     """The file's stem where two are of a kind, a number where the stems are alike too; the same file counts once."""
     write_set(here / "set", size=(48, 64))
@@ -268,7 +298,9 @@ def test_rows_are_named_by_kind_not_by_path(call, call_json, here):
     [
         ("", "480 x 640"),
         ("--protocol kitti --unit affine", "cannot compare depth in affine with depth in m"),
+        ("--protocol kitti --unit affine --alignment median", "unknown shift"),
         ("--protocol kitti --test-fold val", "no row of fold 'val'"),
+        ("--protocol kitti --test-fold train", "0.png is of both folds"),
         ("--protocol kitti --preset depthclip", "needs a ResNet of 2048 channels"),
         ("--protocol kitti --bins 2,1 --words near,far", "bins must increase"),
         ("--protocol kitti -o no/record.json", "make the folder first"),

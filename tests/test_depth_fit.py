@@ -318,6 +318,10 @@ def test_draws_of_one_seed_are_nested(data, run_json, monkeypatch):
     [
         ("train depth . --images 4 -o fit.safetensors", "4 photos asked for, 3 are there"),
         ("train depth . --kind linear -o fit.bin", "suffix"),
+        ("train depth . --kind linear --words near,far -o fit.safetensors", "--words: a linear head has no words"),
+        ("train depth . --kind linear --bins log -o fit.safetensors", "--bins: a linear head has no words"),
+        ("train depth . --scenes kitchen,office -o fit.safetensors", "scenes go with --bins scene"),
+        ("train depth . --words far,far -o fit.safetensors", "given twice"),
         ("train depth . --kind linear --fold nowhere -o fit.safetensors", "no row of fold"),
         ("train depth . --words far -o fit.safetensors", "two words"),
         ("train depth . --words nearby,faraway -o fit.safetensors", "never saw"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clipx.modalities.depth.maps import DepthMap
     from clipx.space import JointSpace
 
+SUFFIXES = (".png", "-color.png", ".npz", "-words.png")  # of what is written of a map
 FOV_DEG = 60.0  # of many a camera's photo from side to side; the NYU Kinect's
 
 PresetFlag = Annotated[
@@ -220,8 +221,10 @@ def _check_out(out: Path, names: Sequence[Path], files: Sequence[Path], one_file
         raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
     if twice := sorted({str(name) for name in names if names.count(name) > 1}):
         raise InputError(f"several photos are named alike: their maps would be one file, {twice[0]}.png", where=out)
-    if one_file and out.resolve() == files[0].resolve():
-        raise InputError("is the photo itself", where=out, remedy="name another file")
+    photos = {path.resolve() for path in files}
+    for written in (name.with_name(name.name + suffix) for name in names for suffix in SUFFIXES):
+        if written.resolve() in photos:
+            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
 
 
 def _check_cloud(cloud: Path, files: Sequence[Path], unit: str, fov: float | None, intrinsics: str | None) -> None:
@@ -272,17 +275,18 @@ def _write(found: DepthMap, pixels: Tensor, name: Path, title: str, settings: di
     from clipx.modalities.depth.files import depth_png
 
     written = []
+    millimetres, colors, numbers, words = SUFFIXES
 
     def write(suffix: str, data: bytes) -> None:
         written.append(name.with_name(name.name + suffix))
         write_bytes(written[-1], data)
 
     if found.unit == "m":  # millimetres of anything else would be a lie
-        write(".png", depth_png(found.depth))
-    write("-color.png", show.scale_png(found, title))
-    write(".npz", _npz(found, settings))
+        write(millimetres, depth_png(found.depth))
+    write(colors, show.scale_png(found, title))
+    write(numbers, _npz(found, settings))
     if found.responses is not None:
-        write("-words.png", show.responses_png(found, pixels))
+        write(words, show.responses_png(found, pixels))
     return written
 
 

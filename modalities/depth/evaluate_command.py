@@ -79,6 +79,7 @@ def evaluate(
     """
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import open_space
+    from clipx.errors import InputError
     from clipx.modalities.depth import command, metrics
     from clipx.modalities.depth.baselines import Baselines
     from clipx.modalities.depth.estimator import Estimator
@@ -89,7 +90,10 @@ def evaluate(
     check_writable(out)
     given = {"--words": words, "--bins": bins, "--prompts": prompts, "--temperature": temperature}
     plan = command.estimate_config(preset, given, unit, flip)
+    metrics.require_alignment(plan.unit, alignment)
     train, test = (read_pairs(data, fold) for fold in (train_fold, test_fold))
+    if both := sorted({pair.name for pair in train} & {pair.name for pair in test}):
+        raise InputError(f"{both[0]} is of both folds", where=data, remedy="judge photos that nothing was fitted on")
     joint = open_space(space, device, dtype, seed)
     name = "depthclip" if preset == "depthclip" else "words, unfitted"
     see: dict[str, Estimator] = {name: Estimator(joint, plan)}
@@ -194,17 +198,18 @@ def _controls(
 ) -> dict[str, Estimator]:
     """Name -> the same estimates without what the image tower learned, and without the words' order.
 
-    Fits are made again, on the whole training fold.
+    Fits are made again, on as many photos of the training fold, drawn as clipx train depth draws them.
     """
     import torch
 
     from clipx.modalities.depth.controls import random_tower, refitted, shuffled_words
     from clipx.modalities.depth.estimator import Estimator
-    from clipx.modalities.depth.files import read_depth, read_rgb
+    from clipx.modalities.depth.files import drawn, read_depth, read_rgb
     from clipx.progress import progress
 
-    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        return ((read_rgb(pair.rgb), read_depth(pair.depth, pair.encoding)) for pair in train)
+    def pairs(of: Fit) -> Iterator[tuple[Tensor, Tensor]]:
+        kept = drawn(train, of.settings["photos"], of.config.seed)
+        return ((read_rgb(pair.rgb), read_depth(pair.depth, pair.encoding)) for pair in kept)
 
     seen = [joint.preprocess.sample(read_rgb(pair.rgb)[None], joint.image_size) for pair in train[:CALIBRATION]]
     blank = random_tower(joint, torch.cat(seen).clamp(0, 1), seed)
@@ -212,10 +217,10 @@ def _controls(
     with progress("fitting controls", len(see)) as advance:
         for name, one in see.items():
             plan, fit = one.config, one.config.fit
-            other = plan if fit is None else replace(plan, fit=refitted(fit, blank, pairs()))
+            other = plan if fit is None else replace(plan, fit=refitted(fit, blank, pairs(fit)))
             found[f"control: random tower, {name}"] = Estimator(blank, other)
             if fit is not None and fit.words:
-                other = replace(plan, fit=refitted(fit, joint, pairs(), shuffled=True, seed=seed))
+                other = replace(plan, fit=refitted(fit, joint, pairs(fit), shuffled=True, seed=seed))
                 found[f"control: shuffled words, {name}"] = Estimator(joint, other)
             elif fit is None and plan.preset == "default":
                 found[f"control: shuffled words, {name}"] = Estimator(joint, shuffled_words(plan, seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -100,6 +100,12 @@ def read_pairs(data_dir: str | PathLike, fold: str | None = None) -> list[Pair]:
                 raise FileError(f"no such file: {path}", where=table)
         pairs.append(pair)
     return pairs
+
+
+def drawn(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
+    """So many of the pairs in their order, or all there are; the smaller draws of a seed are part of the larger."""
+    places = np.random.default_rng(seed).permutation(len(pairs))[:count]
+    return [pairs[i] for i in sorted(places)]
 
 
 def read_rgb(path: str | PathLike) -> Tensor:

@@ -56,16 +56,19 @@ def train(
 
     Example: clipx train depth nyu --space nano --kind linear --images 20 -o fit.safetensors
     """
-    import numpy as np
-
     from clipx.api import parse_labels
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import open_space
     from clipx.errors import FileError, InputError
-    from clipx.modalities.depth.files import read_depth, read_pairs, read_rgb
+    from clipx.modalities.depth.files import drawn, read_depth, read_pairs, read_rgb
     from clipx.modalities.depth.fit import SUFFIX, FitConfig, fit_depth
     from clipx.progress import progress
 
+    idle = {"--words": words, "--scenes": scenes, "--steps": steps, "--bins": None if bins == "quantile" else bins}
+    if kind == "linear" and (own := [flag for flag, value in idle.items() if value is not None]):
+        raise InputError("a linear head has no words, bins or steps", where=own[0], remedy="take --kind prompts")
+    if scenes and bins != "scene":
+        raise InputError("scenes go with --bins scene", where="--scenes")
     given: dict[str, Any] = {"steps": steps, "short_side_px": short_side_px}
     given |= {"words": tuple(parse_labels(words)) if words else None}
     given |= {"scenes": tuple(parse_labels(scenes)) if scenes else None}
@@ -81,7 +84,7 @@ def train(
             raise InputError(f"{images} photos asked for, {len(pairs)} are there", where="--images")
         if seed < 0:
             raise InputError(f"the seed must be at least 0, got {seed}", where="--seed")
-        pairs = [pairs[i] for i in sorted(np.random.default_rng(seed).permutation(len(pairs))[:images])]
+        pairs = drawn(pairs, images, seed)
     opened = open_space(space, device, "float32", seed)
     work = len(pairs) + (plan.steps if kind == "prompts" else 0)
     with progress("fitting depth", work) as advance:
