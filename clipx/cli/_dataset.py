@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import inspect
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from clipx.modality import Modality
 from clipx.prompts import spoken
 
 SPLITS = {"train", "training", "test", "val", "valid", "validation"}
+SOURCES = ("source", "origin", "name", "names")
 MAX_SET_BYTES = 8 * 2**30  # a whole set is in memory at once
 
 
@@ -36,6 +38,8 @@ class LabelledData:
         parts: the values of the rows' columns ``split``, ``variant`` and ``fold``, sorted, where there are any.
         facts: what the data says of all of its samples, such as the axis that points up.
         folds: the N rows' column ``fold``, where the data has one.
+        sources: what the N samples are called where they come from: the rows' column ``source``, ``origin`` or
+            ``name``, where the data has one.
     """
 
     name: str
@@ -45,6 +49,7 @@ class LabelledData:
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     folds: Sequence[str] = ()
+    sources: Sequence[str] = ()
 
     def sha256(self) -> str:
         """Hash over the sorted (name, label, content) of the rows: the same rows give the same hash anywhere."""
@@ -70,6 +75,27 @@ class LabelledData:
         """A hash of each sample that is the same for its copies, whatever else their files say."""
         pairs = zip(self.items, self.contents, strict=True)
         return [content if i.values is None else hashlib.sha256(i.values()).hexdigest() for i, content in pairs]
+
+
+def rows_csv(test: LabelledData, train: LabelledData | None = None) -> bytes:
+    """What was measured, and what was learnt from, as a table: use, name, label, SHA-256 of the content, source."""
+    return listed(
+        (use, Path(item.id).as_posix(), label, content, source)
+        for use, data in (("test", test), ("train", train))
+        if data is not None
+        for item, label, content, source in zip(
+            data.items, data.labels, data.contents, data.sources or [""] * len(data.items), strict=True
+        )
+    )
+
+
+def listed(rows: Iterable[Sequence[str]]) -> bytes:
+    """(use, name, label, sha256, source) rows as CSV, sorted."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["use", "name", "label", "sha256", "source"])
+    writer.writerows(sorted(rows))
+    return text.getvalue().encode()
 
 
 def _content_sha256(item: Item) -> str:
@@ -296,7 +322,9 @@ def _checked(
     parts = {key: sorted({row[key] for row in rows if row.get(key)}) for key in ("split", "variant", "fold")}
     parts = {key: found for key, found in parts.items() if found}
     folds = [row.get("fold", "") for row in rows] if "fold" in parts else []
-    return LabelledData(name, items, labels, classes, parts, facts or {}, folds)
+    column = next((key for key in SOURCES if any(key in row for row in rows)), None)
+    sources = [row.get(column, "") for row in rows] if column else []
+    return LabelledData(name, items, labels, classes, parts, facts or {}, folds, sources)
 
 
 def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:

@@ -64,6 +64,10 @@ BatchFlag = Annotated[int, typer.Option("--batch-size", help="Samples encoded at
 SeedFlag = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 OutFlag = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON object to this file.")]
+RowsFlag = Annotated[
+    Path | None,
+    typer.Option("--rows", help="Write what was measured to this .csv file: name, label and SHA-256 of each sample."),
+]
 ModalityFlag = Annotated[
     str | None, typer.Option("--modality", help="What the files are; told by their suffix when left out.")
 ]

@@ -20,6 +20,7 @@ from clipx.cli._flags import (
     OutFlag,
     PromptsFlag,
     ResumeFlag,
+    RowsFlag,
     SeedFlag,
     SpaceFlag,
     WhereFlag,
@@ -71,7 +72,7 @@ def evaluate(
             "--method",
             help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's, its samples not augmented), "
             "view_weights (fitted on the shots), coop (learned prompts); several with commas. Default: zero_shot; with "
-            "--shots the first four.",
+            "--shots zero_shot, cache, probe and adapter.",
             show_default=False,
         ),
     ] = None,
@@ -96,6 +97,7 @@ def evaluate(
     seed: SeedFlag = 0,
     cache: CacheFlag = None,
     resume: ResumeFlag = False,
+    rows: RowsFlag = None,
     out: OutFlag = None,
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
@@ -113,13 +115,14 @@ def evaluate(
     """
     from clipx.api import parse_labels
     from clipx.cli._confusion import MOST_PANELS, confusion_png
-    from clipx.cli._dataset import read_data
+    from clipx.cli._dataset import read_data, rows_csv
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, report, write_bytes
     from clipx.cli._work import cache_folder, open_space, read_prompts, versions
     from clipx.registry import get_modality
 
     check_writable(out)
+    check_writable(rows)
     if confusion is not None and confusion.suffix.lower() != ".png":
         raise InputError(f"suffix {confusion.suffix!r} is not .png", where=confusion)
     check_writable(confusion)
@@ -133,8 +136,8 @@ def evaluate(
         read_prompts(variant.get("prompts"))
     if confusion is not None and len(variants) * len(methods) > MOST_PANELS:
         raise InputError(f"more than {MOST_PANELS} tables for one picture", where="--confusion", remedy="sweep less")
-    rows = read_data(data, cls, [condition(text) for text in where or ()])
-    names, targets = targets_of(rows.labels, rows.classes if words is None else words)
+    tested = read_data(data, cls, [condition(text) for text in where or ()])
+    names, targets = targets_of(tested.labels, tested.classes if words is None else words)
     shown, known = None, None
     if shots is None and (train is not None or train_where):
         raise InputError("nothing is learnt from it", where="--train", remedy="say how many --shots")
@@ -144,13 +147,13 @@ def evaluate(
                 "the shots are drawn from nowhere", where="--shots", remedy="name --train or --train-where"
             )
         shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
-        check_apart(rows, shown)
+        check_apart(tested, shown)
         _, known = targets_of(shown.labels, names)
         _check_enough(known, names, shots, methods)
     few = None if shots is None or shown is None else _Shots(shown, known, shots, draws)
     joint = open_space(space, device, dtype, seed)
     kept = cache_folder(cache, resume)
-    measured = _Measured(modality, joint, rows, names, targets, few, batch_size, kept, seed)
+    measured = _Measured(modality, joint, tested, names, targets, few, batch_size, kept, seed)
     found, tables = [], []
     for variant in variants:
         how = chosen | {key: value for key, value in variant.items() if key != "prompts"}
@@ -158,13 +161,15 @@ def evaluate(
             found.append({**row, "sweep": variant})
             tables.append(table)
 
+    if rows is not None:
+        write_bytes(rows, rows_csv(tested, shown))
     titles = [_title(row) for row in found]
     if confusion is not None:
         write_bytes(confusion, confusion_png(titles, tables, names))
     record = report(
         "eval",
         found,
-        dataset=rows.name,
+        dataset=tested.name,
         modality=modality,
         space=joint.name,
         space_id=joint.id,
@@ -175,11 +180,11 @@ def evaluate(
         labels=len(names),
         regime=regime,
         where=where or [],
-        parts=dict(rows.parts),
-        facts=dict(rows.facts),
+        parts=dict(tested.parts),
+        facts=dict(tested.facts),
         dtype=dtype,
         seed=seed,
-        data_sha256=rows.sha256(),
+        data_sha256=tested.sha256(),
         versions=versions(),
         train=None
         if shown is None

@@ -23,6 +23,7 @@ from clipx.cli._flags import (
     DtypeFlag,
     JsonFlag,
     OutFlag,
+    RowsFlag,
     SeedFlag,
     SpaceFlag,
     WhereFlag,
@@ -86,6 +87,7 @@ def evaluate(
     device: DeviceFlag = "cpu",
     dtype: DtypeFlag = "float32",
     seed: SeedFlag = 0,
+    rows: RowsFlag = None,
     out: OutFlag = None,
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
@@ -105,7 +107,8 @@ def evaluate(
     Example: clipx eval sketch photos/ --where split=test --per-class 4 --drawings drawn
     """
     from clipx.api import make_modality, parse_labels
-    from clipx.cli._output import check_writable, emit, report
+    from clipx.cli._dataset import rows_csv
+    from clipx.cli._output import check_writable, emit, report, write_bytes
     from clipx.cli._work import encode, make_classifier, open_space, read_prompts, space_name
     from clipx.errors import InputError
     from clipx.modalities.sketch import evaluate as measured
@@ -118,8 +121,10 @@ def evaluate(
         from clipx.cli.evaluate import evaluate as evaluate_sense
 
         more: dict[str, Any] = {"dtype": dtype, "seed": seed, "out": out, "as_json": as_json, "batch_size": batch_size}
+        more |= {"rows": rows}
         return evaluate_sense("sketch", folder, where, labels, prompts=prompts, space=space, device=device, **more)
     check_writable(out)
+    check_writable(rows)
     words = None if labels is None else parse_labels(labels)
     said, said_of_photos = read_prompts(prompts), read_prompts(photo_prompts)
     changes = {
@@ -129,7 +134,7 @@ def evaluate(
     }
     changes["rank"] = False  # the order of black strokes shows nowhere
     plan = DrawConfig.preset("default", **changes | ({} if steps is None else {"steps": steps}))
-    rows = _chosen(folder, where or [], words, per_class)
+    data = _chosen(folder, where or [], words, per_class)
     name = space_name(space)
     judge_name = judge or _default_judge(name)
     if drawings is not None:
@@ -140,15 +145,15 @@ def evaluate(
     starting = joint if saliency_space is None else open_space(saliency_space, device, dtype, seed)
     if starting.id == judging.id:
         raise InputError(f"{judging.name} also judges", where="--saliency-space", remedy="name another")
-    of_drawings = make_classifier(judging, rows.classes, said or "sketch")
-    of_photos = make_classifier(judging, rows.classes, said_of_photos or "photo")
-    place = {label: k for k, label in enumerate(rows.classes)}
-    targets = [place[label] for label in rows.labels]
+    of_drawings = make_classifier(judging, data.classes, said or "sketch")
+    of_photos = make_classifier(judging, data.classes, said_of_photos or "photo")
+    place = {label: k for k, label in enumerate(data.classes)}
+    targets = [place[label] for label in data.labels]
 
     with nullcontext(drawings) if drawings else tempfile.TemporaryDirectory() as kept:
-        drawn = _draw_all(rows, joint, starting, plan, Path(kept))
+        drawn = _draw_all(data, joint, starting, plan, Path(kept))
     eye = make_modality("image", judging)
-    photos = encode(eye, rows.items, batch_size)
+    photos = encode(eye, data.items, batch_size)
 
     def seen(picture: Callable[..., Tensor], *about: Any) -> Embedding:
         return encode(eye, [_item(picture, one, *about) for one in drawn], batch_size)
@@ -166,7 +171,7 @@ def evaluate(
             pictures[kind, count] = judged(seen(_control, kind, count))
 
     figures = [
-        {"picture": kind, "strokes": count} | measured.figures(found, len(rows.classes), seed)
+        {"picture": kind, "strokes": count} | measured.figures(found, len(data.classes), seed)
         for (kind, count), found in pictures.items()
     ]
     ratios = {c: measured.ratio(pictures["drawing", c], pictures["photo", None], seed) for c in plan.strokes}
@@ -174,11 +179,11 @@ def evaluate(
     tests = _tests(pictures, plan.strokes)
     record = report(
         "eval sketch",
-        [_result(i, rows, drawn[i], pictures, drawings) for i in range(len(drawn))],
-        dataset=rows.name,
-        data_sha256=rows.sha256(),
+        [_result(i, data, drawn[i], pictures, drawings) for i in range(len(drawn))],
+        dataset=data.name,
+        data_sha256=data.sha256(),
         n=len(drawn),
-        labels=list(rows.classes),
+        labels=list(data.classes),
         where=where or [],
         per_class=per_class,
         space=joint.name,
@@ -192,7 +197,7 @@ def evaluate(
         dtype=dtype,
         seed=seed,
         chance={
-            "acc1": 1 / len(rows.classes),
+            "acc1": 1 / len(data.classes),
             "photo_recall@1": 1 / len(drawn),
             "photo_median_rank": (len(drawn) + 1) / 2,
         },
@@ -201,9 +206,11 @@ def evaluate(
         seeds=spreads,
         tests=tests,
     )
+    if rows is not None:
+        write_bytes(rows, rows_csv(data))
     if drawings is not None:
-        _write_sheets(drawings, rows, drawn, pictures, plan.strokes)
-    title = f"{rows.name}: {len(drawn)} photos, {len(rows.classes)} labels, {joint.name} drew, {judging.name} judges"
+        _write_sheets(drawings, data, drawn, pictures, plan.strokes)
+    title = f"{data.name}: {len(drawn)} photos, {len(data.classes)} labels, {joint.name} drew, {judging.name} judges"
     emit(record, as_json, lambda: _print(title, figures, ratios, spreads, tests), out)
 
 
@@ -233,18 +240,19 @@ def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_cla
     classes = list(rows.classes) if words is None else words
     names = {spoken(name).casefold(): name for name in classes}
     taken: dict[str, int] = {}
-    items, labels = [], []
-    for item, label in zip(rows.items, rows.labels, strict=True):
+    kept, labels = [], []
+    for i, label in enumerate(rows.labels):
         name = names.get(spoken(label).casefold())
         if name is not None and (per_class is None or taken.get(name, 0) < per_class):
             taken[name] = taken.get(name, 0) + 1
-            items.append(item)
+            kept.append(i)
             labels.append(name)
-    if not items:
+    if not kept:
         raise InputError("holds no photo of any of the labels", where=folder, remedy="see --labels and --where")
     if words is not None and (absent := [name for name in words if name not in taken]):
         note(f"no photo of {', '.join(absent)}: only to be mistaken for")
-    return replace(rows, items=items, labels=labels, classes=classes)
+    items, sources = ([column[i] for i in kept if column] for column in (rows.items, rows.sources))
+    return replace(rows, items=items, labels=labels, classes=classes, folds=(), sources=sources)
 
 
 def _default_judge(name: str) -> str:
