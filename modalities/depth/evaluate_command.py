@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, RowsFlag, SeedFlag, SpaceFlag
 from clipx.modalities.depth.command import PresetFlag
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def evaluate(
     device: DeviceFlag = "cpu",
     dtype: DtypeFlag = "float32",
     seed: SeedFlag = 0,
+    rows: RowsFlag = None,
     out: OutFlag = None,
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
@@ -77,7 +78,8 @@ def evaluate(
 
     Example: clipx eval depth nyu --space nano --fit runs/depth/fit.safetensors --controls
     """
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._dataset import listed
+    from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
     from clipx.cli._work import open_space
     from clipx.errors import InputError
     from clipx.modalities.depth import command, metrics
@@ -88,6 +90,7 @@ def evaluate(
     from clipx.progress import progress
 
     check_writable(out)
+    check_writable(rows)
     given = {"--words": words, "--bins": bins, "--prompts": prompts, "--temperature": temperature}
     plan = command.estimate_config(preset, given, unit, flip)
     metrics.require_alignment(plan.unit, alignment)
@@ -110,18 +113,20 @@ def evaluate(
         known = Baselines.from_pairs(told())
     if controls:
         see |= _controls(joint, see, train, seed)
-    rows = _rows(known, see, controls)
-    found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
+    ways = _ways(known, see, controls)
+    found: dict[str, list[dict[str, float]]] = {row: [] for row in ways}
     units = {}
     with progress("judging depth", len(test)) as advance:
         for pair in test:
             pixels = read_rgb(pair.rgb)
             truth = DepthMap(read_depth(pair.depth, pair.encoding), source=pair.name)
-            for row, predict in rows.items():
+            for row, predict in ways.items():
                 depth = predict(pixels)
                 units[row] = depth.unit
                 found[row].append(metrics.depth_metrics(depth, truth, protocol, alignment))
             advance(1)
+    if rows is not None:
+        write_bytes(rows, listed(_files(test=test, train=train)))
     results = [
         {"row": row, "protocol": protocol, "alignment": alignment, "unit": units[row], "n": len(test)}
         | {"fit": files[row].name if row in files else None}
@@ -172,13 +177,13 @@ def _counted(names: Mapping[Path, str]) -> list[tuple[Path, str, int, int]]:
     return [(path, name, len(same[name]), same[name].index(path) + 1) for path, name in names.items()]
 
 
-def _rows(known: Baselines, see: dict[str, Estimator], controls: bool) -> dict[str, Callable[[Tensor], DepthMap]]:
+def _ways(known: Baselines, see: dict[str, Estimator], controls: bool) -> dict[str, Callable[[Tensor], DepthMap]]:
     """Name -> photo (3, H, W) -> map."""
     blind = dict(known.rows())
     if controls:
         blind["control: ridge on colour and position"] = known.by_color_and_position
-    rows: dict[str, Callable[[Tensor], DepthMap]] = {name: partial(_blind, predict) for name, predict in blind.items()}
-    return rows | {name: partial(_estimated, one) for name, one in see.items()}
+    ways: dict[str, Callable[[Tensor], DepthMap]] = {name: partial(_blind, predict) for name, predict in blind.items()}
+    return ways | {name: partial(_estimated, one) for name, one in see.items()}
 
 
 def _blind(predict: Callable[[Tensor], Tensor], pixels: Tensor) -> DepthMap:
@@ -226,6 +231,14 @@ def _controls(
                 found[f"control: shuffled words, {name}"] = Estimator(joint, shuffled_words(plan, seed))
             advance(1)
     return found
+
+
+def _files(**folds: Sequence[Pair]) -> Iterator[tuple[str, ...]]:
+    """(use, name, scene, SHA-256, "") of each photo and each depth picture."""
+    for use, pairs in folds.items():
+        for pair in pairs:
+            for path, beside in ((pair.rgb, pair.name), (pair.depth, f"{pair.name} depth")):
+                yield use, beside, pair.label, hashlib.sha256(path.read_bytes()).hexdigest(), ""
 
 
 def _sha256(pairs: Sequence[Pair]) -> str:
