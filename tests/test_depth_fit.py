@@ -1,10 +1,13 @@
 """Depth fits: what they learn from few photos, what they promise of every picture, and their file."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from test_depth import write_set
 
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError, UnsupportedError
 from clipx.modalities.depth import fit as depth_fit
@@ -333,6 +336,18 @@ def test_mistakes_are_one_line(data, run, line, said):
     assert status == 2
     assert said in err
     assert len(err.strip().splitlines()) <= 2  # the note on the space may stand before it
+
+
+def test_the_example_of_the_page_runs(here):
+    """docs/senses/depth.md in Python, on photos made here."""
+    page = (Path(__file__).parents[1] / "docs/senses/depth.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    write_set(here / "nyu", size=(48, 64))
+    Image.open("photo.png").convert("RGB").save("room.jpg")
+    known = {}
+    exec(code, known)
+    with Image.open("depth.png") as written:
+        assert written.size[::-1] == tuple(known["depth"].depth.shape) and known["depth"].unit == "m"
 
 
 def test_every_error_is_ours():

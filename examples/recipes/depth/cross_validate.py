@@ -33,6 +33,8 @@ def main() -> None:
     space = clipx.load_space(given.space)
     plain = fit.FitConfig(kind=given.kind)
     tried = [text.partition("=") for text in given.set]
+    if unknown := [name for name, _, _ in tried if not hasattr(plain, name)]:
+        parser.error(f"FitConfig has no setting {unknown[0]!r}")
     values = [[_value(getattr(plain, name), v) for v in listed.split(",")] for name, _, listed in tried]
     pairs = read_pairs(given.data, "train")
     depths = [read_depth(pair.depth, pair.encoding) for pair in pairs]
@@ -63,6 +65,8 @@ def main() -> None:
 def _value(like, text: str):
     if isinstance(like, bool):
         return text.lower() in ("1", "true", "yes")
+    if isinstance(like, tuple):  # places: 4x2
+        return tuple(int(part) for part in text.split("x"))
     return text if isinstance(like, str) else int(text) if like is None or isinstance(like, int) else float(text)
 
 
