@@ -122,8 +122,9 @@ class Fit:
     @property
     def config(self) -> FitConfig:
         """How it was fitted."""
-        kept = {one.name: self.settings[one.name] for one in fields(FitConfig)}
-        return FitConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
+        kept: dict[str, Any] = {one.name: self.settings[one.name] for one in fields(FitConfig)}
+        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+        return FitConfig(**kept)
 
     def features(self, space: JointSpace, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1], any size -> what this fit reads of them, (N, C, h, w).
