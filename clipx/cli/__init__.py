@@ -4,6 +4,8 @@ before "eval", so that a modality can bring a verb of its own for itself."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import warnings
@@ -27,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: a fault of ours or of a library. 2: the user's mistake. 130: stopped by Ctrl-C. Anything but 0 comes
     with one line on stderr; ``--traceback`` anywhere, or ``CLIPX_DEBUG=1``, shows where it was raised.
     """
+    if argv is None:  # the process is ours: at its end Python need not look through the libraries' objects once more
+        atexit.register(gc.freeze)
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--traceback" in args or os.environ.get("CLIPX_DEBUG", "0") not in ("", "0")
     args = [arg for arg in args if arg != "--traceback"]
@@ -70,6 +74,7 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A command to be run, or to show its own help: with all its flags."""
+        from clipx._lazy import uncollected
         from clipx.cli._flags import with_settings
         from clipx.registry import load
 
@@ -81,7 +86,8 @@ class _Commands(TyperGroup):
             return args[0], _family(args[0]), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
         if name in points:
-            command = _build(name, with_settings(load(points[name])))
+            with uncollected():  # the flags that come from modalities import them, and they torch
+                command = _build(name, with_settings(load(points[name])))
             if below := _below(name):
                 if isinstance(command, TyperGroup):
                     command.commands.update(below)

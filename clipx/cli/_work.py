@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipx._lazy import uncollected
 from clipx.cli._flags import Given, read_toml, settings_of
 from clipx.errors import FileError, InputError
 from clipx.progress import note, progress
@@ -146,13 +147,13 @@ def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpa
     Raises:
         InputError, SpaceError: see ``clipx.load_space``.
     """
-    import torch
-
-    from clipx.space import load_space
-
     name = space_name(name)
-    torch.manual_seed(seed)
-    with progress(f"loading space {name}", None), _quiet():
+    with progress(f"loading space {name}", None), _quiet(), uncollected():
+        import torch
+
+        from clipx.space import load_space
+
+        torch.manual_seed(seed)
         return load_space(name, device=device, dtype=getattr(torch, dtype))
 
 

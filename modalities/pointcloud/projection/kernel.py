@@ -27,7 +27,7 @@ BACKENDS = ("auto", "plain", "numba")
 SOLID_BACKENDS = (*BACKENDS, "open3d")  # of `surfels` and `mesh`
 
 
-def wanted(backend: str, *tensors: Tensor | None, known: Sequence[str] = BACKENDS) -> bool:
+def wanted(backend: str, *tensors: Tensor | None, known: Sequence[str] = BACKENDS, light: bool = False) -> bool:
     """Whether the kernels are to draw these tensors.
 
     Args:
@@ -35,6 +35,7 @@ def wanted(backend: str, *tensors: Tensor | None, known: Sequence[str] = BACKEND
             is "numba" where that will do. "open3d" computes a part by open3d, without gradients, the rest like "auto".
         tensors: what is drawn.
         known: the backends that there are.
+        light: there is so little to draw that "auto" is plain torch, done before numba would be loaded.
 
     Raises:
         InputError: no such backend, or "numba" or "open3d" for what it does not draw.
@@ -48,7 +49,7 @@ def wanted(backend: str, *tensors: Tensor | None, known: Sequence[str] = BACKEND
         raise InputError('backend "numba" draws float32 on the CPU without gradients', remedy='take backend="plain"')
     if backend == "open3d" and not constant:
         raise InputError('backend "open3d" draws without gradients', remedy='take backend="plain"')
-    return fit and backend != "plain"
+    return fit and backend != "plain" and not (light and backend == "auto")
 
 
 def v1(points: Tensor, views: Sequence[Matrix], distance: float, eps: float, size: int) -> Tensor:

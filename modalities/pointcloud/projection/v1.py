@@ -49,7 +49,7 @@ def pointclip_v1(
     check(points, size, "pointclip_v1")
 
     views = [euler(*angles) for angles in camera.angles]
-    if kernel.wanted(backend, points):
+    if kernel.wanted(backend, points, light=points[..., 0].numel() * len(views) <= FEW):
         return kernel.v1(points, views, camera.distance, EPS, size)
 
     exact = points if points.dtype == torch.float64 else points.float()
@@ -89,3 +89,4 @@ SETTINGS = {
     "few_shot": Camera(_SIDES + _OBLIQUE + TOP_BOTTOM, distance=1.4, resolution=224),
 }
 EPS = 1e-12  # the released code's
+FEW = 2**14  # points times views that torch splats in some milliseconds; numba takes half a second to load
