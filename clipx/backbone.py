@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -550,6 +551,7 @@ def _tapped(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 CONFIG = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
+HUB_EXTRA = "pip install 'clipx-senses[hub]'"
 WAYS_OUT = "without the hub, take the embedded space nano or a local folder or weights file"
 
 
@@ -737,6 +739,8 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
         if "timm_model_name" in arguments["vision_cfg"]:
             arguments["vision_cfg"]["timm_model_pretrained"] = False
         with _fetching(hub_text) if hub_text else nullcontext(), torch.random.fork_rng(devices=[]):
+            if hub_text:
+                import_module("transformers")  # where it is absent, open_clip raises what cannot be told apart
             torch.random.default_generator.manual_seed(seed)
             return kind(**arguments)
     except ClipxError:
@@ -1009,7 +1013,7 @@ def _fetching(what: str) -> Iterator[None]:
     except ClipxError:
         raise
     except ImportError as error:
-        raise MissingDependencyError(f"{what} needs a package: {error}", remedy="pip install transformers") from error
+        raise MissingDependencyError(f"{what} needs a package: {_first_line(error)}", remedy=HUB_EXTRA) from error
     except Exception as error:
         chain, link = [type(error).__name__], error.__cause__ or error.__context__
         while link is not None:

@@ -296,7 +296,7 @@ def test_unknown_tokenizers_are_refused():
 
 def test_hub_tokenizer_offline(monkeypatch):
     monkeypatch.setattr(bb, "_reachable", lambda: False)
-    with pytest.raises((SpaceError, MissingDependencyError), match=r"offline|pip install transformers"):
+    with pytest.raises((SpaceError, MissingDependencyError), match=r"offline|clipx-senses\[hub\]"):
         bb.build_tokenizer({"text_cfg": {**TEXT, "hf_tokenizer_name": "nobody/nothing"}})
 
 

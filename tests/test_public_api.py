@@ -159,7 +159,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "open3d": ("open3d", open3d, "pip install 'clipx-senses[open3d]'"),
     "video": ("imageio_ffmpeg", video, "pip install 'clipx-senses[video]'"),
     "mask": ("rembg", mask, "pip install 'clipx-senses[mask]'"),
-    "hub": ("transformers", hub, "pip install "),
+    "hub": ("transformers", hub, "pip install 'clipx-senses[hub]'"),
 }
 NOT_IMPORTED = {"all", "docs", "test"}  # by the package itself
 
@@ -178,3 +178,10 @@ def test_an_absent_extra_names_its_install_line(extra, tmp_path, monkeypatch):
     with pytest.raises(MissingDependencyError) as caught:
         ask(tmp_path)
     assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_text_tower_of_the_hub_names_the_same_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    text, vision = {"hf_model_name": "x/y"}, {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16}
+    with pytest.raises(MissingDependencyError, match=r"x/y.*pip install 'clipx-senses\[hub\]'"):
+        import_module("clipx.backbone").build_model({"embed_dim": 8, "text_cfg": text, "vision_cfg": vision})

@@ -14,7 +14,7 @@ from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
 
 DISTRIBUTION = "clipx-senses"
 OPTIONAL = {  # distribution -> (what for, how to install it)
-    "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'transformers>=4.50'"),
+    "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'clipx-senses[hub]'"),
 }
 
 
