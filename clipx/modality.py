@@ -58,6 +58,15 @@ class Modality(ABC):
     def vectors(self, samples: Sequence[Any]) -> Tensor:
         """Samples (at least one) -> (N, D) unit vectors. Must not depend on the batch they come in."""
 
+    @classmethod
+    def claims(cls, path: str | PathLike) -> bool:
+        """Whether a file of one of ``suffixes`` that was met in a folder is this sense's, at a glance into it.
+
+        For suffixes that others use as well: ``notes.txt`` is passed over without a word. A file that is named is read
+        in any case. A file that cannot be opened is claimed, so that ``load`` says why.
+        """
+        return True
+
     def view_vectors(self, samples: Sequence[Any]) -> Tensor:
         """What ``vectors`` pools, before it is pooled: samples (at least one) -> (N, V, D) unit vectors.
 

@@ -213,6 +213,22 @@ def test_a_folder_that_cannot_be_listed_loses_nothing(files, db, space, monkeypa
         assert index.stats()["files"] == 10
 
 
+def test_prose_beside_clouds_is_passed_over(files, db, space):
+    prose = "Taken in May, 3 chairs.\n"
+    texts = {"README.txt": prose, "empty.txt": "", "scan.txt": "# x y z\n" + "1,2,3\n2,3,4\n3 4 6\n"}
+    for name, text in texts.items():
+        (files / name).write_text(text)
+    with Index.create(db, space) as index:
+        did = index.add([files])
+        assert (did.added, did.failures) == (12, [])
+        assert Path(index.search(files / "scan.txt", k=1)[0].path).suffix in (".txt", ".xyz")
+        (failure,) = index.add([files / "README.txt"]).failures  # named, it is meant
+        assert failure.path.endswith("README.txt")
+        (files / "scan.txt").write_text(prose)  # a cloud no more
+        did = index.add([files])
+        assert (did.removed, did.failures, index.stats()["files"]) == (1, [], 11)
+
+
 def test_what_could_not_be_read_is_tried_again_when_it_changes(files, db, space, monkeypatch):
     tried = []
     real = steps.read

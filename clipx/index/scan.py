@@ -85,7 +85,7 @@ class Walk:
 
 
 def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
-    """Files in folders, at any depth, whose suffix a modality owns; files that are named are taken in any case.
+    """Files in folders, at any depth, whose suffix a modality owns and which it claims; named files in any case.
 
     Symbolic links are followed; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
     begin with a dot are passed over, and so are indexes. What cannot be listed is a failure, and the walk goes on.
@@ -150,7 +150,8 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                     about = entry.stat()
                     if not _is_utf8(entry.path):
                         _failed(walk, entry.path, _NOT_UTF8)
-                    elif stat.S_ISREG(about.st_mode):  # a pipe is no file to read
+                    # a pipe is no file to read
+                    elif stat.S_ISREG(about.st_mode) and get_modality(owner).claims(entry.path):
                         walk.files.append(Found(entry.path, about.st_size, about.st_mtime_ns, owner))
             except ClipxError as error:  # two modalities claim the suffix
                 _failed(walk, entry.path, error.what)

@@ -18,7 +18,7 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh
-from clipx.modalities.pointcloud.files import READERS, Geometry, estimate_up, read_geometry, sample_mesh
+from clipx.modalities.pointcloud.files import READERS, Geometry, estimate_up, holds_points, read_geometry, sample_mesh
 from clipx.modalities.pointcloud.projection import PROJECTIONS, get_projection, resized
 from clipx.modality import Modality
 
@@ -129,6 +129,11 @@ class PointCloud(Modality):
         weights = classifier.weights.vectors.cpu().numpy()
         told.context = hashlib.sha256(weights.tobytes() + repr(classifier.logit_scale).encode()).hexdigest()
         return told
+
+    @classmethod
+    def claims(cls, path: str | PathLike) -> bool:
+        """All but prose: a ``.txt`` whose first row is no point is somebody's notes."""
+        return holds_points(path)
 
     def load(self, path: str | PathLike) -> Cloud:
         """Read a cloud or a mesh. ``Config.up`` wins over the axis that the file names.

@@ -11,13 +11,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -111,6 +110,21 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
     return found
 
 
+def holds_points(path: str | PathLike) -> bool:
+    """False for a ``.txt`` whose first row does not begin with three numbers; other suffixes say what a file is.
+
+    The first 64 KB are looked at; a file that cannot be opened may hold points.
+    """
+    if Path(path).suffix.lower() != ".txt":
+        return True
+    try:
+        with open(path, "rb") as file:
+            data = file.read(2**16)
+        return numbers_in(next(_rows(data), "")) >= 3
+    except OSError:
+        return True
+
+
 # One reader a suffix: bytes and the choice of rows -> Geometry, its normals of any length. Each raises ValueError, or
 # whatever numpy does, on a bad file.
 
@@ -177,13 +191,15 @@ def _read_stl(data: bytes, sample: Sample) -> Geometry:
     return Geometry(points.astype(np.float64), np.arange(len(points)).reshape(-1, 3) if len(points) else None)
 
 
-def _read_xyz(data: bytes, sample: Sample) -> Geometry:
-    def lines() -> Any:
-        return each_line(data, comment="#", blanks="\t,;")
+def _rows(data: bytes) -> Iterator[str]:
+    """The rows of an ``.xyz`` or ``.txt`` file."""
+    return each_line(data, comment="#", blanks="\t,;")
 
+
+def _read_xyz(data: bytes, sample: Sample) -> Geometry:
     most = 1 + max(data.count(b"\n"), data.count(b"\r"))  # with blank ones and comments
-    count = most if most <= sample.limit else sum(1 for _ in lines())
-    rows = take(lines(), count, sample.rows(count)) if count > sample.limit else list(lines())
+    count = most if most <= sample.limit else sum(1 for _ in _rows(data))
+    rows = take(_rows(data), count, sample.rows(count)) if count > sample.limit else list(_rows(data))
     columns = numbers(rows, range(min(9, max(3, numbers_in(rows[0]))) if rows else 3))
     if not np.isfinite(columns[:, 3:]).all():
         raise ValueError("NaN or infinite colours or normals; save the file without them")
