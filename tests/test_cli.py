@@ -513,6 +513,21 @@ def test_modalities_tells_health_and_remedy(run_json, run, monkeypatch):
     assert "pip install eyes" in run("classify photo.png --labels chair")[2]
 
 
+def test_one_cloud_waits_for_no_library_that_it_does_not_need():
+    """Numba alone would add half a second to the process."""
+    unused = {"accelerate", "h5py", "lancedb", "laspy", "matplotlib", "numba", "open3d", "pyarrow", "rembg", "skimage"}
+    unused |= {"soundfile", "torchaudio", "transformers", "trimesh"}
+    chair = Path(__file__).parents[1] / "examples/data/chair.off"
+    code = (
+        "import gc, sys, clipx.cli as c\n"
+        f"status = c.main(['classify', {str(chair)!r}, '--labels', 'chair,table', '--space', 'nano'])\n"
+        f"found = sorted({unused!r} & set(sys.modules))\n"
+        "sys.exit(f'{status} {found} {gc.isenabled()}' if status or found or not gc.isenabled() else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_spaces(run_json, space_folder, monkeypatch):
     monkeypatch.setattr("clipx.space.SPACES", space_folder.parent)
     (embedded,) = run_json("spaces --embedded")["results"]
