@@ -24,7 +24,6 @@ import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,10 +32,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from bench_startup import run
 
 from clipx.index import Index
 from clipx.index.scan import Found, find_files
 from clipx.index.table import Entry
+from clipx.metrics import ranking
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -80,8 +81,7 @@ def rows_of(table: Path, split: str) -> list[dict[str, str]]:
 
 
 def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
-    ordered = right[np.argsort(-scores, kind="stable")].astype(float)
-    return float((ordered * np.cumsum(ordered) / np.arange(1, len(ordered) + 1)).sum() / ordered.sum())
+    return ranking(scores[None], right[None])["mAP"]
 
 
 def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]:
@@ -307,15 +307,18 @@ def process(count: int, runs: int) -> dict[str, Any]:
         with Index.create(db, "nano") as index:
             fill(index, uniform(count, index.space_record.dim))
         search = [sys.executable, "-m", "clipx", "search", "a dog on grass", "--db", str(db), "--json"]
-        times: dict[str, list[float]] = {"imports_s": [], "search_s": []}
+        times: dict[str, list[tuple[float, float]]] = {"imports_s": [], "search_s": []}
         for turn in range(runs + 1):
             for name, command in (("imports_s", imports), ("search_s", search)):
-                begun = time.perf_counter()
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                took = run(command)
                 if turn:  # the first one reads the disk
-                    times[name].append(time.perf_counter() - begun)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {"rows": count, **medians, "beyond_imports_s": medians["search_s"] - medians["imports_s"]}
+                    times[name].append(took)
+    result: dict[str, Any] = {"rows": count}
+    for prefix, column in (("", 0), ("cpu_", 1)):
+        medians = {name: statistics.median(took[column] for took in values) for name, values in times.items()}
+        result |= {prefix + name: value for name, value in medians.items()}
+        result[f"{prefix}beyond_imports_s"] = medians["search_s"] - medians["imports_s"]
+    return result
 
 
 def throughput(folder: Path, count: int) -> dict[str, Any]:
