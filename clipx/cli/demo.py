@@ -30,7 +30,7 @@ HITS = 5  # of a search
 PICTURE_PX = 720  # longest side of a picture on the page
 SECTIONS = {  # of the page below the samples, in this order, and what demo.toml says of each
     "search": ("title", "note", "command", "files", "queries"),
-    "run": ("title", "note", "command", "run", "folder", "columns", "rows"),
+    "run": ("title", "note", "command", "run", "folder", "columns", "rows", "spaces"),
     "sheet": ("title", "note", "command", "columns", "rows"),
 }
 
@@ -157,7 +157,12 @@ def demo(
         """Run a command of ours into the page's folder, and show pictures that it wrote."""
         from clipx.cli import main
 
-        words = [str(_locate(word, folder)) if word.startswith("skimage:") else word for word in entry["run"]]
+        def here(word: str) -> bool:
+            return word.startswith("skimage:") or (folder / word).is_file()
+
+        if entry["spaces"] and joint.name not in entry["spaces"]:
+            return sheet({**entry, "rows": []})
+        words = [str(_locate(word, folder)) if here(word) else word for word in entry["run"]]
         note(f"clipx {' '.join(entry['run'])}")
         with contextlib.redirect_stdout(io.StringIO()):
             status = main([*words, "-o", str(out / entry["folder"]), "--space", space, "--device", device])
@@ -167,7 +172,9 @@ def demo(
             raise InputError(f"clipx {entry['run'][0]} ended with status {status}", where="clipx demo")
 
         def written(file: str, alt: str) -> tuple[bytes, str]:
-            return seen(file, alt) if file.startswith("skimage:") else (_small(out / entry["folder"] / file), alt)
+            if file.startswith("skimage:"):
+                return seen(file, alt)
+            return _small((folder if here(file) else out / entry["folder"]) / file), alt
 
         return sheet(entry, written)
 
@@ -222,9 +229,10 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[tupl
     """``labels.txt`` and ``demo.toml``: [[sample]] tables of file, kind, alt and, where it applies, is and prompts.
 
     The sections below the samples are, in this order, [[search]] with title, note, command, files (to search among) and
-    queries; [[run]] with title, note, command, run (arguments of clipx), folder (where it writes), columns and rows,
-    each row what it shows in words and then a written file a column; and [[sheet]], which shows files that are there. A
-    file ``skimage:NAME`` is a photo that comes with scikit-image.
+    queries; [[run]] with title, note, command, run (arguments of clipx), folder (where it writes), columns, rows and
+    spaces (the only ones it is for; none: all), each row what it shows in words and then a written file, or one of the
+    samples, a column; and [[sheet]], which shows files that are there. A file ``skimage:NAME`` is a photo that comes
+    with scikit-image.
     """
     from clipx.api import parse_labels
 
