@@ -289,6 +289,11 @@ def test_units_are_never_mixed(unit, alignment, said):
         metrics.depth_metrics(DepthMap(ones), DepthMap(ones), "sun")
 
 
+def test_paired_differences_are_of_the_same_images():
+    here, there = [{"rmse": 1.0}, {"rmse": 5.0}, {"rmse": math.nan}], [{"rmse": 0.5}, {"rmse": 4.5}, {"rmse": 1.0}]
+    assert metrics.paired(here, there)["rmse"] == {"mean": 0.5, "low": 0.5, "high": 0.5}
+
+
 def test_intervals():
     images = [{"a": float(i), "b": math.nan, "c": 2.0} for i in range(10)]
     found = metrics.mean_and_interval(images)

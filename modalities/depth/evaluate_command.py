@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = {"abs_rel": "AbsRel", "rmse": "RMSE", "d1": "d1", "d2": "d2", "d3": "d3", "log10": "log10", "silog": "silog"}
 SHOWN |= {"spearman": "Spearman"}
+BLIND = "mean map of log depth"  # what rows are compared with, photo by photo
 CALIBRATION = 16  # training photos that a random tower's BatchNorm sees
 
 
@@ -73,7 +74,8 @@ def evaluate(
 
     They are the training fold's: exp of the mean log depth, the mean of each
     pixel, and the same of log depth. Figures are of each photo, then their mean,
-    with 95 % bootstrap intervals over the photos. Rows of different protocols or
+    with 95 % bootstrap intervals over the photos; --json also has the differences
+    to the mean map of log depth, photo by photo. Rows of different protocols or
     alignments are not comparable, and each says which it is.
 
     Example: clipx eval depth nyu --space nano --fit runs/depth/fit.safetensors --controls
@@ -130,7 +132,7 @@ def evaluate(
     results = [
         {"row": row, "protocol": protocol, "alignment": alignment, "unit": units[row], "n": len(test)}
         | {"fit": files[row].name if row in files else None}
-        | {"figures": metrics.mean_and_interval(figures, seed)}
+        | {"figures": metrics.mean_and_interval(figures, seed), "paired": metrics.paired(figures, found[BLIND], seed)}
         for row, figures in found.items()
     ]
     record = report(
@@ -139,6 +141,7 @@ def evaluate(
         dataset=data.resolve().name,
         data_sha256=_sha256(test),
         training_images=known.images,
+        paired_with=BLIND,
         space=joint.name,
         space_id=joint.id,
         settings=command.described(plan, None),

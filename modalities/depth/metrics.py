@@ -205,3 +205,11 @@ def mean_and_interval(
         low, high = np.percentile(means, [2.5, 97.5])
         found[name] = {"mean": float(values.mean()), "low": float(low), "high": float(high)}
     return found
+
+
+def paired(
+    per_image: Sequence[Mapping[str, float]], against: Sequence[Mapping[str, float]], seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Figure -> mean over the same images of how much larger it is than in ``against``, and its interval as above."""
+    differences = [{name: one[name] - other[name] for name in one} for one, other in zip(per_image, against, strict=True)]
+    return mean_and_interval(differences, seed)
