@@ -168,3 +168,30 @@ def test_the_site_builds_and_asks_the_network_for_nothing(tmp_path):
         assert not asked.search(page.read_text(encoding="utf-8")), page
     assert "doc-heading" in (site / "api" / "core.html").read_text(encoding="utf-8")
     assert (site / "cards" / "nano.html").is_file() and (site / "examples" / "few_shot.html").is_file()
+
+
+# What the README shows -------------------------------------------------------------------------------------------------
+
+SHOWN = re.compile(r"^```sh\n([^`]*?)^```\n\n```text\n([^`]*?)^```", re.MULTILINE)
+
+
+def cells(lines, apart):
+    """Lines of a table as lists of cells; what is a number as one, percent signs and all left aside."""
+    number = re.compile(r"-?[\d.]+%?")
+    return [
+        [float(cell.rstrip("%")) if number.fullmatch(cell) else cell for cell in re.split(apart, line.strip())]
+        for line in lines.strip().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("commands, output", SHOWN.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+def test_the_readme_shows_what_its_commands_print(commands, output, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.setenv("CLIPX_SPACE", "nano")
+    for command in commands.strip().splitlines():
+        status, printed, err = run(command.removeprefix("clipx "))
+        assert status == 0, err
+    for line, promised in zip(cells(printed, "\t"), cells(output, "  +"), strict=True):
+        for cell, said in zip(line, promised, strict=True):
+            assert cell == (said if isinstance(said, str) else pytest.approx(said, abs=0.5 if said >= 1 else 0.005))

@@ -124,7 +124,10 @@ def test_a_command_that_fails_says_so(data, tmp_path, capsys):
 
 
 def test_a_figure_that_is_missing_is_an_empty_cell():
-    record = {"columns": [["a", "{a:.1f}"], ["b", "{b[c]:.2f}"]], "runs": [{"results": [{"a": 1, "b": {"c": None}}]}]}
-    assert table(record).splitlines() == ["| a | b |", "|---:|---:|", "| 1.0 |  |"]
+    record = {
+        "columns": [["a", "{a:.1f}"], ["b", "{b[c]:.2f}"], ["d", "{d}"]],
+        "runs": [{"results": [{"a": 1, "b": {"c": None}, "d": None}]}],
+    }
+    assert table(record).splitlines() == ["| a | b | d |", "|---:|---:|---:|", "| 1.0 |  |  |"]
     assert markdown(["x", "y"], [["word", ".306"]]).splitlines()[1] == "|---|---:|"
     assert with_tables("<!-- a -->\nold\n<!-- end -->", {"b": "new"}) == "<!-- a -->\nold\n<!-- end -->"

@@ -1,68 +1,124 @@
-"""The tables of docs/results.md are those of the JSON files beside them."""
+"""The tables of README and pages are those of the JSON files in docs/results, which `clipx eval all` writes."""
 
-import importlib.util
+import csv
+import io
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from clipx import load_space
+from clipx.cli._tables import MARK, table, with_tables
+from clipx.cli.evaluate_all import _page
+from clipx.space import SPACES
 
-DOCS = Path(__file__).parents[1] / "docs"
-NAMES = sorted(path.stem for path in (DOCS / "results").glob("*.json"))
-
-
-@pytest.fixture(scope="module")
-def make():
-    spec = importlib.util.spec_from_file_location("make_results", DOCS / "results" / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+RECORDS = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+SUITE = tomllib.loads((SPACES / "nano" / "results.toml").read_text())["table"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "senses" / "depth.md"]
 
 
-def test_the_page_is_what_the_script_writes(make):
-    page = (DOCS / "results.md").read_text()
-    assert make.tables(page) == page
-    assert sorted(re.findall(r"^<!-- ([\w-]+) -->$", page, re.MULTILINE)) == sorted([*NAMES, *["end"] * len(NAMES)])
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_hold_the_tables_of_the_records(page):
+    text = page.read_text()
+    names = [match[1] for match in MARK.finditer(text)]
+    assert names and set(names) <= set(RECORDS), "a table without a record"
+    assert with_tables(text, {name: table(record) for name, record in RECORDS.items()}) == text
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_summary_is_that_of_the_records():
+    assert (RESULTS / "tables.md").read_text() == _page(RECORDS, {n: table(record) for n, record in RECORDS.items()})
+
+
+def test_every_table_of_the_suite_was_measured_by_its_commands():
+    for plan in SUITE:
+        record = RECORDS[plan["name"]]
+        commands = [[*plan.get("before", ()), run["command"]] for run in plan["run"]]
+        assert [run["commands"] for run in record["runs"]] == commands, plan["name"]
+        assert {key: record.get(key) for key in ("title", "columns", "rows")} == {
+            key: plan.get(key) for key in ("title", "columns", "rows")
+        }, plan["name"]
+
+
+@pytest.mark.parametrize("name", RECORDS)
 def test_every_record_says_which_data_and_which_space(name):
-    record = json.loads((DOCS / "results" / f"{name}.json").read_text())
-    assert len(record["data_sha256"]) == 64 and record["results"]
-    assert record["space_id"] == load_space("nano").id, "measure again: the space has changed"
+    for run in RECORDS[name].get("runs", [RECORDS[name]]):
+        assert len(run["data_sha256"]) == 64 and run["results"]
+        assert run["space_id"] == load_space("nano").id, "measure again: the space has changed"
+
+
+@pytest.mark.parametrize("name", [plan["name"] for plan in SUITE])
+def test_every_split_is_listed_by_name_and_hash(name):
+    for run in RECORDS[name]["runs"]:
+        rows = list(csv.DictReader(io.StringIO((RESULTS / run["split"]).read_text())))
+        assert {row["use"] for row in rows} >= {"test"}
+        assert all(re.fullmatch(r"[0-9a-f]{64}", row["sha256"]) and row["name"] for row in rows)
+        tested = {row["name"] for row in rows if row["use"] == "test" and not row["name"].endswith(" depth")}
+        assert len(tested) == run.get("n", run["results"][0].get("n"))
+    listed = {run["split"] for plan in SUITE for run in RECORDS[plan["name"]]["runs"]}
+    assert listed == {f"splits/{path.name}" for path in (RESULTS / "splits").iterdir()}  # and none that nothing needs
+
+
+def test_the_figures_of_the_card_are_those_of_the_records():
+    """nano's card adds rows that need runs of its own; what both have is the same."""
+    card = json.loads((SPACES / "nano" / "figures.json").read_text())["rows"]
+    for run in RECORDS["words-alone"]["runs"]:
+        for row in card:
+            if row["name"] == run["run"] and row["space_id"] == run["space_id"] and "note" not in row:
+                assert row["metrics"] == pytest.approx(run["results"][0]["metrics"]), row["name"]
+                assert row["data_sha256"] == run["data_sha256"]
+                break
+        else:
+            assert run["run"].startswith("ESC-10"), run["run"]  # whose tower has a card of its own
 
 
 def test_the_figures_asked_for_on_modelnet10():
     """Of nano, version 2, with the default projection and prompts; see docs/results.md for how they were chosen."""
-    record = json.loads((DOCS / "results" / "modelnet10.json").read_text())
-    found = {row["method"]: row for row in record["results"] if row["sweep"] == {"projection": "pointclip_v1"}}
+    found = {
+        row["method"]: row
+        for row in RECORDS["modelnet10"]["runs"][0]["results"]
+        if row["sweep"] == {"projection": "pointclip_v1"}
+    }
     assert found["zero_shot"]["metrics"]["acc1"] >= 0.76 and found["zero_shot"]["prompts"] == "pointclip"
     assert found["adapter"]["metrics"]["acc1"] >= 0.85 and found["cache"]["metrics"]["acc1"] >= 0.80
     assert all(len(found[method]["draws"]) == 5 and found[method]["shots"] == 16 for method in ("adapter", "cache"))
 
 
+def test_the_figures_asked_for_of_depth():
+    """By nano, fitted on 80 training photos: what was aimed at, beside what never looks at the photo."""
+    rows = {row["row"]: row["figures"] for row in RECORDS["depth"]["runs"][0]["results"]}
+    words, best = rows["words, fitted"], rows["linear head on the mean map"]
+    mean_map, constant = rows["mean map of log depth"], rows["constant"]
+    for fit in (words, best, rows["linear head"]):
+        assert fit["abs_rel"]["mean"] < mean_map["abs_rel"]["mean"] and fit["rmse"]["mean"] < mean_map["rmse"]["mean"]
+    assert best["abs_rel"]["mean"] <= 0.311 and best["rmse"]["mean"] <= 0.97
+    assert words["abs_rel"]["mean"] < constant["abs_rel"]["mean"] and words["silog"]["mean"] < mean_map["silog"]["mean"]
+    assert words["spearman"]["mean"] > mean_map["spearman"]["mean"]
+
+
 @pytest.mark.slow
 def test_the_default_still_measures_so(run_json, shared, monkeypatch):
     """The one row that is quick to make again, from the data where they are at hand."""
-    record = json.loads((DOCS / "results" / "modelnet10.json").read_text())
+    (record,) = RECORDS["modelnet10"]["runs"]
     monkeypatch.setenv("CLIPX_SPACE", "nano")
     (row,) = run_json(f"eval pointcloud {shared / 'data' / 'pointcloud' / 'modelnet10_test.npz'}")["results"]
     assert row["metrics"]["acc1"] == pytest.approx(record["results"][0]["metrics"]["acc1"], abs=0.005)
     assert row["config"].items() >= record["results"][0]["config"].items()
 
 
-def test_a_record_without_shots_and_one_with_become_one_table(make):
+def test_a_record_without_shots_and_one_with_become_one_table():
     row = {"sweep": {"tta": 1}, "prompts": "photo", "metrics": {"acc1": 0.5}, "ci95": {"acc1": [0.4, 0.6]}}
     learnt = {**row, "method": "cache", "shots": 2, "draws": [{"acc1": 0.25}, {"acc1": 0.75}]}
-    assert make.table({"results": [{**row, "method": "zero_shot"}, learnt]}).splitlines() == [
+    assert table({"results": [{**row, "method": "zero_shot"}, learnt]}).splitlines() == [
         "| tta | zero_shot | cache, 2 shots |",
-        "|---|---|---|",
+        "|---:|---:|---:|",
         "| 1 | 50.0% (40.0% to 60.0%) | 50.0% (25.0% to 75.0%) |",
     ]
     other = {**row, "method": "zero_shot", "sweep": {"tta": 2}, "prompts": "plain"}
-    assert make.table({"results": [{**row, "method": "zero_shot"}, other]}).splitlines()[::3] == [
+    assert table({"results": [{**row, "method": "zero_shot"}, other]}).splitlines()[::3] == [
         "| tta | prompts | zero_shot |",
         "| 2 | plain | 50.0% (40.0% to 60.0%) |",
     ]

@@ -60,7 +60,8 @@ def _rows(run: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
 def _cell(form: str, values: Mapping[str, Any]) -> str:
     """Empty where the row has no such figure."""
     try:
-        return form.format_map(values)
+        text = form.format_map(values)
+        return "" if text == "None" else text
     except (KeyError, IndexError, TypeError):  # TypeError: null has no digits
         return ""
 

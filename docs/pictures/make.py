@@ -1,0 +1,69 @@
+"""The README's pictures, from the sample files: python docs/pictures/make.py (in a clone, with the default space).
+
+views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth from words, the truth.
+drawings.png: a photo that comes with scikit-image, and drawings of it that come with the clone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import skimage
+from PIL import Image
+from typer.main import get_command
+
+from clipx.cli import app
+from clipx.modalities.sketch.raster import rasterize
+from clipx.modalities.sketch.svg import read_svg
+
+HERE = Path(__file__).resolve().parent
+DATA = Path("examples/data")  # from the clone's root, so that no title shows where that is
+WIDE, GAP = 1280, 12
+
+
+def main() -> None:
+    os.chdir(HERE.parents[1])
+    with tempfile.TemporaryDirectory() as work:
+        out = Path(work)
+        run("views", DATA / "chair.off", DATA / "toilet.ply", "--projection", "shaded", "-o", out / "views.png")
+        views = Image.open(out / "views.png").convert("RGB")
+        save("views", [views])
+        rooms = DATA / "rooms"
+        run("depth", rooms / "room-1.jpg", "--fit", DATA / "rooms.safetensors", "--space", "nano", "-o", out / "d.png")
+        save("depth", [Image.open(p) for p in (rooms / "room-1.jpg", out / "d-color.png", rooms / "room-1-true.png")])
+    horse = Image.open(Path(skimage.__file__).parent / "data" / "horse.png").convert("L")
+    save("drawings", [horse, *(drawn(DATA / "drawings" / f"horse-{count}.svg") for count in (8, 16, 32))])
+
+
+def run(*words: object) -> None:
+    get_command(app).main([*map(str, words)], standalone_mode=False)
+
+
+def drawn(path: Path) -> Image.Image:
+    strokes = read_svg(path)
+    left, top, width, height = (2 * side for side in strokes.box)
+    side = round(max(left + width, top + height))
+    picture = rasterize(2 * strokes.points, side, width_px=6.0)
+    page = Image.fromarray((picture.permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy())
+    return page.crop((round(left), round(top), round(left + width), round(top + height)))
+
+
+def save(name: str, pictures: list[Image.Image]) -> None:
+    """Side by side at one height, as wide together as WIDE."""
+    ratio = sum(picture.width / picture.height for picture in pictures)
+    height = round((WIDE - GAP * (len(pictures) - 1)) / ratio)
+    page, at = Image.new("RGB", (WIDE, height), "white"), 0
+    for picture in pictures:
+        width = round(height * picture.width / picture.height)
+        page.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (at, 0))
+        at += width + GAP
+    buffer = io.BytesIO()
+    page.quantize(256).save(buffer, "PNG", optimize=True)
+    (HERE / f"{name}.png").write_bytes(buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main()

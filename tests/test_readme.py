@@ -1,0 +1,90 @@
+"""Every command of the README is run, in order, in a folder with the files that it names, small ones.
+
+Real CLIPs become nano, as none can be fetched here, and long work is cut short. What is left to tests of its own: the
+demo, the test line, DepthCLIP's preset (which needs RN50), and figures that need the authors' weights.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+from test_docs import command_lines
+
+ROOT = Path(__file__).parents[1]
+ELSEWHERE = ("demo", "reproduce", "depth room.jpg --preset depthclip")
+SHORT = {  # the words that a command begins with -> flags that make it short; the last one given counts
+    "sketch": "--steps 2 --seeds 1",
+    "eval sketch": "--strokes 4 --steps 2 --seeds 1 --per-class 1 --dtype float32",
+    "eval pointcloud": "--shots 2 --draws 1",
+    "train audio": "--epochs 1 --batch-size 4",
+    "train depth nyu --kind prompts": "--steps 1",
+}
+KEPT = [
+    words
+    for words, whole in command_lines((ROOT / "README.md").read_text(encoding="utf-8"))
+    if whole and not " ".join(words).startswith(ELSEWHERE)
+]
+
+
+def write_files(folder):
+    """What the README calls "files of yours"."""
+    rng = np.random.default_rng(0)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    for name in ("photo.jpg", "room.jpg", "cat.jpg"):
+        Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(folder / name)
+    points = rng.normal(size=(48, 200, 3)).astype(np.float32)
+    np.savez(folder / "scan.npz", points=points[0])
+    for name in ("test.npz", "train.npz"):
+        labels, classes = np.arange(24) % 2, np.array(["chair", "table"])
+        np.savez(folder / name, points=points[:24] + (name == "train.npz"), labels=labels, classes=classes)
+    vertices = "".join(f"{x} {y} {z}\n" for x, y, z in points[0])
+    properties = "".join(f"property float {axis}\n" for axis in "xyz")
+    (folder / "chair.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 200\n{properties}end_header\n{vertices}")
+    about = "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 200\nHEIGHT 1\nPOINTS 200\nDATA ascii\n"
+    (folder / "scan.pcd").write_text(f"VERSION .7\n{about}{vertices}")
+    soundfile.write(folder / "bark.ogg", 0.1 * rng.normal(size=22_050), 22_050)
+    for place in ("SOUNDS", "nyu", "DATA/images/caltech101"):
+        (folder / place).mkdir(parents=True)
+    rows = ["path,label,fold"]
+    for i in range(8):
+        soundfile.write(folder / f"SOUNDS/{i}.wav", 0.1 * rng.normal(size=11_025), 22_050)
+        rows.append(f"{i}.wav,{('dog', 'cat')[i % 2]},{1 + i // 4}")
+    (folder / "SOUNDS/labels.csv").write_text("\n".join(rows))
+    rows = ["path,depth_path,depth_encoding,label,fold"]
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 255, (480, 640, 3), np.uint8)).save(folder / f"nyu/{i}.jpg")
+        slope = np.linspace(3000, 1000 + 100 * i, 480).astype(np.uint16)
+        Image.fromarray(np.repeat(slope[:, None], 640, axis=1)).save(folder / f"nyu/{i}.png")
+        rows.append(f"{i}.jpg,{i}.png,mm16,room,{('train', 'test')[i % 2]}")
+    (folder / "nyu/labels.csv").write_text("\n".join(rows))
+    rows = ["path,label,split"]
+    for name in ("watch", "airplane"):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / f"DATA/images/caltech101/{name}.png")
+        rows.append(f"{name}.png,{name},test")
+    (folder / "DATA/images/caltech101/labels.csv").write_text("\n".join(rows))
+
+
+def shortened(words):
+    """The command with nano in place of a real CLIP, and its work cut short."""
+    words = ["nano" if i and words[i - 1] == "--space" else word for i, word in enumerate(words)]
+    flags = max((key for key in SHORT if " ".join(words).startswith(key)), key=len, default=None)
+    return [*words, *SHORT[flags].split()] if flags else words
+
+
+def test_every_command_runs(run, tmp_path, monkeypatch):
+    folder = tmp_path / "readme"
+    folder.mkdir()
+    write_files(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CLIPX_SPACE", "nano")
+    assert len(KEPT) > 30
+    for words in KEPT:
+        status, _, err = run("", *shortened(words))
+        assert status == 0, f"clipx {' '.join(words)}: {err}"
+    for name in ("room.png", "fish.html", "views.png", "mistakes.png", "room.ply", "nyu.safetensors", "cat.svg"):
+        assert (folder / name).stat().st_size > 100, name
+
+
+def test_the_modality_it_shows_is_the_one_that_is_tested():
+    assert f"```python\n{(ROOT / 'tests/toy_modality/clipx_toy.py').read_text()}```" in (ROOT / "README.md").read_text()
