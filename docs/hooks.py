@@ -29,6 +29,7 @@ def outside() -> dict[Path, str]:
     pages |= {
         path: f"cards/audio-{path.parent.name}.md" for path in sorted(ROOT.glob("modalities/*/towers/*/README.md"))
     }
+    pages |= {path: f"cards/depth-{path.parent.name}.md" for path in sorted(ROOT.glob("modalities/*/fits/*/README.md"))}
     pages |= {path: f"examples/{path.stem}.md" for path in sorted((ROOT / "examples").glob("*.py"))}
     return pages
 

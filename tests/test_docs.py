@@ -18,6 +18,7 @@ PAGES = sorted(
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("clipx/spaces/*/README.md"),
         *ROOT.glob("modalities/*/towers/*/README.md"),
+        *ROOT.glob("modalities/*/fits/*/README.md"),
     ]
 )
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -170,7 +171,7 @@ def test_the_site_builds_and_asks_the_network_for_nothing(tmp_path):
     assert (site / "cards" / "nano.html").is_file() and (site / "examples" / "few_shot.html").is_file()
 
 
-# What the README shows -------------------------------------------------------------------------------------------------
+# What the README shows ------------------------------------------------------------------------------------------------
 
 SHOWN = re.compile(r"^```sh\n([^`]*?)^```\n\n```text\n([^`]*?)^```", re.MULTILINE)
 

@@ -19,9 +19,10 @@ RESULTS = ROOT / "docs" / "results"
 RECORDS = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 SUITE = tomllib.loads((SPACES / "nano" / "results.toml").read_text())["table"]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "senses" / "depth.md"]
+PAGES += [ROOT / "modalities" / "depth" / "fits" / "nano" / "README.md"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_pages_hold_the_tables_of_the_records(page):
     text = page.read_text()
     names = [match[1] for match in MARK.finditer(text)]
@@ -97,6 +98,27 @@ def test_the_figures_asked_for_of_depth():
     assert best["abs_rel"]["mean"] <= 0.311 and best["rmse"]["mean"] <= 0.97
     assert words["abs_rel"]["mean"] < constant["abs_rel"]["mean"] and words["silog"]["mean"] < mean_map["silog"]["mean"]
     assert words["spearman"]["mean"] > mean_map["spearman"]["mean"]
+
+
+def test_what_the_pages_say_of_depth_in_words():
+    """Differences to the mean map photo by photo, and what shuffled words and a random tower leave."""
+    paired = {row["row"]: row["paired"] for row in RECORDS["depth"]["runs"][0]["results"]}
+    words, best = paired["words, fitted"], paired["linear head on the mean map"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+
+    def said(figure, digits=3):
+        return f"{abs(figure):.{digits}f}".lstrip("0")
+
+    low, high = sorted((said(words["abs_rel"]["low"]), said(words["abs_rel"]["high"])))
+    assert f"gain {said(words['abs_rel']['mean'])} in AbsRel (95 %: {low} to {high})" in readme
+    assert f"and {abs(words['silog']['mean']):.1f} in silog" in readme
+    assert words["spearman"]["low"] < 0 and f"gain in Spearman ({said(words['spearman']['mean'])}) is within" in readme
+    assert f"gains {said(best['abs_rel']['mean'])}, and {said(best['spearman']['mean'])} in Spearman" in readme
+    assert best["abs_rel"]["high"] < 0 < best["spearman"]["low"]
+    rows = {row["row"]: row["figures"] for row in RECORDS["depth-controls"]["runs"][0]["results"]}
+    shuffled, random = (rows[f"control: {what}, words, fitted"] for what in ("shuffled words", "random tower"))
+    assert abs(shuffled["abs_rel"]["mean"] - rows["words, fitted"]["abs_rel"]["mean"]) < 0.003
+    assert abs(random["abs_rel"]["mean"] - rows["mean map of log depth"]["abs_rel"]["mean"]) < 0.005
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 SUFFIXES = (".png", "-color.png", ".npz", "-words.png")  # of what is written of a map
+UNFITTED = "none"  # in place of a fit's name
 FOV_DEG = 60.0  # of many a camera's photo from side to side; the NYU Kinect's
 
 PresetFlag = Annotated[
@@ -58,7 +59,12 @@ def depth(
         int | None, typer.Option("--window", help="Look through overlapping windows of this many pixels.", min=1)
     ] = None,
     fit: Annotated[
-        Path | None, typer.Option("--fit", help="A fit by clipx train depth, in place of words and bins.")
+        Path | None,
+        typer.Option(
+            "--fit",
+            help="A fit by clipx train depth, in place of words and bins; or one that comes with the space, by its "
+            f"name. Default: that, if no words, bins or preset are given. {UNFITTED}: words as they are.",
+        ),
     ] = None,
     cloud: Annotated[
         Path | None, typer.Option("--cloud", help="Also lift the photo to a coloured point cloud, a .ply file.")
@@ -79,8 +85,9 @@ def depth(
     """Estimate how far everything in a photo is, from what words say of near and far.
 
     Writes a 16-bit PNG in millimetres, the same in colours with a scale, an .npz
-    with all numbers, and a picture of what each word responds to. Without --fit
-    the words tell near from far at best: their metres are not measured on anything.
+    with all numbers, and a picture of what each word responds to. nano comes with
+    a fit on rooms that were made, not photographed. Without any fit words tell near
+    from far at best: their metres are not measured on anything.
 
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
@@ -89,13 +96,15 @@ def depth(
     from clipx.errors import InputError
     from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import read_rgb
+    from clipx.modalities.depth.fit import shipped_fits
     from clipx.modalities.depth.lift import cloud_ply
     from clipx.progress import note, progress
     from clipx.training import prepare_folder
 
     check_present(files)
     given = {"--words": words, "--bins": bins, "--prompts": prompts, "--temperature": temperature}
-    plan = estimate_config(preset, given, unit, flip, window, fit)
+    fitted = None if fit == Path(UNFITTED) else fit
+    plan = estimate_config(preset, given, unit, flip, window, fitted)
     one_file = out.suffix.lower() == ".png"
     names = [out.with_suffix("")] if one_file else [out / f"{path.stem}-depth" for path in files]
     _check_out(out, names, files, one_file)
@@ -108,19 +117,23 @@ def depth(
     if one_file:
         check_writable(out)
     joint = open_space(space, device, dtype, seed)
-    plan = with_fit(plan, fit, joint, flip)
+    if fit is None and plan == estimate_config("default", {}, flip=flip):  # nothing was said of words
+        fitted = next(map(Path, shipped_fits(joint)), None)
+    plan = with_fit(plan, fitted, joint, flip)
     see = Estimator(joint, plan)
     if not one_file:
         prepare_folder(out, resume=True)
-    if fit is None:
+    if fitted is None:
         note(f"unfitted: {'words tell' if unit != 'm' else 'the metres are a guess, words tell'} near from far at best")
+    elif fit is None:
+        note(f"fit: {fitted}, which comes with {joint.name} (--fit {UNFITTED}: words as they are)")
     results: list[dict[str, Any]] = []
     with progress("estimating depth", len(files)) as advance:
         for path, name in zip(files, names, strict=True):
             pixels = read_rgb(path)
             found = see(pixels[None])[0]
-            result = {"source": str(path), **_summary(found), "fitted": fit is not None}
-            result["files"] = [str(file) for file in _write(found, pixels, name, path.name, described(plan, fit))]
+            result = {"source": str(path), **_summary(found), "fitted": fitted is not None}
+            result["files"] = [str(file) for file in _write(found, pixels, name, path.name, described(plan, fitted))]
             if cloud is not None:
                 camera = _camera(fov, numbers, *pixels.shape[1:])
                 data, points = cloud_ply(found, pixels, camera)
@@ -128,7 +141,7 @@ def depth(
                 result |= {"cloud": str(cloud), "points": points, "intrinsics": asdict(camera)}
             results.append(result)
             advance(1)
-    record = report("depth", results, space=joint.name, space_id=joint.id, settings=described(plan, fit))
+    record = report("depth", results, space=joint.name, space_id=joint.id, settings=described(plan, fitted))
     rows = [
         (r["source"], r["files"][0], *(f"{r[k]:.2f}" if r[k] is not None else "" for k in ("min", "median", "max")))
         for r in results

@@ -108,15 +108,25 @@ def require_words(words: Sequence[str]) -> None:
         raise InputError(f"the word {twice[0]!r} is given twice")
 
 
+def default_config(space: JointSpace) -> EstimateConfig:
+    """The first fit that clipx ships for the space; where there is none, words as they are."""
+    from clipx.modalities.depth.fit import load_fit, shipped_fits  # which looks at photos as this module does
+
+    return (
+        EstimateConfig(fit=load_fit(next(iter(names)), space)) if (names := shipped_fits(space)) else EstimateConfig()
+    )
+
+
 def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = None) -> DepthMap:
     """A photo -> its depth map of the same height and width.
 
-    Unfitted, the words order places at best: what they say in metres is a guess, see ``clipx eval depth``.
+    Unfitted, the words order places at best: what they say in metres is a guess, see ``clipx eval depth``. So a fit that
+    comes with the space is taken where there is one, unless a config says otherwise.
 
     Args:
         space: its image tower needs dense features; a ResNet of 2,048 channels for the preset depthclip.
         pixels: (3, H, W) RGB in [0, 1], any size.
-        config: words, bins and ways of looking; the defaults when left out.
+        config: words, bins and ways of looking; ``default_config`` when left out.
 
     Returns:
         The map, no value outside the closed range of the bins (the preset depthclip leaves a border unknown).
@@ -138,7 +148,7 @@ class Estimator:
     """
 
     def __init__(self, space: JointSpace, config: EstimateConfig | None = None):
-        self.space, self.config = space, config or EstimateConfig()
+        self.space, self.config = space, config or default_config(space)
         self.weights = torch.zeros(0, space.dim)  # (K, D)
         if self.config.preset == "depthclip":
             depthclip.require_tower(space)

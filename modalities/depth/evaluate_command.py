@@ -45,7 +45,10 @@ def evaluate(
     temperature: Annotated[float | None, typer.Option("--temperature", help="As of clipx depth.")] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored photo.")] = False,
     fit: Annotated[
-        list[Path] | None, typer.Option("--fit", help="A fit by clipx train depth, a row each; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "--fit", help="A fit by clipx train depth, or one that comes with the space, by its name; a row each."
+        ),
     ] = None,
     protocol: Annotated[
         Literal["nyu", "kitti", "depthclip"],

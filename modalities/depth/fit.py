@@ -205,14 +205,29 @@ class Fit:
 _FACTS = ("kind", "space_id", "bins", "short_side_px", "words", "settings", "unit")
 
 
+def shipped_fits(space: JointSpace) -> dict[str, Path]:
+    """Name -> file of the fits that clipx ships for a space, the one to take first at the front."""
+    files = SHIPPED.glob(f"{space.name}/*{SUFFIX}")
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
+
+
 def load_fit(path: str | PathLike, space: JointSpace) -> Fit:
-    """Read what ``Fit.save`` wrote. Nothing in the file is run.
+    """Read what ``Fit.save`` wrote, or a fit that comes with the space. Nothing in the file is run.
+
+    Args:
+        path: of the file; or, without a suffix, a name in ``shipped_fits``.
+        space: where it was made.
 
     Raises:
         FileError: missing, unreadable, or no depth fit. SpaceMismatchError: made in another space.
     """
     from safetensors.torch import load as from_bytes
 
+    if not Path(path).suffix:
+        if str(path) not in (shipped := shipped_fits(space)):
+            known = f"{space.name} comes with {', '.join(shipped) or 'none'}"
+            raise FileError("no fit of that name", where=path, remedy=f"{known}; a fit's file ends in {SUFFIX}")
+        path = shipped[str(path)]
     data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
     try:
         tensors = from_bytes(data)
@@ -240,6 +255,7 @@ def load_fit(path: str | PathLike, space: JointSpace) -> Fit:
     return fit
 
 
+SHIPPED = Path(__file__).parent / "fits"
 _PROMPTS = {"map", "constant", "bins", "text", "scale", "surroundings", "context"}
 _LINEAR = {"map", "bins", "cell.mean", "cell.std", "cell.weight", "bias", "image.mean", "image.std", "image.weight"}
 

@@ -211,5 +211,5 @@ def paired(
     per_image: Sequence[Mapping[str, float]], against: Sequence[Mapping[str, float]], seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Figure -> mean over the same images of how much larger it is than in ``against``, and its interval as above."""
-    differences = [{name: one[name] - other[name] for name in one} for one, other in zip(per_image, against, strict=True)]
-    return mean_and_interval(differences, seed)
+    pairs = zip(per_image, against, strict=True)
+    return mean_and_interval([{name: one[name] - other[name] for name in one} for one, other in pairs], seed)
