@@ -120,8 +120,8 @@ def default_config(space: JointSpace) -> EstimateConfig:
 def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = None) -> DepthMap:
     """A photo -> its depth map of the same height and width.
 
-    Unfitted, the words order places at best: what they say in metres is a guess, see ``clipx eval depth``. So a fit that
-    comes with the space is taken where there is one, unless a config says otherwise.
+    Unfitted, the words order places at best: what they say in metres is a guess, see ``clipx eval depth``. So a fit
+    that comes with the space is taken where there is one, unless a config says otherwise.
 
     Args:
         space: its image tower needs dense features; a ResNet of 2,048 channels for the preset depthclip.

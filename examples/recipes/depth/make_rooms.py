@@ -4,9 +4,9 @@
     clipx train depth rooms --kind linear --mean-map -o modalities/depth/fits/nano/rooms.safetensors
     clipx train depth rooms --kind prompts -o modalities/depth/fits/nano/rooms-words.safetensors
 
-make the fits that come with nano. The first line writes ``rooms/labels.csv`` with the folds train (160 rooms) and test (24), pictures of 384 x 288 pixels
-and depth in millimetres; ``--samples examples/data/rooms`` also copies the first three test rooms there, with their
-true depth in colours, for ``clipx demo``. The same seeds give the same rooms.
+make the fits that come with nano. The first line writes ``rooms/labels.csv`` with the folds train (160 rooms) and test
+(24), pictures of 384 x 288 pixels and depth in millimetres; ``--samples examples/data/rooms`` also copies the first
+three test rooms there, with their true depth in colours, for ``clipx demo``. The same seeds give the same rooms.
 """
 
 import argparse
