@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -27,6 +28,7 @@ SOUNDS = (SAMPLES / "demo.toml").read_text().count('.flac"')  # samples, and que
 QUERIES = [query for search in PLAN["search"] for query in search["queries"]]
 HITS = 5 * len(QUERIES)
 ASKED = sum(query.count(".") - query.count(".flac") for query in QUERIES)  # pictures of what is searched by
+PICTURES = sum(not sample["file"].endswith(".flac") for sample in PLAN["sample"]) + CELLS + HITS + ASKED
 TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing", "sound"]
 TEMPLATES += ["something", "to", "drink", "from"]
 TEMPLATES += [
@@ -87,7 +89,10 @@ def test_every_sample_is_named_and_shown(demo):
         assert result["expected"] in labels and len(result["predictions"]) == 5
         assert {p["label"] for p in result["predictions"]} <= labels
     pictures = {p.name for p in out.glob("*.png")}
-    assert len(pictures) == len(record["results"])  # none was written over another
+    assert pictures == {  # none was written over another
+        name.removeprefix("skimage:") if name.startswith("skimage:") else f"{name}.png"
+        for name in [sample["file"] for sample in PLAN["sample"]] + ["skimage:horse.png"]
+    }
     with Image.open(out / "chair.off.png") as views:
         assert views.width > views.height > 100  # several views side by side
 
@@ -101,8 +106,10 @@ def test_the_page_stands_alone(demo):
     assert not {"script", "iframe", "object"} & {tag for tag, _ in tags}
     assert not re.findall(r"(?:src|href|url)\W{1,3}(?:https?:)?//", text)
     images = [attrs for tag, attrs in tags if tag == "img"]
-    assert len(images) == len(record["results"]) + CELLS + HITS + ASKED
-    assert text.count("<section>") == len(SHEETS) + len(PLAN["search"]) and text.count("<audio ") == SOUNDS
+    assert len(images) == PICTURES
+    wrong = sum(result["predictions"][0]["label"] != result["expected"] for result in record["results"])
+    assert text.count("<section>") == len(SHEETS) + len(PLAN["search"]) + bool(wrong)
+    assert text.count("<audio ") == SOUNDS and text.count("in truth: ") == wrong
     for attrs in images:
         assert len(attrs["alt"]) > 4
         with Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2]))) as picture:
@@ -119,7 +126,7 @@ def test_a_space_without_a_tower_leaves_sounds_out(tiny_space, tmp_path, capsys)
     samples = "".join(
         f'[[sample]]\nfile = "{n}"\nkind = "sample"\nalt = "A sample"\n' for n in ("fish.png", "dog.flac")
     )
-    search = '[[search]]\ntitle = "a"\nnote = "b"\ncommand = "c"\nfiles = ["fish.png"]\nqueries = ["dog.flac"]\n'
+    search = '[[search]]\ntitle = "a"\nnote = "b"\nfiles = ["fish.png"]\nqueries = ["dog.flac"]\n'
     (tmp_path / "demo.toml").write_text(samples + search)
     (tmp_path / "labels.txt").write_text("fish\ndog\n")
     line = ["demo", "--json", "--samples", str(tmp_path), "-o", str(tmp_path / "out"), "--space", str(space)]
@@ -136,6 +143,25 @@ def test_a_panels_command_prints_its_figures(demo, capsys):
     again = json.loads(capsys.readouterr().out)["results"][0]["predictions"]
     assert [p["label"] for p in again] == [p["label"] for p in result["predictions"]]
     assert [p["cosine"] for p in again] == pytest.approx([p["cosine"] for p in result["predictions"]], abs=1e-5)
+
+
+def test_every_command_on_the_page_can_be_typed(demo, tmp_path, monkeypatch):
+    """From where the demo was called: files and indexes that they name are there, and a search finds the same."""
+    _, out = demo
+    commands = [
+        html.unescape(line) for line in re.findall(r"<pre><code>(.*?)</code></pre>", (out / "index.html").read_text())
+    ]
+    assert len(commands) == len(PLAN["sample"]) + len(QUERIES) + len(SHEETS)
+    for line in commands:
+        words = shlex.split(line)
+        assert words[0] == "clipx" and "skimage:" not in line
+        for word in " ".join(words[1:]).replace("@", "").split(" "):
+            if Path(word).suffix in (".png", ".jpg", ".off", ".ply", ".flac", ".txt", ".index"):
+                assert Path(word).exists(), line
+    searches = [line for line in commands if line.startswith("clipx search")]
+    printed = io.StringIO()
+    monkeypatch.setattr("sys.stdout", printed)
+    assert main([*shlex.split(searches[-1])[1:], "--json"]) == 0 and json.loads(printed.getvalue())["results"]
 
 
 def test_the_script_makes_every_sample(tmp_path, monkeypatch):
@@ -194,5 +220,5 @@ def test_a_browser_shows_it_without_complaint(demo, tmp_path, width):
 
     assert browse(out / "index.html").count("<article>") == len(record["results"])
     loaded, across = re.search(r'data-check="(\d+):(\d+)"', browse(page)).groups()
-    assert loaded == "1" * (len(record["results"]) + CELLS + HITS + ASKED)
+    assert loaded == "1" * PICTURES
     assert int(across) <= max(width, 500)  # nothing to scroll sideways; headless windows are at least 500 wide

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from clipx.zeroshot import Prediction
 
 
+ALIKE = 0.1  # hits of a lower score are shown pale
+
+
 @dataclass(frozen=True)
 class Panel:
     """One sample on the page.
@@ -27,7 +30,7 @@ class Panel:
         predictions: best first.
         expected: the right word, where there is one.
         command: what prints them.
-        player: HTML that plays it, for a sound.
+        player: HTML that plays it and draws its waveform, for a sound; it takes the picture's place.
     """
 
     title: str
@@ -67,11 +70,13 @@ class Found:
         query: as it was typed.
         asked: HTML that shows or plays the files it names, where it names any.
         hits: (picture, the file's name, its score), best first.
+        command: what finds them.
     """
 
     query: str
     asked: str
     hits: Sequence[tuple[bytes, str, float]]
+    command: str
 
 
 @dataclass(frozen=True)
@@ -79,23 +84,28 @@ class Searches:
     """Several searches among the same files.
 
     Args:
-        title, note, command: as of a ``Sheet``.
+        title, note: as of a ``Sheet``.
         rows: the searches.
     """
 
     title: str
     note: str
     rows: Sequence[Found]
-    command: str
 
 
 def page(panels: Sequence[Panel], sections: Sequence[Sheet | Searches], space: str, summary: str, caveat: str) -> str:
-    """The whole page. It asks for nothing over a network: its policy forbids it."""
+    """The whole page. It asks for nothing over a network: its policy forbids it.
+
+    What was named wrong stands under a heading of its own.
+    """
+    wrong = [panel for panel in panels if panel.expected not in (None, panel.predictions[0].label)]
+    right = [panel for panel in panels if panel not in wrong]
     body = _BODY.substitute(
         space=escape(space),
         summary=escape(summary),
         caveat=escape(caveat),
-        panels="\n".join(map(_panel, panels)),
+        panels="\n".join(map(_panel, right)),
+        wrong=_WRONG.substitute(panels="\n".join(map(_panel, wrong))) if wrong else "",
         sheets="\n".join(_sheet(part) if isinstance(part, Sheet) else _searches(part) for part in sections),
     )
     return document("clipx demo", _STYLE, body, media=True)
@@ -106,13 +116,12 @@ def _panel(panel: Panel) -> str:
     return _PANEL.substitute(
         title=escape(panel.title),
         kind=escape(panel.kind),
-        source=source(panel.picture),
-        alt=escape(panel.alt, quote=True),
+        look=panel.player
+        or f'<figure><img src="{source(panel.picture)}" alt="{escape(panel.alt, quote=True)}"></figure>',
         answer=escape(answer),
         verdict=f", <strong>in truth: {escape(panel.expected)}</strong>"
         if panel.expected not in (None, answer)
         else "",
-        player=panel.player,
         rows="\n".join(map(_row, panel.predictions)),
         command=escape(panel.command),
     )
@@ -144,18 +153,16 @@ def _picture(data: bytes, alt: str) -> str:
 
 def _searches(part: Searches) -> str:
     rows = "\n".join(
-        f'<div class="query"><p><code>{escape(row.query)}</code></p>{row.asked}</div>\n<ol class="hits">'
+        f'<div class="query"><p><code>{escape(row.query)}</code></p>{row.asked}</div>\n<div><ol class="hits">'
         + "".join(
-            f'<li><img src="{source(data)}" alt="{escape(name, quote=True)}"><p>{escape(name)} '
-            f'<span class="score">{score:.2f}</span></p></li>'
+            f'<li{" class=unlike" * (score < ALIKE)}><img src="{source(data)}" alt="{escape(name, quote=True)}">'
+            f'<p>{escape(name)} <span class="score">{score:.2f}</span></p></li>'
             for data, name, score in row.hits
         )
-        + "</ol>"
+        + f"</ol><pre><code>{escape(row.command)}</code></pre></div>"
         for row in part.rows
     )
-    return _SEARCHES.substitute(
-        title=escape(part.title), note=escape(part.note), rows=rows, command=escape(part.command)
-    )
+    return _SEARCHES.substitute(title=escape(part.title), note=escape(part.note), rows=rows)
 
 
 def source(picture: bytes) -> str:
@@ -176,8 +183,7 @@ def _row(prediction: Prediction) -> str:
 _PANEL = Template("""\
 <article>
 <header><h2>$answer</h2><p><code>$title</code> $kind$verdict</p></header>
-<figure><img src="$source" alt="$alt"></figure>
-$player
+$look
 <table>
 <thead><tr><th scope="col">word</th><th scope="col" colspan="2">probability</th><th scope="col">cosine</th></tr></thead>
 <tbody>
@@ -207,14 +213,21 @@ _SEARCHES = Template("""\
 <div class="searches">
 $rows
 </div>
-<pre><code>$command</code></pre>
+</section>""")
+
+_WRONG = Template("""<section>
+<h2>Named wrong</h2>
+<p class="note">What the space took for something else. The first word is its answer.</p>
+<div class="panels">
+$panels
+</div>
 </section>""")
 
 _STYLE = """\
 h1 { margin: 0 0 .5rem; font-size: 2rem; line-height: 1.2; letter-spacing: -.02em }
 .lead { max-width: 42rem; margin: 0 0 .5rem; font-size: 1.1rem }
 .note { max-width: 42rem; margin: 0 0 2.5rem; color: var(--quiet) }
-main { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)) }
+main, .panels { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)) }
 article { display: flex; flex-direction: column; gap: .9rem; min-width: 0; padding: 1.25rem; background: var(--card);
   border: 1px solid var(--line); border-radius: .75rem }
 h2 { margin: 0; font-size: 1.35rem; line-height: 1.25 }
@@ -251,6 +264,8 @@ svg path { stroke: var(--bar); stroke-width: 1.4 }
 .hits img { height: auto; aspect-ratio: 1; object-fit: contain; background: #fff; border: 1px solid var(--line);
   border-radius: .5rem }
 .hits p { margin: .25rem 0 0; font-size: .75rem; overflow-wrap: anywhere }
+.hits + pre { margin-top: .6rem }
+.unlike { opacity: .4 }
 .score { color: var(--quiet); font-variant-numeric: tabular-nums }
 @media (max-width: 40rem) { .searches { grid-template-columns: 1fr } }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
@@ -264,6 +279,7 @@ _BODY = Template("""\
 $panels
 </main>
 $sheets
+$wrong
 <footer>Space: <code>$space</code>. Probability says which of the words fits best; the raw cosine says how well it fits.
-The command below each panel prints its figures.</footer>
+Commands print what stands above them.</footer>
 """)

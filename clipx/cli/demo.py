@@ -7,10 +7,10 @@ import io
 import math
 import os
 import shlex
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 HITS = 5  # of a search
 PICTURE_PX = 720  # longest side of a picture on the page
 SECTIONS = {  # of the page below the samples, in this order, and what demo.toml says of each
-    "search": ("title", "note", "command", "files", "queries"),
-    "run": ("title", "note", "command", "run", "folder", "columns", "rows", "spaces"),
+    "search": ("title", "note", "files", "queries"),
+    "run": ("title", "note", "run", "folder", "columns", "rows", "spaces"),
     "sheet": ("title", "note", "command", "columns", "rows"),
 }
 
@@ -75,51 +75,66 @@ def demo(
     joint = open_space(space, device, dtype, seed)
     panels: list[Panel] = []
     results: list[dict[str, Any]] = []
-    encoders: dict[str, Modality] = {}
+    encoders: dict[str, Modality] = {}  # by modality and settings
+    settings = {entry["file"]: entry.get("settings", {}) for entry in wanted}
     classifiers: dict[str, ZeroShotClassifier] = {}  # by prompts
     files: dict[Path, bytes] = {}  # to be written, page last
 
-    def encoder_of(name: str) -> Modality:
-        if name not in encoders:
-            encoders[name] = make_modality(name, joint)
-            if lacking := encoders[name].lacks():
+    def encoder_of(file: str) -> Modality:
+        name, chosen = modality_of(_locate(file, folder)), settings.get(file, {})
+        if (key := repr((name, chosen))) not in encoders:
+            encoders[key] = make_modality(name, joint, chosen)
+            if lacking := encoders[key].lacks():
                 note(f"left out: {lacking}")
-        return encoders[name]
+        return encoders[key]
 
     def shows(file: str) -> bool:
-        return encoder_of(modality_of(_locate(file, folder))).lacks() is None
+        return encoder_of(file).lacks() is None
+
+    def typed(word: str) -> str:
+        """A word of a command as it is typed from here; a photo of scikit-image is copied, to have a short name."""
+        if not (word.startswith("skimage:") or (folder / word).is_file()):
+            return word
+        path = _locate(word, folder)
+        if word.startswith("skimage:"):
+            out.mkdir(parents=True, exist_ok=True)
+            write_bytes(out / path.name, path.read_bytes())
+            path = out / path.name
+        return _short(path)
+
+    def command(*words: str) -> str:
+        return shlex.join(["clipx", *words, *(["--space", space] if space != "nano" else [])])
 
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:
             if not shows(entry["file"]):
                 continue
             path = _locate(entry["file"], folder)
-            name = modality_of(path)
-            encoder = encoder_of(name)
+            encoder = encoder_of(entry["file"])
             sample = encoder.load(path)
             prompts = entry.get("prompts", encoder.prompts)
             if prompts not in classifiers:
                 classifiers[prompts] = make_classifier(joint, labels, prompts)
             predictions = classifiers[prompts].predict(encoder.encode([sample]), top_k=5)[0]
             views = encoder.pictures(sample)
-            if entry["file"].startswith("skimage:"):  # copied, to have a short name
-                files[out / path.name] = path.read_bytes()
-                path = out / path.name
-                picture = _thumbnail(files[path])
+            sound = player(path, None, None, path.name)
+            if entry["file"].startswith("skimage:"):
+                picture = _thumbnail(path.read_bytes())
             else:
                 picture = _png(_montage(views)) if views is not None else _png(torch.full((3, 90, 160), 0.5))
                 files[out / f"{entry['file'].replace('/', '-')}.png"] = picture  # chair.off and chair.ply differ
             alt = entry["alt"] if views is None or len(views) == 1 else f"{entry['alt']}, from {len(views)} sides"
-            command = _command(path, folder, entry.get("prompts"), space)
-            sound = player(path, None, None, path.name)
-            panels.append(Panel(path.name, entry["kind"], picture, alt, predictions, entry.get("is"), command, sound))
+            words = ["classify", typed(entry["file"]), "--labels", f"@{_short(folder / 'labels.txt')}"]
+            words += ["--prompts", entry["prompts"]] if "prompts" in entry else []
+            line = command(*words, *(text for name in settings[entry["file"]] for text in _flag(name, entry)))
+            panels.append(Panel(path.name, entry["kind"], picture, alt, predictions, entry.get("is"), line, sound))
             results.append(
                 {
                     "path": path,
-                    "modality": name,
+                    "modality": encoder.name,
                     "expected": entry.get("is"),
                     "predictions": [asdict(p) for p in predictions],
-                    "command": command,
+                    "command": line,
                 }
             )
             advance(1)
@@ -128,16 +143,17 @@ def demo(
         path = _locate(file, folder)
         if file.startswith("skimage:"):
             return _thumbnail(path.read_bytes()), alt
-        encoder = encoder_of(modality_of(path))
+        encoder = encoder_of(file)
         views = encoder.pictures(encoder.load(path))
         return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views)), alt
 
-    def searched(entry: Mapping[str, Any]) -> Searches:
+    def searched(entry: Mapping[str, Any], place: str) -> Searches:
         from clipx.index import Index
 
         gallery = {str(_locate(file, folder).resolve()): file for file in entry["files"]}
-        rows = []
-        with tempfile.TemporaryDirectory() as place, Index.create(Path(place) / "demo.index", joint) as index:
+        rows: list[Found] = []
+        shutil.rmtree(out / place, ignore_errors=True)  # of a demo before this one
+        with Index.create(out / place, joint) as index:
             index.add([*gallery])
             for query in entry["queries"]:
                 words = query.split(" ")
@@ -150,22 +166,21 @@ def demo(
                 )
                 hits = index.search(" ".join(str(_locate(w, folder)) if w in named else w for w in words), k=HITS)
                 shown = [(seen(gallery[hit.path], "")[0], Path(hit.path).name, hit.score) for hit in hits]
-                rows.append(Found(query, asked, shown))
-        return Searches(entry["title"], entry["note"], rows, entry["command"])
+                line = command("search", " ".join(map(typed, words)), "--db", _short(out / place))
+                rows.append(Found(query, asked, shown, line))
+        return Searches(entry["title"], entry["note"], rows)
 
     def made(entry: Mapping[str, Any]) -> Sheet:
         """Run a command of ours into the page's folder, and show pictures that it wrote."""
         from clipx.cli import main
 
-        def here(word: str) -> bool:
-            return word.startswith("skimage:") or (folder / word).is_file()
-
+        begun = time.perf_counter()
         if entry["spaces"] and joint.name not in entry["spaces"]:
-            return sheet({**entry, "rows": []})
-        words = [str(_locate(word, folder)) if here(word) else word for word in entry["run"]]
-        note(f"clipx {' '.join(entry['run'])}")
+            return sheet({**entry, "rows": [], "command": ""})
+        words = [*map(typed, entry["run"]), "-o", _short(out / entry["folder"])]
+        note(command(*words))
         with contextlib.redirect_stdout(io.StringIO()):
-            status = main([*words, "-o", str(out / entry["folder"]), "--space", space, "--device", device])
+            status = main([*words, "--space", space, "--device", device])
         if status == 130:
             raise KeyboardInterrupt
         if status:
@@ -174,25 +189,33 @@ def demo(
         def written(file: str, alt: str) -> tuple[bytes, str]:
             if file.startswith("skimage:"):
                 return seen(file, alt)
-            return _small((folder if here(file) else out / entry["folder"]) / file), alt
+            path = (folder if (folder / file).is_file() else out / entry["folder"]) / file
+            if not path.is_file():
+                raise FileError("was not written", where=path, remedy="correct the row in demo.toml")
+            return _small(path), alt
 
-        return sheet(entry, written)
+        done = sheet({**entry, "command": command(*words)}, written)
+        return replace(done, note=f"{done.note} Made in {time.perf_counter() - begun:.0f} s.")
 
     def sheet(entry: Mapping[str, Any], look: Callable[[str, str], tuple[bytes, str]] = seen) -> Sheet:
         rows = [
             [look(file, f"{alt}: {c}") for file, c in zip(files, entry["columns"], strict=True)]
             for alt, *files in entry["rows"]
         ]
-        return Sheet(entry["title"], entry["note"], entry["columns"], rows, entry["command"])
+        line = " ".join(map(typed, entry["command"].split(" ")))
+        return Sheet(entry["title"], entry["note"], entry["columns"], rows, line)
 
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", where=out) from error
-    makers: dict[str, Callable[[Mapping[str, Any]], Sheet | Searches]] = {
-        "search": searched, "run": made, "sheet": sheet,
-    }  # fmt: skip
-    sections = [part for kind, entry in wanted_sections if (part := makers[kind](entry)).rows]
+    sections: list[Sheet | Searches] = []
+    for number, (kind, entry) in enumerate(wanted_sections, start=1):
+        if kind == "search":
+            sections.append(searched(entry, f"search-{number}.index"))
+        else:
+            sections.append(made(entry) if kind == "run" else sheet(entry))
+    sections = [part for part in sections if part.rows]
     for path, data in files.items():
         write_bytes(path, data)
     html = page(panels, sections, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
@@ -226,10 +249,11 @@ def _clone_samples() -> Path:
 
 
 def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[tuple[str, dict[str, Any]]]]:
-    """``labels.txt`` and ``demo.toml``: [[sample]] tables of file, kind, alt and, where it applies, is and prompts.
+    """``labels.txt`` and ``demo.toml``: [[sample]] tables of file, kind, alt and, where it applies, is, prompts and
+    settings of its modality.
 
-    The sections below the samples are, in this order, [[search]] with title, note, command, files (to search among) and
-    queries; [[run]] with title, note, command, run (arguments of clipx), folder (where it writes), columns, rows and
+    The sections below the samples are, in this order, [[search]] with title, note, files (to search among) and queries;
+    [[run]] with title, note, run (arguments of clipx), folder (where it writes), columns, rows and
     spaces (the only ones it is for; none: all), each row what it shows in words and then a written file, or one of the
     samples, a column; and [[sheet]], which shows files that are there. A file ``skimage:NAME`` is a photo that comes
     with scikit-image.
@@ -243,7 +267,7 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[tupl
         raise InputError("holds no [[sample]]", where=plan)
     for entry in wanted:
         lacking = {"file", "kind", "alt"} - set(entry)
-        unknown = set(entry) - {"file", "kind", "alt", "is", "prompts"}
+        unknown = set(entry) - {"file", "kind", "alt", "is", "prompts", "settings"}
         if lacking or unknown:
             raise InputError(
                 f"a [[sample]] {'lacks' if lacking else 'has unknown'} {(lacking or unknown).pop()!r}", where=plan
@@ -315,10 +339,8 @@ def _compressed(image: Picture, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _command(shown: Path, folder: Path, prompts: str | None, space: str) -> str:
-    words = ["clipx", "classify", _short(shown), "--labels", f"@{_short(folder / 'labels.txt')}"]
-    words += ["--prompts", prompts] if prompts else []
-    return shlex.join(words + (["--space", space] if space != "nano" else []))
+def _flag(name: str, entry: Mapping[str, Any]) -> tuple[str, str]:
+    return f"--{name.replace('_', '-')}", str(entry["settings"][name])
 
 
 def _short(path: Path) -> str:
