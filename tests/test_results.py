@@ -144,3 +144,17 @@ def test_a_record_without_shots_and_one_with_become_one_table():
         "| tta | prompts | zero_shot |",
         "| 2 | plain | 50.0% (40.0% to 60.0%) |",
     ]
+
+
+def test_the_mixed_search_of_the_readme():
+    """`python tests/benchmarks/bench_index.py mixed DATA --json` wrote the record."""
+    record = json.loads((RESULTS / "benchmarks" / "mixed-search.json").read_text())
+    readme = " ".join((ROOT / "README.md").read_text().replace("**", "").split())
+    for kind in ("text", "image", "all queries"):
+        row = [record["mAP"][way][kind] for way in ("raw cosine", "centring", "clipx")]
+        assert "| " + " | ".join(f"{value:.3f}".lstrip("0") for value in row) + " |" in readme, kind
+        assert row[2] > max(row[:2])
+    assert record["mAP"]["clipx"]["all queries"] >= 1.5 * record["mAP"]["raw cosine"]["all queries"]
+    sure = {state: f"{share:.0%}".replace("%", " %") for state, share in record["confident at 0.5"].items()}
+    assert f"it keeps {sure['text']} of words that are there and {sure['no text']} of words whose files" in readme
+    assert f"(photos: {sure['image']} and {sure['no image']})" in readme
