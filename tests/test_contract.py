@@ -221,6 +221,20 @@ class NamelessError(Colour):
         raise InputError("cannot be read")
 
 
+@breaks("claims_answers_and_never_raises")
+class OpensWhatItClaims(Colour):
+    @classmethod
+    def claims(cls, path):
+        return Path(path).read_bytes()[:1] == b"#"
+
+
+@breaks("claims_answers_and_never_raises")
+class ClaimsWithoutAWord(Colour):
+    @classmethod
+    def claims(cls, path):
+        return None
+
+
 @breaks("pictures_are_in_range")
 class EightBitPictures(Colour):
     def pictures(self, sample):

@@ -263,6 +263,26 @@ def bad_files_raise_clipx_errors_only(it: Subject) -> None:
             it.require([p.name for p in Path(folder).iterdir()] == [bad.name], "load() left a file behind")
 
 
+def claims_answers_and_never_raises(it: Subject) -> None:
+    """Asked of every file in a folder: whatever lies there under its suffixes, the answer is True or False."""
+    rng = np.random.default_rng(0)
+
+    def ask(path: Path, what: str) -> None:
+        try:
+            answer = it.cls.claims(path)
+        except Exception as error:
+            it.require(False, f"claims() of {what} raised {type(error).__name__}: {error}")
+        it.require(isinstance(answer, bool), f"claims() of {what} gave {answer!r}, not True or False")
+
+    for suffix in it.cls.suffixes:
+        with tempfile.TemporaryDirectory() as folder:
+            odd = Path(folder, f"odd{suffix}")
+            ask(odd, f"a missing {suffix} file")
+            for content in (b"", b" \n\n", b"\xff\xfe\x00", b"1" * 100_000, rng.bytes(10_000)):
+                odd.write_bytes(content)
+                ask(odd, f"{len(content)} odd bytes in a {suffix} file")
+
+
 def pictures_are_in_range(it: Subject) -> None:
     """What a person is shown is (V, 3, H, W) in [0, 1], or None."""
     pictures = it.cls(it.space).pictures(it.samples()[0])
@@ -291,6 +311,7 @@ _PROMISES: tuple[Callable[[Subject], None], ...] = (
     backbone_is_unchanged,
     empty_batch_gives_an_empty_embedding,
     bad_files_raise_clipx_errors_only,
+    claims_answers_and_never_raises,
     pictures_are_in_range,
 )
 
