@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from os import PathLike
 
+import clipx
+
+if clipx.__file__ is None:  # a folder named clipx lies nearer on sys.path, such as a clone's beside the script
+    folder = next(iter(clipx.__path__))
+    raise ImportError(f"the folder {folder} hides the package clipx; rename it, or run from elsewhere", name="clipx")
+
 
 class ClipxError(Exception):
     """Base of all clipx errors. The CLI prints ``str(error)`` and exits with status 2.

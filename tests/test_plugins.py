@@ -56,6 +56,16 @@ def test_a_stranger_s_modality_keeps_the_contract(installed, sees, tiny_space):
         check(tiny_space)
 
 
+def test_a_folder_that_hides_the_package_is_named(tmp_path):
+    """In an editable install, a script beside a clone sees the clone's folder as a package without __init__.py."""
+    hidden = "import sys, types; sys.modules['clipx'] = m = types.ModuleType('clipx')"
+    hidden += f"; m.__file__ = None; m.__path__ = [{str(Path(clipx.__file__).parent)!r}]; import clipx.errors"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: the folder ")
+    assert "hides the package clipx; rename it" in done.stderr
+
+
 def test_a_stranger_s_files_are_classified(installed, sees, tiny_space, tmp_path):
     sees(installed)
     (tmp_path / "orange.hex").write_text("#ff8800\n")
