@@ -6,8 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 LINE_EVERY_S = 10.0
+_shown: list[Any] = []  # the Progress on the terminal, if any: a second one would draw over it
 
 
 def note(line: str) -> None:
@@ -20,7 +22,7 @@ def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[.
     """A bar (a spinner without a total) on stderr while the block runs; where that is no terminal, a line now and then.
 
     Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
-    that is known only now.
+    that is known only now. Within another one's block it is a line below the other's.
 
     Args:
         what: the work, such as "encoding".
@@ -29,6 +31,9 @@ def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[.
     """
     if not sys.stderr.isatty():
         yield _lines(what, total, done)
+        return
+    if _shown:
+        yield from _line(_shown[0], what, total, done)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -43,8 +48,20 @@ def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[.
         console=console,
         transient=True,
     ) as bar:
-        task = bar.add_task(what, total=total, completed=done, said="")
+        _shown.append(bar)
+        try:
+            yield from _line(bar, what, total, done)
+        finally:
+            _shown.remove(bar)
+
+
+def _line(bar: Any, what: str, total: int | None, done: int) -> Iterator[Callable[..., None]]:
+    """A line of a rich Progress while its caller's block runs."""
+    task = bar.add_task(what, total=total, completed=done, said="")
+    try:
         yield lambda done, said="", total=None: bar.update(task, advance=done, said=said, total=total)
+    finally:
+        bar.remove_task(task)
 
 
 def _lines(what: str, total: int | None, so_far: int) -> Callable[..., None]:

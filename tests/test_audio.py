@@ -19,6 +19,7 @@ from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.files import Sound
 from clipx.modalities.audio.logmel import LogMelConfig, LogMelTower, mel_bank
 from clipx.modalities.audio.towers import Tower, load_tower, new_tower, save_tower
+from clipx.modalities.audio.windows import windows
 from clipx.training import contrastive_loss
 
 
@@ -138,11 +139,48 @@ def test_full_scale_is_each_towers_own(tiny_space):
     assert ESResNeXt.full_scale == 32_768 and LogMelTower.full_scale == 1
 
 
+def test_a_tower_that_is_not_in_that_folder(tiny_space, tmp_path):
+    with pytest.raises(FileError, match="name the folder that holds it"):
+        load_tower(tmp_path, tiny_space)
+    save_tower(new_tower("logmel", 32), tmp_path / "run" / "tower", tiny_space, 1.0, {})
+    with pytest.raises(FileError, match=r"audio\.json is missing; name .*run.tower"):
+        load_tower(tmp_path / "run", tiny_space)
+
+
+def test_windows_are_heard_in_order_by_any_number_of_threads(tiny_space):
+    audio, before = Audio(tiny_space, AudioConfig(window_s=0.5)), torch.get_num_threads()
+    sound = noise(4.0)
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            found.append(audio.window_vectors(sound))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+    one_by_one = [audio.encode([Sound(w.samples, 22_050)]).vectors[0] for w in windows(sound, 0.5, 0.25, 22_050)]
+    for vectors, times in found:
+        assert times == found[0][1] and len(times) == 15
+        assert torch.allclose(vectors, torch.stack(one_by_one), atol=1e-5)
+
+
+def test_an_error_in_a_thread_is_raised(tiny_space, monkeypatch):
+    audio, before = Audio(tiny_space, AudioConfig(window_s=0.5)), torch.get_num_threads()
+
+    def fail(tower, waves):
+        raise InputError("no ear for that")
+
+    monkeypatch.setattr(Tower, "__call__", fail)
+    with pytest.raises(InputError, match="no ear"):
+        audio.encode([noise(4.0)])
+    assert torch.get_num_threads() == before
+
+
 def test_towers_that_do_not_fit(tiny_space, tiny_vit_space, tmp_path):
     folder = save_tower(new_tower("logmel", tiny_space.dim), tmp_path / "t", tiny_space, 5.0, {})
     with pytest.raises(InputError, match="belongs to the space"):
         load_tower(folder, tiny_vit_space)
-    with pytest.raises(FileError, match="no audio tower there"):
+    with pytest.raises(FileError, match="no such folder"):
         load_tower(tmp_path / "none", tiny_space)
     state = load_file(folder / "weights.safetensors")
     save_file({k: v for k, v in state.items() if k != "head.bias"}, folder / "weights.safetensors")

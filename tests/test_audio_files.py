@@ -2,13 +2,16 @@
 
 import os
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from clipx import progress as bars
 from clipx.errors import FileError, InputError
+from clipx.modalities.audio import encoder
 from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.files import Levels, LongSound, Sound, read_sound, resample
 from clipx.modalities.audio.windows import windows
@@ -73,7 +76,8 @@ def test_many_channels_become_one(tmp_path):
 
 def test_one_sample(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array([0.5]), RATE)
-    assert silently(tmp_path / "a.wav").samples.tolist() == [[0.5]]
+    with pytest.warns(UserWarning, match=r"it lasts 0\.0227 ms"):
+        assert read_sound(tmp_path / "a.wav").samples.tolist() == [[0.5]]
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -169,7 +173,9 @@ def test_bad_values_and_rates():
         (tone() * 30_000, RATE, "divide 16-bit values by 32768"),
         (tone() / 32768, RATE, "silent"),
         (tone() / 1000, RATE, "twice"),
-        (np.zeros((100, 1)), RATE, "it is silent"),
+        (np.zeros((RATE // 2, 1)), RATE, "it is silent: whatever is said of it means nothing"),
+        (tone(0.099), RATE, "it lasts 99 ms, less than 0.1 s: whatever is said of it means little"),
+        (tone(0.05, channels=2), RATE, "it lasts 50 ms"),
         ((tone() * 10).clip(-1, 1), RATE, "clipped"),
         (tone(rate=8000), 8000, "nothing above 4 kHz"),
     ],
@@ -253,6 +259,38 @@ def test_a_long_file_is_streamed(tmp_path, tiny_space):
         streamed = Audio(tiny_space).encode([sound]).vectors
         held = Sound(torch.cat(list(sound.blocks()), 1), 8000)
     assert torch.equal(streamed, Audio(tiny_space).encode([held]).vectors)
+
+
+def test_a_long_file_shows_its_minutes(tmp_path, tiny_space, monkeypatch):
+    told = []
+
+    @contextmanager
+    def progress(what, total):
+        told.append((what, total))
+        yield told.append
+
+    monkeypatch.setattr(encoder, "progress", progress)
+    soundfile.write(tmp_path / "long.wav", tone(125.0, 8000), 8000)
+    with pytest.warns(UserWarning, match="nothing above 4 kHz"):
+        Audio(tiny_space).encode([read_sound(tmp_path / "long.wav"), Sound(torch.ones(1, 100))])
+    assert told[0] == ("hearing, in minutes of sound", 2) and sum(told[1:]) == 2
+    told.clear()
+    Audio(tiny_space).encode([Sound(torch.ones(1, 100))])
+    assert not told
+
+
+def test_a_bar_within_a_bar_is_a_line_of_the_same(monkeypatch):
+    """Two of them would draw over each other."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with bars.progress("encoding", 2) as outer, bars.progress("hearing", 60) as inner:
+        (shown,) = bars._shown
+        outer(1)
+        inner(7)
+        assert [(task.description, task.completed, task.total) for task in shown.tasks] == [
+            ("encoding", 1, 2),
+            ("hearing", 7, 60),
+        ]
+    assert not bars._shown
 
 
 @pytest.mark.filterwarnings("ignore")

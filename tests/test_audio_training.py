@@ -158,7 +158,7 @@ def test_a_stopped_run_goes_on(data, tiny_space, tmp_path):
 def test_the_faithful_tower_learns_too(data, tiny_space, tmp_path):
     config = AudioTrainConfig(tower="fbsp", epochs=1, batch_size=12, crop_s=0.1)
     found = train_audio(data, tiny_space, tmp_path / "run", config, prompts=("a photo of a {}",))
-    assert found["steps"] == 1 and "acc1" not in found
+    assert found["steps"] == 1 and "acc1" not in found and 0 <= found["training_acc1"] <= 1
     audio = Audio(tiny_space, AudioConfig(tower=found["tower"]))
     assert audio.tower.kind == "fbsp" and audio.tower.channels == 1
     centres = audio.tower.net.fbsp.fc
@@ -241,6 +241,15 @@ def test_the_command(data, run, run_json, tiny_space, monkeypatch):
     assert found["results"][0]["modality"] == "audio"
     status, _, err = run("", *line, "a photo of a {}", "--fold", "9")
     assert status == 2 and "no fold '9'" in err
+    for share, warned in ((0.49, True), (0.5, False)):
+        figures = {"training_acc1": share, "tower": "out/tower"}
+        monkeypatch.setattr(training, "train_audio", lambda *_, figures=figures, **__: figures)
+        status, out, err = run("", *line, "a photo of a {}")
+        assert status == 0 and out.splitlines() == [
+            "held-out fold\ttop-1 on its own training sounds\ttower",
+            f"(no fold held out)\t{100 * share:.1f} %\tout/tower",
+        ]
+        assert ("learnt little" in err and "more --epochs or more sounds" in err) == warned
     status, out, _ = run("train audio --help")
     assert status == 0 and "Example: clipx train audio" in " ".join(out.split())
     assert run("train space --help")[0] == 0  # the group is still there beside it

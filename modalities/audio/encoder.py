@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from queue import Queue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,9 +25,10 @@ from clipx.modalities.audio.logmel import LogMelTower
 from clipx.modalities.audio.towers import Tower, load_tower, new_tower, shipped_tower
 from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
+from clipx.progress import progress
 
 _WINDOWS_AT_ONCE = 8
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -167,18 +169,35 @@ class Audio(Modality):
         net = self.tower.net
         length = self.config.window_s or self.tower.window_s
         hop = length * (1 - self.config.overlap)
+        device = torch.device(self.space.device)
+        at_once = 2 if device.type == "cpu" else _WINDOWS_AT_ONCE
+        minutes = sum(int(sound.seconds // 60) for sound in samples if isinstance(sound, LongSound))
 
         def cut() -> Iterator[tuple[int, Window]]:
             for index, sound in enumerate(samples):
                 for window in windows(sound, length, hop, net.sample_rate_hz):
                     yield index, window
 
-        # decoding and resampling go on in a thread while the tower computes
-        for channels, group in groupby(_ahead(cut(), 2 * _WINDOWS_AT_ONCE), lambda pair: len(pair[1].samples)):
-            while some := list(islice(group, _WINDOWS_AT_ONCE)):
-                waves = torch.stack([window.samples for _, window in some]).to(self.space.device)
-                waves = waves.mean(1, keepdim=True) if channels > self.tower.channels else waves
-                yield [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
+        def batches() -> Iterator[list[tuple[int, Window]]]:
+            for _, group in groupby(cut(), lambda pair: len(pair[1].samples)):
+                while some := list(islice(group, at_once)):
+                    yield some
+
+        @torch.no_grad()  # which other threads do not take over
+        def hear(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], Tensor]:
+            waves = torch.stack([window.samples for _, window in some]).to(device)
+            waves = waves.mean(1, keepdim=True) if waves.shape[1] > self.tower.channels else waves
+            return [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
+
+        reached = [0] * len(samples)  # minutes
+        with progress("hearing, in minutes of sound", minutes) if minutes else nullcontext() as advance:
+            for indices, pieces, rows in _mapped(hear, batches(), device.type, _WINDOWS_AT_ONCE // at_once):
+                yield indices, pieces, rows
+                for index, piece in zip(indices, pieces, strict=True):
+                    if advance is not None and isinstance(samples[index], LongSound):
+                        now = int(piece.end_s // 60)
+                        advance(now - reached[index])
+                        reached[index] = now
 
     def pictures(self, sample: Sound | LongSound) -> Tensor:
         """The first window as a spectrogram, (1, 3, 64, n): time to the right, pitch upwards, loud is white."""
@@ -204,34 +223,28 @@ class Audio(Modality):
         return None
 
 
-def _ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items, up to ``depth`` of them made in a thread before they are asked for."""
-    queue: Queue[tuple[T | None, BaseException | None]] = Queue(depth)
-    stopped = threading.Event()
+def _mapped(work: Callable[[S], T], items: Iterator[S], device: str, most: int) -> Iterator[T]:
+    """``work`` of each item, in order, up to ``most`` at once; on processors each in one thread of its own.
 
-    def work() -> None:
-        try:
-            for item in items:
-                queue.put((item, None))
-                if stopped.is_set():
-                    return
-            queue.put((None, StopIteration()))
-        except BaseException as error:
-            queue.put((None, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    The steps within are of a millisecond: threads that share one of them wait for each other, on a busy machine ten
+    times as long as they work. A lone item has all threads to itself.
+    """
+    first = list(islice(items, 2))
+    if len(first) < 2:
+        yield from map(work, first)
+        return
+    threads = torch.get_num_threads()
+    workers = min(threads, most) if device == "cpu" else 1
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(workers, "hear", torch.set_num_threads, (1,))
     try:
-        while True:
-            item, error = queue.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]
+        torch.set_num_threads(1)  # decoding and resampling go on here, meanwhile
+        for item in chain(first, items):
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
-        stopped.set()
-        while thread.is_alive():  # it may be waiting for room
-            while not queue.empty():
-                queue.get_nowait()
-            thread.join(0.01)
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)

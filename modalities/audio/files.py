@@ -18,6 +18,7 @@ from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import reading, require_regular
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+SHORTEST_S = 0.1  # anything shorter is warned of
 SHORT_S = 60.0  # what is held in memory; anything longer is read as it is encoded
 LONGEST_S = 24 * 3600.0
 RATES_HZ = (1_000, 768_000)
@@ -68,11 +69,13 @@ class LongSound:
     Args:
         path: the file.
         sample_rate_hz: samples a second.
+        seconds: how long it is by its header, which an MP3's only guesses.
         stamp: its size in bytes and its time of change in ns; a file that has changed since is refused.
     """
 
     path: Path
     sample_rate_hz: int
+    seconds: float
     stamp: tuple[int, int]
 
     @property
@@ -99,8 +102,8 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
 
     The content decides the format, not the suffix. Integers of any width become floats in [-1, 1]; mono and stereo stay
     as they are, more channels are averaged to one. It warns (``UserWarning``) of a wrong scale, of a rate too low for
-    most sounds, of silence and of clipping: see ``Levels``. An OGG that does not say where it ends, and an MP3 that is
-    shorter than its header says, are warned of; the other formats' cut files are errors.
+    most sounds, of silence, of clipping and of next to no length: see ``Levels``. An OGG that does not say where it
+    ends, and an MP3 that is shorter than its header says, are warned of; the other formats' cut files are errors.
 
     Raises:
         FileError: missing, no file, empty, no sound file, cut short, without samples, with NaN, longer than 24 hours or
@@ -130,7 +133,7 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
     if seconds > LONGEST_S:
         raise FileError(f"lasts {seconds / 3600:,.0f} hours, more than {LONGEST_S / 3600:.0f}", where=path)
     if seconds > SHORT_S:
-        return LongSound(path, about.samplerate, stamp)
+        return LongSound(path, about.samplerate, seconds, stamp)
     levels, blocks = Levels(about.samplerate), []
     for block in _decode(path):
         levels.add(block)
@@ -146,17 +149,20 @@ class Levels:
       divided twice;
     - rate: below 16 kHz most of what tells sounds apart is gone;
     - silence: nothing, or nothing above -80 dB of full scale;
+    - length: below a tenth of a second hardly anything can be told from anything else;
     - clipping: over 0.1 % of the samples stand at full scale beside another one that does.
     """
 
     def __init__(self, sample_rate_hz: int):
         self.sample_rate_hz, self.peak, self.count, self.clipped = sample_rate_hz, 0.0, 0, 0
+        self.frames = 0
 
     def add(self, block: Tensor) -> None:
         """Take in (C, n) samples."""
         loud = block.abs()
         self.peak = max(self.peak, float(loud.max()) if loud.numel() else 0.0)
         self.count += loud.numel()
+        self.frames += loud.shape[-1]
         full = loud >= 0.999
         self.clipped += int((full[:, 1:] & full[:, :-1]).sum())
 
@@ -166,11 +172,15 @@ class Levels:
         if self.peak > 2:
             found.append(f"its peak is {self.peak:,.4g}, full scale is 1: divide 16-bit values by 32768")
         elif self.peak < 1e-4:
-            found.append("it is silent" if not self.peak else f"it is silent: its peak is {self.peak:.1e}")
+            beside = f" (its peak is {self.peak:.1e})" if self.peak else ""
+            found.append(f"it is silent{beside}: whatever is said of it means nothing")
         elif self.peak < 1e-3:
             found.append(f"its peak is {self.peak:.1e}, full scale is 1: was it divided by 32768 twice?")
         elif self.clipped > 1e-3 * self.count:
             found.append(f"it is clipped: {100 * self.clipped / self.count:.1f} % of it stands at full scale")
+        if self.frames < SHORTEST_S * self.sample_rate_hz:
+            lasts = f"{1000 * self.frames / self.sample_rate_hz:.3g} ms"
+            found.append(f"it lasts {lasts}, less than {SHORTEST_S:g} s: whatever is said of it means little")
         if self.sample_rate_hz < 16_000:
             heard = f"{self.sample_rate_hz / 2000:g} kHz"
             found.append(f"its rate is {self.sample_rate_hz:,} Hz: nothing above {heard} is there to be heard")

@@ -153,7 +153,11 @@ def _read_about(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise FileError(f"no audio tower there: {ABOUT} is missing", where=folder, remedy="name its folder") from error
+        if not folder.exists():
+            raise FileError("no such folder", where=folder, remedy="name the folder of a tower") from error
+        within = folder / "tower"  # clipx train audio -o FOLDER
+        remedy = f"name {within}" if (within / ABOUT).is_file() else "name the folder that holds it"
+        raise FileError(f"no audio tower there: {ABOUT} is missing", where=folder, remedy=remedy) from error
     except (OSError, ValueError) as error:
         raise FileError(f"cannot be read: {error}", where=folder / ABOUT) from error
     if not isinstance(about, dict) or not {"tower", "space", "window_s"} <= about.keys():

@@ -177,7 +177,7 @@ def train_audio(
         out: folder for the checkpoint, ``history.jsonl``, ``accuracy.jsonl`` (of the raw weights on the held-out fold,
             ten times a run), ``loss.png`` and ``tower``.
         config: how.
-        fold: the fold that is held out; None trains on all and measures nothing.
+        fold: the fold that is held out; None trains on all, and measures on these very sounds alone.
         images: a folder with one folder of pictures a label: the third modality. Labels without one have words only.
         prompts: what is said of each label.
         exclude: labels whose sounds are left out of training; held-out sounds are still ranked among all labels.
@@ -187,7 +187,8 @@ def train_audio(
         stop_after: stop after this step; see ``clipx.training.train``.
 
     Returns:
-        The figures: "tower", "steps", and with a fold "acc1", "mean_per_class_recall", "classes" and "confusion".
+        The figures: "tower", "steps", and with a fold "acc1", "mean_per_class_recall", "classes" and "confusion";
+        without one "training_acc1", the top-1 on its own training sounds, which says nothing of others.
 
     Raises:
         FileError, InputError: see ``read_labels``; an unknown fold or label; or as ``clipx.training.train``.
@@ -229,9 +230,9 @@ def train_audio(
     curve = _Curve(out / "accuracy.jsonl", max(1, steps // 10))
     text = classifier.weights.vectors.to(space.device)
 
-    def judge() -> Tensor:
-        """(N, K) cosines of the held-out sounds with the set's labels, by the weights of this moment."""
-        return _encoder(space, trainee.net, config.crop_s).encode(heard).vectors @ text[: len(ranked)].T
+    def judge(sounds: Sequence[Sound] = heard) -> Tensor:
+        """(N, K) cosines of sounds with the set's labels, by the weights of this moment."""
+        return _encoder(space, trainee.net, config.crop_s).encode(sounds).vectors @ text[: len(ranked)].T
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         if len(held) and curve.due(step):
@@ -275,6 +276,10 @@ def train_audio(
             "confusion": table.tolist(),
         }
         figures = {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
+    elif fold is None:
+        own = torch.tensor([ranked.index(label) for label in taught.labels])
+        sounds = [Sound(wave, trainee.net.sample_rate_hz) for wave in batches.waves[: len(taught)]]
+        figures["training_acc1"] = classification(judge(sounds), own)["acc1"]
     folder = save_tower(trainee.net, out / "tower", space, config.crop_s, about | {"figures": figures})
     return {"tower": str(folder)} | figures
 

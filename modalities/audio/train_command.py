@@ -54,6 +54,9 @@ def train(
 ) -> None:
     """Train an audio tower into a frozen space; the folder OUT/tower is what --tower takes afterwards.
 
+    Without --fold it learns from all sounds, and the figure is of these very
+    sounds: it says whether anything was learnt, and nothing of other sounds.
+
     Example: clipx train audio sounds --space nano --fold 4 -o runs/audio
     """
     from clipx.api import parse_labels
@@ -61,6 +64,7 @@ def train(
     from clipx.cli._work import open_space, read_prompts
     from clipx.cli.evaluate import condition
     from clipx.modalities.audio.train import PROMPTS, AudioTrainConfig, cross_validate, train_audio
+    from clipx.progress import note
 
     given = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "crop_s": crop_s, "synthetic": synthetic, "seed": seed,
@@ -84,12 +88,16 @@ def train(
         results = [{"fold": fold} | train_audio(data, opened, out, plan, fold=fold, **options)]
 
     def table() -> None:
+        figure, title = ("training_acc1", "top-1 on its own training sounds") if fold is None else ("acc1", "top-1")
         rows = [
-            (str(r["fold"]), f"{100 * r['acc1']:.1f} %" if r.get("acc1") is not None else "", r["tower"])
+            (r["fold"] or "(no fold held out)", "" if r.get(figure) is None else f"{100 * r[figure]:.1f} %", r["tower"])
             for r in results
         ]
         if len(results) > 1:
             rows.append(("mean", f"{100 * found['acc1']:.1f} %", ""))
-        print_table(("held-out fold", "top-1", "tower"), rows)
+        print_table(("held-out fold", title, "tower"), rows)
 
+    if fold is None and results[0]["training_acc1"] < 0.5:
+        share = f"top-1 is {100 * results[0]['training_acc1']:.1f} % on the very sounds that it learnt from"
+        note(f"warning: learnt little: {share}; take more --epochs or more sounds")
     emit(report("train audio", results, space=opened.id), as_json, table)
