@@ -151,7 +151,14 @@ def test_pairs(tmp_path):
     assert read_rgb(pairs[0].rgb).shape == (3, 12, 16) and read_depth(pairs[0].depth, "mm16")[0, 0] == 4
     with pytest.raises(InputError, match="no row of fold 'val'; there are test, train"):
         read_pairs(folder, "val")
+    assert len(read_pairs(folder, "train", folds_needed=False)) == 3
     table = (folder / "labels.csv").read_text()
+    for other in ("kind", "fold"):  # no such column, and an empty one
+        none = table.replace(",train,", ",,").replace(",test,", ",,").replace("fold", other)
+        (folder / "labels.csv").write_text(none)
+        assert len(read_pairs(folder, "train", folds_needed=False)) == 5
+        with pytest.raises(InputError, match="names no folds; add a column fold with train and test"):
+            read_pairs(folder, "train")
     for broken, said in [
         (table.replace("depth_encoding", "encoding"), "lacks the column depth_encoding"),
         (table.replace("4-depth.png", "5-depth.png"), "no such file"),
@@ -209,6 +216,15 @@ def test_the_crops():
     garg = metrics.counted(torch.full((375, 1242), 2.0), "kitti")
     rows, columns = (torch.nonzero(garg.any(axis)).flatten() for axis in (1, 0))
     assert [int(v) for v in (rows[0], rows[-1], columns[0], columns[-1])] == [153, 370, 44, 1196]
+
+
+def test_the_whole_picture_counts():
+    truth = torch.tensor([[300.0, 0.002, 0.001, 0.0], [math.nan, math.nan, -1.0, 5.0]])
+    assert metrics.counted(truth, "full").tolist() == [[True, True, False, False], [False, False, False, True]]
+    pred = DepthMap(torch.tensor([[330.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 5.0]]))
+    found = metrics.depth_metrics(pred, DepthMap(truth), "full")
+    assert found["pixels"] == 2 and found["coverage"] == pytest.approx(2 / 3)  # without a prediction: left out
+    assert found["abs_diff"] == pytest.approx(15, rel=1e-5)  # no cap
 
 
 def test_what_counts():
@@ -283,8 +299,8 @@ def test_units_are_never_mixed(unit, alignment, said):
         metrics.depth_metrics(DepthMap(ones, "affine"), DepthMap(ones, "affine"))
     with pytest.raises(InputError, match="sizes differ"):
         metrics.depth_metrics(DepthMap(ones), DepthMap(ones[:10]))
-    with pytest.raises(InputError, match="480 x 640"):
-        metrics.depth_metrics(DepthMap(ones[:10]), DepthMap(ones[:10]))
+    with pytest.raises(InputError, match=r"^a\.png: .* 480 x 640 pixels, got 10 x 640; .*--protocol full"):
+        metrics.depth_metrics(DepthMap(ones[:10]), DepthMap(ones[:10], source="a.png"))
     with pytest.raises(InputError, match="no protocol named 'sun'"):
         metrics.depth_metrics(DepthMap(ones), DepthMap(ones), "sun")
 

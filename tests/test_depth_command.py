@@ -134,6 +134,7 @@ def test_other_units(call_json, here):
         ("--words near,far --bins 1,1", "bins must increase"),
         ("--words near --bins 1", "at least two words"),
         ("--words near,far,away --bins 1,2", "3 words, but 2 bins"),
+        ("--bins 1,2,3", "6 words, but 3 bins; give as many of both: --words"),
         ("--words near,far", "2 words, but 6 bins"),
         ("--words near,near --bins 1,2", "'near' is given twice"),
         ("--words near,qwxz --bins 1,2", "qwxz"),
@@ -227,7 +228,30 @@ def test_rows_beside_the_baselines(call, call_json, here):
     assert {result["alignment"] for result in rows.values()} == {"scale+shift"}
     assert rows["mean map"]["figures"]["abs_rel"]["mean"] < 0.02 and rows["words, unfitted"]["unit"] == "affine"
     status, out, _ = call("eval depth set --protocol kitti")
-    assert status == 0 and out.startswith("row\tAbsRel\tRMSE") and "mean map of log depth" in out
+    assert status == 0 and out.startswith("row\tn\tAbsRel\tRMSE") and "mean map of log depth\t2\t" in out
+
+
+@pytest.mark.parametrize(("photos", "said"), [(1, "1 photo say nothing"), (9, "9 photos say little"), (10, None)])
+def test_a_set_of_any_size_and_of_few_photos(call, here, photos, said):
+    write_set(here / "set", test=photos, size=(12, 16))
+    status, out, err = call("eval depth set --protocol full")
+    assert status == 0 and f"constant\t{photos}\t" in out
+    assert f"warning: intervals over {said}" in err.splitlines() if said else "intervals" not in err
+
+
+def test_a_table_without_folds(call, call_json, here):
+    """Is fitted on as a whole, and cannot be judged on."""
+    table = write_set(here / "set") / "labels.csv"
+    table.write_text(table.read_text().replace("fold", "kind"))
+    assert call_json("train depth set --kind linear -o all.safetensors")["results"][0]["photos"] == 5
+    for line in ("eval depth set", "train depth set --fold train"):
+        status, _, err = call(line)
+        assert status == 2 and "add a column fold with train and test" in err and len(err.splitlines()) == 1
+
+
+def test_a_wrong_suffix_is_said_before_anything_else(call, here):
+    status, out, err = call("depth cloud.xyz -o maps")
+    assert status == 2 and not out and len(err.splitlines()) == 1 and "suffix '.xyz' is not one of" in err
 
 
 def test_a_fit_is_taken(call, call_json, depth_space, tiny_vit_space, here):
@@ -296,7 +320,7 @@ def test_rows_are_named_by_kind_not_by_path(call, call_json, here):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "480 x 640"),
+        ("", "3.png: the protocol nyu is for 480 x 640 pixels, got 48 x 64; "),
         ("--protocol kitti --unit affine", "cannot compare depth in affine with depth in m"),
         ("--protocol kitti --unit affine --alignment median", "unknown shift"),
         ("--protocol kitti --test-fold val", "no row of fold 'val'"),

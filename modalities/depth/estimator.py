@@ -68,7 +68,8 @@ class EstimateConfig:
         require_unit(self.unit)
         require_words(self.words)
         if len(self.words) != len(self.bins):
-            raise InputError(f"{len(self.words)} words, but {len(self.bins)} bins", remedy="give each word its bin")
+            remedy = "give as many of both: --words near,far --bins 1,5"
+            raise InputError(f"{len(self.words)} words, but {len(self.bins)} bins", remedy=remedy)
         steps = zip(self.bins, self.bins[1:], strict=False)
         if not all(map(math.isfinite, self.bins)) or not all(a < b for a, b in steps):
             raise InputError(f"bins must increase, got {', '.join(f'{b:g}' for b in self.bins)}")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SHOWN = {"abs_rel": "AbsRel", "rmse": "RMSE", "d1": "d1", "d2": "d2", "d3": "d3", "log10": "log10", "silog": "silog"}
 SHOWN |= {"spearman": "Spearman"}
 BLIND = "mean map of log depth"  # what rows are compared with, photo by photo
+FEW = 10  # photos: intervals over fewer are warned of
 CALIBRATION = 16  # training photos that a random tower's BatchNorm sees
 
 
@@ -51,8 +52,12 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        Literal["nyu", "kitti", "depthclip"],
-        typer.Option("--protocol", help="Crop and cap: Eigen's and 10 m, Garg's and 80 m, or DepthCLIP's own."),
+        Literal["nyu", "kitti", "depthclip", "full"],
+        typer.Option(
+            "--protocol",
+            help="Crop and cap: Eigen's and 10 m (480 x 640 only), Garg's and 80 m, DepthCLIP's own (480 x 640 only), "
+            "or full: the whole photo, all truth above 1 mm.",
+        ),
     ] = "nyu",
     alignment: Annotated[
         Literal["none", "median", "scale+shift"],
@@ -92,7 +97,7 @@ def evaluate(
     from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import read_depth, read_pairs, read_rgb
     from clipx.modalities.depth.maps import DepthMap
-    from clipx.progress import progress
+    from clipx.progress import note, progress
 
     check_writable(out)
     check_writable(rows)
@@ -157,10 +162,13 @@ def evaluate(
             of = result["figures"][figure]
             ends = f" [{of['low']:.3f}, {of['high']:.3f}]" if figure in ("abs_rel", "rmse") else ""
             cells.append(f"{of['mean']:.3f}{ends}" if of["mean"] == of["mean"] else "")
-        return (result["row"], *cells)
+        return (result["row"], str(result["n"]), *cells)
 
+    if len(test) < FEW:
+        few = "1 photo say nothing" if len(test) == 1 else f"{len(test)} photos say little"
+        note(f"warning: intervals over {few}")
     title = f"{protocol} protocol, alignment {alignment}, metres, {len(test)} photos"
-    emit(record, as_json, lambda: print_table(("row", *SHOWN.values()), [shown(r) for r in results], title), out)
+    emit(record, as_json, lambda: print_table(("row", "n", *SHOWN.values()), [shown(r) for r in results], title), out)
 
 
 def _named(fits: Mapping[Path, Fit]) -> dict[str, Path]:

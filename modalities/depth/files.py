@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError
-from clipx.pictures import on_white, open_picture
+from clipx.pictures import FORMATS, on_white, open_picture
 
 NYU8_M = 9.99547  # metres of a full byte
 MAX_MM = 65534  # 65535 says invalid
@@ -58,12 +58,13 @@ class Pair:
     name: str = ""
 
 
-def read_pairs(data_dir: str | PathLike, fold: str | None = None) -> list[Pair]:
+def read_pairs(data_dir: str | PathLike, fold: str | None = None, folds_needed: bool = True) -> list[Pair]:
     """The rows of a folder's labels.csv: columns path, depth_path, depth_encoding, and perhaps label and fold.
 
     Args:
         data_dir: the folder, from which the paths go.
         fold: keep the rows of this one; all when None.
+        folds_needed: False: where no row names a fold, all are kept.
 
     Raises:
         FileError: the table is missing or malformed, or a file is missing. InputError: no rows, an unknown encoding.
@@ -80,10 +81,16 @@ def read_pairs(data_dir: str | PathLike, fold: str | None = None) -> list[Pair]:
         raise FileError(f"lacks the column {sorted(missing)[0]}", where=table)
     if any(None in row or None in row.values() for row in rows):
         raise FileError("a row has more or fewer cells than the header", where=table)
+    folds = sorted({row.get("fold", "") for row in rows} - {""})
+    if not folds and not folds_needed:
+        fold = None
     kept = [row for row in rows if fold is None or row.get("fold") == fold]
+    if not kept and fold is not None and rows:
+        there = f"; there are {', '.join(folds)}" if folds else ": the table names no folds"
+        remedy = None if folds else "add a column fold with train and test"
+        raise InputError(f"no row of fold {fold!r}{there}", where=table, remedy=remedy)
     if not kept:
-        folds = ", ".join(sorted({row.get("fold", "") for row in rows} - {""})) or "none"
-        raise InputError("no rows" if fold is None else f"no row of fold {fold!r}; there are {folds}", where=table)
+        raise InputError("no rows", where=table)
     root, pairs = table.parent, []
     for row in kept:
         pair = Pair(
@@ -106,6 +113,13 @@ def drawn(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
     """So many of the pairs in their order, or all there are; the smaller draws of a seed are part of the larger."""
     places = np.random.default_rng(seed).permutation(len(pairs))[:count]
     return [pairs[i] for i in sorted(places)]
+
+
+def require_photos(paths: Sequence[Path]) -> None:
+    """Raise FileError for the first whose suffix is no picture's: before the work, not in its midst."""
+    for path in paths:
+        if path.suffix.lower() not in FORMATS:
+            raise FileError(f"suffix {path.suffix!r} is not one of {' '.join(FORMATS)}", where=path)
 
 
 def read_rgb(path: str | PathLike) -> Tensor:

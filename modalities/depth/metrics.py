@@ -27,7 +27,7 @@ class Protocol:
         cap_m: truth at or beyond it does not count, predictions are clamped to it.
         crop: (H, W) -> top, bottom, left, right of the part that counts.
         floor: count pixels without a prediction as ``MIN_M``, rather than leave them out.
-        size: the only (H, W) it is defined for, or None.
+        size: the only (H, W) it is defined for, or None: any.
     """
 
     cap_m: float
@@ -53,11 +53,14 @@ PROTOCOLS = {
     "nyu": Protocol(10.0, lambda h, w: (45, 471, 41, 601), size=_NYU),  # Eigen's crop
     "depthclip": Protocol(10.0, lambda h, w: (45, 471, 46, 601), size=_NYU),  # its own 46 for Eigen's 41
     "kitti": Protocol(80.0, _garg, floor=True),
+    "full": Protocol(math.inf, lambda h, w: (0, h, 0, w)),  # every finite truth above MIN_M, at any size
 }
 
 
-def counted(truth: Tensor, protocol: str, crop: bool = True) -> Tensor:
+def counted(truth: Tensor, protocol: str, crop: bool = True, where: str | None = None) -> Tensor:
     """(H, W) bool: where the truth counts, strictly between ``MIN_M`` and the cap, within the crop.
+
+    ``where`` is what an error names.
 
     Raises:
         InputError: an unknown protocol, or a size that it is not defined for.
@@ -69,7 +72,8 @@ def counted(truth: Tensor, protocol: str, crop: bool = True) -> Tensor:
     if not crop:
         return mask
     if rules.size not in (None, shape):
-        raise InputError(f"the protocol {protocol} is for 480 x 640 pixels, got {shape[0]} x {shape[1]}")
+        what = f"the protocol {protocol} is for 480 x 640 pixels, got {shape[0]} x {shape[1]}"
+        raise InputError(what, where=where, remedy="take the whole picture of any size: --protocol full")
     top, bottom, left, right = rules.crop(*shape)
     inside = torch.zeros_like(mask)
     inside[top:bottom, left:right] = True
@@ -94,7 +98,7 @@ def depth_metrics(
         d1 d2 d3 (shares of pixels off by less than 1.25, 1.25^2, 1.25^3), abs_diff (m), abs_rel, sq_rel (m), rmse (m),
         rmse_log, log10, silog, spearman (of the order before a line is fitted; NaN where either is constant), pixels,
         and coverage: the share of the pixels that count where there is a prediction. Where there is none: left out
-        (nyu), or counted as 1 mm (kitti, as is usual there).
+        (nyu, depthclip, full), or counted as 1 mm (kitti, as is usual there).
         NaN throughout where nothing counts.
 
     Raises:
@@ -108,7 +112,7 @@ def depth_metrics(
         raise InputError(
             f"sizes differ: {tuple(pred.depth.shape)} predicted, {tuple(truth.depth.shape)} true", where=truth.source
         )
-    mask = counted(truth.depth, protocol, crop)
+    mask = counted(truth.depth, protocol, crop, truth.source)
     rules = PROTOCOLS[protocol]
     known = mask & pred.known & ((pred.depth > MIN_M) if pred.unit == "m" else True)
     coverage = float(known.sum()) / max(1, int(mask.sum()))

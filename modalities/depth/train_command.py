@@ -39,7 +39,10 @@ def train(
     short_side_px: Annotated[
         int | None, typer.Option("--short-side", help="Pixels of a photo's shorter side.", min=1)
     ] = None,
-    fold: Annotated[str, typer.Option("--fold", help="The rows of the table to fit on.")] = "train",
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", help="The rows to fit on. Default: train; all, if the table has no column fold."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The fit: one .safetensors file.")] = Path(
         "runs/depth/fit.safetensors"
     ),
@@ -78,7 +81,7 @@ def train(
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
     if out.parent.exists():  # else it is made
         check_writable(out)
-    pairs = read_pairs(data, fold)
+    pairs = read_pairs(data, fold or "train", folds_needed=fold is not None)
     if images is not None:
         if images > len(pairs):
             raise InputError(f"{images} photos asked for, {len(pairs)} are there", where="--images")
