@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from clipx._lazy import uncollected
 from clipx.cli._flags import Given, read_toml, settings_of
-from clipx.errors import FileError, InputError
+from clipx.errors import ClipxError, FileError, InputError
 from clipx.progress import note, progress
 
 if TYPE_CHECKING:
+    import torch
+
     from clipx.embedding import Embedding
     from clipx.modality import Modality
     from clipx.prompts import Prompts
@@ -54,11 +58,17 @@ def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
 
 
 def encode(
-    encoder: Modality, items: Sequence[Item], batch_size: int = 32, cache: Path | None = None, views: bool = False
+    encoder: Modality,
+    items: Sequence[Item],
+    batch_size: int = 32,
+    cache: Path | None = None,
+    views: bool = False,
+    failures: dict[str, ClipxError] | None = None,
 ) -> Embedding:
     """Items -> one Embedding, batch by batch under a progress bar; vectors in the cache are not made again.
 
-    With ``views``, every item has V rows, see ``Modality.view_vectors``.
+    With ``views``, every item has V rows, see ``Modality.view_vectors``. With ``failures``, an item that cannot be read
+    or encoded goes there by its id, and has no row; without, it ends the run.
     """
     import torch
 
@@ -66,7 +76,8 @@ def encode(
     from clipx.embedding import Embedding
 
     store = None if cache is None else FeatureCache(cache)
-    rows = []
+    rows: list[torch.Tensor] = []
+    ids: list[str] = []
 
     def made(batch: Sequence[Item]) -> torch.Tensor:
         samples = [item.load(encoder) for item in batch]
@@ -75,46 +86,101 @@ def encode(
         with torch.no_grad():
             return encoder.view_vectors(samples).float()
 
+    def found(batch: Sequence[Item]) -> torch.Tensor:
+        if store is None:
+            return made(batch)
+        keys = [store.key(encoder, i.content() if callable(i.content) else i.content, views) for i in batch]
+        kept = [store.get(key, encoder.space.dim) for key in keys]
+        if todo := [n for n, row in enumerate(kept) if row is None]:
+            for n, row in zip(todo, made([batch[n] for n in todo]).cpu(), strict=True):
+                store.put(keys[n], row)
+                kept[n] = row
+        return torch.stack([row for row in kept if row is not None]).to(encoder.space.device)
+
+    def take(batch: Sequence[Item]) -> None:
+        try:
+            rows.append(found(batch))
+            ids.extend(item.id for item in batch)
+        except ClipxError as error:
+            if failures is None:
+                raise
+            if len(batch) == 1:
+                failures[batch[0].id] = error
+            else:
+                for item in batch:  # one by one, to find whose fault it is
+                    take([item])
+
     with progress(f"encoding ({encoder.name})", len(items)) as advance:
         for start in range(0, len(items), batch_size):
-            batch = items[start : start + batch_size]
-            if store is None:
-                rows.append(made(batch))
-            else:
-                keys = [store.key(encoder, i.content() if callable(i.content) else i.content, views) for i in batch]
-                kept = [store.get(key, encoder.space.dim) for key in keys]
-                if todo := [n for n, row in enumerate(kept) if row is None]:
-                    for n, row in zip(todo, made([batch[n] for n in todo]).cpu(), strict=True):
-                        store.put(keys[n], row)
-                        kept[n] = row
-                rows.append(torch.stack([row for row in kept if row is not None]).to(encoder.space.device))
-            advance(len(batch))
+            take(items[start : start + batch_size])
+            advance(len(items[start : start + batch_size]))
     vectors = torch.cat(rows) if rows else torch.zeros(0, encoder.space.dim)
-    ids = [item.id for item in items]
     if views and rows:
         ids = [f"{name}#{v}" for name in ids for v in range(vectors.shape[1])]
         vectors = vectors.flatten(0, 1)
     return Embedding(vectors, encoder.space.id, encoder.name, ids)
 
 
+def files_in(paths: Sequence[Path], modality: str | None) -> tuple[list[Path], dict[str, ClipxError]]:
+    """Files, and the files in folders that an index would take in, in order; and what cannot be taken.
+
+    Raises:
+        FileError: every missing path, in one line. InputError: an unknown modality, or nothing to take.
+        ClipxError: the first file that cannot be taken, where that goes for all.
+    """
+    from clipx.registry import get_modality, modality_of
+
+    check_present([path for path in paths if not path.is_dir()])
+    if modality is not None:
+        get_modality(modality)
+    files: list[Path] = []
+    failures: dict[str, ClipxError] = {}
+    for path in paths:
+        if path.is_dir():
+            from clipx.index.scan import find_files  # which one file need not wait for
+
+            walk = find_files([path], modality)
+            files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
+            failures.update({failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures})
+            continue
+        try:
+            modality or modality_of(path)
+            files.append(path)
+        except InputError as error:
+            failures[str(path)] = error
+    if not files:
+        raise next(iter(failures.values()), InputError("holds no file that a modality reads", where=paths[0]))
+    return files, failures
+
+
+def tell_failures(failures: Mapping[str, ClipxError]) -> None:
+    """What could not be read, a line each on stderr; where there is any, the exit status is 2."""
+    from clipx.cli.search import printable
+
+    for path, error in failures.items():
+        note(f"not read: {printable(path)}: {reason(path, error)}")
+    if failures:
+        raise typer.Exit(2)
+
+
+def reason(path: str, error: ClipxError) -> str:
+    """The error in one line, without the path where that stands beside it."""
+    return str(error).removeprefix(f"{path}: ")
+
+
 def encoders(
     paths: Sequence[Path], modality: str | None, settings: Mapping[str, Given]
 ) -> Callable[[JointSpace], list[tuple[Modality, list[int]]]]:
-    """Check files and settings now; the function returned attaches the modalities to a space.
+    """Check settings now; the function returned attaches the modalities to a space.
 
     Returns:
         space -> the modality of each group of files, with the files' positions in ``paths``.
 
     Raises:
-        FileError: every missing path, in one line. InputError: a folder, an unknown suffix or modality, a setting that
-            belongs to none of the modalities.
+        InputError: an unknown suffix, or a setting that belongs to none of the modalities.
     """
     from clipx.api import group_by_modality, make_modality
-    from clipx.registry import get_modality
 
-    check_present(paths)
-    if modality is not None:
-        get_modality(modality)
     groups = group_by_modality(paths, modality)
     configs = settings_of(groups, settings)
     return lambda space: [(make_modality(name, space, configs[name]), rows) for name, rows in groups.items()]

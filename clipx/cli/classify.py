@@ -25,7 +25,7 @@ LabelsFlag = Annotated[str, typer.Option("--labels", help="The words to choose f
 
 
 def classify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, meshes, ... in any mixture.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, sounds, ..., folders of them.")],
     labels: LabelsFlag,
     modality: ModalityFlag = None,
     top: Annotated[int, typer.Option("--top", help="How many labels to name for each file.", min=1)] = 5,
@@ -51,36 +51,51 @@ def classify(
     """Name what is in each file by one of the words you give.
 
     The raw cosine says how well a word fits; the probability says which of
-    these words fits best, and sums to 100 % even where none is right.
+    these words fits best, and sums to 100 % even where none is right. A file that
+    cannot be read is named at the end, and the exit status is then 2.
 
     Example: clipx classify chair.ply photo.jpg --labels chair,table,airplane
     """
     from clipx.api import parse_labels
     from clipx.cli._output import check_writable, emit, print_grouped, report
-    from clipx.cli._work import encode, encoders, file_items, make_classifier, open_space, read_prompts
+    from clipx.cli._work import (
+        encode,
+        encoders,
+        file_items,
+        files_in,
+        make_classifier,
+        open_space,
+        read_prompts,
+        reason,
+        tell_failures,
+    )
     from clipx.zeroshot import Prediction
 
     check_writable(out)
-    attach = encoders(paths, modality, settings)
-    words, said, items = parse_labels(labels), read_prompts(prompts), file_items(paths)
+    files, failures = files_in(paths, modality)
+    attach = encoders(files, modality, settings)
+    words, said, items = parse_labels(labels), read_prompts(prompts), file_items(files)
     joint = open_space(space, device, dtype, seed)
-    found: list[tuple[str, list[Prediction]]] = [("", [])] * len(paths)
+    found: dict[str, tuple[str, list[Prediction]]] = {}
     used = attach(joint)
     for encoder, rows in used:
         classifier = make_classifier(joint, words, encoder.prompts if said is None else said, none_threshold)
-        embedding = encode(encoder.among(classifier), [items[i] for i in rows], batch_size)
-        for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
-            found[i] = (encoder.name, predictions)
-
+        told = encoder.among(classifier)
+        embedding = encode(told, [items[i] for i in rows], batch_size, failures=failures)
+        for path, predictions in zip(embedding.ids, classifier.predict(embedding, top), strict=True):
+            found[path] = (encoder.name, predictions)
+    if not found:
+        raise next(iter(failures.values()))
+    named = [(item.id, *found[item.id]) for item in items if item.id in found]
     results = [
-        {"path": item.id, "modality": name, "predictions": [asdict(p) for p in predictions]}
-        for item, (name, predictions) in zip(items, found, strict=True)
+        {"path": path, "modality": name, "predictions": [asdict(p) for p in predictions]}
+        for path, name, predictions in named
     ]
 
     def table() -> None:
         tables = [
-            (item.id, name, [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions])
-            for item, (name, predictions) in zip(items, found, strict=True)
+            (path, name, [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions])
+            for path, name, predictions in named
         ]
         print_grouped("file", ("label", "cosine", "probability"), tables)
 
@@ -92,5 +107,7 @@ def classify(
         }
         for encoder, _ in used
     }
-    record = report("classify", results, senses=senses, space=joint.name, space_id=joint.id, dtype=dtype, seed=seed)
-    emit(record, as_json, table, out)
+    unread = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
+    about = {"space": joint.name, "space_id": joint.id, "dtype": dtype, "seed": seed}
+    emit(report("classify", results, senses=senses, failures=unread, **about), as_json, table, out)
+    tell_failures(failures)

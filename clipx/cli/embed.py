@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE", help="Photos, clouds, meshes, ... in any mixture.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, sounds, ..., folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .npz or .parquet file.")],
     modality: ModalityFlag = None,
     space: SpaceFlag = None,
@@ -46,7 +46,8 @@ def embed(
 
     An .npz holds vectors (N, D) float32, ids, modalities, space, space_id and
     about (JSON: version and settings). A .parquet file holds the columns id,
-    modality and vector, and the rest as metadata.
+    modality and vector, and the rest as metadata. A file that cannot be read has no
+    row, is named at the end, and the exit status is then 2.
 
     Example: clipx embed photos/*.jpg clouds/*.ply -o vectors.npz
     """
@@ -56,23 +57,27 @@ def embed(
 
     import clipx
     from clipx.cli._output import check_writable, emit, print_table, report, write_whole
-    from clipx.cli._work import cache_folder, encode, encoders, file_items, open_space
+    from clipx.cli._work import cache_folder, encode, encoders, file_items, files_in, open_space, reason, tell_failures
     from clipx.errors import InputError
 
     writers = {".npz": _npz, ".parquet": _parquet}
     if out.suffix.lower() not in writers:
         raise InputError(f"suffix {out.suffix!r} is not one of {' '.join(writers)}", where=out)
     check_writable(out)
-    attach = encoders(paths, modality, settings)
-    items = file_items(paths)
+    files, failures = files_in(paths, modality)
+    attach = encoders(files, modality, settings)
+    items = file_items(files)
     joint = open_space(space, device, dtype, seed)
-    vectors, kinds, configs = torch.zeros(len(items), joint.dim), [""] * len(items), {}
-    for encoder, rows in attach(joint):
-        vectors[rows] = encode(encoder, [items[i] for i in rows], batch_size, cache_folder(cache, resume)).vectors.cpu()
+    made: dict[str, tuple[Tensor, str]] = {}
+    kept, configs = cache_folder(cache, resume), {}
+    for encoder, group in attach(joint):
+        found = encode(encoder, [items[i] for i in group], batch_size, kept, failures=failures)
+        made.update({path: (row, encoder.name) for path, row in zip(found.ids, found.vectors.cpu(), strict=True)})
         configs[encoder.name] = asdict(encoder.config)
-        for i in rows:
-            kinds[i] = encoder.name
-    ids = [item.id for item in items]
+    if not made:
+        raise next(iter(failures.values()))
+    ids = [item.id for item in items if item.id in made]
+    vectors, kinds = torch.stack([made[path][0] for path in ids]), [made[path][1] for path in ids]
     about = {
         "space": joint.name,
         "space_id": joint.id,
@@ -80,8 +85,11 @@ def embed(
     }
     write_whole(out, lambda file: writers[out.suffix.lower()](file, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
-    summary = report("embed", results, space=joint.name, space_id=joint.id, out=out, n=len(ids), dim=joint.dim)
+    unread = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
+    shape = {"n": len(ids), "dim": joint.dim}
+    summary = report("embed", results, space=joint.name, space_id=joint.id, out=out, **shape, failures=unread)
     emit(summary, as_json, lambda: print_table(("file", "vectors", "dim"), [(str(out), str(len(ids)), str(joint.dim))]))
+    tell_failures(failures)
 
 
 def _npz(file: BinaryIO, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
