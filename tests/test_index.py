@@ -284,6 +284,22 @@ def test_a_sense_that_does_not_work_here_reads_no_file(files, db, space, monkeyp
         assert not any(f.known for f in index.add([files]).failures)
 
 
+def test_a_tower_may_be_named_once_it_is_found_to_be_missing(files, db, space):
+    pytest.importorskip("soundfile")
+    from clipx.modalities.audio.towers import new_tower, save_tower
+
+    with wave.open(str(files / "a.wav"), "wb") as sound:
+        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(44_100), sound.writeframes(b"\0\1" * 44_100)
+    save_tower(new_tower("logmel", space.dim), files.parent / "tower", space, 5.0, {})
+    settings = {"audio": {"tower": files.parent / "tower"}}
+    with Index.create(db, space) as index:
+        assert "has no audio tower" in index.add([files / "a.wav"]).failures[0].reason
+        assert index.add([files / "a.wav"], settings=settings).added == 1
+        assert index.add([files / "a.wav"]).unchanged == 1
+        with pytest.raises(InputError, match="the index holds audio with tower"):
+            index.add([files / "a.wav"], settings={"audio": {"tower": files}})
+
+
 def test_a_sample_that_trips_a_strangers_encoder_stops_nothing(files, db, space, monkeypatch):
     from clipx.modalities.image import Image as Sense
 
@@ -345,7 +361,8 @@ def test_other_indexes_and_pipes_are_no_files(files, db, space):
     os.mkfifo(files / "pipe.png")
     with Index.create(db, space) as index:
         did = index.add(str(files))  # one path is as good as a list
-        assert (did.added, did.failures) == (11, [])
+        assert did.added == 11
+        assert [(Path(f.path).name, f.reason) for f in did.failures] == [("pipe.png", "is not a regular file")]
         with pytest.raises(FileError, match="not a regular file"):
             index.add([files / "pipe.png"])
         odd = files / os.fsdecode(b"not-\xff-utf8.png")
@@ -370,7 +387,7 @@ def test_links_that_loop_odd_names_and_hidden_files(tmp_path, space, db):
     with Index.create(top / "my.index", space) as index:  # in the folder it indexes
         did = index.add([top, top / "a"])
         assert did.added == 4
-        assert {Path(f.path).name for f in did.failures} == {"self", "gone.png"}
+        assert {Path(f.path).name for f in did.failures} == {"self", "gone.png", "pipe.png"}
         assert index.add([top]).unchanged == 4
         (hit,) = index.search(top / 'it\'s 100% "odd" ☃ 日本.png', k=1)
         assert Path(hit.path).name.startswith("it's")
@@ -616,6 +633,35 @@ def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatc
         chance = index._chance((("text", 1.0),), index._current())
         index.reembed(other_space)
         assert index._chance((("text", 1.0),), index._current()) is not chance  # of the same state's name, perhaps
+
+
+def test_what_the_other_space_lacks_leaves_the_index(files, db, space, other_space, monkeypatch):
+    from clipx.modalities.sketch import Sketch
+
+    def lacks(self):
+        return "no tower" if self.space.id == other_space.id else None
+
+    with Index.create(db, space) as index:
+        index.add([files])
+        with monkeypatch.context() as patch:
+            patch.setattr(Sketch, "lacks", lacks)
+            did = index.reembed(other_space)
+        assert (did.added, did.removed, index.stats()["files"]) == (10, 1, 10)
+        assert [(Path(f.path).name, f.reason) for f in did.failures] == [("house.ndjson", "left out: no tower")]
+        assert "sketch" not in json.loads((db / "meta.json").read_text())["modalities"]
+        assert index.add([files]).added == 1  # once it works
+
+
+def test_a_move_that_leaves_nothing_or_not_what_was_set_is_refused(files, db, space, other_space, monkeypatch):
+    from clipx.modalities.sketch import Sketch
+
+    with Index.create(db, space) as index:
+        index.add([files / "house.ndjson"])
+        monkeypatch.setattr(Sketch, "lacks", lambda self: "no tower")
+        with pytest.raises(InputError, match="nothing would be left: no tower"):
+            index.reembed(other_space)
+        assert index.space is space and index.stats()["files"] == 1
+        assert index.reembed(other_space, settings={"sketch": {"width_px": 3.0}}).added == 1  # it works after all
 
 
 def test_what_is_taken_out_while_a_move_is_stopped_stays_out(files, db, space, other_space, monkeypatch):
@@ -894,11 +940,41 @@ def test_the_lock_of_windows(db, space, monkeypatch):
 def test_a_torn_table_is_one_line(files, db, space):
     with Index.create(db, space) as index:
         index.add([files / "p0.png"])
+    index = Index.open(db, space)
     for path in [*db.glob("*.arrow"), *(db / "items-1.lance/data").iterdir()]:
         path.unlink() if path.suffix == ".arrow" else path.write_bytes(b"torn")
-    with pytest.raises(FileError, match="cannot be read") as caught:
-        Index.open(db, space).search("cat")
-    assert "\n" not in str(caught.value)
+    for call in (
+        lambda: Index.open(db, space).search("cat"),
+        lambda: index._table.row_ids("size > 3"),
+        lambda: index.remove(files),
+    ):
+        with pytest.raises(FileError, match=r"is damaged \(a data file cannot be read\); make it anew") as caught:
+            call()
+        assert "\n" not in str(caught.value) and "rust" not in str(caught.value).lower()
+    index.close()
+
+
+def test_a_lost_data_file_is_told_though_the_snapshot_is_there(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files / "p0.png"])
+        index.search("cat")
+        next((db / "items-1.lance/data").iterdir()).unlink()
+        for reader in (index, Index.open(db, space)):
+            with pytest.raises(FileError, match="is damaged"):
+                reader.search("cat")
+
+
+def test_lancedb_s_errors_in_our_words(tmp_path):
+    from clipx.index.table import _fault
+
+    at = "/rustc/2d8144b/library/core/src/ops/function.rs:250:5, /root/.cargo/registry/src/x/lance-io/src/utils.rs:22:4"
+    for said, wanted in {
+        f"lance error: LanceError(IO): Permission denied (os error 13), {at}": "cannot be read (Permission denied)",
+        f"lance error: Not found: a/data/0.lance, {at}": "is damaged (a data file cannot be read); make it anew",
+        f"lance error: Odd, {at}": "cannot be read (lance error: Odd)",
+        "No space left on device (os error 28)": "cannot be read (No space left on device); make room",
+    }.items():
+        assert str(_fault(RuntimeError(said), "cannot be read", tmp_path)).startswith(f"{tmp_path}: {wanted}"), said
 
 
 def test_a_foreign_database_and_other_folders(tmp_path, space, files):
@@ -972,7 +1048,7 @@ def test_the_commands(run, run_json, here):
     assert run_json("search photo.png -k 1")["results"][0]["path"] == str(here / "photo.png")
     assert run_json("search cloud.xyz -k 1")["results"][0]["path"] == str(here / "cloud.xyz")
     status, out, err = run("search cat", "--where", "path LIKE '%deep%'")
-    assert (status, err) == (0, "")
+    assert status == 0 and err in ("", "nothing here is likely to be it (no confidence of 50 % or more)\n")
     assert [line.split("\t")[0] for line in out.splitlines()] == ["file", "deep/cup.png"]
     status, out, err = run("search cat --min-confidence 1")
     assert status == 0 and "nothing here matches" in err
@@ -984,6 +1060,61 @@ def test_the_commands(run, run_json, here):
     status, out, err = run("index .")
     assert "not read: 2 as before, unchanged since and not tried again; --retry" in err and err.count("\n") == 1
     assert "and 1 more: not a readable picture" in run("index . --retry")[2]
+
+
+def test_what_is_not_indexed_is_said(run, run_json, here):
+    status, _, err = run("index . --db my.index --remove nothere")
+    assert (status, err) == (0, "nothing of that name in the index: nothere\n")
+    (here / "notes.txt").write_text("Taken in May, 3 chairs.\n")
+    assert run("index .")[0] == 0  # met in a folder, it is passed over
+    status, _, err = run("index notes.txt --db new.index")
+    assert status == 2 and "not read: " in err and "notes.txt: " in err
+    assert err.endswith("nothing was indexed: none of it could be read\n")
+    (here / "empty").mkdir()
+    status, _, err = run("index empty --db new.index")
+    assert (status, err) == (0, "nothing was indexed: no modality reads what is there\n")
+
+
+def test_a_move_says_what_it_leaves_out(run, here, other_space, monkeypatch):
+    from clipx.modalities.pointcloud import PointCloud
+
+    assert run("index . --db my.index")[0] == 0
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *_: other_space)
+    monkeypatch.setattr(PointCloud, "lacks", lambda self: "no tower" if self.space.id == other_space.id else None)
+    status, out, err = run("index --db my.index --reembed --space other --json")
+    (did,) = json.loads(out)["results"]
+    assert (status, did["added"], did["removed"]) == (0, 1, 2)
+    assert [Path(f["path"]).name for f in did["failures"]] == ["cloud.xyz", "mesh.off"]
+    assert err == f"not read: {here / 'cloud.xyz'} and 1 more: left out: no tower\n"
+
+
+def test_ctrl_c_says_that_what_is_done_is_kept(run, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "encode", stopped)
+    assert run("index . --db my.index") == (130, "", "what is done is kept; run it again to go on\ninterrupted\n")
+
+
+def test_hits_that_are_likely_chance_are_said_to_be(run, here, monkeypatch):
+    from clipx.index.calibration import Chance
+
+    remark = "othing here is likely to be it (no confidence of 50 % or more)"
+    assert run("index . --db my.index")[0] == 0
+    for confidence, told in ((0.49, True), (0.5, False)):
+        monkeypatch.setattr(Chance, "confidence", lambda *_, c=confidence: c)
+        status, _, err = run("search cat --html page.html")
+        assert status == 0 and (f"n{remark}" in err) is told
+        assert (f"best first. N{remark}." in (here / "page.html").read_text()) is told
+
+
+def test_a_term_that_is_taken_away_is_no_flag(run, here):
+    assert run("index photo.png --db my.index")[0] == 0
+    for words in (["- a chair"], ["--", "- a chair"], ["-", "a chair"]):
+        status, _, err = run("search --db my.index", *words)
+        assert (status, err.count("\n")) == (2, 1) and "a term is missing, at column 1: >>>- a chair" in err
+    assert run("search -- cat --db my.index -k 1")[0] == 0  # flags are flags behind it
+    assert "No such option: --kk" in run("search cat --kk")[2]
 
 
 @pytest.mark.parametrize(
@@ -1003,7 +1134,10 @@ def test_a_mistake_leaves_no_index_behind(run, here, line):
         ("search cat -k 0 --db my.index", "greater than or equal to 1"),
         ("search elephant --db my.index", "words this space never saw: elephant"),
         ("search cat --space random:RN50 --db my.index", "not of random:RN50"),
-        ("search cat --where x=1 --db my.index", "--where: 'x=1': No field named x"),
+        (
+            "search cat --where x=1 --db my.index",
+            "'x=1': No field named x; columns: path, window, modality, size, mtime_ns, sha256, start_s, end_s\n",
+        ),
         ("index nowhere --db my.index", "nowhere: no such file or folder"),
         ("index --db my.index", "nothing to index"),
         ("index . --db photo.png", "photo.png: is in use for something else"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from clipx.errors import ClipxError
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own class: some releases of typer bring their own click
 _ClickException: Any = _UsageError.__mro__[1]
+_TERM = re.compile(r"-+\s")  # how no flag begins
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,6 +86,8 @@ class _Commands(TyperGroup):
             args = [both, *args[2:]]
         elif args[0] not in points and _below(args[0]):
             return args[0], _family(args[0]), args[1:]
+        if args[0] == "search":  # "- a chair" is a term of a query, no flag; a lone -- ends no flags
+            args = [f" {arg}" if _TERM.match(arg) else arg for arg in args if arg != "--"]
         name, command, rest = super().resolve_command(ctx, args)
         if name in points:
             with uncollected():  # the flags that come from modalities import them, and they torch

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def results_page(
-    query: str, hits: Sequence[Hit], thumbnails: Mapping[str, bytes], names: Mapping[str, str], about: str
+    query: str,
+    hits: Sequence[Hit],
+    thumbnails: Mapping[str, bytes],
+    names: Mapping[str, str],
+    about: str,
+    remark: str = "",
 ) -> str:
     """The whole page. It asks for nothing over a network: its policy forbids it.
 
@@ -26,9 +31,12 @@ def results_page(
         thumbnails: path -> JPEG, for those that have one.
         names: path -> what to call it.
         about: a line on the index.
+        remark: a line on the hits, such as that none is likely to be it.
     """
     cards = "\n".join(_card(hit, thumbnails.get(hit.path), names[hit.path]) for hit in hits)
     found = f"{len(hits)} file{'s' if len(hits) != 1 else ''}, best first." if hits else "Nothing here matches."
+    if hits and remark:
+        found += f" {escape(remark[0].upper() + remark[1:])}."
     body = _BODY.substitute(query=escape(query), found=found, cards=cards, about=escape(about))
     return document(f"{query} - clipx search", _STYLE, body, media=True)
 

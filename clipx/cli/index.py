@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ def index(
     The index is made where it is missing, with --space. Run it again to bring it
     up to date: what has not changed is skipped, and what is gone is removed. A
     run that was stopped goes on where it was. A file stays what --modality said.
+    What cannot be read is listed; the exit status is 2 where you named it.
 
     Example: clipx index photos clouds --db my.index
     """
@@ -77,18 +79,24 @@ def index(
     with _open_or_create(db, space, device, seed, must_exist=reembed or not paths) as index:
         did = Added()
         if remove:
-            did.removed = index.remove(remove)
+            for path in remove:
+                if not (count := index.remove(path)):
+                    note(f"nothing of that name in the index: {path}")
+                did.removed += count
         if reembed:
             source = space or index.space_record.source
             joint = open_space(source, device, "float32", seed)
             with _told() as progress:
-                did = index.reembed(joint, source, chosen, batch_size, progress, thumbnails)
+                moved = index.reembed(joint, source, chosen, batch_size, progress, thumbnails)
+            moved.removed += did.removed
+            did = moved
         if paths:
-            removed = did.removed
+            before = did
             with _told() as progress:
                 own = {} if reembed else chosen
                 did = index.add(paths, modality, own, batch_size, progress, thumbnails, retry)
-            did.removed += removed
+            did.removed += before.removed
+            did.failures = list({failure.path: failure for failure in before.failures + did.failures}.values())
         if ann:
             recall = index.build_ann()
         stats = index.stats()
@@ -103,6 +111,12 @@ def index(
     if recall is not None:
         note(f"approximate index: recall@10 {recall:.3f}")
     _tell(did.failures)
+    if paths and not stats["files"]:
+        why = "none of it could be read" if did.failures else "no modality reads what is there"
+        note(f"nothing was indexed: {why}")
+    named = {os.path.abspath(path.expanduser()) for path in paths or []}
+    if any(failure.path in named for failure in did.failures):
+        raise typer.Exit(2)
 
 
 def _tell(failures: Sequence[Failure]) -> None:
@@ -140,7 +154,7 @@ def _open_or_create(db: Path, space: str | None, device: str, seed: int, must_ex
 @contextmanager
 def _told() -> Iterator[Callable[[int, int], None]]:
     """A bar with the rate and the time left, as ``Index.add`` tells it."""
-    from clipx.progress import progress
+    from clipx.progress import note, progress
 
     begun, before = time.perf_counter(), 0
     with progress("indexing", 0) as advance:
@@ -151,7 +165,11 @@ def _told() -> Iterator[Callable[[int, int], None]]:
             advance(done - before, f"{rate:.3g} files/s", total)
             before = done
 
-        yield told
+        try:
+            yield told
+        except KeyboardInterrupt:
+            note("what is done is kept; run it again to go on")
+            raise
 
 
 def _modalities() -> list[str]:

@@ -12,7 +12,12 @@ from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, OutFlag, SeedFlag
 from clipx.cli.index import DbFlag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clipx.index import Hit
+
+LIKELY = 0.5  # the confidence from which a hit is rather what was looked for than chance
+UNLIKELY = "nothing here is likely to be it (no confidence of 50 % or more)"
 
 
 def search(
@@ -59,7 +64,7 @@ def search(
 
     check_writable(out)
     check_writable(html)
-    text = " ".join(query)
+    text = " ".join(query).strip()
     parse(text)
     opened = Index.open(db)
     index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
@@ -77,6 +82,8 @@ def search(
         print_table(("file", *(("at",) if timed else ()), "modality", "score", "confidence", "cosine", "words"), rows)
         if not hits:
             note("nothing here matches")
+        elif not likely(hits):
+            note(UNLIKELY)
 
     emit(record, as_json, table, out)
     if html is not None:
@@ -85,9 +92,15 @@ def search(
 
         paths = [hit.path for hit in hits]
         about = f"Index {db}, {index.stats()['files']:,} files, space {index.space.name} ({index.space.id})."
-        page = results_page(text, hits, index.thumbnails(paths), {path: short(path) for path in paths}, about)
+        remark = "" if likely(hits) else UNLIKELY
+        page = results_page(text, hits, index.thumbnails(paths), {path: short(path) for path in paths}, about, remark)
         write_bytes(html, page.encode())
         note(f"page: {html}")
+
+
+def likely(hits: Sequence[Hit]) -> bool:
+    """Whether any of them is rather what was looked for than chance."""
+    return any(hit.confidence >= LIKELY for hit in hits)
 
 
 def figures(hit: Hit) -> tuple[str, str, str, str]:

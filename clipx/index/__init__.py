@@ -285,9 +285,13 @@ class Index:
             settings: modality -> fields of its ``Config`` that change.
             batch_size, progress, thumbnails: as ``add`` takes them.
 
+        Returns:
+            What was done; files of a modality that ``lacks`` something in that space are failures, and leave the index.
+
         Raises:
             FileError: a file of the index is missing.
-            ClipxError: a modality of the index cannot be encoded in that space.
+            ClipxError: a modality of the index cannot be encoded there though it lacks nothing, or lacks something
+                though ``settings`` change it, or all that the index holds would leave it.
         """
         begun = time.perf_counter()
         joint = _load(space)
@@ -305,9 +309,19 @@ class Index:
         configs = {
             name: {**self._meta.config_of(name), **(settings or {}).get(name, {})} for name in self._meta.modalities
         }
+        there = sorted({file.modality for file in walk.files})
         twin = Index(self.folder, target.with_modalities(configs, configs), joint)
-        for name in sorted({file.modality for file in walk.files}):  # what has no tower there would be lost
-            twin._meta = twin._meta.with_context(name, twin._sound_encoder(name).context)
+        as_it_was = [name for name in there if configs[name] == self._meta.config_of(name)]  # else it is meant to work
+        lacking = {name: why for name in as_it_was if (why := twin._encoder(name).lacks()) is not None}
+        if lacking and len(lacking) == len(there):
+            raise InputError(f"nothing would be left: {'; '.join(lacking.values())}", where=self.folder)
+        configs = {name: config for name, config in configs.items() if name not in lacking}
+        twin = Index(self.folder, target.with_modalities(configs, configs), joint)
+        for name in there:  # what works there, and yet does not, would be lost
+            if name not in lacking:
+                twin._meta = twin._meta.with_context(name, twin._sound_encoder(name).context)
+        leaving = [file for file in walk.files if file.modality in lacking]
+        walk.files = [file for file in walk.files if file.modality not in lacking]
         target = twin._meta
         if not (Meta.exists(self.folder, NEXT) and Meta.read(self.folder, NEXT) == target):  # an attempt at another one
             (self.folder / NEXT).unlink(missing_ok=True)
@@ -318,6 +332,8 @@ class Index:
         for part in batches(sorted(known.keys() - {file.path for file in walk.files}), COMMIT):
             twin._table.delete(part)  # taken out of the index since an earlier call was stopped
         os.replace(self.folder / NEXT, self.folder / NAME)  # the switch
+        report.removed = len(leaving)
+        report.failures += [Failure(file.path, f"left out: {lacking[file.modality]}") for file in leaving]
         approximate = self._meta.cells is not None
         self._meta, self._space, self._encoders, self._table = target, joint, twin._encoders, twin._table
         self._snapshot, self._chances = None, {}
@@ -642,7 +658,11 @@ class Index:
         from clipx.index import steps
 
         encoder = self._encoder(name)
-        steps.check(encoder)
+        try:
+            steps.check(encoder)
+        except ClipxError:
+            del self._encoders[name]  # it may be set otherwise yet
+            raise
         return encoder
 
     def _table_of(self, meta: Meta) -> Table:

@@ -115,7 +115,7 @@ class Meta:
             raise FileError(f"cannot be written ({error.strerror})", where=folder) from error
 
     def with_modalities(self, names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> Meta:
-        """With the modalities of ``names`` that are new, set as ``settings`` say.
+        """With the modalities of ``names`` of which nothing was encoded yet, set as ``settings`` say.
 
         Raises:
             InputError: one that is there already is set otherwise.
@@ -123,12 +123,12 @@ class Meta:
         modalities = dict(self.modalities)
         for name in sorted(names):
             given = settings.get(name, {})
-            if name not in modalities:
+            if "context" not in modalities.get(name, {}):  # nothing was encoded yet
                 try:
                     cls = get_modality(name)
                 except ContractError:
                     continue  # its files will fail one by one
-                config = _plain(asdict(cls.Config(**given)))
+                config = _plain(asdict(cls.Config(**{**self.config_of(name), **given})))
                 modalities[name] = {"config": config, "version": version_of(name)}
                 continue
             for key, value in given.items():

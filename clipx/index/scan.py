@@ -150,8 +150,9 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                     about = entry.stat()
                     if not _is_utf8(entry.path):
                         _failed(walk, entry.path, _NOT_UTF8)
-                    # a pipe is no file to read
-                    elif stat.S_ISREG(about.st_mode) and get_modality(owner).claims(entry.path):
+                    elif not stat.S_ISREG(about.st_mode):  # reading a pipe might never end
+                        walk.failures.append(Failure(entry.path, "is not a regular file"))
+                    elif get_modality(owner).claims(entry.path):
                         walk.files.append(Found(entry.path, about.st_size, about.st_mtime_ns, owner))
             except ClipxError as error:  # two modalities claim the suffix
                 _failed(walk, entry.path, error.what)

@@ -7,6 +7,7 @@ the table has changed since. With it a search need not import lancedb, which tak
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 KEPT = timedelta(hours=1)  # how long what a reader may still have open is kept after it was replaced
 _LIGHT = ("path", "window", "modality", "start_s", "end_s", "vector", "words", "shares")  # what a snapshot holds
 _ARRAYS = ("vector", "words", "shares")
+_LANCE_IO = "LanceError(IO)"  # in the text of what lancedb raises where a file of its own is torn or gone
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,10 @@ class Table:
         except FileError:
             raise
         except Exception as error:  # whatever the parser or the planner says
+            if _LANCE_IO in str(error):
+                raise _fault(error, "cannot be read", self.folder) from error
             said = " ".join(str(error).split()).removeprefix("Invalid input, ").removeprefix("Schema error: ")
+            said = said.partition(" Valid fields are ")[0]  # they are told below, without Lance's own
             raise InputError(
                 f"{where!r}: {said[:200].rstrip('.')}",
                 where="--where",
@@ -294,9 +299,11 @@ class Table:
         return {p: t for p, t in zip(rows["path"], rows["thumbnail"], strict=True) if t is not None}
 
     def state(self) -> str:
-        """A short name of the table's state, which any write changes; costs one listing of a folder."""
+        """A short name of the table's state, which any write changes, and the loss of a data file; two listings."""
+        data = self.path / "data"  # missing while the table is empty
         try:
             names = sorted(name for name in os.listdir(self.path / "_versions") if name.endswith(".manifest"))
+            names += sorted(os.listdir(data)) if data.is_dir() else []
         except OSError as error:
             raise FileError(
                 f"its table cannot be read ({error.strerror})", where=self.folder, remedy="index anew"
@@ -455,9 +462,20 @@ def _lance(folder: Path, what: str) -> Iterator[None]:
     except FileError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
-        said = " ".join(str(getattr(error, "strerror", None) or error).split())
-        full = "no space left" in said.lower()
-        remedy = "make room and run again: what is written is kept" if full else None
-        raise FileError(
-            f"{what} ({'No space left on device' if full else said[:200]})", where=folder, remedy=remedy
-        ) from error
+        raise _fault(error, what, folder) from error
+
+
+def _fault(error: Exception, what: str, folder: Path) -> FileError:
+    """What lancedb raised, for the user: what the system has against it, else that a file is torn or gone."""
+    said = " ".join(str(getattr(error, "strerror", None) or error).split())
+    number = re.search(r"\(os error (\d+)\)", said)
+    if "no space left" in said.lower():
+        remedy = "make room and run again: what is written is kept"
+        return FileError(f"{what} (No space left on device)", where=folder, remedy=remedy)
+    if number is not None and int(number[1]) != errno.ENOENT:
+        return FileError(f"{what} ({os.strerror(int(number[1]))})", where=folder)
+    if _LANCE_IO in said or "Not found: " in said:
+        remedy = "make it anew in another folder: clipx index FOLDER --db NAME; the files themselves are untouched"
+        return FileError("is damaged (a data file cannot be read)", where=folder, remedy=remedy)
+    said = re.sub(r",? /\S*(?:/rustc/|\.cargo/)\S*|,? /rustc/\S*", "", said)  # where in Lance's own code
+    return FileError(f"{what} ({said[:200]})", where=folder)
