@@ -94,7 +94,7 @@ def listed(rows: Iterable[Sequence[str]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["use", "name", "label", "sha256", "source"])
-    writer.writerows(sorted(rows))
+    writer.writerows(sorted(map(tuple, rows)))
     return text.getvalue().encode()
 
 

@@ -251,7 +251,7 @@ def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_cla
         raise InputError("holds no photo of any of the labels", where=folder, remedy="see --labels and --where")
     if words is not None and (absent := [name for name in words if name not in taken]):
         note(f"no photo of {', '.join(absent)}: only to be mistaken for")
-    items, sources = ([column[i] for i in kept if column] for column in (rows.items, rows.sources))
+    items, sources = [rows.items[i] for i in kept], [rows.sources[i] for i in kept if rows.sources]
     return replace(rows, items=items, labels=labels, classes=classes, folds=(), sources=sources)
 
 
