@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.metrics import classification, confusion, per_class_accuracy
-from clipx.modalities.audio.augment import AugmentConfig, augment, fit, mask
+from clipx.modalities.audio.augment import AugmentConfig, augment, mask
 from clipx.modalities.audio.encoder import Audio, AudioConfig
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.fbsp import norm_penalty
@@ -38,6 +38,7 @@ from clipx.modalities.audio.losses import AudioScales, trimodal_loss
 from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
 from clipx.modalities.audio.synthesis import synthesise
 from clipx.modalities.audio.towers import new_tower, save_tower
+from clipx.modalities.audio.windows import windows
 from clipx.progress import progress
 from clipx.prompts import Prompts, spoken
 from clipx.training import TrainConfig, plot_history, prepare_folder, train
@@ -388,15 +389,18 @@ class _Batches:
     def refit_last(self, net: Any, words: Tensor, ridge: float) -> None:
         """Fit the last layer to the words' vectors (K, D) by ridge regression from what lies before it.
 
-        Every label weighs the same, and within a label every sound, recorded or synthesised, heard once: its middle
-        ``crop_s`` seconds. ``ridge`` is the shrinkage in units of the features' mean variance. Sounds then lie in the
-        affine span of the words that were taught, and a word that was not is rarely the nearest.
+        Every label weighs the same, and within a label every sound, recorded or synthesised, heard whole: the mean over
+        windows of ``crop_s`` seconds that overlap by half, as the encoder hears it. ``ridge`` is the shrinkage in units
+        of the features' mean variance. Sounds then lie in the affine span of the words that were taught, and a word
+        that was not is rarely the nearest.
         """
         net.eval()
         pooled, kinds = [], self.classes.to(words.device)
         for wave in self.waves:
-            heard = net.listen(fit(wave, self.length)[None].to(words.device) * net.full_scale)
-            pooled.append(net.pooled(heard)[0])
+            length_s = self.length / net.sample_rate_hz
+            pieces = windows(Sound(wave, net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
+            heard = [net.listen(piece.samples[None].to(words.device) * net.full_scale) for piece in pieces]
+            pooled.append(torch.stack([net.pooled(one)[0] for one in heard]).mean(0))
         x, y = torch.stack(pooled).double(), words[kinds].double()
         weight = 1 / torch.bincount(kinds, minlength=len(words)).double()[kinds]
         weight = (weight / weight.sum())[:, None]
