@@ -47,6 +47,7 @@ from clipx.zeroshot import ZeroShotClassifier
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
+WINDOWS_AT_ONCE = 8
 LONGEST_S = 30.0  # of a training sound so much is used
 PROMPTS = ("a sound of a {}", "a photo of a {}", "{}")  # a label's target is the mean of these
 
@@ -398,9 +399,10 @@ class _Batches:
         pooled, kinds = [], self.classes.to(words.device)
         for wave in self.waves:
             length_s = self.length / net.sample_rate_hz
-            pieces = windows(Sound(wave, net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
-            heard = [net.listen(piece.samples[None].to(words.device) * net.full_scale) for piece in pieces]
-            pooled.append(torch.stack([net.pooled(one)[0] for one in heard]).mean(0))
+            cut = windows(Sound(wave, net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
+            pieces = torch.stack([piece.samples for piece in cut]).split(WINDOWS_AT_ONCE)
+            heard = [net.pooled(net.listen(some.to(words.device) * net.full_scale)) for some in pieces]
+            pooled.append(torch.cat(heard).mean(0))
         x, y = torch.stack(pooled).double(), words[kinds].double()
         weight = 1 / torch.bincount(kinds, minlength=len(words)).double()[kinds]
         weight = (weight / weight.sum())[:, None]
