@@ -28,7 +28,8 @@ from clipx.modality import Modality
 from clipx.progress import progress
 
 _WINDOWS_AT_ONCE = 8
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
