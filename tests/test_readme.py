@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 from PIL import Image
-from test_docs import command_lines
+from test_docs import FENCE, command_lines
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = ("demo", "reproduce", "depth room.jpg --preset depthclip")
@@ -33,6 +34,8 @@ def write_files(folder):
     (folder / "examples").symlink_to(ROOT / "examples")
     for name in ("photo.jpg", "room.jpg", "cat.jpg"):
         Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(folder / name)
+    (folder / "clipx-demo").mkdir()
+    Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(folder / "clipx-demo/horse.png")
     points = rng.normal(size=(48, 200, 3)).astype(np.float32)
     np.savez(folder / "scan.npz", points=points[0])
     for name in ("test.npz", "train.npz"):
@@ -78,12 +81,34 @@ def test_every_command_runs(run, tmp_path, monkeypatch):
     write_files(folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CLIPX_SPACE", "nano")
-    assert len(KEPT) > 30
+    assert len(KEPT) >= 30
     for words in KEPT:
         status, _, err = run("", *shortened(words))
         assert status == 0, f"clipx {' '.join(words)}: {err}"
     for name in ("room.png", "fish.html", "views.png", "mistakes.png", "room.ply", "nyu.safetensors", "cat.svg"):
         assert (folder / name).stat().st_size > 100, name
+
+
+def test_the_python_it_shows_runs(tmp_path, monkeypatch):
+    """One block after another, as a reader would; a drawing is cut short. The modality and its check: test_contract."""
+    write_files(tmp_path)
+    for name in ("photos", "clouds"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cat.jpg").rename(tmp_path / "photos/cat.jpg")
+    (tmp_path / "cat.jpg").symlink_to(tmp_path / "photos/cat.jpg")
+    (tmp_path / "clouds/chair.ply").symlink_to(tmp_path / "chair.ply")
+    soundfile.write(tmp_path / "walk.mp3", 0.1 * np.random.default_rng(0).normal(size=22_050), 22_050)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPX_SPACE", "nano")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [block for language, block in FENCE.findall(text) if language == "python"]
+    blocks = [block for block in blocks if "import pytest" not in block and "class Colour" not in block]
+    assert len(blocks) >= 5 and sum("strokes=(16,)" in block for block in blocks) == 1
+    scope = {"points": torch.rand(1, 64, 3) - 0.5, "strokes": torch.rand(2, 4, 2) * 224}
+    for block in blocks:
+        exec(block.replace("strokes=(16,)", "strokes=(4,), steps=2, seeds=(0,)"), scope)
+    assert scope["vectors"].shape[1] == scope["space"].dim and scope["image"].shape == (3, 224, 224)
+    assert scope["pictures"].ndim == 5 and len(scope["best"].strokes) == 4
 
 
 def test_the_modality_it_shows_is_the_one_that_is_tested():

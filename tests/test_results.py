@@ -76,6 +76,86 @@ def test_the_figures_of_the_card_are_those_of_the_records():
             assert run["run"].startswith("ESC-10"), run["run"]  # whose tower has a card of its own
 
 
+def share(figures, name="acc1"):
+    """A figure of a row with its interval, as the README writes it."""
+    low, high = figures["ci95"][name]
+    return f"{figures['metrics'][name]:.1%} ({low:.1%} to {high:.1%})"
+
+
+def summary():
+    """The README's one table of results: what is in each cell comes from the records, or from the cards' figures."""
+    card = json.loads((SPACES / "nano" / "figures.json").read_text())
+    sounds = json.loads((ROOT / "modalities" / "audio" / "towers" / "nano" / "figures.json").read_text())
+    named = {run["run"]: run["results"][0] for run in RECORDS["words-alone"]["runs"]}
+    counts = {run["run"]: (run["n"], run["labels"]) for run in RECORDS["words-alone"]["runs"]}
+    untrained = {row["name"]: row["metrics"]["acc1"] for row in card["rows"] if row.get("note") == "untrained tower"}
+    (unseen,) = (row for row in card["rows"] if row["regime"].startswith("unseen"))
+    shots = {
+        row["method"]: row
+        for row in RECORDS["modelnet10"]["runs"][0]["results"]
+        if row["sweep"] == {"projection": "pointclip_v1"}
+    }
+    draws = [draw["acc1"] for draw in shots["adapter"]["draws"]]
+    fits = {name: {row["row"]: row["figures"]["abs_rel"] for row in RECORDS[name]["runs"][0]["results"]} for name in
+            ("depth", "depth-made-rooms")}  # fmt: skip
+    best, map_ = "linear head on the mean map", "mean map of log depth"
+    drawn = {(row["picture"], row["strokes"]): row for row in RECORDS["drawings"]["runs"][0]["figures"]}
+    drawing = drawn["drawing", 32]
+    (low, high), value = drawing["ci95"]["acc1"], drawing["acc1"]
+
+    def near(row):
+        return f"AbsRel {row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+
+    yield "| what | n | figure (95 %) | beside it | table |"
+    yield "|---|---:|---|---|---|"
+    beside = {name: f"untrained tower {value:.1%}" for name, value in untrained.items()}
+    beside["Caltech-101 photos"] += f", plain classifier of the same photos {card['plain']['acc1']:.1%}"
+    folds = sounds["cross_validation"]
+    low_, high_ = folds["ci95"]
+    beside["ESC-10 sounds, fold 4"] = f"four folds {folds['acc1']:.1%} ({low_:.1%} to {high_:.1%}), chance 10%"
+    for name, row in named.items():
+        n, labels = counts[name]
+        known = beside.get(name, "chance " + f"{1 / labels:.0%}")
+        yield f"| {name}, {labels} classes | {n} | top-1 {share(row)} | {known} | `words-alone` |"
+    yield (
+        f"| ModelNet10 clouds, 16 shots a class | 454 | top-1 {shots['adapter']['metrics']['acc1']:.1%} "
+        f"(five draws: {min(draws):.1%} to {max(draws):.1%}) | "
+        f"without training: cache {shots['cache']['metrics']['acc1']:.1%} | `modelnet10` |"
+    )
+    yield (
+        f"| ModelNet10 clouds, classes that training never saw | {unseen['n']} | top-1 {share(unseen)} | chance 10% | "
+        "[card](clipx/spaces/nano/README.md) |"
+    )
+    for name, what in (("depth", "fitted on 80 of its training photos"), ("depth-made-rooms", "fitted on made rooms")):
+        yield (
+            f"| depth, NYU Depth v2, {what} | 218 | {near(fits[name][best])} | "
+            f"mean map {fits[name][map_]['mean']:.3f} | `{name}` |"
+        )
+    yield (
+        f"| drawings in 32 strokes, recognised among ten | {drawing['n']} | "
+        f"top-1 {value:.1%} ({low:.1%} to {high:.1%}) | photo {drawn['photo', None]['acc1']:.1%}, edge map {drawn['edge map', 32]['acc1']:.1%}, "
+        f"random strokes {drawn['random strokes', 32]['acc1']:.1%} | `drawings` |"
+    )
+
+
+def test_the_readme_s_results_are_those_of_the_records():
+    assert "\n".join(["", *summary(), ""]) in (ROOT / "README.md").read_text()
+
+
+def test_what_the_readme_says_of_drawings_in_words():
+    (run,) = RECORDS["drawings"]["runs"]
+    of = {(row["picture"], row["strokes"]): f"{row['acc1']:.1%}" for row in run["figures"]}
+    p = {(test["first"], test["second"]): f"{test['p']:.2f}".lstrip("0") for test in run["tests"]}
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"It names {of['drawing', 8]} of the drawings in 8 strokes and {of['drawing', 32]} of those in 32, "
+        f"{of['photo', None]} of the photos, {of['edge map', 32]} of edge maps with as much ink, "
+        f"{of['random strokes', 32]} of random strokes" in readme
+    )
+    assert f"32 strokes against 8 is within chance (p = {p['drawing, 32', 'drawing, 8']})" in readme
+    assert f"edge map's lead (p = {p['drawing, 32', 'edge map, 32']})" in readme
+
+
 def test_the_figures_asked_for_on_modelnet10():
     """Of nano, version 2, with the default projection and prompts; see docs/results.md for how they were chosen."""
     found = {

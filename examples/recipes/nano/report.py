@@ -3,15 +3,14 @@
     python examples/recipes/nano/report.py --data DIR [--space nano] [--unseen FOLDER] [--plain FOLDER]
 
 runs ``clipx eval`` on test splits that training never touched, beside an untrained tower, the unseen-class run and the
-plain classifier where their folders are given, and writes ``figures.json`` and ``README.md`` into the space's folder
-and nano's table into the project's README.
+plain classifier where their folders are given, and writes ``figures.json`` and ``README.md`` into the space's
+folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,6 @@ from clipx.vocabulary import words_in
 HERE = Path(__file__).parent
 SEEN = "seen classes, seen domain"
 NEW = "seen classes, new domain"
-MARKS = "<!-- figures of nano: written by report.py -->", "<!-- end of figures -->"
 UNSEEN = "unseen classes (zero-shot)"
 # name, modality, data under --data, other arguments, regime
 ROWS = [
@@ -73,12 +71,8 @@ def main() -> None:
 
 
 def write_card(folder: Path, figures: dict) -> None:
-    """The card into the space's folder, nano's table into the project's README."""
+    """The card into the space's folder."""
     (folder / "README.md").write_text(card(folder, figures))
-    if folder == SPACES / "nano":
-        readme = HERE.parents[2] / "README.md"
-        before, after = re.split(f"{MARKS[0]}.*?{MARKS[1]}", readme.read_text(), flags=re.DOTALL)
-        readme.write_text(f"{before}{MARKS[0]}\n{table(figures)}\n{MARKS[1]}{after}")
     sys.stdout.write((folder / "README.md").read_text())
 
 
