@@ -76,7 +76,7 @@ def demo(
     panels: list[Panel] = []
     results: list[dict[str, Any]] = []
     encoders: dict[str, Modality] = {}  # by modality and settings
-    settings = {entry["file"]: entry.get("settings", {}) for entry in wanted}
+    settings: dict[str, dict[str, Any]] = {entry["file"]: entry.get("settings", {}) for entry in wanted}
     classifiers: dict[str, ZeroShotClassifier] = {}  # by prompts
     files: dict[Path, bytes] = {}  # to be written, page last
 
@@ -167,7 +167,7 @@ def demo(
                 hits = index.search(" ".join(str(_locate(w, folder)) if w in named else w for w in words), k=HITS)
                 shown = [(seen(gallery[hit.path], "")[0], Path(hit.path).name, hit.score) for hit in hits]
                 line = command("search", " ".join(map(typed, words)), "--db", _short(out / place))
-                rows.append(Found(query, asked, shown, line))
+                rows.append(Found(query.replace("skimage:", ""), asked, shown, line))
         return Searches(entry["title"], entry["note"], rows)
 
     def made(entry: Mapping[str, Any]) -> Sheet:
@@ -248,7 +248,7 @@ def _clone_samples() -> Path:
     return folder
 
 
-def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, str]], list[tuple[str, dict[str, Any]]]]:
+def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, Any]], list[tuple[str, dict[str, Any]]]]:
     """``labels.txt`` and ``demo.toml``: [[sample]] tables of file, kind, alt and, where it applies, is, prompts and
     settings of its modality.
 
