@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tomllib
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,26 @@ def test_the_page_stands_alone(demo):
             picture.load()
     for result in record["results"]:
         assert html.escape(result["command"]) in text
+
+
+def test_the_page_can_be_read_by_ear_and_by_keys(demo):
+    """Headings go down a step at a time, all of it is in the one main part, what scrolls can be reached, and a hit that
+    is pale has a picture that is, not words."""
+    _, out = demo
+    text = (out / "index.html").read_text()
+    tags = _Page(text).tags
+    assert '<html lang="en">' in text and text.count("<main>") == 1
+    assert text.index("<main>") < text.index("<article>") and text.rindex("</section>") < text.index("</main>")
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    wrong = text.partition("<h2>Named wrong</h2>")[2]
+    assert wrong.count("<h3>") == wrong.count("<article>") and "<h2>" not in wrong
+    scrolled = [attrs for _, attrs in tags if attrs.get("class") == "sheet"]
+    assert scrolled and all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in scrolled)
+    assert all(attrs["aria-label"] for tag, attrs in tags if tag in ("audio", "svg"))
+    assert ".unlike img { opacity" in text and ".unlike {" not in text
+    assert text.count('media="(prefers-reduced-motion: reduce)"') == text.count("data:image/gif")
 
 
 def test_a_space_without_a_tower_leaves_sounds_out(tiny_space, tmp_path, capsys):

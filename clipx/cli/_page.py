@@ -105,15 +105,16 @@ def page(panels: Sequence[Panel], sections: Sequence[Sheet | Searches], space: s
         summary=escape(summary),
         caveat=escape(caveat),
         panels="\n".join(map(_panel, right)),
-        wrong=_WRONG.substitute(panels="\n".join(map(_panel, wrong))) if wrong else "",
+        wrong=_WRONG.substitute(panels="\n".join(_panel(panel, "h3") for panel in wrong)) if wrong else "",
         sheets="\n".join(_sheet(part) if isinstance(part, Sheet) else _searches(part) for part in sections),
     )
     return document("clipx demo", _STYLE, body, media=True)
 
 
-def _panel(panel: Panel) -> str:
+def _panel(panel: Panel, heading: str = "h2") -> str:
     answer = panel.predictions[0].label
     return _PANEL.substitute(
+        heading=heading,
         title=escape(panel.title),
         kind=escape(panel.kind),
         look=panel.player
@@ -133,7 +134,11 @@ def _sheet(sheet: Sheet) -> str:
         "<tr>" + "".join(f"<td>{_picture(data, alt)}</td>" for data, alt in row) + "</tr>" for row in sheet.rows
     )
     return _SHEET.substitute(
-        title=escape(sheet.title), note=escape(sheet.note), heads=heads, rows=rows, command=escape(sheet.command)
+        title=escape(sheet.title, quote=True),
+        note=escape(sheet.note),
+        heads=heads,
+        rows=rows,
+        command=escape(sheet.command),
     )
 
 
@@ -182,7 +187,7 @@ def _row(prediction: Prediction) -> str:
 
 _PANEL = Template("""\
 <article>
-<header><h2>$answer</h2><p><code>$title</code> $kind$verdict</p></header>
+<header><$heading>$answer</$heading><p><code>$title</code> $kind$verdict</p></header>
 $look
 <table>
 <thead><tr><th scope="col">word</th><th scope="col" colspan="2">probability</th><th scope="col">cosine</th></tr></thead>
@@ -197,7 +202,7 @@ _SHEET = Template("""\
 <section>
 <h2>$title</h2>
 <p class="note">$note</p>
-<div class="sheet"><table>
+<div class="sheet" role="region" aria-label="$title" tabindex="0"><table>
 <thead><tr>$heads</tr></thead>
 <tbody>
 $rows
@@ -227,10 +232,10 @@ _STYLE = """\
 h1 { margin: 0 0 .5rem; font-size: 2rem; line-height: 1.2; letter-spacing: -.02em }
 .lead { max-width: 42rem; margin: 0 0 .5rem; font-size: 1.1rem }
 .note { max-width: 42rem; margin: 0 0 2.5rem; color: var(--quiet) }
-main, .panels { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)) }
+.panels { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)) }
 article { display: flex; flex-direction: column; gap: .9rem; min-width: 0; padding: 1.25rem; background: var(--card);
   border: 1px solid var(--line); border-radius: .75rem }
-h2 { margin: 0; font-size: 1.35rem; line-height: 1.25 }
+h2, h3 { margin: 0; font-size: 1.35rem; line-height: 1.25 }
 header p { margin: .1rem 0 0; color: var(--quiet); font-size: .875rem }
 figure { margin: 0; border-radius: .5rem; overflow: hidden; background: var(--well) }
 img { display: block; width: 100%; height: 13rem; object-fit: contain }
@@ -250,7 +255,8 @@ section .note { margin-bottom: 1rem }
 .sheet table { min-width: 40rem; table-layout: fixed }
 .sheet th, .sheet thead th:last-child { padding: .25rem; text-align: left }
 .sheet td { padding: .25rem; text-align: left }
-.sheet img { height: auto; aspect-ratio: 1; background: #fff; border: 1px solid var(--line); border-radius: .5rem }
+.sheet img { height: auto; background: #fff; border: 1px solid var(--line); border-radius: .5rem }
+.sheet td:only-child img { max-width: 45rem }
 .searches { display: grid; grid-template-columns: minmax(11rem, 15rem) 1fr; gap: 1.25rem 1.5rem; margin-bottom: 1rem }
 .query { min-width: 0 }
 .query p { margin: 0 0 .4rem; overflow-wrap: anywhere }
@@ -265,7 +271,8 @@ svg path { stroke: var(--bar); stroke-width: 1.4 }
   border-radius: .5rem }
 .hits p { margin: .25rem 0 0; font-size: .75rem; overflow-wrap: anywhere }
 .hits + pre { margin-top: .6rem }
-.unlike { opacity: .4 }
+.unlike img { opacity: .4 }
+.unlike p { color: var(--quiet) }
 .score { color: var(--quiet); font-variant-numeric: tabular-nums }
 @media (max-width: 40rem) { .searches { grid-template-columns: 1fr } }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
@@ -276,10 +283,12 @@ _BODY = Template("""\
 <p class="lead">$summary</p>
 <p class="note">$caveat</p>
 <main>
+<div class="panels">
 $panels
-</main>
+</div>
 $sheets
 $wrong
+</main>
 <footer>Space: <code>$space</code>. Probability says which of the words fits best; the raw cosine says how well it fits.
 Commands print what stands above them.</footer>
 """)
