@@ -123,6 +123,25 @@ def test_a_command_that_fails_says_so(data, tmp_path, capsys):
     assert "none: no such file" in capsys.readouterr().err and not (tmp_path / "out" / "a.json").exists()
 
 
+def test_a_run_that_measures_nothing_takes_no_other_s_record(data, tmp_path, space_folder, capsys):
+    suite, line = tmp_path / "suite.toml", f"clipx eval image DATA/photos --where split=test --space {space_folder}"
+    runs = "".join(f'[[table.run]]\ncommand = "{command}"\n' for command in (line, "clipx eval image --help"))
+    suite.write_text(f'[[table]]\nname = "a"\n{runs}')
+    assert main(["eval", "all", "--data", str(data), "--suite", str(suite), "-o", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "clipx eval image --help: wrote no record" in error and not (tmp_path / "out" / "a.json").exists()
+
+
+def test_a_command_that_ends_badly_is_told(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("clipx.cli.doctor._checks", lambda: [{"state": "broken", "name": "a", "detail": "b"}])
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        '[[table]]\nname = "a"\nbefore = ["clipx doctor"]\n[[table.run]]\ncommand = "clipx eval image a"\n'
+    )
+    assert main(["eval", "all", "--data", str(data), "--suite", str(suite), "-o", str(tmp_path / "out")]) == 2
+    assert "clipx doctor: ended with status 1" in capsys.readouterr().err
+
+
 def test_a_figure_that_is_missing_is_an_empty_cell():
     record = {
         "columns": [["a", "{a:.1f}"], ["b", "{b[c]:.2f}"], ["d", "{d}"]],

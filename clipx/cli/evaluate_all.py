@@ -126,7 +126,10 @@ def _measure(plan: Mapping[str, Any], data: Path, out: Path, space: str | None) 
             _run(command, places, more)
         for run in plan["run"]:
             record, rows = Path(work) / "record.json", Path(work) / "rows.csv"
+            record.unlink(missing_ok=True)  # of the run before
             _run(run["command"], places, [*more, "-o", str(record), "--rows", str(rows)])
+            if not record.is_file():
+                raise InputError("wrote no record", where=run["command"], remedy="a run is a clipx eval")
             found = _lean(json.loads(record.read_text(encoding="utf-8")))
             about = {"run": run.get("name", ""), "commands": [*plan.get("before", ()), run["command"]]}
             runs.append({**about, "split": _keep(rows, found["dataset"], out), **found})
@@ -144,7 +147,9 @@ def _run(command: str, places: Mapping[str, str], more: Sequence[str]) -> None:
         raise InputError(f"expected a clipx command, got {command!r}", where="the suite")
     args = [_placed(word, places) for word in words[1:]]
     with contextlib.redirect_stdout(io.StringIO()):
-        get_command(app).main([*args, *more], prog_name="clipx", standalone_mode=False)
+        status = get_command(app).main([*args, *more], prog_name="clipx", standalone_mode=False)
+    if status:
+        raise InputError(f"ended with status {status}", where=command)
 
 
 def _placed(word: str, places: Mapping[str, str]) -> str:
