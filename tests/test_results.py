@@ -128,8 +128,8 @@ def summary():
     )
     for name, what in (("depth", "fitted on 80 of its training photos"), ("depth-made-rooms", "fitted on made rooms")):
         yield (
-            f"| depth, NYU Depth v2, {what} | 218 | {near(fits[name][best])} | "
-            f"mean map {fits[name][map_]['mean']:.3f} | `{name}` |"
+            f"| depth, NYU Depth v2, a ridge {what} | 218 | {near(fits[name][best])}, less is better | "
+            f"words {fits[name]['words, fitted']['mean']:.3f}, mean map {fits[name][map_]['mean']:.3f} | `{name}` |"
         )
     yield (
         f"| drawings in 32 strokes, recognised among ten | {drawing['n']} | "
