@@ -133,7 +133,8 @@ def summary():
         )
     yield (
         f"| drawings in 32 strokes, recognised among ten | {drawing['n']} | "
-        f"top-1 {value:.1%} ({low:.1%} to {high:.1%}) | photo {drawn['photo', None]['acc1']:.1%}, edge map {drawn['edge map', 32]['acc1']:.1%}, "
+        f"top-1 {value:.1%} ({low:.1%} to {high:.1%}) | "
+        f"photo {drawn['photo', None]['acc1']:.1%}, edge map {drawn['edge map', 32]['acc1']:.1%}, "
         f"random strokes {drawn['random strokes', 32]['acc1']:.1%} | `drawings` |"
     )
 
