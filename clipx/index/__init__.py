@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
@@ -397,9 +397,11 @@ class Index:
             passed = {file.path for file in todo if _same(file, before.get(file.path))}
             report.failures += [Failure(path, before[path]["reason"], read=True, known=True) for path in sorted(passed)]
             todo = [file for file in todo if file.path not in passed]
+        from clipx.index import steps
+
         writer = _Writer(table, known)
         try:
-            with ThreadPoolExecutor(READERS, "clipx-read") as readers:
+            with steps.lone_threads(READERS) as readers:
                 done = 0
                 for name in dict.fromkeys(file.modality for file in todo):
                     own = [file for file in todo if file.modality == name]
@@ -765,28 +767,40 @@ def _entries(
     batch_size: int,
     thumbnails: bool,
 ) -> Iterable[list[Entry | Failure]]:
-    """Files of one modality -> their entries, batch by batch: read ahead in threads, encoded here."""
+    """Files of one modality -> their entries, batch by batch: read ahead in threads, encoded in others.
+
+    On processors several batches at once, an accelerator takes one at a time.
+    """
+    import torch
+
     from clipx.index import steps
 
     def read(file: Found) -> steps.Read | Failure:
         return steps.read(file, encoder, lambda sha256: (sha256, encoder.name) in writer.hashes, thumbnails)
 
-    for batch in batches(steps.ahead(read, files, readers, 3 * batch_size), batch_size):
-        done: list[Entry | Failure] = [item for item in batch if isinstance(item, Failure)]
-        items = [item for item in batch if not isinstance(item, Failure)]
-        fresh = [item for item in items if item.sample is not None]
-        taken = [item for item in items if item.sample is None]
-        if taken:
-            stored = table.entries([item.sha256 for item in taken], encoder.name)
-            for item in taken:
-                if item.sha256 in stored:
-                    done.append(replace(stored[item.sha256], file=item.file))
-                else:  # the file that held it was written over in this very run
-                    again = steps.read(item.file, encoder, lambda sha256: False, thumbnails)
-                    done += [again] if isinstance(again, Failure) else steps.encode([again], encoder)
-        if fresh:
-            done += steps.encode(fresh, encoder)
-        yield done
+    def prepared() -> Iterator[tuple[list[Entry | Failure], list[steps.Read]]]:
+        """Of each batch what is known already, and what is to be encoded."""
+        for batch in batches(steps.ahead(read, files, readers, 3 * batch_size), batch_size):
+            done: list[Entry | Failure] = [item for item in batch if isinstance(item, Failure)]
+            items = [item for item in batch if not isinstance(item, Failure)]
+            taken = [item for item in items if item.sample is None]
+            if taken:
+                stored = table.entries([item.sha256 for item in taken], encoder.name)
+                for item in taken:
+                    if item.sha256 in stored:
+                        done.append(replace(stored[item.sha256], file=item.file))
+                    else:  # the file that held it was written over in this very run
+                        again = steps.read(item.file, encoder, lambda sha256: False, thumbnails)
+                        done += [again] if isinstance(again, Failure) else steps.encode([again], encoder)
+            yield done, [item for item in items if item.sample is not None]
+
+    def encoded(part: tuple[list[Entry | Failure], list[steps.Read]]) -> list[Entry | Failure]:
+        done, fresh = part
+        return done + (steps.encode(fresh, encoder) if fresh else [])
+
+    side_by_side = torch.get_num_threads() if encoder.space.device.type == "cpu" else 1
+    with steps.lone_threads(side_by_side) as pool:
+        yield from steps.ahead(encoded, prepared(), pool, side_by_side + 1)
 
 
 @dataclass(frozen=True, eq=False)

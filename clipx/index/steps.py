@@ -11,6 +11,7 @@ import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -145,6 +146,22 @@ def montage(views: Tensor) -> Tensor:
     if len(views) < 4:
         return torch.cat(list(views[:2]), dim=-1) if len(views) > 1 else views[0]
     return torch.cat([torch.cat(list(pair), dim=-1) for pair in (views[:2], views[2:4])], dim=-2)
+
+
+@contextmanager
+def lone_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads each compute alone.
+
+    Threads that share a step of torch wait for one another at each of them, and for whoever else is at work; alone they
+    need a fifth less time.
+    """
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, "clipx-index", torch.set_num_threads, (1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the pool has set what later threads would start with
 
 
 def ahead(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:

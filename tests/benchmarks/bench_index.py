@@ -14,7 +14,7 @@ ann: the approximate index over 100,000 x 512, of vectors without structure (on 
     queries beside items and for words, and the time of either.
 process: an index of 10,000 rows opened and searched by a process of its own, less what importing torch and open_clip
     takes in one; medians.
-throughput FOLDER: photos a second of Index.add, and of encoding the same photos from memory.
+throughput FOLDER: photos a second of Index.add, and of encoding the same photos from memory, by --space.
 """
 
 from __future__ import annotations
@@ -321,11 +321,11 @@ def process(count: int, runs: int) -> dict[str, Any]:
     return result
 
 
-def throughput(folder: Path, count: int) -> dict[str, Any]:
+def throughput(folder: Path, count: int, name: str) -> dict[str, Any]:
     from clipx.api import make_modality
     from clipx.space import load_space
 
-    space = load_space("nano")
+    space = load_space(name)
     image = make_modality("image", space)
     files = find_files([folder], "image").files[:count]
     samples = [image.load(file.path) for file in files]
@@ -347,6 +347,7 @@ def throughput(folder: Path, count: int) -> dict[str, Any]:
     encode = (first + last) / 2
     count = len(files)
     return {
+        "space": name,
         "photos": count,
         "encode_per_s": count / encode,
         "index_per_s": count / add,
@@ -360,6 +361,7 @@ def main() -> None:
     parser.add_argument("what", choices=["mixed", "exact", "ann", "process", "throughput"])
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--split", choices=list(CAPS), default="test")
+    parser.add_argument("--space", default="nano", help="of throughput, such as random:ViT-B-32")
     parser.add_argument("--count", type=int, help="rows, or photos")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
@@ -375,7 +377,7 @@ def main() -> None:
     elif options.what == "process":
         result = process(options.count or 10_000, options.runs)
     else:
-        result = throughput(options.data, options.count or 2_000)
+        result = throughput(options.data, options.count or 2_000, options.space)
     if options.json:
         print(json.dumps(result, indent=1))
         return
