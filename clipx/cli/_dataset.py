@@ -22,7 +22,7 @@ from clipx.modality import Modality
 from clipx.prompts import spoken
 
 SPLITS = {"train", "training", "test", "val", "valid", "validation"}
-SOURCES = ("source", "origin", "name", "names")
+SOURCES = ("key_id", "source", "origin", "name", "names")  # key_id: QuickDraw's, of one drawing
 MAX_SET_BYTES = 8 * 2**30  # a whole set is in memory at once
 
 
@@ -38,8 +38,8 @@ class LabelledData:
         parts: the values of the rows' columns ``split``, ``variant`` and ``fold``, sorted, where there are any.
         facts: what the data says of all of its samples, such as the axis that points up.
         folds: the N rows' column ``fold``, where the data has one.
-        sources: what the N samples are called where they come from: the rows' column ``source``, ``origin`` or
-            ``name``, where the data has one.
+        sources: what the N samples are called where they come from: the rows' column ``key_id``, ``source``, ``origin``
+            or ``name``, where the data has one.
     """
 
     name: str
