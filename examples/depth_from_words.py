@@ -1,4 +1,4 @@
-"""Depth of a photo from words of near and far.
+"""Depth of a room from words of near and far.
 
     python examples/depth_from_words.py --out depth
 
@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import skimage.data
-import torch
 from PIL import Image
 
 import clipx
-from clipx.modalities.depth import EstimateConfig, estimate
+from clipx.modalities.depth import EstimateConfig, estimate, load_fit, read_rgb
 from clipx.modalities.depth.maps import colored
+
+ROOM = Path(__file__).parent / "data" / "rooms" / "room-1.jpg"
 
 
 def main() -> None:
@@ -27,13 +27,16 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     space = clipx.load_space("nano")
-    pixels = torch.from_numpy(skimage.data.rocket()).permute(2, 0, 1) / 255  # (3, H, W) in [0, 1]
+    pixels = read_rgb(ROOM)  # (3, H, W) in [0, 1]
 
-    # Words and bins are plain data. They were fitted on nothing, so the metres are a guess, and at best the order of
-    # places means something. `clipx train depth` fits words and bins to a few photos whose depth is known.
-    config = EstimateConfig(words=("very close", "close", "far", "very far away"), bins=(1.0, 2.0, 5.0, 10.0))
-    depth = estimate(space, pixels, config)
-    print(f"{tuple(depth.depth.shape)} {depth.unit}, {depth.depth.min():.2f} to {depth.depth.max():.2f}")
+    # Words and bins are plain data. Fitted on nothing, their metres are a guess; at best their order means something.
+    plain = EstimateConfig(words=("very close", "close", "far", "very far away"), bins=(1.0, 2.0, 5.0, 10.0))
+    # A fit puts contexts around the words, and bins that suit them; this one learnt from other rooms of the same maker.
+    # `clipx train depth` makes such a fit from a few photos of yours whose depth is known.
+    fitted = EstimateConfig(fit=load_fit("rooms-words", space))
+    for name, config in (("plain", plain), ("fitted", fitted)):
+        depth = estimate(space, pixels, config)
+        print(f"{name}: {tuple(depth.depth.shape)} {depth.unit}, {depth.depth.min():.2f} to {depth.depth.max():.2f}")
 
     # Each word's share is kept: what does the space take for far? (K, h, w), summing to 1 over the words.
     assert depth.responses is not None
@@ -41,7 +44,7 @@ def main() -> None:
         row, column = np.unravel_index(int(share.argmax()), share.shape)
         print(f"  {word:14} {share.mean():.2f} on average, most at cell ({row}, {column}): {share.max():.2f}")
 
-    # What does a figure have to beat? A constant. Words alone hardly do; that is measured by `clipx eval depth`.
+    # What does a figure have to beat? A constant, and the mean map. That is measured by `clipx eval depth`.
     map_ = (colored(depth).permute(1, 2, 0) * 255).round().byte().numpy()
     Image.fromarray(map_).save(out / "depth.png")
     np.savez(out / "depth.npz", depth_m=depth.depth.numpy(), responses=depth.responses.numpy(), words=list(depth.words))

@@ -98,6 +98,15 @@ def test_pages_are_written_without_data(run_json, data, suite, tmp_path):
     assert "| both | 4 |" in page.read_text()
 
 
+def test_a_table_of_another_space_is_left_out(run, data, suite, space_folder, tmp_path):
+    only = suite.read_text().replace('name = "shots"', 'name = "shots"\nspaces = ["nano"]')
+    suite.write_text(only)
+    out = tmp_path / "out"
+    status, _, err = run(f"eval all --data {data} --suite {suite} -o {out} --space {space_folder}")
+    assert status == 0 and "left out: shots, which is of nano alone" in err
+    assert (out / "photos.json").exists() and not (out / "shots.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -10,7 +10,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 LESS_WORK = {"draw_a_photo": ["--steps", "4", "--strokes", "4"], "few_shot": ["--shots", "2"]}
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
-    "depth_from_words": ["very far away", "written to"],
+    "depth_from_words": ["very far", "written to"],
     "draw_a_photo": ["loss of the plain view", "nano-vit says"],
     "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
     "name_things": ["airplane.obj   airplane", "chair.off      chair", "toilet.ply     toilet", "fish.png       fish"],

@@ -58,7 +58,7 @@ def evaluate_all(
     from clipx.cli._flags import read_toml
     from clipx.cli._output import emit, print_table, report, write_bytes
     from clipx.cli._tables import table, with_tables
-    from clipx.progress import progress
+    from clipx.progress import note, progress
     from clipx.space import SPACES
 
     path = suite or SPACES / "nano" / "results.toml"
@@ -76,7 +76,9 @@ def evaluate_all(
         with progress("measuring tables", len(planned)) as advance:
             for plan in planned:
                 kept = out / f"{plan['name']}.json"
-                if not (resume and kept.is_file()):
+                if space is not None and space not in plan.get("spaces", [space]):
+                    note(f"left out: {plan['name']}, which is of {', '.join(plan['spaces'])} alone")
+                elif not (resume and kept.is_file()):
                     record = _measure(plan, data.resolve(), out, space)
                     write_bytes(kept, json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
                 advance(1)
