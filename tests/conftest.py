@@ -51,6 +51,7 @@ def shared() -> Path:
 
 WORDS = ["a", "of", "the", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing"]
 WORDS += ["chair", "table", "cup", "cat", "night", "stand", "small"]
+DEPTH_WORDS = ["this", "object", "is", "extremely", "very", "close", "a", "little", "far", "away"]  # said by default
 
 
 def save_space(space, folder: Path, words) -> Path:

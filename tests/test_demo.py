@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import save_space
+from conftest import DEPTH_WORDS, save_space
 from PIL import Image
 
 from clipx.cli import main
@@ -32,21 +32,7 @@ ASKED = sum(query.count(".") - query.count(".flac") for query in QUERIES)  # pic
 PICTURES = sum(not sample["file"].endswith(".flac") for sample in PLAN["sample"]) + CELLS + HITS + ASKED
 TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing", "sound"]
 TEMPLATES += ["something", "to", "drink", "from"]
-TEMPLATES += [
-    "this",
-    "object",
-    "is",
-    "extremely",
-    "very",
-    "close",
-    "not",
-    "in",
-    "distance",
-    "little",
-    "remote",
-    "far",
-    "away",
-]
+TEMPLATES += DEPTH_WORDS
 
 
 @pytest.fixture(scope="module")

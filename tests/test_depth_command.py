@@ -5,29 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import save_space
+from conftest import DEPTH_WORDS, save_space
 from PIL import Image
 from test_depth import write_set
 
 from clipx.modalities.depth.files import drawn, read_depth, read_pairs
 from clipx.modalities.depth.lift import Intrinsics, reproject
 
-WORDS = [
-    "a",
-    "this",
-    "object",
-    "is",
-    "extremely",
-    "very",
-    "close",
-    "little",
-    "far",
-    "away",
-    "near",
-    "of",
-    "depth",
-    "map",
-]
+WORDS = [*DEPTH_WORDS, "a", "near", "of", "depth", "map"]
 WORDS += ["map", "point", "cloud", "rendering", "photo", "chair", "table"]
 
 

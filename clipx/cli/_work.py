@@ -153,6 +153,11 @@ def files_in(paths: Sequence[Path], modality: str | None) -> tuple[list[Path], d
     return files, failures
 
 
+def unread(failures: Mapping[str, ClipxError]) -> list[dict[str, str]]:
+    """What could not be read, for a record."""
+    return [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
+
+
 def tell_failures(failures: Mapping[str, ClipxError]) -> None:
     """What could not be read, a line each on stderr; where there is any, the exit status is 2."""
     from clipx.cli.search import printable

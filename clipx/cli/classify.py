@@ -66,8 +66,8 @@ def classify(
         make_classifier,
         open_space,
         read_prompts,
-        reason,
         tell_failures,
+        unread,
     )
     from clipx.zeroshot import Prediction
 
@@ -107,7 +107,6 @@ def classify(
         }
         for encoder, _ in used
     }
-    unread = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
     about = {"space": joint.name, "space_id": joint.id, "dtype": dtype, "seed": seed}
-    emit(report("classify", results, senses=senses, failures=unread, **about), as_json, table, out)
+    emit(report("classify", results, senses=senses, failures=unread(failures), **about), as_json, table, out)
     tell_failures(failures)

@@ -9,8 +9,9 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from clipx.zeroshot import ZeroShotClassifier
 
 HITS = 5  # of a search
+SKIMAGE = "skimage:"  # how the name of a photo begins that scikit-image brings
 PICTURE_PX = 720  # longest side of a picture on the page
 SECTIONS = {  # of the page below the samples, in this order, and what demo.toml says of each
     "search": ("title", "note", "files", "queries"),
@@ -65,12 +67,14 @@ def demo(
     from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.progress import note, progress
     from clipx.registry import modality_of
+    from clipx.training import prepare_folder
 
     started = time.perf_counter()
     folder = samples or _clone_samples()
     labels, wanted, wanted_sections = _read_plan(folder)
     if out.exists() and not out.is_dir():
         raise FileError("is not a folder", where=out, remedy="choose another with -o")
+    prepare_folder(out, resume=True)
     space = space_name(space)
     joint = open_space(space, device, dtype, seed)
     panels: list[Panel] = []
@@ -79,6 +83,8 @@ def demo(
     settings: dict[str, dict[str, Any]] = {entry["file"]: entry.get("settings", {}) for entry in wanted}
     classifiers: dict[str, ZeroShotClassifier] = {}  # by prompts
     files: dict[Path, bytes] = {}  # to be written, page last
+    copied: set[Path] = set()
+    indexes: dict[tuple[str, ...], Path] = {}  # by what they hold
 
     def encoder_of(file: str) -> Modality:
         name, chosen = modality_of(_locate(file, folder)), settings.get(file, {})
@@ -93,13 +99,14 @@ def demo(
 
     def typed(word: str) -> str:
         """A word of a command as it is typed from here; a photo of scikit-image is copied, to have a short name."""
-        if not (word.startswith("skimage:") or (folder / word).is_file()):
+        if not _is_sample(word, folder):
             return word
         path = _locate(word, folder)
-        if word.startswith("skimage:"):
-            out.mkdir(parents=True, exist_ok=True)
-            write_bytes(out / path.name, path.read_bytes())
-            path = out / path.name
+        if word.startswith(SKIMAGE):
+            if (copy := out / path.name) not in copied:
+                write_bytes(copy, path.read_bytes())
+                copied.add(copy)
+            path = copy
         return _short(path)
 
     def command(*words: str) -> str:
@@ -118,7 +125,7 @@ def demo(
             predictions = classifiers[prompts].predict(encoder.encode([sample]), top_k=5)[0]
             views = encoder.pictures(sample)
             sound = player(path, None, None, path.name)
-            if entry["file"].startswith("skimage:"):
+            if entry["file"].startswith(SKIMAGE):
                 picture = _thumbnail(path.read_bytes())
             else:
                 picture = _png(_montage(views)) if views is not None else _png(torch.full((3, 90, 160), 0.5))
@@ -139,25 +146,39 @@ def demo(
             )
             advance(1)
 
-    def seen(file: str, alt: str) -> tuple[bytes, str]:
+    @cache  # a hit of several searches is drawn once
+    def looked(file: str) -> bytes:
         path = _locate(file, folder)
-        if file.startswith("skimage:"):
-            return _thumbnail(path.read_bytes()), alt
+        if file.startswith(SKIMAGE):
+            return _thumbnail(path.read_bytes())
         encoder = encoder_of(file)
         views = encoder.pictures(encoder.load(path))
-        return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views)), alt
+        return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views))
 
-    def searched(entry: Mapping[str, Any], place: str) -> Searches:
+    def seen(file: str, alt: str) -> tuple[bytes, str]:
+        return looked(file), alt
+
+    def indexed(gallery: Collection[str]) -> Path:
+        """An index of these files in the page's folder, made once."""
+        from clipx.index import Index
+
+        if (known := tuple(gallery)) not in indexes:
+            indexes[known] = place = out / f"search-{len(indexes) + 1}.index"
+            shutil.rmtree(place, ignore_errors=True)  # of a demo before this one
+            with Index.create(place, joint) as index:
+                index.add(gallery)
+        return indexes[known]
+
+    def searched(entry: Mapping[str, Any]) -> Searches:
         from clipx.index import Index
 
         gallery = {str(_locate(file, folder).resolve()): file for file in entry["files"]}
         rows: list[Found] = []
-        shutil.rmtree(out / place, ignore_errors=True)  # of a demo before this one
-        with Index.create(out / place, joint) as index:
-            index.add([*gallery])
+        place = indexed(gallery)
+        with Index.open(place, joint) as index:
             for query in entry["queries"]:
                 words = query.split(" ")
-                named = [w for w in words if w.startswith("skimage:") or (folder / w).is_file()]
+                named = [word for word in words if _is_sample(word, folder)]
                 if not all(map(shows, named)):
                     continue
                 asked = "".join(
@@ -166,8 +187,8 @@ def demo(
                 )
                 hits = index.search(" ".join(str(_locate(w, folder)) if w in named else w for w in words), k=HITS)
                 shown = [(seen(gallery[hit.path], "")[0], Path(hit.path).name, hit.score) for hit in hits]
-                line = command("search", " ".join(map(typed, words)), "--db", _short(out / place))
-                rows.append(Found(query.replace("skimage:", ""), asked, shown, line))
+                line = command("search", " ".join(map(typed, words)), "--db", _short(place))
+                rows.append(Found(query.replace(SKIMAGE, ""), asked, shown, line))
         return Searches(entry["title"], entry["note"], rows)
 
     def made(entry: Mapping[str, Any]) -> Sheet:
@@ -175,8 +196,6 @@ def demo(
         from clipx.cli import main
 
         begun = time.perf_counter()
-        if entry["spaces"] and joint.name not in entry["spaces"]:
-            return sheet({**entry, "rows": [], "command": ""})
         words = [*map(typed, entry["run"]), "-o", _short(out / entry["folder"])]
         note(command(*words))
         with contextlib.redirect_stdout(io.StringIO()):
@@ -187,7 +206,7 @@ def demo(
             raise InputError(f"clipx {entry['run'][0]} ended with status {status}", where="clipx demo")
 
         def written(file: str, alt: str) -> tuple[bytes, str]:
-            if file.startswith("skimage:"):
+            if file.startswith(SKIMAGE):
                 return seen(file, alt)
             path = (folder if (folder / file).is_file() else out / entry["folder"]) / file
             if not path.is_file():
@@ -202,19 +221,17 @@ def demo(
             [look(file, f"{alt}: {c}") for file, c in zip(files, entry["columns"], strict=True)]
             for alt, *files in entry["rows"]
         ]
-        line = " ".join(map(typed, entry["command"].split(" ")))
+        line = shlex.join(map(typed, shlex.split(entry["command"])))
         return Sheet(entry["title"], entry["note"], entry["columns"], rows, line)
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot be made ({error.strerror})", where=out) from error
     sections: list[Sheet | Searches] = []
-    for number, (kind, entry) in enumerate(wanted_sections, start=1):
+    for kind, entry in wanted_sections:
         if kind == "search":
-            sections.append(searched(entry, f"search-{number}.index"))
-        else:
-            sections.append(made(entry) if kind == "run" else sheet(entry))
+            sections.append(searched(entry))
+        elif kind == "sheet":
+            sections.append(sheet(entry))
+        elif joint.name in (entry["spaces"] or [joint.name]):
+            sections.append(made(entry))
     sections = [part for part in sections if part.rows]
     for path, data in files.items():
         write_bytes(path, data)
@@ -281,12 +298,17 @@ def _read_plan(folder: Path) -> tuple[list[str], list[dict[str, Any]], list[tupl
     return parse_labels(f"@{folder / 'labels.txt'}"), wanted, sections
 
 
+def _is_sample(word: str, folder: Path) -> bool:
+    """Whether a word of a query or a command is a file of ``_locate``."""
+    return word.startswith(SKIMAGE) or (folder / word).is_file()
+
+
 def _locate(file: str, folder: Path) -> Path:
     """The file of a sample: in the folder, or a photo that comes with scikit-image."""
-    if file.startswith("skimage:"):
+    if file.startswith(SKIMAGE):
         import skimage
 
-        path = Path(skimage.__file__).parent / "data" / file.removeprefix("skimage:")
+        path = Path(skimage.__file__).parent / "data" / file.removeprefix(SKIMAGE)
     else:
         path = folder / file
     if not path.is_file():

@@ -57,7 +57,7 @@ def embed(
 
     import clipx
     from clipx.cli._output import check_writable, emit, print_table, report, write_whole
-    from clipx.cli._work import cache_folder, encode, encoders, file_items, files_in, open_space, reason, tell_failures
+    from clipx.cli._work import cache_folder, encode, encoders, file_items, files_in, open_space, tell_failures, unread
     from clipx.errors import InputError
 
     writers = {".npz": _npz, ".parquet": _parquet}
@@ -85,9 +85,8 @@ def embed(
     }
     write_whole(out, lambda file: writers[out.suffix.lower()](file, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
-    unread = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
     shape = {"n": len(ids), "dim": joint.dim}
-    summary = report("embed", results, space=joint.name, space_id=joint.id, out=out, **shape, failures=unread)
+    summary = report("embed", results, space=joint.name, space_id=joint.id, out=out, **shape, failures=unread(failures))
     emit(summary, as_json, lambda: print_table(("file", "vectors", "dim"), [(str(out), str(len(ids)), str(joint.dim))]))
     tell_failures(failures)
 

@@ -60,6 +60,7 @@ def evaluate_all(
     from clipx.cli._tables import table, with_tables
     from clipx.progress import note, progress
     from clipx.space import SPACES
+    from clipx.training import prepare_folder
 
     path = suite or SPACES / "nano" / "results.toml"
     planned = _tables(read_toml(path), path, only)
@@ -69,10 +70,7 @@ def evaluate_all(
     if data is not None:
         if not data.is_dir():
             raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
-        with contextlib.suppress(FileExistsError):
-            out.mkdir(parents=True)
-        if not out.is_dir():
-            raise FileError("is a file", where=out, remedy="name a folder")
+        prepare_folder(out / "splits", resume=True)
         with progress("measuring tables", len(planned)) as advance:
             for plan in planned:
                 kept = out / f"{plan['name']}.json"
@@ -162,11 +160,10 @@ def _placed(word: str, places: Mapping[str, str]) -> str:
 
 def _keep(rows: Path, dataset: str, out: Path) -> str:
     """Move a list of rows to where every table that was measured on the same rows finds it; its name."""
-    text = rows.read_bytes()
-    name = f"{dataset}-{hashlib.sha256(text).hexdigest()[:8]}.csv"
-    (out / "splits").mkdir(exist_ok=True)
     from clipx.cli._output import write_bytes
 
+    text = rows.read_bytes()
+    name = f"{dataset}-{hashlib.sha256(text).hexdigest()[:8]}.csv"
     write_bytes(out / "splits" / name, text)
     return f"splits/{name}"
 

@@ -316,7 +316,7 @@ class Index:
         if lacking and len(lacking) == len(there):
             raise InputError(f"nothing would be left: {'; '.join(lacking.values())}", where=self.folder)
         configs = {name: config for name, config in configs.items() if name not in lacking}
-        twin = Index(self.folder, target.with_modalities(configs, configs), joint)
+        twin._meta = target.with_modalities(configs, configs)  # its encoders stay: a tower is loaded once
         for name in there:  # what works there, and yet does not, would be lost
             if name not in lacking:
                 twin._meta = twin._meta.with_context(name, twin._sound_encoder(name).context)
@@ -397,11 +397,11 @@ class Index:
             passed = {file.path for file in todo if _same(file, before.get(file.path))}
             report.failures += [Failure(path, before[path]["reason"], read=True, known=True) for path in sorted(passed)]
             todo = [file for file in todo if file.path not in passed]
-        from clipx.index import steps
+        from clipx._threads import lone_threads
 
         writer = _Writer(table, known)
         try:
-            with steps.lone_threads(READERS) as readers:
+            with lone_threads(READERS) as readers:
                 done = 0
                 for name in dict.fromkeys(file.modality for file in todo):
                     own = [file for file in todo if file.modality == name]
@@ -773,6 +773,7 @@ def _entries(
     """
     import torch
 
+    from clipx._threads import ahead, lone_threads
     from clipx.index import steps
 
     def read(file: Found) -> steps.Read | Failure:
@@ -780,7 +781,7 @@ def _entries(
 
     def prepared() -> Iterator[tuple[list[Entry | Failure], list[steps.Read]]]:
         """Of each batch what is known already, and what is to be encoded."""
-        for batch in batches(steps.ahead(read, files, readers, 3 * batch_size), batch_size):
+        for batch in batches(ahead(read, files, readers, 3 * batch_size), batch_size):
             done: list[Entry | Failure] = [item for item in batch if isinstance(item, Failure)]
             items = [item for item in batch if not isinstance(item, Failure)]
             taken = [item for item in items if item.sample is None]
@@ -799,8 +800,8 @@ def _entries(
         return done + (steps.encode(fresh, encoder) if fresh else [])
 
     side_by_side = torch.get_num_threads() if encoder.space.device.type == "cpu" else 1
-    with steps.lone_threads(side_by_side) as pool:
-        yield from steps.ahead(encoded, prepared(), pool, side_by_side + 1)
+    with lone_threads(side_by_side) as pool:
+        yield from ahead(encoded, prepared(), pool, side_by_side + 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from clipx.modality import Modality
 
 THUMBNAIL_PX = 160  # longest side
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -146,34 +141,3 @@ def montage(views: Tensor) -> Tensor:
     if len(views) < 4:
         return torch.cat(list(views[:2]), dim=-1) if len(views) > 1 else views[0]
     return torch.cat([torch.cat(list(pair), dim=-1) for pair in (views[:2], views[2:4])], dim=-2)
-
-
-@contextmanager
-def lone_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads each compute alone.
-
-    Threads that share a step of torch wait for one another at each of them, and for whoever else is at work; alone they
-    need a fifth less time.
-    """
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, "clipx-index", torch.set_num_threads, (1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # the pool has set what later threads would start with
-
-
-def ahead(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:
-    """``map`` in a pool, in order, at most ``depth`` items before they are asked for."""
-    waiting: deque[Future[U]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

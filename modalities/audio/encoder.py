@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipx._threads import ahead, lone_threads, one_thread
 from clipx.errors import InputError
 from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, read_sound
 from clipx.modalities.audio.logmel import LogMelTower
@@ -227,25 +226,12 @@ class Audio(Modality):
 def _mapped(work: Callable[[S], T], items: Iterator[S], device: str, most: int) -> Iterator[T]:
     """``work`` of each item, in order, up to ``most`` at once; on processors each in one thread of its own.
 
-    The steps within are of a millisecond: threads that share one of them wait for each other, on a busy machine ten
-    times as long as they work. A lone item has all threads to itself.
+    A lone item has all threads to itself.
     """
     first = list(islice(items, 2))
     if len(first) < 2:
         yield from map(work, first)
         return
-    threads = torch.get_num_threads()
-    workers = min(threads, most) if device == "cpu" else 1
-    waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(workers, "hear", torch.set_num_threads, (1,))
-    try:
-        torch.set_num_threads(1)  # decoding and resampling go on here, meanwhile
-        for item in chain(first, items):
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+    workers = min(torch.get_num_threads(), most) if device == "cpu" else 1
+    with one_thread(), lone_threads(workers) as pool:  # decoding and resampling go on in this one, meanwhile
+        yield from ahead(work, chain(first, items), pool, 2 * workers + 1)

@@ -14,8 +14,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from os import PathLike
@@ -27,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clipx._threads import one_thread
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.metrics import classification, confusion, per_class_accuracy
 from clipx.modalities.audio.augment import AugmentConfig, augment, mask
@@ -372,7 +372,7 @@ class _Batches:
         """(B, 1, T) waves and (B, K) weights of the labels, which sum to 1."""
         config, count = self.config, self.config.batch_size
         picked = _pick(rng, self.real, self.recorded) + _pick(rng, self.unreal, count - self.recorded)
-        with _one_thread():
+        with one_thread():  # its steps are of a millisecond
             waves = torch.stack([self._one(i, rng) for i in picked])
         targets = F.one_hot(self.classes[picked], len(self.names)).float()
         mixed = torch.from_numpy(rng.random(count) < config.mixup)
@@ -493,17 +493,6 @@ def _in_memory(path: Path, rate_hz: int) -> Sound:
     except ClipxError as error:
         remedy = f"leave it out: --skip {path.name}"
         raise type(error)(error.what, where=error.where or path, remedy=remedy) from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Steps of a millisecond: on a busy machine threads would wait for each other ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _digest(sounds: LabelledSounds) -> str:
