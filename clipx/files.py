@@ -19,8 +19,8 @@ from clipx.errors import FileError
 MAX_BYTES = 256 * 2**20
 
 
-def read_bytes(path: str | PathLike, suffixes: Sequence[str], max_bytes: int = MAX_BYTES) -> bytes:
-    """The bytes of a regular, non-empty file of a known suffix and a bearable size.
+def read_bytes(path: str | PathLike, suffixes: Sequence[str] | None = None, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular, non-empty file of a bearable size, and of a known suffix where ``suffixes`` are given.
 
     Raises:
         FileError: missing, a folder or device, unreadable, empty, larger than ``max_bytes``, or of another suffix.
@@ -28,7 +28,7 @@ def read_bytes(path: str | PathLike, suffixes: Sequence[str], max_bytes: int = M
     path = Path(path)
     with reading(path):
         about = path.stat()
-        if path.suffix.lower() not in suffixes:
+        if suffixes is not None and path.suffix.lower() not in suffixes:
             raise FileError(f"suffix {path.suffix!r} is not one of {' '.join(suffixes)}", where=path)
         require_regular(path, about)
         if about.st_size > max_bytes:

@@ -1,64 +1,265 @@
-"""Picture files: opened upright, 16-bit grey not cut off, transparency laid on white."""
+"""Picture files: read by content, upright, 16-bit grey not cut off, transparency laid on white."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx.errors import FileError
+from clipx.errors import FileError, MissingDependencyError
 from clipx.files import read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")  # none runs another program
 MAX_PIXELS = 2**27  # 134 megapixels, the largest cameras' size, take 400 MB as 8-bit RGB
+ORIENTATION = 0x0112  # the EXIF tag
+BIT_DEPTHS = (8, 10, 12, 14, 16)  # of sensors and scanners whose values are stored in 16 bits
+NEARLY_BLACK = 15  # of 255
 
 
 def open_picture(path: str | PathLike) -> Picture:
-    """A Pillow picture, decoded and turned upright by its EXIF tag; the first frame of several.
+    """A Pillow picture, decoded and turned upright by its EXIF orientation; the first frame of several.
+
+    The content decides the format, not the suffix. Comments, colour profiles and all other metadata are not looked at,
+    so that nothing in them can fail.
 
     Raises:
-        FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture of its suffix's family.
+        FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture; the message names what else
+            it is, such as a web page.
+        MissingDependencyError: it is a HEIC picture, and pillow-heif is not installed.
     """
-    data = read_bytes(path, tuple(FORMATS))
+    data = read_bytes(path)
     from PIL import Image as pil
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
+    formats = FORMATS
+    if _brands(data) & HEIF_BRANDS:
+        _register_heif(path)
+        formats = (*formats, "HEIF")
+    data, exif = _without_metadata(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pil.DecompressionBombWarning)  # below: an error, not a warning
-            picture = pil.open(io.BytesIO(data), formats=sorted(set(FORMATS.values())))
-        if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
-            raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
-        return ImageOps.exif_transpose(picture)
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # pixels or an error: nothing in between matters
+            picture = pil.open(io.BytesIO(data), formats=formats)
+            if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
+                raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
+            picture.load()
+            return _upright(picture, exif)
     except FileError:
         raise
+    except UnidentifiedImageError as error:
+        what, remedy = _other_kind(data)
+        raise FileError(f"not a readable picture: {what}", where=path, remedy=remedy) from error
     except Exception as error:  # whatever a decoder trips over in a damaged file
-        no_picture = isinstance(error, UnidentifiedImageError)
-        why = "no picture data" if no_picture else str(error) or type(error).__name__
-        raise FileError(f"not a readable picture: {why}", where=path) from error
+        raise FileError(f"not a readable picture: {str(error) or type(error).__name__}", where=path) from error
 
 
-def eight_bits(picture: Picture) -> Picture:
-    """16-bit and 32-bit grey scaled to 8 bits, which Pillow would cut off at 255; any other picture as it is."""
+def eight_bits(picture: Picture, where: str | PathLike = "picture") -> Picture:
+    """Grey of more than 8 bits as 8-bit grey, which Pillow would cut off at 255; any other picture as it is.
+
+    Values of up to 16 bits are scaled by the bit depth that they show (8, 10, 12, 14 or 16: a 12-bit camera's are at
+    most 4095), floats in [0, 1] by 255, all others from their least to their greatest value. Any scale but 16 bits and
+    [0, 1] is warned of. NaN and infinity become black.
+
+    Args:
+        picture: of any mode.
+        where: what a warning calls it.
+    """
     from PIL import Image as pil
 
-    if picture.mode.startswith("I"):
-        return pil.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
-    return picture
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values = np.asarray(picture).astype(np.float32)
+    finite = np.isfinite(values)
+    low, high = (float(end) for end in (values[finite].min(), values[finite].max())) if finite.any() else (0.0, 0.0)
+    deep = picture.mode == "F" and low >= 0 and high <= 1
+    bits = next((bits for bits in BIT_DEPTHS if high < 2**bits), 0)
+    if deep:
+        bottom, top = 0.0, 1.0
+    elif low >= 0 and bits:
+        bottom, top = 0.0, 2.0**bits - 1
+        if bits < 16 and high:
+            warnings.warn(f"{where}: its values are at most {high:g}: taken as {bits}-bit grey", stacklevel=2)
+    else:
+        bottom, top = low, high
+        warnings.warn(f"{where}: its values are {low:g} to {high:g}: taken as black to white", stacklevel=2)
+    grey = np.where(finite, (values - bottom) * (255 / max(top - bottom, 1e-12)), 0).round().clip(0, 255)
+    if isinstance(clear := picture.info.get("transparency"), int):
+        grey[values == clear] = 255
+    return pil.fromarray(grey.astype(np.uint8))
 
 
-def on_white(picture: Picture) -> Picture:
-    """8-bit RGB of a picture of any mode; what is transparent becomes white."""
+def on_white(picture: Picture, where: str | PathLike = "picture") -> Picture:
+    """8-bit RGB of a picture of any mode; what is transparent becomes white.
+
+    Warns of a picture that is nearly black (no value above 15 of 255), as one is whose few bits were stored in many.
+
+    Args:
+        picture: of any mode.
+        where: what a warning calls it.
+    """
     from PIL import Image as pil
 
-    picture = eight_bits(picture)
+    picture = eight_bits(picture, where)
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
-        return pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return picture.convert("RGB")
+        rgb = pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    else:
+        rgb = _from_lab(picture) if picture.mode == "LAB" else picture.convert("RGB")
+    brightest = max(high for _, high in rgb.getextrema())
+    if 0 < brightest <= NEARLY_BLACK:
+        warnings.warn(f"{where}: is nearly black: no value is above {brightest} of 255", stacklevel=2)
+    return rgb
+
+
+def _from_lab(picture: Picture) -> Picture:
+    from PIL import ImageCms
+
+    profiles: Any = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")  # type: ignore[return-value]
+
+
+# Orientation, the one piece of metadata that counts -------------------------------------------------------------------
+
+
+def _upright(picture: Picture, exif: bytes | None) -> Picture:
+    """Turned by the EXIF orientation alone; other tags are not read, as their values may be anything."""
+    from PIL import Image as pil
+
+    if picture.format == "HEIF":  # turned by its container already, and EXIF is to be ignored
+        return picture
+    try:
+        tags = picture.getexif() if exif is None else pil.Exif()
+        if exif is not None:
+            tags.load(exif)
+        orientation = tags.get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF says nothing
+        orientation = 1
+    if isinstance(orientation, tuple | bytes):
+        orientation = orientation[0] if orientation else 1
+    turn = pil.Transpose
+    turns = {
+        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
+        6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90,
+    }  # fmt: skip
+    return picture.transpose(turns[orientation]) if orientation in turns else picture
+
+
+def _without_metadata(data: bytes) -> tuple[bytes, bytes | None]:
+    """A PNG or JPEG without what no pixel depends on, and its EXIF block; other formats as they are."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png_pixels(data)
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg_pixels(data)
+    return data, None
+
+
+def _png_pixels(data: bytes) -> tuple[bytes, bytes]:
+    """Critical chunks (named in capitals) and transparency: texts and colour profiles may be of any size or torn."""
+    kept, exif, at = [data[:8]], b"", 8
+    while at + 8 <= len(data):
+        end, kind = at + 12 + int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind[:1].isupper() or kind == b"tRNS":
+            kept.append(data[at:end])
+        elif kind == b"eXIf":
+            exif = data[at + 8 : end - 4]
+        at = end
+    return b"".join(kept), exif
+
+
+def _jpeg_pixels(data: bytes) -> tuple[bytes, bytes]:
+    """All segments but comments and those of applications; of these JFIF's and Adobe's, which name the colour space."""
+    kept, exif, at = [data[:2]], b"", 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # padding before a marker
+            at += 1
+            continue
+        if marker == 0xDA or not 0xC0 <= marker <= 0xFE or 0xD0 <= marker <= 0xD9 or size < 2:  # pixels, or damage
+            break
+        segment, at = data[at : at + 2 + size], at + 2 + size
+        body = segment[4:]
+        if marker == 0xE1 and body.startswith(b"Exif\0\0"):
+            exif += body if not exif else body[6:]  # one block may be cut into several segments
+        elif not 0xE0 <= marker <= 0xEF and marker != 0xFE:
+            kept.append(segment)
+        elif (marker == 0xE0 and body.startswith(b"JFIF") and len(body) >= 14) or (
+            marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12
+        ):
+            kept.append(segment)
+    return b"".join([*kept, data[at:]]), exif
+
+
+# What else a file may be ----------------------------------------------------------------------------------------------
+
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_SAVE = "save it as PNG or JPEG"
+_STARTS = (
+    (b"<!doctype html", "a web page (HTML)", "download the picture itself"),
+    (b"<html", "a web page (HTML)", "download the picture itself"),
+    (b"<?xml", "an XML file", None),
+    (b"<svg", "an SVG drawing", "give its name the suffix .svg"),
+    (b"%pdf-", "a PDF document", "export its page as PNG"),
+    (b"%!ps", "a PostScript document", "export it as PNG"),
+    (b"8bps", "a Photoshop file", _SAVE),
+    (b"\xff\x0a", "a JPEG XL picture", _SAVE),
+    (b"\0\0\0\x0cjxl ", "a JPEG XL picture", _SAVE),
+    (b"ii*\0", "a TIFF or a camera's raw file of an unknown kind", _SAVE),
+    (b"mm\0*", "a TIFF or a camera's raw file of an unknown kind", _SAVE),
+    (b"fujifilmccd-raw", "a camera's raw file", _SAVE),
+    (b"pk\x03\x04", "a ZIP archive", "unpack it"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run git lfs pull"),
+    (b"id3", "a sound (MP3)", "name the modality: audio"),
+    (b"oggs", "a sound (Ogg)", "name the modality: audio"),
+    (b"flac", "a sound (FLAC)", "name the modality: audio"),
+)
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """The brands that an ISO media file (HEIC, AVIF, MP4, ...) names; none of another file. AVIF's exclude HEIF's."""
+    if data[4:8] != b"ftyp":
+        return set()
+    box = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    found = {box[:4], *(box[i : i + 4] for i in range(8, len(box), 4))}
+    return found & _AVIF_BRANDS or found
+
+
+def _register_heif(path: str | PathLike) -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingDependencyError(
+            "HEIC pictures need pillow-heif", where=path, remedy="pip install 'clipx-senses[heic]'"
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def _other_kind(data: bytes) -> tuple[str, str | None]:
+    """What a file is that is no picture, and what to do about it."""
+    if brands := _brands(data):
+        if brands & _AVIF_BRANDS:
+            return "it is an AVIF picture, which this Pillow cannot decode", "pip install -U pillow"
+        sound = data[8:11] == b"M4A"
+        return f"it is a {'sound (M4A)' if sound else 'video'}", None if sound else "save a frame of it as PNG or JPEG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return "it is a sound (WAV)", "name the modality: audio"
+    if not data.strip(b"\0"):
+        return f"all its {len(data):,} bytes are zero", "copy it again"
+    start = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for sign, what, remedy in _STARTS:
+        if start.startswith(sign):
+            return f"it is {what}", remedy
+    if start and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start) and start.isascii():
+        return "it is text", None
+    return "no picture data", None

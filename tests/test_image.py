@@ -1,7 +1,10 @@
 """The image sense: any common picture file, decoded right or refused in one line."""
 
 import io
+import math
 import struct
+import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -11,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as pil
 
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
 from clipx.modalities.image import Image
 
 
@@ -34,11 +37,35 @@ def encoded(picture: pil.Image, format: str, **options) -> bytes:
 
 @pytest.mark.parametrize(
     ("suffix", "format", "tolerance"),
-    [(".png", "PNG", 0), (".bmp", "BMP", 0), (".webp", "WEBP", 0), (".jpg", "JPEG", 0.05), (".JPEG", "JPEG", 0.05)],
+    [
+        (".png", "PNG", 0),
+        (".bmp", "BMP", 0),
+        (".webp", "WEBP", 0),
+        (".jpg", "JPEG", 0.05),
+        (".JPEG", "JPEG", 0.05),
+        (".jfif", "JPEG", 0.05),
+        (".jpe", "JPEG", 0.05),
+        (".tif", "TIFF", 0),
+        (".TIFF", "TIFF", 0),
+        (".gif", "GIF", 0.1),
+        (".avif", "AVIF", 0.1),
+        (".jpg", "PNG", 0),  # another format under the name of a JPEG
+        (".jpg", "WEBP", 0),
+        (".JPG", "GIF", 0.1),
+        (".jpeg", "TIFF", 0),
+        (".png", "BMP", 0),
+        (".png", "JPEG", 0.05),
+        (".heic", "JPEG", 0.05),  # an iPhone's "most compatible" under the old name
+        (".jpg", "AVIF", 0.1),
+        (".jpg", "JPEG2000", 0.05),
+        (".jpg", "PPM", 0),
+        ("", "PNG", 0),
+        (".download", "JPEG", 0.05),
+    ],
 )
-def test_every_format_gives_its_pixels(encoder, tmp_path, suffix, format, tolerance):
+def test_the_content_decides_the_format(encoder, tmp_path, suffix, format, tolerance):
     path = tmp_path / f"picture{suffix}"
-    options = {"lossless": True} if format == "WEBP" else {"quality": 95} if format == "JPEG" else {}
+    options = {"lossless": True} if format == "WEBP" else {"quality": 95} if format in ("JPEG", "AVIF") else {}
     path.write_bytes(encoded(pil.fromarray(gradient()), format, **options))
     pixels = encoder.load(path)
     assert pixels.shape == (3, 40, 60) and pixels.dtype == torch.float32
@@ -64,6 +91,99 @@ def test_exif_orientation_is_applied(encoder, tmp_path, orientation):
     path = tmp_path / "turned.png"
     path.write_bytes(encoded(pil.fromarray(np.ascontiguousarray(stored)), "PNG", exif=exif))
     torch.testing.assert_close(encoder.load(path), torch.from_numpy(upright.copy()).permute(2, 0, 1) / 255)
+
+
+def odd_exif(orientation: int, order: str = "<") -> bytes:
+    """An EXIF block as broken programs write it: an orientation, and tags of wrong types, counts and offsets."""
+    entries = [
+        (0x0112, 3, 1, struct.pack(order + "HH", orientation, 0)),
+        (0x011A, 5, 1, struct.pack(order + "I", 0xFFFFFFF0)),  # a resolution that lies beyond the end
+        (0x011B, 12, 1, struct.pack(order + "I", 170)),  # one as a double: NaN
+        (0x0131, 2, 0, b"\0\0\0\0"),  # a text of no length
+        (0x0132, 99, 7, b"\1\2\3\4"),  # of a type that is none
+        (0x8769, 2, 1, b"x\0\0\0"),  # a folder of tags that is a text
+        (0x8825, 4, 1, struct.pack(order + "I", 0x7FFFFFFF)),
+        (0x9286, 9, 1, struct.pack(order + "i", -1)),
+    ]
+    block = struct.pack(order + "2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(entries))
+    for tag, kind, count, value in entries:
+        block += struct.pack(order + "HHI", tag, kind, count) + value
+    return (block + bytes(4)).ljust(170, b"\0") + struct.pack(order + "d", math.nan)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_odd_exif_tags_are_no_matter(encoder, tmp_path, format, order):
+    upright = gradient()
+    stored = pil.fromarray(np.ascontiguousarray(upright[:, ::-1].transpose(1, 0, 2)))
+    options = {"lossless": True} if format == "WEBP" else {"quality": 95} if format == "JPEG" else {}
+    (tmp_path / "turned.jpg").write_bytes(encoded(stored, format, exif=b"Exif\0\0" + odd_exif(6, order), **options))
+    expected = torch.from_numpy(upright.copy()).permute(2, 0, 1) / 255
+    torch.testing.assert_close(encoder.load(tmp_path / "turned.jpg"), expected, atol=0.06, rtol=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_exif_that_says_no_orientation_turns_nothing(encoder, tmp_path):
+    for block in (odd_exif(0), odd_exif(9), odd_exif(6)[:20], b"", b"II", b"junk" * 20):
+        (tmp_path / "a.jpg").write_bytes(encoded(pil.fromarray(gradient()), "JPEG", exif=b"Exif\0\0" + block))
+        assert encoder.load(tmp_path / "a.jpg").shape == (3, 40, 60)
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "extra",
+    [
+        segment(0xE2, b"MPF\0II*\0\x08\0\0\0\0\0\0\0\0\0"),  # a phone's depth or second picture, torn
+        segment(0xE2, b"MPF\0junk"),
+        segment(0xED, b"Photoshop 3.0\x008BIM\4\4"),
+        segment(0xEE, b"Adobe"),
+        segment(0xE0, b"JFIF\0"),
+        segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b"<" * 60_000),
+        *(segment(0xE2, b"ICC_PROFILE\0" + bytes([1 + i % 9, 3]) + b"?" * 60_000) * 9 for i in range(2)),
+        segment(0xFE, b"\xff\xd8" * 9),
+        b"\xff\xff" + segment(0xEF, b"")[1:],
+    ],
+)
+def test_segments_of_applications_are_no_matter(encoder, tmp_path, extra):
+    data = encoded(pil.fromarray(gradient()), "JPEG", quality=95)
+    (tmp_path / "a.jpg").write_bytes(data[:20] + extra + data[20:])
+    expected = torch.from_numpy(gradient()).permute(2, 0, 1) / 255
+    torch.testing.assert_close(encoder.load(tmp_path / "a.jpg"), expected, atol=0.06, rtol=0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"tEXt", b"parameters\0" + b"a very long prompt " * 500_000),
+        (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(2**27))),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(2**24))),
+        (b"iTXt", b"\0\1"),
+        (b"iCCP", b"sRGB\0\0" + zlib.compress(bytes(2**24))),
+        (b"iCCP", b"sRGB\0\0torn"),
+        (b"iCCP", b"sRGB\0\7"),
+        (b"pHYs", b"\0"),
+        (b"gAMA", b""),
+        (b"caBX", b"\xff" * 9),
+    ],
+)
+def test_png_text_and_colour_profiles_are_no_matter(encoder, tmp_path, kind, body):
+    data = encoded(pil.fromarray(gradient()), "PNG")
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) ^ (kind == b"caBX"))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:-12] + chunk + data[-12:])
+    assert torch.equal(encoder.load(tmp_path / "a.png"), torch.from_numpy(gradient()).permute(2, 0, 1) / 255)
+
+
+def test_the_first_frame_of_several(encoder, tmp_path):
+    frames = [pil.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    for format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
+        (tmp_path / "a.gif").write_bytes(encoded(frames[0], format, save_all=True, append_images=frames[1:]))
+        assert encoder.load(tmp_path / "a.gif")[:, 4, 4].tolist() == pytest.approx([1, 0, 0], abs=0.05)
 
 
 def test_transparency_is_laid_on_white(encoder, tmp_path):
@@ -103,6 +223,80 @@ def test_16_bit_grey_is_scaled_not_cut(encoder, tmp_path):
     assert (encoder.load(path)[0, 0] * 255).tolist() == pytest.approx([0, 10, 128, 255])
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_of_few_bits_in_16_is_scaled_by_those_and_warned_of(encoder, tmp_path, bits, suffix):
+    values = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16).reshape(16, 16)
+    path = tmp_path / f"camera{suffix}"
+    pil.fromarray(values).save(path)
+    with pytest.warns(UserWarning, match=rf"camera{suffix}: its values are at most {2**bits - 1}: taken as {bits}-bit"):
+        pixels = encoder.load(path)
+    assert (pixels[0].flatten() * 255).round().tolist() == list(range(256))
+
+
+@pytest.mark.filterwarnings("error")
+def test_full_range_is_not_warned_of(encoder, tmp_path):
+    for values in ([[0, 65535]], [[0, 0]], [[0, 4096 * 5]]):
+        pil.fromarray(np.array(values, np.uint16)).save(tmp_path / "a.png")
+        encoder.load(tmp_path / "a.png")
+    pil.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "a.tif")
+    assert encoder.load(tmp_path / "a.tif")[0, 0].tolist() == pytest.approx([0, 0.5, 1], abs=0.003)
+    pil.new("L", (4, 4), 16).save(tmp_path / "a.png")  # dark, and so it was meant
+    encoder.load(tmp_path / "a.png")
+
+
+def rgb16_png(values: np.ndarray) -> bytes:
+    """(H, W, 3) uint16 -> a PNG of 16 bits a channel, which Pillow reads but cannot write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    out = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        out += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return out
+
+
+def test_what_stays_nearly_black_is_warned_of(encoder, tmp_path):
+    path = tmp_path / "dark.png"
+    for content in (
+        rgb16_png(np.full((4, 4, 3), 4095)),
+        encoded(pil.fromarray(np.full((4, 4), 9, np.uint16)), "PNG"),
+        encoded(pil.new("RGB", (4, 4), (3, 2, 1)), "PNG"),
+    ):
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match=r"dark.png: is nearly black: no value is above \d+ of 255"):
+            encoder.load(path)
+
+
+def test_modes_of_scanners_and_programs(encoder, tmp_path):
+    path = tmp_path / "a.tif"
+    lab = pil.merge("LAB", [pil.new("L", (8, 8), value) for value in (255, 128, 128)])
+    for picture, wanted in ((lab, 1), (pil.new("CMYK", (8, 8)), 1), (pil.new("YCbCr", (8, 8), (255, 128, 128)), 1)):
+        picture.save(path)
+        assert encoder.load(path).mean() == pytest.approx(wanted, abs=0.02), picture.mode
+    for values in (np.array([[-1000, 0, 1000]], np.int32), np.array([[-2.5, 0, 2.5]], np.float32)):
+        pil.fromarray(values).save(path)
+        with pytest.warns(UserWarning, match=r"a.tif: its values are -.* to .*: taken as black to white"):
+            assert encoder.load(path)[0, 0].tolist() == pytest.approx([0, 0.5, 1], abs=0.003)
+    pil.fromarray(np.array([[math.nan, 0, math.inf, 1]], np.float32)).save(path)
+    assert encoder.load(path)[0, 0].tolist() == [0, 0, 0, 1]
+    pil.fromarray(np.full((2, 2), math.nan, np.float32)).save(path)
+    assert encoder.load(path).max() == 0
+    grey = pil.fromarray(np.array([[5, 60000]], np.uint16))
+    grey.save(tmp_path / "a.png", transparency=5)
+    assert encoder.load(tmp_path / "a.png")[0, 0, 0] == 1
+
+
+def test_warnings_leave_reader_threads(encoder, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    for i in range(16):
+        pil.fromarray(np.full((4, 4), 4095, np.uint16)).save(tmp_path / f"{i}.png")
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("always")
+        list(pool.map(lambda i: encoder.load(tmp_path / f"{i}.png"), range(16)))
+    assert len({str(warning.message) for warning in caught}) == 16
+
+
 def test_large_pictures_are_averaged_down(encoder, tmp_path):
     size = encoder.space.image_size[0]
     path = tmp_path / "large.png"
@@ -137,8 +331,6 @@ def png_header(width: int, height: int) -> bytes:
         ("large.png", png_header(12_000, 12_000)),
         ("wide.png", png_header(2**31 - 1, 1)),
         ("none.png", png_header(0, 0)),
-        ("other.png", encoded(pil.fromarray(gradient()), "GIF")),
-        ("picture.gif", encoded(pil.fromarray(gradient()), "GIF")),
     ],
 )
 def test_bad_files_are_refused_in_one_line(encoder, tmp_path, name, content):
@@ -147,6 +339,59 @@ def test_bad_files_are_refused_in_one_line(encoder, tmp_path, name, content):
     with pytest.raises(FileError) as caught:
         encoder.load(path)
     assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+ISO = b"\0\0\0\x18ftyp%s\0\0\0\0%s" + bytes(99)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "it is a web page (HTML); download the picture"),
+        (b"\xef\xbb\xbf\r\n<HTML>\xe9</HTML>", "it is a web page (HTML)"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "it is a PDF document; export its page as PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is an SVG drawing"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "it is an XML file"),
+        (b"8BPS\0\1" + bytes(30), "it is a Photoshop file; save it as PNG or JPEG"),
+        (b"\xff\x0a" + bytes(range(50)), "it is a JPEG XL picture"),
+        (b"PK\x03\x04" + bytes(range(50)), "it is a ZIP archive; unpack it"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(50), "a camera's raw file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),
+        (ISO % (b"qt  ", b"qt  "), "it is a video; save a frame"),
+        (ISO % (b"M4A ", b"isom"), "it is a sound (M4A)"),
+        (bytes(5000), "all its 5,000 bytes are zero; copy it again"),
+        (b'{"error": "rate limit exceeded"}', "it is text"),
+    ],
+)
+def test_what_is_no_picture_is_named(encoder, tmp_path, content, said):
+    (tmp_path / "IMG_1.jpg").write_bytes(content)
+    with pytest.raises(FileError) as caught:
+        encoder.load(tmp_path / "IMG_1.jpg")
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_heic_is_read_by_its_extra(encoder, tmp_path, monkeypatch):
+    """By a stand-in: the package's own decoder is tried below, where it is installed."""
+    for i, brand in enumerate((b"heic", b"heix", b"mif1")):
+        (tmp_path / f"{i}.HEIC").write_bytes(ISO % (brand, b"mif1"))
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(MissingDependencyError, match=r"HEIC.*pip install 'clipx-senses\[heic\]'"):
+            encoder.load(tmp_path / f"{i}.HEIC")
+
+
+def test_heic_gives_its_pixels(encoder, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    for name in ("a.HEIC", "a.jpg"):
+        pillow_heif.from_pillow(pil.fromarray(gradient())).save(tmp_path / name, quality=95)
+        expected = torch.from_numpy(gradient()).permute(2, 0, 1) / 255
+        torch.testing.assert_close(encoder.load(tmp_path / name), expected, atol=0.1, rtol=0)
+    pillow_heif.register_heif_opener()
+    stored = pil.fromarray(np.ascontiguousarray(gradient()[:, ::-1].transpose(1, 0, 2)))
+    exif = pil.Exif()
+    exif[0x0112] = 6
+    for block in (exif.tobytes(), odd_exif(6)):  # as an iPhone writes it: in the container, and in EXIF once more
+        (tmp_path / "turned.heic").write_bytes(encoded(stored, "HEIF", exif=block, quality=95))
+        torch.testing.assert_close(encoder.load(tmp_path / "turned.heic"), expected, atol=0.1, rtol=0)
 
 
 def test_missing_files_and_folders_are_refused(encoder, tmp_path):

@@ -153,7 +153,13 @@ def hub(tmp_path):
     import_module("clipx.backbone").build_tokenizer(config, tmp_path)
 
 
+def heic(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    import_module("clipx.pictures").open_picture(tmp_path / "a.heic")
+
+
 NEEDS = {  # extra -> (the module that is absent, who asks for it, the install line)
+    "heic": ("pillow_heif", heic, "pip install 'clipx-senses[heic]'"),
     "las": ("laspy", las, "pip install 'clipx-senses[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-senses[h5]'"),
     "open3d": ("open3d", open3d, "pip install 'clipx-senses[open3d]'"),

@@ -95,7 +95,7 @@ def depth(
     from clipx.cli._work import check_present, open_space
     from clipx.errors import InputError
     from clipx.modalities.depth.estimator import Estimator
-    from clipx.modalities.depth.files import read_rgb, require_photos
+    from clipx.modalities.depth.files import read_rgb
     from clipx.modalities.depth.fit import shipped_fits
     from clipx.modalities.depth.lift import cloud_ply
     from clipx.progress import note, progress
@@ -108,7 +108,6 @@ def depth(
     one_file = out.suffix.lower() == ".png"
     names = [out.with_suffix("")] if one_file else [out / f"{path.stem}-depth" for path in files]
     _check_out(out, names, files, one_file)
-    require_photos(files)
     if cloud is None and (fov is not None or intrinsics is not None):
         raise InputError("--fov and --intrinsics go with --cloud")
     if cloud is not None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError
-from clipx.pictures import FORMATS, on_white, open_picture
+from clipx.pictures import on_white, open_picture
 
 NYU8_M = 9.99547  # metres of a full byte
 MAX_MM = 65534  # 65535 says invalid
@@ -115,20 +115,13 @@ def drawn(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
     return [pairs[i] for i in sorted(places)]
 
 
-def require_photos(paths: Sequence[Path]) -> None:
-    """Raise FileError for the first whose suffix is no picture's: before the work, not in its midst."""
-    for path in paths:
-        if path.suffix.lower() not in FORMATS:
-            raise FileError(f"suffix {path.suffix!r} is not one of {' '.join(FORMATS)}", where=path)
-
-
 def read_rgb(path: str | PathLike) -> Tensor:
     """A photo of any mode as (3, H, W) float32 RGB in [0, 1], upright, transparency laid on white.
 
     Raises:
         FileError: see ``clipx.pictures.open_picture``.
     """
-    rgb = np.asarray(on_white(open_picture(path)))
+    rgb = np.asarray(on_white(open_picture(path), path))
     return torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clipx.errors import InputError
 from clipx.modality import Modality
-from clipx.pictures import FORMATS, on_white, open_picture
+from clipx.pictures import SUFFIXES, on_white, open_picture
 
 _PICTURES_AT_ONCE = 64
 
@@ -24,20 +24,22 @@ class Image(Modality):
     """
 
     name = "image"
-    suffixes = tuple(FORMATS)
+    suffixes = SUFFIXES
     prompts = "photo"
     array_key = "images"
 
     def load(self, path: str | PathLike) -> Tensor:
         """Read a picture: turned upright by its EXIF tag, transparency laid on white, the first frame of several.
 
-        16-bit grey is scaled to [0, 1], not cut off. A picture of more than four times the space's input is averaged
-        down by a whole factor, to no less than twice that input.
+        The content decides the format, not the suffix. Grey of more than 8 bits is scaled to [0, 1], not cut off, see
+        ``clipx.pictures.eight_bits``. A picture of more than four times the space's input is averaged down by a whole
+        factor, to no less than twice that input.
 
         Raises:
-            FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture of its suffix's family.
+            FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture.
+            MissingDependencyError: it is a HEIC picture, and pillow-heif is not installed.
         """
-        rgb = on_white(open_picture(path))
+        rgb = on_white(open_picture(path), path)
         height, width = self.space.image_size
         factor = min(rgb.height // (2 * height), rgb.width // (2 * width))
         return _pixels(np.asarray(rgb.reduce(factor) if factor > 1 else rgb))

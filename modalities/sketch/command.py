@@ -236,13 +236,13 @@ def sketch(
 
 
 def _is_photo(path: Path) -> bool:
-    from clipx.pictures import FORMATS
+    from clipx.errors import InputError
     from clipx.registry import modality_of
 
-    if path.suffix.lower() in FORMATS:
+    try:
+        return modality_of(path) == "image"
+    except InputError:  # a suffix that no modality reads: the content decides
         return True
-    modality_of(path)  # refuses what no sense reads
-    return False
 
 
 def _photos(files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig) -> list[Target]:

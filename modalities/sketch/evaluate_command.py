@@ -219,10 +219,10 @@ def evaluate(
 
 def _of_drawings(folder: Path) -> bool:
     from clipx.modalities.sketch.encoder import Sketch
-    from clipx.pictures import FORMATS
+    from clipx.pictures import SUFFIXES
 
     suffixes = {path.suffix.lower() for path in folder.rglob("*")} if folder.is_dir() else set()
-    return bool(suffixes & set(Sketch.suffixes)) and not suffixes & set(FORMATS)
+    return bool(suffixes & set(Sketch.suffixes)) and not suffixes & set(SUFFIXES)
 
 
 def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:

@@ -51,11 +51,11 @@ def load_target(
     lets rembg find the object, which fetches its own model the first time.
 
     Raises:
-        FileError: a file is missing, damaged, of more than 2**27 pixels, or no PNG, JPEG, WebP or BMP.
+        FileError: a file is missing, damaged, of more than 2**27 pixels, or no picture.
         InputError: as in ``prepare``.
         MissingDependencyError: the mask is to be found, and rembg is not installed.
     """
-    picture = open_picture(path)
+    picture = eight_bits(open_picture(path), path)
     shape = None if mask is None else _found(picture) if mask == "auto" else _mask_of(open_picture(mask))
     try:
         return prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
