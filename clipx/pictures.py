@@ -190,11 +190,10 @@ def _jpeg_pixels(data: bytes) -> tuple[bytes, bytes]:
         body = segment[4:]
         if marker == 0xE1 and body.startswith(b"Exif\0\0"):
             exif += body if not exif else body[6:]  # one block may be cut into several segments
-        elif not 0xE0 <= marker <= 0xEF and marker != 0xFE:
-            kept.append(segment)
-        elif (marker == 0xE0 and body.startswith(b"JFIF") and len(body) >= 14) or (
+        names_colours = (marker == 0xE0 and body.startswith(b"JFIF") and len(body) >= 14) or (
             marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12
-        ):
+        )
+        if names_colours or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(segment)
     return b"".join([*kept, data[at:]]), exif
 

@@ -145,7 +145,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(FileError, match="sample rate must be"):
         read_sound(bad)
     (tmp_path / "a.aiff").write_bytes(b"x")
-    with pytest.raises(FileError, match="suffix"):
+    with pytest.raises(FileError, match="not a readable sound file"):  # the content decides, whatever the suffix
         read_sound(tmp_path / "a.aiff")
     with pytest.raises(FileError, match="is a folder"):
         read_sound(tmp_path)

@@ -110,6 +110,86 @@ def test_one_bad_file_ends_nothing(run, here):
         assert np.allclose(file["vectors"], clipx.embed(file["ids"].tolist(), space=os.environ["CLIPX_SPACE"]).vectors)
 
 
+def test_when_all_fail_all_are_listed(run, here):
+    (here / "a.xyz").write_text("1 2 3\n")
+    (here / "b.ply").touch()
+    (here / "c.jpg").write_bytes(b"x")
+    (here / "d.what").touch()
+    for line in ("classify a.xyz b.ply c.jpg d.what --labels chair,table", "embed a.xyz b.ply c.jpg d.what -o v.npz"):
+        status, out, err = run(f"{line} --json")
+        record = json.loads(out)
+        assert status == 2 and record["results"] == [] and not (here / "v.npz").exists()
+        assert {failure["path"] for failure in record["failures"]} == {"a.xyz", "b.ply", "c.jpg", "d.what"}
+        assert len(err.splitlines()) == 4 and all(line.startswith("not read: ") for line in err.splitlines())
+        status, out, again = run(line)
+        assert (status, out, again) == (2, "", err)
+    for line in ("classify d.what --labels chair", "classify c.jpg --labels chair"):  # one file: one error
+        status, out, err = run(f"{line} --json")
+        assert status == 2 and len(json.loads(out)["failures"]) == 1
+        assert err.startswith("error: ") and err.count("\n") == 1
+    assert "or name the modality with --modality" in run("classify d.what --labels chair")[2]
+    run("classify c.jpg d.what --labels chair -o out.json")
+    assert len(json.loads((here / "out.json").read_text())["failures"]) == 2
+
+
+def test_what_is_passed_over_in_folders_is_counted(run, run_json, here):
+    album = here / "album"
+    (album / "deep").mkdir(parents=True)
+    shutil.copy(here / "photo.png", album / "photo.png")
+    for name in ("a.cr2", "b.CR2", "deep/c.cr2", "clip.mov", "README", ".DS_Store", ".hidden.cr2"):
+        (album / name).write_bytes(b"?")
+    for name in ("labels.csv", "drawings-config.json", "found.html", "vectors.parquet", "fit.safetensors", "notes.txt"):
+        (album / name).write_text("what clipx writes, and prose")
+    said = "5 files of no known suffix: .cr2 3, no suffix 1, .mov 1"
+    for line in ("classify album --labels chair", "embed album -o v.npz", "index album --db my.index"):
+        status, _, err = run(line)
+        assert status == 0 and err.splitlines() == [said], line
+    counts = {".cr2": 3, ".mov": 1, "": 1}
+    assert run_json("classify album --labels chair")["passed_over"] == counts
+    assert run_json("embed album -o v.npz")["passed_over"] == counts
+    assert run_json("index album --db my.index")["results"][0]["passed_over"] == counts
+    assert run_json("classify photo.png --labels chair")["passed_over"] == {}
+    shutil.copy(here / "cloud.xyz", album / "deep")
+    assert said in run("classify album --modality image --labels chair")[2]  # a cloud is of a known suffix
+    for i in range(12):
+        (here / "odd").mkdir(exist_ok=True)
+        (here / f"odd/a.x{i:02}\n").touch()
+    err = run("classify odd --labels chair")[2]
+    assert err.startswith("error: odd: holds no file that a modality reads: 12 files of no known suffix: .x00")
+    assert err.endswith("and 4 others\n") and err.count("\n") == 1
+
+
+def test_a_package_that_many_files_need_is_told_once(run, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for i in range(3):
+        (here / f"IMG_{i}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    status, out, err = run("classify . --labels chair --json")
+    assert status == 2 and len(json.loads(out)["results"]) == 3 and len(json.loads(out)["failures"]) == 3
+    (line,) = err.splitlines()
+    assert "IMG_0.HEIC and 2 more: HEIC pictures need pillow-heif; pip install 'clipx-senses[heic]'" in line
+
+
+def test_the_modality_that_is_named_reads_a_file_of_any_suffix(run_json, run, here, space_folder):
+    shutil.copy(here / "photo.png", here / "photo")
+    shutil.copy(here / "photo.png", here / "photo.download")
+    results = run_json("classify photo photo.download photo.png --modality image --labels chair,table")["results"]
+    assert [result["path"] for result in results] == ["photo", "photo.download", "photo.png"]
+    assert results[0]["predictions"] == results[1]["predictions"] == results[2]["predictions"]
+    for name, copy, modality in (
+        ("cloud.xyz", "points", "pointcloud"),
+        ("mesh.off", "mesh.mesh", "pointcloud"),
+        ("house.ndjson", "house", "sketch"),
+        ("house.ndjson", "house.json", "sketch"),
+    ):
+        (here / "house.ndjson").write_text('{"word": "house", "drawing": [[[0, 90, 90, 0, 0], [0, 0, 60, 60, 0]]]}')
+        shutil.copy(here / name, here / copy)
+        one, other = run_json(f"classify {name} {copy} --modality {modality} --labels chair,table")["results"]
+        assert one["predictions"] == other["predictions"]
+    status, _, err = run("classify photo --modality pointcloud --labels chair")
+    assert status == 2 and "photo: its content is of no known format; read are .ply .off" in err
+    assert "whatever their suffix" in " ".join(run("classify --help")[1].split())
+
+
 def test_a_folder_stands_for_its_files(run_json, run, here):
     (here / "notes.txt").write_text("Taken in May.\n")  # prose, met in a folder, is nobody's
     (here / "deep").mkdir()
@@ -281,8 +361,6 @@ MISTAKES = {
     "embed photo.png -o vectors.csv": "suffix '.csv'",
     "embed photo.png -o nowhere/vectors.npz": "nowhere",
     "embed torn.png -o vectors.npz": "torn.png",
-    "embed torn.png empty.png -o vectors.npz": "torn.png",
-    "classify what.xyzzy torn.png --labels chair": "what.xyzzy",
     "eval image missing": "missing: no such file",
     "eval image photo.png": "no labelled data",
     "eval image .": "class folders",
@@ -350,7 +428,7 @@ def test_ctrl_c_leaves_nothing_torn_and_resume_goes_on(run, here, monkeypatch):
     from clipx.modalities.image import Image as ImageModality
 
     for i in range(3):
-        Image.new("RGB", (20, 20), (80 * i, 9, 9)).save(here / f"{i}.png")
+        Image.new("RGB", (20, 20), (80 * i, 99, 9)).save(here / f"{i}.png")
     before, load, seen = names(here), ImageModality.load, []
 
     def interrupted(self, path):

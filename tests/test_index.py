@@ -340,7 +340,7 @@ def test_a_file_stays_what_it_was_indexed_as(files, db, space):
         index.add([files / "maps"], modality="depth")
         before = rows(index)
         did = index.add(files)
-        assert (did.added, did.removed) == (11, 0)  # the .tiff, too, though no sense owns its suffix
+        assert (did.added, did.removed) == (11, 0)  # the .tiff, too: by its content it is a PNG
         assert [row for row in rows(index) if "maps" in row["path"]] == before
         os.utime(files / "maps/m1.png", ns=(1, 1))
         index.add(files)
@@ -353,6 +353,17 @@ def test_a_file_stays_what_it_was_indexed_as(files, db, space):
         assert kind(files.parent / "room.png") == "image" and kind(files / "maps/m1.png") == "depth"
         index.add([files / "maps/m0.png"], modality="image")
         assert index.stats()["modalities"]["depth"] == len(before) - 1
+
+
+def test_depth_takes_16_bit_png_of_a_folder_and_nothing_else(files, db, space):
+    Image.fromarray(np.full((8, 8), 1500, np.uint16)).save(files / "deep/map.png")
+    Image.fromarray(np.full((8, 8), 1500, np.uint16)).save(files / "deep/map.tif")
+    (files / "empty.png").touch()
+    with Index.create(db, space) as index:
+        did = index.add(files, modality="depth")
+        assert (did.added, did.failures) == (1, [])
+        assert [Path(row["path"]).name for row in rows(index)] == ["map.png"]
+        assert len(index.add([files / "p0.png"], modality="depth").failures) == 1  # a file that is named is tried
 
 
 def test_other_indexes_and_pipes_are_no_files(files, db, space):

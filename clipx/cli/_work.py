@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import typer
 
 from clipx._lazy import uncollected
 from clipx.cli._flags import Given, read_toml, settings_of
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
 from clipx.progress import note, progress
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from clipx.zeroshot import ZeroShotClassifier
 
 REAL_CLIP = "ViT-B-32-quickgelu/openai"
+SUFFIXES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -121,51 +123,102 @@ def encode(
     return Embedding(vectors, encoder.space.id, encoder.name, ids)
 
 
-def files_in(paths: Sequence[Path], modality: str | None) -> tuple[list[Path], dict[str, ClipxError]]:
-    """Files, and the files in folders that an index would take in, in order; and what cannot be taken.
+@dataclass
+class Files:
+    """What paths on a command line stand for.
+
+    Args:
+        files: named files, and those in folders that an index would take in, in order.
+        failures: path -> why it cannot be taken or, as the run goes on, be read or encoded.
+        passed_over: suffix -> how many files in the folders have it though no modality reads it.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    failures: dict[str, ClipxError] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def files_in(paths: Sequence[Path], modality: str | None) -> Files:
+    """Named files, and the files in folders that an index would take in.
 
     Raises:
-        FileError: every missing path, in one line. InputError: an unknown modality, or nothing to take.
-        ClipxError: the first file that cannot be taken, where that goes for all.
+        FileError: every missing path, in one line. InputError: an unknown modality, or nothing at all to take.
     """
     from clipx.registry import get_modality, modality_of
 
     check_present([path for path in paths if not path.is_dir()])
     if modality is not None:
         get_modality(modality)
-    files: list[Path] = []
-    failures: dict[str, ClipxError] = {}
+    found = Files()
     for path in paths:
         if path.is_dir():
             from clipx.index.scan import find_files  # which one file need not wait for
 
             walk = find_files([path], modality)
-            files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
-            failures.update({failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures})
+            found.files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
+            found.failures |= {failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures}
+            found.passed_over += walk.passed_over
             continue
         try:
             modality or modality_of(path)
-            files.append(path)
+            found.files.append(path)
         except InputError as error:
-            failures[str(path)] = error
-    if not files:
-        raise next(iter(failures.values()), InputError("holds no file that a modality reads", where=paths[0]))
-    return files, failures
+            remedy = f"{error.remedy}; or name the modality with --modality"
+            found.failures[str(path)] = InputError(error.what, where=path, remedy=remedy)
+    if not found.files and not found.failures:
+        why = "holds no file that a modality reads"
+        if found.passed_over:
+            why += f": {counted(found.passed_over)}"
+        raise InputError(why, where=paths[0])
+    return found
 
 
-def unread(failures: Mapping[str, ClipxError]) -> list[dict[str, str]]:
-    """What could not be read, for a record."""
-    return [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
+def conclude(
+    record: dict[str, Any],
+    failures: Mapping[str, ClipxError],
+    as_json: bool,
+    table: Callable[[], None],
+    out: Path | None = None,
+    passed_over: Mapping[str, int] | None = None,
+) -> None:
+    """End a run over many files: print the record and, on stderr, a line for each file that could not be read.
 
+    The record gets ``failures`` and ``passed_over``. The table is left out where nothing was read.
 
-def tell_failures(failures: Mapping[str, ClipxError]) -> None:
-    """What could not be read, a line each on stderr; where there is any, the exit status is 2."""
+    Raises:
+        typer.Exit: with status 2, where there is a failure.
+        ClipxError: the failure, where it is the only file.
+    """
+    from clipx.cli._output import emit
     from clipx.cli.search import printable
 
+    record["failures"] = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
+    record["passed_over"] = dict(passed_over or {})
+    emit(record, as_json, table if record["results"] else lambda: None, out)
+    if passed_over:
+        note(printable(counted(passed_over)))
+    if len(failures) == 1 and not record["results"]:
+        raise next(iter(failures.values()))
+    absent: dict[str, list[str]] = {}  # what is no fault of a file's is told once
     for path, error in failures.items():
-        note(f"not read: {printable(path)}: {reason(path, error)}")
+        if isinstance(error, MissingDependencyError):
+            absent.setdefault(reason(path, error), []).append(path)
+        else:
+            note(f"not read: {printable(path)}: {reason(path, error)}")
+    for why, paths in absent.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        note(f"not read: {printable(paths[0])}{more}: {why}")
     if failures:
         raise typer.Exit(2)
+
+
+def counted(passed_over: Mapping[str, int]) -> str:
+    """``Walk.passed_over`` as one line: ``6 files of no known suffix: .cr2 4, .mov 1, no suffix 1``."""
+    total, ranked = sum(passed_over.values()), sorted(passed_over.items(), key=lambda pair: (-pair[1], pair[0]))
+    named = [f"{suffix or 'no suffix'} {count}" for suffix, count in ranked[:SUFFIXES_SHOWN]]
+    if rest := len(ranked) - len(named):
+        named.append(f"and {rest} other{'s' if rest > 1 else ''}")
+    return f"{total:,} file{'s' if total != 1 else ''} of no known suffix: {', '.join(named)}"
 
 
 def reason(path: str, error: ClipxError) -> str:

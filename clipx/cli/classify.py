@@ -57,8 +57,9 @@ def classify(
     Example: clipx classify chair.ply photo.jpg --labels chair,table,airplane
     """
     from clipx.api import parse_labels
-    from clipx.cli._output import check_writable, emit, print_grouped, report
+    from clipx.cli._output import check_writable, print_grouped, report
     from clipx.cli._work import (
+        conclude,
         encode,
         encoders,
         file_items,
@@ -66,15 +67,16 @@ def classify(
         make_classifier,
         open_space,
         read_prompts,
-        tell_failures,
-        unread,
     )
     from clipx.zeroshot import Prediction
 
     check_writable(out)
-    files, failures = files_in(paths, modality)
-    attach = encoders(files, modality, settings)
-    words, said, items = parse_labels(labels), read_prompts(prompts), file_items(files)
+    given = files_in(paths, modality)
+    failures = given.failures
+    words, said, items = parse_labels(labels), read_prompts(prompts), file_items(given.files)
+    if not items:
+        conclude(report("classify", []), failures, as_json, lambda: None, out, given.passed_over)
+    attach = encoders(given.files, modality, settings)
     joint = open_space(space, device, dtype, seed)
     found: dict[str, tuple[str, list[Prediction]]] = {}
     used = attach(joint)
@@ -84,8 +86,6 @@ def classify(
         embedding = encode(told, [items[i] for i in rows], batch_size, failures=failures)
         for path, predictions in zip(embedding.ids, classifier.predict(embedding, top), strict=True):
             found[path] = (encoder.name, predictions)
-    if not found:
-        raise next(iter(failures.values()))
     named = [(item.id, *found[item.id]) for item in items if item.id in found]
     results = [
         {"path": path, "modality": name, "predictions": [asdict(p) for p in predictions]}
@@ -108,5 +108,5 @@ def classify(
         for encoder, _ in used
     }
     about = {"space": joint.name, "space_id": joint.id, "dtype": dtype, "seed": seed}
-    emit(report("classify", results, senses=senses, failures=unread(failures), **about), as_json, table, out)
-    tell_failures(failures)
+    record = report("classify", results, senses=senses, **about)
+    conclude(record, failures, as_json, table, out, given.passed_over)

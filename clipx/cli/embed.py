@@ -56,17 +56,19 @@ def embed(
     import torch
 
     import clipx
-    from clipx.cli._output import check_writable, emit, print_table, report, write_whole
-    from clipx.cli._work import cache_folder, encode, encoders, file_items, files_in, open_space, tell_failures, unread
+    from clipx.cli._output import check_writable, print_table, report, write_whole
+    from clipx.cli._work import cache_folder, conclude, encode, encoders, file_items, files_in, open_space
     from clipx.errors import InputError
 
     writers = {".npz": _npz, ".parquet": _parquet}
     if out.suffix.lower() not in writers:
         raise InputError(f"suffix {out.suffix!r} is not one of {' '.join(writers)}", where=out)
     check_writable(out)
-    files, failures = files_in(paths, modality)
-    attach = encoders(files, modality, settings)
-    items = file_items(files)
+    given = files_in(paths, modality)
+    failures, items = given.failures, file_items(given.files)
+    if not items:
+        conclude(report("embed", []), failures, as_json, lambda: None, passed_over=given.passed_over)
+    attach = encoders(given.files, modality, settings)
     joint = open_space(space, device, dtype, seed)
     made: dict[str, tuple[Tensor, str]] = {}
     kept, configs = cache_folder(cache, resume), {}
@@ -74,21 +76,23 @@ def embed(
         found = encode(encoder, [items[i] for i in group], batch_size, kept, failures=failures)
         made.update({path: (row, encoder.name) for path, row in zip(found.ids, found.vectors.cpu(), strict=True)})
         configs[encoder.name] = asdict(encoder.config)
-    if not made:
-        raise next(iter(failures.values()))
     ids = [item.id for item in items if item.id in made]
-    vectors, kinds = torch.stack([made[path][0] for path in ids]), [made[path][1] for path in ids]
+    kinds = [made[path][1] for path in ids]
     about = {
         "space": joint.name,
         "space_id": joint.id,
         "about": json.dumps({"clipx": clipx.__version__, "config": configs, "dtype": dtype}, default=str),
     }
-    write_whole(out, lambda file: writers[out.suffix.lower()](file, vectors, ids, kinds, about))
+    if made:
+        vectors = torch.stack([made[path][0] for path in ids])
+        write_whole(out, lambda file: writers[out.suffix.lower()](file, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
     shape = {"n": len(ids), "dim": joint.dim}
-    summary = report("embed", results, space=joint.name, space_id=joint.id, out=out, **shape, failures=unread(failures))
-    emit(summary, as_json, lambda: print_table(("file", "vectors", "dim"), [(str(out), str(len(ids)), str(joint.dim))]))
-    tell_failures(failures)
+    written = out if made else None
+    summary = report("embed", results, space=joint.name, space_id=joint.id, out=written, **shape)
+    rows = [(str(out), str(len(ids)), str(joint.dim))]
+    table = lambda: print_table(("file", "vectors", "dim"), rows)  # noqa: E731
+    conclude(summary, failures, as_json, table, passed_over=given.passed_over)
 
 
 def _npz(file: BinaryIO, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:

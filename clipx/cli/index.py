@@ -63,7 +63,8 @@ def index(
 
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, print_table, report
-    from clipx.cli._work import open_space
+    from clipx.cli._work import counted, open_space
+    from clipx.cli.search import printable
     from clipx.index import Added
     from clipx.progress import note
 
@@ -110,6 +111,8 @@ def index(
     emit(record, as_json, table, out)
     if recall is not None:
         note(f"approximate index: recall@10 {recall:.3f}")
+    if did.passed_over:
+        note(printable(counted(did.passed_over)))
     _tell(did.failures)
     if paths and not stats["files"]:
         why = "none of it could be read" if did.failures else "no modality reads what is there"

@@ -88,6 +88,7 @@ class Added:
         unchanged: skipped by size and time of change.
         removed: gone from the folders, or no longer readable, and so from the index.
         failures: what could not be taken in, and why; those that are ``known`` have not changed and were not tried.
+        passed_over: suffix -> how many files in the folders have it though no modality reads it.
         seconds: that it took.
     """
 
@@ -97,6 +98,7 @@ class Added:
     unchanged: int = 0
     removed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -389,7 +391,7 @@ class Index:
         retry: bool,
     ) -> Added:
         table = self._table
-        report = Added(failures=list(walk.failures))
+        report = Added(failures=list(walk.failures), passed_over=dict(walk.passed_over))
         todo = [file for file in walk.files if file.path not in known or known[file.path][0] != file]
         report.unchanged = len(walk.files) - len(todo)
         before = table.failures()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +19,8 @@ from clipx.registry import get_modality, modality_of
 
 T = TypeVar("T")
 _NOT_UTF8 = "its name is not UTF-8"
+_OUTPUTS = {".json", ".html", ".parquet", ".safetensors", ".part"}  # what clipx writes beside a user's files
+_TABLE = "labels.csv"
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,20 @@ class Walk:
     Args:
         roots: where it began.
         reader: path -> the modality that it took the path to be of; None for a file that it passed over.
+        owner: suffix -> the modality that reads it; None where none does.
         files, failures: what it found.
         unlisted: folders, and files, of which nothing is known because of a failure.
+        passed_over: suffix -> how many files in folders have it though no modality reads it; "" for those without one.
+            Hidden files and what clipx writes itself do not count.
     """
 
     roots: list[str]
     reader: Callable[[str], str | None] = lambda path: None
+    owner: Callable[[str], str | None] = lambda suffix: None
     files: list[Found] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     def gone(self, paths: Iterable[str]) -> list[str]:
         """Of ``paths``, those that lie under the roots, where the walk could look, and that it did not see."""
@@ -98,7 +107,8 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
         FileError: one of ``paths`` does not exist, or is a pipe or a device.
         InputError: a file that is named has an unknown suffix.
     """
-    walk = Walk([], _reader(modality))
+    owner = lru_cache(maxsize=None)(_owner)
+    walk = Walk([], _reader(modality, owner), owner)
     entered: set[tuple[int, int]] = set()
     for path in paths:
         root = os.path.abspath(Path(path).expanduser())
@@ -146,7 +156,12 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
             try:
                 if entry.is_dir():
                     deeper.append(entry.path)
-                elif (owner := walk.reader(entry.path)) is not None:
+                elif (owner := walk.reader(entry.path)) is None:
+                    suffix = _suffix(entry.name)
+                    ours = suffix in _OUTPUTS or entry.name == _TABLE
+                    if walk.owner(suffix) is None and not ours and entry.is_file():
+                        walk.passed_over[suffix.encode(errors="replace").decode()] += 1
+                else:
                     about = entry.stat()
                     if not _is_utf8(entry.path):
                         _failed(walk, entry.path, _NOT_UTF8)
@@ -177,23 +192,23 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-def _reader(modality: str | None) -> Callable[[str], str | None]:
-    """path -> the modality that reads it, or None; a suffix is looked up once."""
-    owners: dict[str, str | None] = {}
-    chosen = None if modality is None else get_modality(modality).suffixes
+def _reader(modality: str | None, owner: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """path -> the modality that reads it, or None."""
+    if modality is None:
+        return lambda path: owner(_suffix(path))
+    chosen = get_modality(modality).suffixes
+    return lambda path: modality if not chosen or _suffix(path) in chosen else None
 
-    def owner(path: str) -> str | None:
-        suffix = os.path.splitext(path)[1].lower()
-        if chosen is not None:
-            return modality if suffix in chosen or not chosen else None
-        if suffix not in owners:
-            try:
-                owners[suffix] = modality_of(path)
-            except InputError:
-                owners[suffix] = None
-        return owners[suffix]
 
-    return owner
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _owner(suffix: str) -> str | None:
+    try:
+        return modality_of(f"file{suffix}")
+    except InputError:
+        return None
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -113,8 +113,6 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
 
     path = Path(path)
     size, _ = stamp = _stamp(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise FileError(f"suffix {path.suffix!r} is not one of {' '.join(SUFFIXES)}", where=path)
     if not size:
         raise FileError("is empty (0 bytes)", where=path)
     try:

@@ -22,7 +22,7 @@ class Depth(Modality):
     """Depth maps, encoded as their picture coloured by nearness (red near, blue far, unknown black).
 
     A sample is a ``DepthMap``. It owns no suffix, as ``.png`` is a picture's: name it with ``--modality depth``.
-    For the same reason an index takes depth maps that are named one by one, not those in a folder.
+    Of a folder it takes the 16-bit grey PNGs alone, so that photos may lie among them.
     """
 
     name = "depth"
@@ -40,6 +40,16 @@ class Depth(Modality):
         if not depth.known.any():
             raise FileError("no pixel has a depth", where=path)
         return depth
+
+    @classmethod
+    def claims(cls, path: str | PathLike) -> bool:
+        """Whether a file in a folder is a PNG of 16-bit grey, by its header."""
+        try:
+            with open(path, "rb") as file:
+                start = file.read(26)
+        except OSError:
+            return True
+        return start[:8] == b"\x89PNG\r\n\x1a\n" and start[24:26] == b"\x10\0"
 
     def from_array(self, array: Any, **about: Any) -> DepthMap:
         """(H, W) metres -> a sample; 0 and NaN are unknown."""

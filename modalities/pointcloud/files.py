@@ -81,7 +81,9 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
     if max_points < 1 or seed < 0:
         raise InputError(f"max_points must be at least 1 and seed at least 0, got {max_points} and {seed}")
     suffix = Path(path).suffix.lower()
-    data = read_bytes(path, tuple(READERS), MAX_ARRAY_BYTES if suffix in (".npy", ".npz") else MAX_BYTES)
+    data = read_bytes(path, max_bytes=MAX_ARRAY_BYTES if suffix in (".npy", ".npz") else MAX_BYTES)
+    if suffix not in READERS and (suffix := _suffix_of(data)) not in READERS:
+        raise FileError("its content is of no known format", where=path, remedy=f"read are {' '.join(READERS)}")
     sample = Sample(max_points, seed)
     try:
         with np.errstate(all="ignore"):  # what overflows is found below
@@ -274,6 +276,23 @@ def _read_by_open3d(data: bytes, sample: Sample, suffix: str) -> Geometry:
         colors=to_colors(colors[rows], 1) if len(colors) else None,
         normals=normals[rows] if len(normals) else None,
     )
+
+
+_STARTS = {b"ply": ".ply", b"OFF": ".off", b"glTF": ".glb", b"# .PCD": ".pcd", b"VERSION": ".pcd", b"LASF": ".las",
+           b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz", b"solid": ".stl"}  # fmt: skip
+
+
+def _suffix_of(data: bytes) -> str:
+    """The suffix that the content of a file under another one, or none, should have; "" where it is not known."""
+    for start, suffix in _STARTS.items():
+        if data.startswith(start):
+            return suffix
+    if len(data) >= 84 and len(data) == 84 + 50 * int.from_bytes(data[80:84], "little"):
+        return ".stl"
+    lines = [line for line in data[:4096].decode("latin-1").splitlines() if line.strip() and line[0] != "#"]
+    if any(line.startswith(("v ", "vn ", "o ", "mtllib ")) for line in lines):
+        return ".obj"
+    return ".xyz" if lines and re.match(r"\s*[-+]?[\d.]+([eE][-+]?\d+)?([\s,;]+[-+]?[\d.]+)", lines[0]) else ""
 
 
 _OPEN3D_CLOUDS, _OPEN3D_MESHES = (".pts", ".xyzn", ".xyzrgb"), (".fbx",)

@@ -63,7 +63,7 @@ class Sketch(Modality):
             FileError: missing, unreadable, no drawing, more than one drawing, more than 16,384 strokes, numbers that
                 are not finite or too large to paint.
         """
-        strokes = read_quickdraw(path) if str(path).lower().endswith(".ndjson") else read_svg(path)
+        strokes = read_quickdraw(path) if _is_quickdraw(path) else read_svg(path)
         if not 1 <= len(strokes) <= MAX_STROKES:
             raise FileError(f"holds {len(strokes):,} strokes; 1 to {MAX_STROKES:,} can be read", where=path)
         try:
@@ -106,13 +106,21 @@ class Sketch(Modality):
         return square
 
 
+def _is_quickdraw(path: str | PathLike) -> bool:
+    """By the suffix; where that is neither .ndjson nor .svg, by the content."""
+    name = str(path).lower()
+    if name.endswith((".ndjson", ".svg")):
+        return name.endswith(".ndjson")
+    return read_bytes(path)[:64].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
 def read_quickdraw(path: str | PathLike) -> Strokes:
     """The one drawing of a QuickDraw file (.ndjson), fitted into the canvas; ``about`` holds its word as ``title``.
 
     Raises:
         FileError: missing, no such file, or several drawings in it.
     """
-    line, *more = read_bytes(path, (".ndjson",)).lstrip().split(b"\n", 1)
+    line, *more = read_bytes(path).lstrip().split(b"\n", 1)
     if more and more[0].strip():
         raise FileError(
             "holds more than one drawing", where=path, remedy="write each line to a file of its own (split -l 1)"

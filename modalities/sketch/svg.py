@@ -102,7 +102,7 @@ def read_svg(path: str | PathLike) -> Strokes:
         FileError: missing, no SVG, or holds what is no stroke: other shapes, transforms, other path commands than one
             ``M`` and one ``C``.
     """
-    text = read_bytes(path, (".svg",))
+    text = read_bytes(path)
     try:
         root = ET.fromstring(text)
         if root.tag != f"{{{SVG}}}svg":
