@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -13,6 +14,7 @@ import torch
 
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
+from clipx.files import read_text
 from clipx.modality import Modality
 from clipx.prompts import Prompts
 from clipx.registry import get_modality, modality_of
@@ -123,26 +125,47 @@ def make_modality(name: str, space: JointSpace, config: Mapping[str, Any] | None
 def parse_labels(text: str) -> list[str]:
     """``"a,b,c"`` or ``"@labels.txt"`` -> labels.
 
-    A file holds one label a line, in UTF-8, and a label may hold commas; blank lines are skipped, and a file of a
-    single line is read as ``"a,b,c"``. Repeated and empty labels are the classifier's affair.
+    A file holds one label a line, in UTF-8 or in UTF-16 with its mark, and a label may hold commas; blank lines are
+    skipped, and a file of a single line is read as ``"a,b,c"``. Quotes around a label are not part of it, and a line
+    that begins with one, as every line of a ``.csv``, is read as CSV. Repeated and empty labels are refused by the
+    classifier.
 
     Raises:
-        FileError: the file is missing or is not text.
+        FileError: the file is missing, is not text, names no label, or is a table of several columns.
+        InputError: quotes that do not match.
     """
     if not text.startswith("@"):
-        return _split(text)
-    path = Path(text[1:])
+        return _cells(text, "--labels") if text.strip() else []
+    path, remedy = Path(text[1:]), "give a file with one label a line"
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise FileError("cannot be read as text", where=path, remedy="give a file with one label a line") from error
+        lines = [line.strip().rstrip(",;").strip() for line in read_text(path).splitlines()]
+    except FileError as error:
+        what = "names no class" if error.what.startswith("is empty") else error.what
+        raise FileError(what, where=path, remedy=error.remedy or remedy) from error
+    lines = [line for line in lines if line]
     if not lines:
-        raise FileError("names no class", where=path, remedy="give a file with one label a line")
-    return _split(lines[0]) if len(lines) == 1 else lines
+        raise FileError("names no class", where=path, remedy=remedy)
+    as_csv = path.suffix.lower() in (".csv", ".tsv") or len(lines) == 1
+    rows = [_cells(line, path) if as_csv or line[0] == '"' or "\t" in line else [_unquoted(line)] for line in lines]
+    if len(rows) > 1 and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1:
+        raise FileError(f"is a table of {len(rows[0])} columns, not a list of labels", where=path, remedy=remedy)
+    return [label for row in rows for label in row]
 
 
-def _split(line: str) -> list[str]:
-    return [label.strip() for label in line.split(",")] if line.strip() else []
+def _cells(line: str, where: StrPath) -> list[str]:
+    """A line of CSV -> labels, parted by tabs where there are any, else by commas, else by semicolons."""
+    delimiter = next((sign for sign in "\t,;" if sign in line), ",")
+    try:
+        (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise InputError(f"quotes that do not match in {line[:60]!r}", where=where) from error
+    return [_unquoted(cell.strip()) for cell in cells]
+
+
+def _unquoted(label: str) -> str:
+    """Without a pair of quotes around it, of any alphabet."""
+    pairs = ('""', "\'\'", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "\u00ab\u00bb")
+    return label[1:-1].strip() if len(label) > 2 and label[0] + label[-1] in pairs else label
 
 
 def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:

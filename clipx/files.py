@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
 import math
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -38,6 +42,71 @@ def read_bytes(path: str | PathLike, suffixes: Sequence[str] | None = None, max_
     if not data:
         raise FileError("is empty (0 bytes)", where=path)
     return data
+
+
+def read_text(path: str | PathLike, max_bytes: int = MAX_BYTES) -> str:
+    """A text file in UTF-8, or in UTF-16 where it begins with a byte order mark; without that mark.
+
+    Raises:
+        FileError: as ``read_bytes``, or the file is no such text.
+    """
+    data = read_bytes(path, max_bytes=max_bytes)
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not utf16 and b"\0" in data:
+        wide = 4 * data.count(0) > len(data)  # half of its bytes, in languages written in Latin letters
+        what = "is UTF-16 without a byte order mark" if wide else "is no text: it holds zero bytes"
+        raise FileError(what, where=path, remedy="save it as UTF-8")
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"is not {'UTF-16' if utf16 else 'UTF-8'} text (byte {error.start})"
+        raise FileError(what, where=path, remedy="save it as UTF-8") from error
+
+
+def read_table(path: str | PathLike) -> list[dict[str, str]]:
+    """The rows of a table with a header line, as programs write CSV: the header decides among ``,``, ``;`` and tab.
+
+    Names of columns are in lower case, and blanks around names and cells are dropped, as are empty lines, empty columns
+    at the end and Excel's ``sep=`` line.
+
+    Raises:
+        FileError: as ``read_text``; quotes that do not match; a name that two columns have; a row of more or fewer
+            cells than the header.
+    """
+    text = read_text(path)
+    head, _, rest = text.lstrip().partition("\n")
+    if said := re.fullmatch(r"sep=(.)\s*", head, re.IGNORECASE):
+        text, head = rest, rest.lstrip().partition("\n")[0]
+    delimiter = said[1] if said else max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            while cells and not cells[-1] and rows and len(cells) > len(rows[0][1]):
+                cells.pop()
+            if any(cells):
+                rows.append((reader.line_num, cells))
+            if len(rows) == 1:
+                while not rows[0][1][-1]:
+                    rows[0][1].pop()
+    except csv.Error as error:
+        raise FileError(f"cannot be read as CSV (line {reader.line_num}: {error})", where=path) from error
+    if not rows:
+        return []
+    names = [name.casefold() for name in rows[0][1]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise FileError(f"two columns are named {twice[0]!r}", where=path)
+    for line, cells in rows:
+        if len(cells) != len(names):
+            raise FileError(f"line {line} has {len(cells)} cells, the header {len(names)}", where=path)
+    return [dict(zip(names, cells, strict=True)) for _, cells in rows[1:]]
+
+
+def table_path(folder: Path, text: str) -> Path:
+    """The file that a table's cell names, from the table's folder; ``\\`` parts folders too, where that finds it."""
+    path, other = folder / text, folder / text.replace("\\", "/")
+    return other if not path.exists() and other.exists() else path
 
 
 @contextmanager

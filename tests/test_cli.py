@@ -560,6 +560,49 @@ def test_paths_of_a_table_may_be_absolute_but_not_blank(run_json, run, labelled)
         assert (status, out, err.count("\n")) == (2, "", 1) and message in err
 
 
+DIALECTS = {
+    "semicolons": lambda text: text.replace(",", ";").encode(),
+    "tabs": lambda text: text.replace(",", "\t").encode(),
+    "Excel's mark and separator line": lambda text: b"\xef\xbb\xbfsep=;\r\n"
+    + text.replace("\n", "\r\n").replace(",", ";").encode(),
+    "UTF-16": lambda text: text.replace(",", "\t").encode("utf-16"),
+    "upper case": lambda text: text.replace("path,label,split", "PATH,Label,Split").encode(),
+    "blanks": lambda text: text.replace(",", " , ").encode(),
+    "quotes": lambda text: "\n".join(",".join(f'"{c}"' for c in row.split(",")) for row in text.splitlines()).encode(),
+    "quotes after blanks": lambda text: text.replace(",chair", ', "chair"').encode(),
+    "empty lines and columns": lambda text: text.replace("\n", ",,\n\n,,,,\n").encode(),
+    "backslashes": lambda text: text.replace("\n", "\n.\\").removesuffix(".\\").encode(),
+    "old Mac": lambda text: text.replace("\n", "\r").encode(),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_tables_of_other_programs(run_json, labelled, dialect):
+    table = labelled / "table" / "labels.csv"
+    wanted = run_json("eval image table --where split=test")
+    table.write_bytes(DIALECTS[dialect](table.read_text()))
+    record = run_json("eval image table --where Split=test")
+    assert record["results"] == wanted["results"] and record["data_sha256"] == wanted["data_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0.png,chair\n1.png,chair\n", "needs the columns path (or npz_index) and label; its first line names 0.png"),
+        ("path,label\n0.png,chair,rest\n", "line 2 has 3 cells, the header 2"),
+        ('path,label\n"0.png,chair\n', "cannot be read as CSV (line 2: unexpected end of data)"),
+        ("path,label,Label\n0.png,chair,x\n", "two columns are named 'label'"),
+        ("path,label\nC:\\photos\\0.png,chair\n", r"1 of 1 files are missing: table/C:\photos\0.png"),
+        ("path,label\n/photos/0.png,chair\n", "1 of 1 files are missing: /photos/0.png"),
+        ("path,label\n0.png,caf\xe9\n", "is not UTF-8 text (byte 20); save it as UTF-8"),
+    ],
+)
+def test_tables_that_are_refused_with_the_cause(run, labelled, text, said):
+    (labelled / "table" / "labels.csv").write_bytes(text.encode("latin-1"))
+    status, out, err = run("eval image table")
+    assert (status, out, err.count("\n")) == (2, "", 1) and f"table/labels.csv: {said}" in err
+
+
 def test_missing_files_are_named_in_one_line(run, labelled):
     for i in (1, 3):
         (labelled / "table" / f"{i}.png").unlink()

@@ -163,7 +163,7 @@ def test_pairs(tmp_path):
         (table.replace("depth_encoding", "encoding"), "lacks the column depth_encoding"),
         (table.replace("4-depth.png", "5-depth.png"), "no such file"),
         (table.replace("mm16", "cm16"), "no depth encoding named 'cm16'"),
-        (table + "one,two\n", "more or fewer cells"),
+        (table + "one,two\n", "line 7 has 2 cells, the header 5"),
     ]:
         (folder / "labels.csv").write_text(broken)
         with pytest.raises((FileError, InputError), match=said):

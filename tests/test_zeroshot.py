@@ -9,7 +9,7 @@ import torch
 import clipx.prompts
 from clipx.api import classify, embed, parse_labels
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError, SpaceMismatchError, VocabularyError
+from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError, VocabularyError
 from clipx.zeroshot import Prediction, ZeroShotClassifier
 
 SAID = {"a cat": (1.0, 0.0), "the cat": (0.0, 1.0), "a dog": (-0.6, 0.8), "the dog": (-0.6, 0.8), "a eel": (0.0, -1.0)}
@@ -235,6 +235,59 @@ def test_labels_of_the_command_line(tmp_path):
     with pytest.raises(FileError, match=r"labels\.txt: names no class; give a file with one label a line"):
         parse_labels(f"@{labels}")
     labels.write_bytes(b"\xff\xfe\x00caf\xe9")
-    for unreadable in (labels, tmp_path, tmp_path / "gone.txt"):
-        with pytest.raises(FileError, match="one label a line"):
+    for unreadable, said in ((labels, "is not UTF-16"), (tmp_path, "is a folder"), (tmp_path / "gone", "no such file")):
+        with pytest.raises(FileError, match=said):
             parse_labels(f"@{unreadable}")
+
+
+@pytest.mark.parametrize(
+    "text", ['"chair","table","wolf, grey"', "\u201cchair\u201d\t'table'\twolf, grey"]
+)
+def test_quotes_are_no_part_of_a_label(text, tmp_path):
+    labels = ["chair", "table", "wolf, grey"]
+    assert parse_labels(text) == labels
+    (tmp_path / "labels.txt").write_text(text + "\r\n")
+    assert parse_labels(f"@{tmp_path / 'labels.txt'}") == labels
+    assert parse_labels("chair; 'table' ;lamp") == ["chair", "table", "lamp"]
+    assert parse_labels('say "ah",12" disc,don\'t') == ['say "ah"', '12" disc', "don't"]
+    for broken in ('"chair,table', '"chair"s,table'):
+        with pytest.raises(InputError, match="quotes that do not match"):
+            parse_labels(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b'"chair"\n"wolf, grey"\n'),
+        ("a.txt", b'"chair",\r\n"wolf, grey",\r\n'),
+        ("a.txt", b"\xef\xbb\xbfchair\r\rwolf, grey\r"),
+        ("a.txt", "chair\r\nwolf, grey\r\n".encode("utf-16")),
+        ("a.txt", b"\xfe\xff" + "chair\t\nwolf, grey\n".encode("utf-16-be")),
+        ("a.csv", b'chair\n"wolf, grey"\n'),
+        ("a.csv", b'"chair","wolf, grey"\n'),
+        ("a.tsv", b"chair\twolf, grey\n"),
+        ("a.txt", b'chair\n"wolf, grey"'),
+    ],
+)
+def test_label_files_of_other_programs(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert parse_labels(f"@{tmp_path / name}") == ["chair", "wolf, grey"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"n01\tchair\nn02\ttable\n", "is a table of 2 columns, not a list of labels; give a file with one"),
+        ("a.csv", b"path,label\na.jpg,chair\n", "is a table of 2 columns"),
+        ("a.txt", "chair\ntable\n".encode("utf-16-le"), "is UTF-16 without a byte order mark; save it as UTF-8"),
+        ("a.txt", "chair\ncaf\xe9\n".encode("cp1252"), r"is not UTF-8 text \(byte 9\); save it as UTF-8"),
+        ("a.txt", b"chair\0table", "is no text: it holds zero bytes"),
+        ("a.txt", b"", "names no class"),
+        ("a.txt", b'chair\n"table\n', "quotes that do not match in '\"table'"),
+    ],
+)
+def test_label_files_that_are_refused_with_the_cause(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ClipxError, match=rf"{name}: {said}") as caught:
+        parse_labels(f"@{tmp_path / name}")
+    assert "\n" not in str(caught.value)

@@ -17,7 +17,7 @@ import numpy as np
 
 from clipx.cli._work import Item, check_present, file_items
 from clipx.errors import FileError, InputError
-from clipx.files import read_npz
+from clipx.files import read_npz, read_table, table_path
 from clipx.modality import Modality
 from clipx.prompts import spoken
 
@@ -142,23 +142,18 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
 
 
 def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise FileError(f"cannot be read as CSV ({error})", where=table) from error
+    rows = read_table(table)
     columns = list(rows[0]) if rows else []
     if rows and ("label" not in columns or not {"path", "npz_index"} & set(columns)):
-        raise FileError("needs the columns path (or npz_index) and label", where=table)
-    if any(None in row or None in row.values() for row in rows):
-        raise FileError("a row has more or fewer cells than the header", where=table)
+        what = f"needs the columns path (or npz_index) and label; its first line names {', '.join(columns)}"
+        raise FileError(what, where=table)
     if "path" not in columns and rows:
         npz = _only_npz(table)
         return _from_arrays(_read_npz(npz, modality), npz, modality, where, rows)
     kept = [row for row in rows if _matches(row, where, table)]
     if blank := [i for i, row in enumerate(rows, start=2) if not row["path"].strip()]:
         raise FileError(f"{len(blank)} rows name no file, the first is row {blank[0]}", where=table)
-    paths = [table.parent / row["path"] for row in kept]
+    paths = [table_path(table.parent, row["path"]) for row in kept]
     check_present(paths, where=table)
     classes = sorted({row["label"] for row in rows} - {""})  # of the whole table: a split without a class is no easier
     labels = [row["label"] for row in kept]
@@ -294,10 +289,11 @@ def _indices(rows: Sequence[Mapping[str, str]], count: int, path: Path) -> list[
 
 
 def _matches(row: Mapping[str, str], where: Sequence[tuple[str, str]], data: Path) -> bool:
+    cells = {name.casefold(): cell for name, cell in row.items()}
     for column, _ in where:
-        if column not in row:
+        if column.casefold() not in cells:
             raise InputError(f"no column {column!r}", where=data, remedy=f"--where takes {', '.join(row)}")
-    return all(_folded(row[column]) == _folded(value) for column, value in where)
+    return all(_folded(cells[column.casefold()]) == _folded(value) for column, value in where)
 
 
 def _folded(value: str) -> str:

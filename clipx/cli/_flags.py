@@ -69,7 +69,8 @@ RowsFlag = Annotated[
     typer.Option("--rows", help="Write what was measured to this .csv file: name, label and SHA-256 of each sample."),
 ]
 ModalityFlag = Annotated[
-    str | None, typer.Option("--modality", help="What the files are, whatever their suffix. Default: what their suffix says.")
+    str | None,
+    typer.Option("--modality", help="What the files are, whatever their suffix. Default: what their suffix says."),
 ]
 PromptsFlag = Annotated[
     str | None,

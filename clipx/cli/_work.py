@@ -16,6 +16,7 @@ import typer
 from clipx._lazy import uncollected
 from clipx.cli._flags import Given, read_toml, settings_of
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
+from clipx.files import read_text
 from clipx.progress import note, progress
 
 if TYPE_CHECKING:
@@ -326,9 +327,10 @@ def read_prompts(text: str | None) -> Prompts | None:
             get_prompts(text)  # refuses an unknown name now, before the space is loaded
         return text
     path = Path(text[1:])
+    text = read_text(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise FileError("cannot be read as JSON", where=path, remedy="see clipx.prompts for the shape") from error
     lists = [value] if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
     if not lists or not all(isinstance(own, list) and all(isinstance(s, str) for s in own) for own in lists):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError
+from clipx.files import read_table, table_path
 from clipx.pictures import on_white, open_picture
 
 NYU8_M = 9.99547  # metres of a full byte
@@ -70,17 +70,11 @@ def read_pairs(data_dir: str | PathLike, fold: str | None = None, folds_needed: 
         FileError: the table is missing or malformed, or a file is missing. InputError: no rows, an unknown encoding.
     """
     table = Path(data_dir) / "labels.csv"
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except FileNotFoundError as error:
-        raise FileError("no such file", where=table, remedy="give a folder with a labels.csv") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise FileError(f"cannot be read as CSV ({error})", where=table) from error
+    if not table.exists():
+        raise FileError("no such file", where=table, remedy="give a folder with a labels.csv")
+    rows = read_table(table)
     if rows and (missing := {"path", "depth_path", "depth_encoding"} - set(rows[0])):
         raise FileError(f"lacks the column {sorted(missing)[0]}", where=table)
-    if any(None in row or None in row.values() for row in rows):
-        raise FileError("a row has more or fewer cells than the header", where=table)
     folds = sorted({row.get("fold", "") for row in rows} - {""})
     if not folds and not folds_needed:
         fold = None
@@ -94,8 +88,8 @@ def read_pairs(data_dir: str | PathLike, fold: str | None = None, folds_needed: 
     root, pairs = table.parent, []
     for row in kept:
         pair = Pair(
-            root / row["path"],
-            root / row["depth_path"],
+            table_path(root, row["path"]),
+            table_path(root, row["depth_path"]),
             row["depth_encoding"],
             row.get("label", ""),
             row.get("fold", ""),
