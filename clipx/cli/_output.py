@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -70,6 +71,26 @@ def check_writable(path: Path | None) -> None:
         raise FileError("is a folder", where=path, remedy="name a file")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise FileError("its folder does not exist or cannot be written", where=path, remedy="make the folder first")
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """A name for the results of each file: its stem, else its whole name, and where that is not its own, a number.
+
+    Names that differ in case alone are alike, as they are on many disks.
+    """
+    stems = Counter(path.stem.casefold() for path in paths)
+    names = [path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths]
+    alike = Counter(map(str.casefold, names))
+    taken = {name for name, count in alike.items() if count == 1}
+    found = []
+    for name in names:
+        chosen, number = name, 1
+        while alike[name.casefold()] > 1 and chosen.casefold() in taken:
+            number += 1
+            chosen = f"{name}-{number}"
+        taken.add(chosen.casefold())
+        found.append(chosen)
+    return found
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -89,11 +89,13 @@ def depth(
     a fit on rooms that were made, not photographed. Without any fit words tell near
     from far at best: their metres are not measured on anything.
 
+    A photo that cannot be read is named at the end, and the exit status is then 2.
+
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
-    from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
-    from clipx.cli._work import check_present, open_space
-    from clipx.errors import InputError
+    from clipx.cli._output import check_writable, distinct_names, print_table, report, write_bytes
+    from clipx.cli._work import check_present, conclude, open_space
+    from clipx.errors import ClipxError, InputError
     from clipx.modalities.depth.estimator import Estimator
     from clipx.modalities.depth.files import read_rgb
     from clipx.modalities.depth.fit import shipped_fits
@@ -106,7 +108,7 @@ def depth(
     fitted = None if fit == Path(UNFITTED) else fit
     plan = estimate_config(preset, given, unit, flip, window, fitted)
     one_file = out.suffix.lower() == ".png"
-    names = [out.with_suffix("")] if one_file else [out / f"{path.stem}-depth" for path in files]
+    names = [out.with_suffix("")] if one_file else [out / f"{name}-depth" for name in distinct_names(files)]
     _check_out(out, names, files, one_file)
     if cloud is None and (fov is not None or intrinsics is not None):
         raise InputError("--fov and --intrinsics go with --cloud")
@@ -128,10 +130,16 @@ def depth(
     elif fit is None:
         note(f"fit: {fitted}, which comes with {joint.name} (--fit {UNFITTED}: words as they are)")
     results: list[dict[str, Any]] = []
+    failures: dict[str, ClipxError] = {}
     with progress("estimating depth", len(files)) as advance:
         for path, name in zip(files, names, strict=True):
-            pixels = read_rgb(path)
-            found = see(pixels[None])[0]
+            try:
+                pixels = read_rgb(path)
+                found = see(pixels[None])[0]
+            except ClipxError as error:
+                failures[str(path)] = error
+                advance(1)
+                continue
             result = {"source": str(path), **_summary(found), "fitted": fitted is not None}
             result["files"] = [str(file) for file in _write(found, pixels, name, path.name, described(plan, fitted))]
             if cloud is not None:
@@ -146,9 +154,8 @@ def depth(
         (r["source"], r["files"][0], *(f"{r[k]:.2f}" if r[k] is not None else "" for k in ("min", "median", "max")))
         for r in results
     ]
-    emit(
-        record, as_json, lambda: print_table(("photo", "depth", "nearest", "median", "farthest"), rows, plan_unit(plan))
-    )
+    columns = ("photo", "depth", "nearest", "median", "farthest")
+    conclude(record, failures, as_json, lambda: print_table(columns, rows, plan_unit(plan)))
 
 
 # ----------------------------------------------------------------------------------------- flags, for clipx eval, too
@@ -232,8 +239,6 @@ def _check_out(out: Path, names: Sequence[Path], files: Sequence[Path], one_file
         raise InputError(f"{len(files)} maps do not fit into one file", where=out, remedy="name a folder")
     if not one_file and out.suffix.lower() in (".jpg", ".jpeg", ".npz", ".npy", ".exr", ".tif", ".tiff", ".webp"):
         raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
-    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
-        raise InputError(f"several photos are named alike: their maps would be one file, {twice[0]}.png", where=out)
     photos = {path.resolve() for path in files}
     for written in (name.with_name(name.name + suffix) for name in names for suffix in SUFFIXES):
         if written.resolve() in photos:

@@ -32,14 +32,15 @@ def views(
     """Write a contact sheet: each file a row, each view of the projection a picture.
 
     It is what a joint space is shown (raw depth as grey, the farthest point
-    white), so it tells a wrong up axis and an unsuited projection at a glance.
+    white), so it tells a wrong up axis and an unsuited projection at a glance. A
+    file that cannot be read is named at the end, and the exit status is then 2.
 
     Example: clipx views chair.ply table.stl --projection shaded -o views.png
     """
     from clipx.cli._flags import settings_of
-    from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
-    from clipx.cli._work import check_present
-    from clipx.errors import InputError
+    from clipx.cli._output import check_writable, print_table, report, write_bytes
+    from clipx.cli._work import check_present, conclude
+    from clipx.errors import ClipxError, InputError
     from clipx.modalities.pointcloud.cloud import draw
     from clipx.modalities.pointcloud.encoder import CloudConfig, load_cloud
     from clipx.modalities.pointcloud.projection import get_projection, resized
@@ -58,19 +59,28 @@ def views(
             remedy="name fewer files or a smaller --size",
         )
     rows, results = [], []
+    failures: dict[str, ClipxError] = {}
     with progress("drawing", len(files)) as advance:
         for path in files:
-            cloud = load_cloud(path, chosen)
-            drawn = draw([cloud], chosen.projection, size, backend=chosen.backend)[0]
+            try:
+                cloud = load_cloud(path, chosen)
+                drawn = draw([cloud], chosen.projection, size, backend=chosen.backend)[0]
+            except ClipxError as error:
+                failures[str(path)] = error
+                advance(1)
+                continue
             pictures = entry.visible(drawn)  # (V, 3, R, R)
             rows.append((str(path), resized(pictures, size).clamp(0, 1)))
             triangles = None if cloud.mesh is None else len(cloud.mesh.triangles)
             results.append({"path": path, "up": cloud.up, "points": len(cloud.points), "triangles": triangles})
             advance(1)
-    write_bytes(out, _sheet(rows))
-    record = report("views", results, out=out, projection=chosen.projection, views=entry.views, size=size, seed=seed)
+    if rows:
+        write_bytes(out, _sheet(rows))
+    written = out if rows else None
+    record = report("views", results, out=written, projection=chosen.projection, views=entry.views, size=size, seed=seed)
     table = [(str(r["path"]), str(r["points"]), str(r["up"]), str(entry.views)) for r in results]
-    emit(record, as_json, lambda: print_table(("file", "points", "up", "views"), table, title=str(out)))
+    columns = ("file", "points", "up", "views")
+    conclude(record, failures, as_json, lambda: print_table(columns, table, title=str(out)))
 
 
 def _sheet(rows: Sequence[tuple[str, Tensor]]) -> bytes:

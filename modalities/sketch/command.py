@@ -14,9 +14,11 @@ import typer
 from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag
 
 if TYPE_CHECKING:
+    from clipx.errors import ClipxError
     from clipx.modalities.sketch.draw import DrawConfig, Drawing
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.target import Target
+    from clipx.modality import Modality
     from clipx.space import JointSpace
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
@@ -96,19 +98,22 @@ def sketch(
     seed: SeedFlag = 0,
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
+    **settings: Any,
 ) -> None:
     """Draw photos in a few Bezier strokes that the space's image tower takes for the photo.
 
     With --text, or for a file of another sense, what it means is drawn. Ctrl-C
     keeps the best so far, and a checkpoint for --resume where --out is a folder.
+    A file that cannot be read is named at the end, and the exit status is then 2.
 
     Example: clipx sketch cat.jpg --strokes 8,16,32 -o drawings
     """
-    from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
-    from clipx.cli._work import open_space
-    from clipx.errors import InputError
+    from clipx.cli._output import check_writable, distinct_names, emit, print_table, report, write_bytes
+    from clipx.cli._work import check_present, conclude, encoders, open_space
+    from clipx.errors import ClipxError, InputError
     from clipx.modalities.sketch.draw import RANKED, DrawConfig, draw
     from clipx.modalities.sketch.initial import SEEDS
+    from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.saliency import default_space
     from clipx.progress import progress
     from clipx.training import prepare_folder
@@ -116,6 +121,7 @@ def sketch(
     files = files or []
     if bool(files) == (text is not None):
         raise InputError("name photos, or give a sentence with --text, one of the two")
+    check_present(files)
     photos = [_is_photo(path) for path in files]
     if any(photos) and not all(photos):
         raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
@@ -123,10 +129,15 @@ def sketch(
     for flag, given in (("--mask", mask), ("--fix-scale", fix_scale), ("--saliency-space", saliency_space)):
         if meant and given:
             raise InputError(f"{flag} is for photos")
+    if text is not None:
+        for given in settings.values():
+            if given.required:
+                raise InputError(f"{given.flag} goes with files, not with --text")
+    attach = encoders(files, "image" if any(photos) else None, settings)
     if avoid and text is None:
         raise InputError("--avoid goes with --text")
     counts = LADDER if strokes == "auto" else stroke_counts(strokes or ("64" if meant else "16"))
-    names = [_slug(text)] if text is not None else [path.stem for path in files]
+    names = [_slug(text)] if text is not None else distinct_names(files)
     one_file = out.suffix.lower() == ".svg"
     _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
@@ -149,9 +160,12 @@ def sketch(
         from clipx.modalities.sketch.film import find_ffmpeg
 
         find_ffmpeg()  # now, not after the work
-    targets: Sequence[Target | Meaning]
+    found_in: dict[int, Target | Meaning] = {}
+    failures: dict[str, ClipxError] = {}
     if not meant:
-        targets = _photos(files, mask, fix_scale, plan)
+        found_in = _photos(files, mask, fix_scale, plan, failures)
+        if not found_in:
+            conclude(report("sketch", []), failures, as_json, lambda: None)
     check_writable(out if one_file else prepare_folder(out, resume=True) / "drawing.svg")
     if not resume and _checkpoints(out):
         raise InputError(
@@ -159,10 +173,16 @@ def sketch(
         )
     joint = open_space(space, device, dtype, seed)
     looks: JointSpace | None = None
-    if meant:
-        targets = _meanings(files, text, avoid or [], joint)
+    if text is not None:
+        found_in = {0: Meaning.of_text(joint, text, avoid or [])}
+    elif meant:
+        found_in = _meanings(files, attach(joint), failures)
+        if not found_in:
+            conclude(report("sketch", []), failures, as_json, lambda: None)
     else:
         looks = default_space(joint) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+    files = [files[i] for i in found_in] if files else []
+    names, targets = [names[i] for i in found_in], list(found_in.values())
     at_once = max(1, RUNS_AT_ONCE // (len(counts) * seeds))
     parts = [range(i, min(i + at_once, len(targets))) for i in range(0, len(targets), at_once)]
     results: list[dict[str, Any]] = []
@@ -227,9 +247,11 @@ def sketch(
         )
         for r in results
     ]
-    emit(record, as_json, lambda: print_table(("of", "drawing", "strokes", "loss", "seed"), rows))
+    table = lambda: print_table(("of", "drawing", "strokes", "loss", "seed"), rows)  # noqa: E731
     if stopped:
+        emit(record, as_json, table)
         raise KeyboardInterrupt
+    conclude(record, failures, as_json, table)
 
 
 # -------------------------------------------------------------------------------------------------------------- input
@@ -245,21 +267,37 @@ def _is_photo(path: Path) -> bool:
         return True
 
 
-def _photos(files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig) -> list[Target]:
+def _photos(
+    files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig, failures: dict[str, ClipxError]
+) -> dict[int, Target]:
+    """Position -> what is to be drawn, of the photos that can be read."""
+    from clipx.errors import ClipxError
     from clipx.modalities.sketch.target import load_target
 
-    return [load_target(path, mask, fix_scale=fix_scale, keep_aspect=plan.keep_aspect) for path in files]
+    found: dict[int, Target] = {}
+    for i, path in enumerate(files):
+        try:
+            found[i] = load_target(path, mask, fix_scale=fix_scale, keep_aspect=plan.keep_aspect)
+        except ClipxError as error:
+            failures[str(path)] = error
+    return found
 
 
-def _meanings(files: Sequence[Path], text: str | None, avoid: Sequence[str], space: JointSpace) -> list[Meaning]:
-    """What a sentence says, or what files of any sense mean in the space."""
-    from clipx.api import embed
+def _meanings(
+    files: Sequence[Path], encoders: Sequence[tuple[Modality, list[int]]], failures: dict[str, ClipxError]
+) -> dict[int, Meaning]:
+    """Position -> what a file of any modality means in the space, of the files that can be read."""
+    from clipx.errors import ClipxError
     from clipx.modalities.sketch.objective import Meaning
 
-    if text is not None:
-        return [Meaning.of_text(space, text, avoid)]
-    embedded = embed(files, space=space)
-    return [Meaning(embedded[[i]]) for i in range(len(files))]
+    found: dict[int, Meaning] = {}
+    for encoder, rows in encoders:
+        for i in rows:
+            try:
+                found[i] = Meaning(encoder.encode([encoder.load(files[i])], [str(files[i])]))
+            except ClipxError as error:
+                failures[str(files[i])] = error
+    return dict(sorted(found.items()))
 
 
 def stroke_counts(text: str) -> tuple[int, ...]:
@@ -285,8 +323,6 @@ def _check_out(out: Path, names: Sequence[str], counts: int, one_file: bool, res
         raise InputError("a file holds no checkpoint to go on from", where=out, remedy="name a folder with --out")
     if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".mp4", ".pdf", ".json"):
         raise InputError(f"suffix {out.suffix!r} is not .svg", where=out, remedy="name an .svg file or a folder")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"several files are named {twice[0]!r}: their drawings would be one file", where=out)
 
 
 def _checkpoints(out: Path) -> list[Path]:
