@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def open_picture(path: str | PathLike) -> Picture:
         raise FileError(f"not a readable picture: {str(error) or type(error).__name__}", where=path) from error
 
 
-def eight_bits(picture: Picture, where: str | PathLike = "picture") -> Picture:
+def eight_bits(picture: Picture, where: str | PathLike | None = None) -> Picture:
     """Grey of more than 8 bits as 8-bit grey, which Pillow would cut off at 255; any other picture as it is.
 
     Values of up to 16 bits are scaled by the bit depth that they show (8, 10, 12, 14 or 16: a 12-bit camera's are at
@@ -72,7 +73,7 @@ def eight_bits(picture: Picture, where: str | PathLike = "picture") -> Picture:
 
     Args:
         picture: of any mode.
-        where: what a warning calls it.
+        where: what a warning calls it; None warns of nothing.
     """
     from PIL import Image as pil
 
@@ -81,31 +82,32 @@ def eight_bits(picture: Picture, where: str | PathLike = "picture") -> Picture:
     values = np.asarray(picture).astype(np.float32)
     finite = np.isfinite(values)
     low, high = (float(end) for end in (values[finite].min(), values[finite].max())) if finite.any() else (0.0, 0.0)
-    deep = picture.mode == "F" and low >= 0 and high <= 1
+    unit = picture.mode == "F" and low >= 0 and high <= 1
     bits = next((bits for bits in BIT_DEPTHS if high < 2**bits), 0)
-    if deep:
+    if unit:
         bottom, top = 0.0, 1.0
     elif low >= 0 and bits:
         bottom, top = 0.0, 2.0**bits - 1
-        if bits < 16 and high:
+        if bits < 16 and high and where is not None:
             warnings.warn(f"{where}: its values are at most {high:g}: taken as {bits}-bit grey", stacklevel=2)
     else:
         bottom, top = low, high
-        warnings.warn(f"{where}: its values are {low:g} to {high:g}: taken as black to white", stacklevel=2)
+        if where is not None:
+            warnings.warn(f"{where}: its values are {low:g} to {high:g}: taken as black to white", stacklevel=2)
     grey = np.where(finite, (values - bottom) * (255 / max(top - bottom, 1e-12)), 0).round().clip(0, 255)
     if isinstance(clear := picture.info.get("transparency"), int):
         grey[values == clear] = 255
     return pil.fromarray(grey.astype(np.uint8))
 
 
-def on_white(picture: Picture, where: str | PathLike = "picture") -> Picture:
+def on_white(picture: Picture, where: str | PathLike | None = None) -> Picture:
     """8-bit RGB of a picture of any mode; what is transparent becomes white.
 
     Warns of a picture that is nearly black (no value above 15 of 255), as one is whose few bits were stored in many.
 
     Args:
         picture: of any mode.
-        where: what a warning calls it.
+        where: what a warning calls it; None warns of nothing.
     """
     from PIL import Image as pil
 
@@ -116,7 +118,7 @@ def on_white(picture: Picture, where: str | PathLike = "picture") -> Picture:
     else:
         rgb = _from_lab(picture) if picture.mode == "LAB" else picture.convert("RGB")
     brightest = max(high for _, high in rgb.getextrema())
-    if 0 < brightest <= NEARLY_BLACK:
+    if 0 < brightest <= NEARLY_BLACK and where is not None:
         warnings.warn(f"{where}: is nearly black: no value is above {brightest} of 255", stacklevel=2)
     return rgb
 
@@ -236,7 +238,7 @@ def _brands(data: bytes) -> set[bytes]:
 
 def _register_heif(path: str | PathLike) -> None:
     try:
-        import pillow_heif
+        pillow_heif = import_module("pillow_heif")
     except ImportError as error:
         raise MissingDependencyError(
             "HEIC pictures need pillow-heif", where=path, remedy="pip install 'clipx-senses[heic]'"

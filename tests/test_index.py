@@ -861,7 +861,7 @@ def edit(meta, **changes):
         (lambda db: (db / "meta.json").write_text("[1]"), "not the meta.json of a clipx index"),
         (lambda db: (db / "meta.json").write_text('{"clipx_index": 99}'), "kind 99.*upgrade"),
         (lambda db: (db / "meta.json").write_text('{"clipx_index": 1, "space": 3}'), "torn"),
-        (lambda db: shutil.rmtree(db / "items-1.lance"), "table .*index anew"),
+        (lambda db: shutil.rmtree(db / "items-1.lance"), "table .*missing; to fill it: clipx index FOLDER --db"),
         (lambda db: (db / "items-1-words.npz").write_bytes(b"PK"), "words are missing or torn"),
         (lambda db: edit(db / "meta.json", table="../elsewhere"), "torn"),
         (lambda db: edit(db / "meta.json", modalities=["image"]), "torn"),
@@ -929,6 +929,57 @@ def test_two_makers_of_one_index(db, space, monkeypatch):
     with pytest.raises(FileError, match="an index already"):
         Index.create(db, space)
     assert len(Index.open(db)) == 0
+
+
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".meta.json.part"), ("meta.json",), ("meta.json", "words")])
+def test_an_index_that_was_stopped_while_it_was_made(run, here, left):
+    assert run("index photo.png --db whole.index")[0] == 0
+    half = here / "half.index"
+    half.mkdir()
+    for name in left:
+        name = "items-1-words.npz" if name == "words" else name
+        if (whole := here / "whole.index" / name).exists():
+            shutil.copy(whole, half)
+        else:
+            (half / name).write_text("{")
+    status, _, err = run("search cat --db half.index")
+    assert status == 2 and err.count("\n") == 1 and "clipx index FOLDER --db half.index" in err
+    assert run("index photo.png --db half.index")[0] == 0
+    assert run("search cat --db half.index")[0] == 0
+
+
+def test_an_index_that_another_process_makes_meanwhile(run_json, here, space, monkeypatch):
+    import clipx.cli._work
+
+    def slow(*args, real=clipx.cli._work.open_space):
+        Index.create("my.index", space).close()
+        return real(*args)
+
+    monkeypatch.setattr("clipx.cli._work.open_space", slow)
+    assert run_json("index photo.png")["files"] == 1
+
+
+def test_moved_files_are_named(run, run_json, here, tmp_path):
+    (here / "photos").mkdir()
+    (here / "photo.png").rename(here / "photos/photo.png")
+    picture(here / "photos/other.png", 4)
+    run("index photos cloud.xyz")
+    assert [hit["missing"] for hit in run_json("search cat")["results"]] == [False] * 3
+    (here / "photos").rename(here / "moved")
+    hits = {Path(hit["path"]).name: hit["missing"] for hit in run_json("search cat")["results"]}
+    assert hits == {"photo.png": True, "other.png": True, "cloud.xyz": False}
+    status, out, err = run("search cat --html page.html")
+    assert status == 0 and "photos/photo.png (missing)" in out and "cloud.xyz\t" in out
+    assert any(line.startswith("missing: moved or deleted since") for line in err.splitlines())
+    assert (here / "page.html").read_text().count("(missing: moved or deleted)") == 2
+    status, out, err = run("index photos")
+    assert status == 2 and err.count("\n") == 1
+    assert "photos: no such file or folder; to take what it held out of the index: clipx index --remove photos" in err
+    status, out, err = run("index moved --db my.index")
+    assert status == 0 and "missing: 2 files of the index outside of what was named, such as" in err and "--remove" in err
+    assert len(run_json("index moved")["results"][0]["missing"]) == 2
+    assert "missing" not in run("index . --db my.index")[2]  # their folder was looked through: they are out
+    assert not any(hit["missing"] for hit in run_json("search cat")["results"])
 
 
 def test_the_lock_of_windows(db, space, monkeypatch):

@@ -65,7 +65,7 @@ def index(
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import counted, open_space
     from clipx.cli.search import printable
-    from clipx.index import Added
+    from clipx.index import Added, Index
     from clipx.progress import note
 
     check_writable(out)
@@ -73,7 +73,8 @@ def index(
         raise InputError("nothing to index", remedy="name a folder: clipx index photos --db my.index")
     for path in paths or []:
         if not path.expanduser().exists():  # before an index is made for nothing
-            raise FileError("no such file or folder", where=path)
+            remedy = f"to take what it held out of the index: clipx index --remove {path} --db {db}"
+            raise FileError("no such file or folder", where=path, remedy=remedy if Index.exists(db) else None)
     names = [modality] if modality else _modalities()
     chosen = {name: values for name, values in settings_of(names, settings).items() if values}
     recall = None
@@ -114,6 +115,10 @@ def index(
     if did.passed_over:
         note(printable(counted(did.passed_over)))
     _tell(did.failures)
+    if count := len(did.missing):
+        files = f"{count:,} file{'s' if count > 1 else ''} of the index"
+        where = printable(did.missing[0])
+        note(f"missing: {files} outside of what was named, such as {where}; take them out with --remove FILE or FOLDER")
     if paths and not stats["files"]:
         why = "none of it could be read" if did.failures else "no modality reads what is there"
         note(f"nothing was indexed: {why}")
@@ -151,7 +156,13 @@ def _open_or_create(db: Path, space: str | None, device: str, seed: int, must_ex
         source = space or Index.open(db).space_record.source
         return Index.open(db, open_space(source, device, "float32", seed))
     source = space_name(space)
-    return Index.create(db, open_space(source, device, "float32", seed), source)
+    joint = open_space(source, device, "float32", seed)
+    try:
+        return Index.create(db, joint, source)
+    except FileError:
+        if not Index.exists(db):
+            raise
+        return Index.open(db, joint)  # another process made it meanwhile
 
 
 @contextmanager

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clipx.index import Hit
 
 LIKELY = 0.5  # the confidence from which a hit is rather what was looked for than chance
+MISSING = "missing: moved or deleted since it was indexed; clipx index FOLDER takes up what moved, --remove what is gone"
 UNLIKELY = "nothing here is likely to be it (no confidence of 50 % or more)"
 
 
@@ -78,12 +79,15 @@ def search(
         rows = []
         for hit in hits:
             place = () if not timed else ("" if hit.start_s is None else f"{hit.start_s:.1f}-{hit.end_s:.1f} s",)
-            rows.append((short(hit.path), *place, hit.modality, *figures(hit)))
+            name = short(hit.path) + " (missing)" * hit.missing
+            rows.append((name, *place, hit.modality, *figures(hit)))
         print_table(("file", *(("at",) if timed else ()), "modality", "score", "confidence", "cosine", "words"), rows)
         if not hits:
             note("nothing here matches")
         elif not likely(hits):
             note(UNLIKELY)
+        if any(hit.missing for hit in hits):
+            note(MISSING)
 
     emit(record, as_json, table, out)
     if html is not None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
 from clipx.index.calibration import QUERIES, Chance, alike, scores, spaced
-from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
+from clipx.index.meta import BEGUN, NAME, NEXT, Meta, SpaceRecord
 from clipx.index.scan import Failure, Found, Walk, batches, find_files
 from clipx.index.table import Entry, Snapshot, Table
 
@@ -64,6 +64,7 @@ class Hit:
         words: the words nearest to the item, nearest first.
         start_s, end_s: the place in a file that lasts, in seconds; None elsewhere.
         rank: 1 for the best.
+        missing: whether the file is no longer where it was when it was indexed.
     """
 
     path: str
@@ -75,6 +76,7 @@ class Hit:
     start_s: float | None
     end_s: float | None
     rank: int
+    missing: bool = False
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Added:
         removed: gone from the folders, or no longer readable, and so from the index.
         failures: what could not be taken in, and why; those that are ``known`` have not changed and were not tried.
         passed_over: suffix -> how many files in the folders have it though no modality reads it.
+        missing: files of the index that are no longer there, in folders that were not asked for; they stay in it.
         seconds: that it took.
     """
 
@@ -99,6 +102,7 @@ class Added:
     removed: int = 0
     failures: list[Failure] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -142,7 +146,7 @@ class Index:
         folder = Path(folder).expanduser()
         if Meta.exists(folder):
             raise FileError("is an index already", where=folder, remedy="open it, or choose another folder")
-        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock"}):
+        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
             raise FileError("is in use for something else", where=folder, remedy="choose another folder")
         joint = _load(space)
         again = _source(space if source is None else source)
@@ -253,6 +257,7 @@ class Index:
             walk.files = [_as_before(file, known) for file in walk.files]
         self._record(self._meta.with_modalities({file.modality for file in walk.files}, settings or {}))
         report = self._update(walk, known, modality, batch_size, progress, thumbnails, retry)
+        report.missing = [path for path in walk.elsewhere(known) if not os.path.exists(path)]
         if len(self) > ANN_ROWS and self._meta.cells is None:
             self.build_ann()
         report.seconds = time.perf_counter() - begun
@@ -510,6 +515,7 @@ class Index:
                     cosine=float(cosines[i]),
                     words=tuple(words[place] for place in places[row, :3]),
                     rank=len(hits) + 1,
+                    missing=not os.path.exists(snapshot.columns["path"][row].as_py()),
                 )
             )
         return hits

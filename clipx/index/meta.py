@@ -16,6 +16,7 @@ from clipx.registry import get_modality, version_of
 
 SCHEMA = 1
 NAME = "meta.json"
+BEGUN = {".lock", f".{NAME}.part"}  # what a process that was stopped before it wrote meta.json leaves
 NEXT = "next.json"  # of the table that a move to another space fills; renamed to NAME when that is whole
 
 
@@ -87,7 +88,10 @@ class Meta:
                 raise ValueError
             return meta
         except FileNotFoundError as error:
-            raise FileError("is not a clipx index: it has no meta.json", where=folder) from error
+            what, remedy = "is not a clipx index: it has no meta.json", None
+            if {path.name for path in folder.iterdir()} <= BEGUN:
+                what, remedy = "is empty: it was stopped while it was made", f"go on: clipx index FOLDER --db {folder}"
+            raise FileError(what, where=folder, remedy=remedy) from error
         except FileError:
             raise
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -83,14 +83,15 @@ class Walk:
         """Of ``paths``, those that lie under the roots, where the walk could look, and that it did not see."""
         seen = {file.path for file in self.files}
 
-        def under(path: str, tops: list[str]) -> bool:
-            return any(path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
-
         def passed_over(path: str) -> bool:  # such as one that was indexed by a name that its suffix does not tell
             return self.reader(path) is None and os.path.isfile(path)
 
-        gone = [p for p in paths if p not in seen and under(p, self.roots) and not under(p, self.unlisted)]
+        gone = [p for p in paths if p not in seen and _under(p, self.roots) and not _under(p, self.unlisted)]
         return [path for path in gone if not passed_over(path)]
+
+    def elsewhere(self, paths: Iterable[str]) -> list[str]:
+        """Of ``paths``, those that do not lie under the roots."""
+        return [path for path in paths if not _under(path, self.roots)]
 
 
 def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
@@ -176,6 +177,10 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                     continue
                 _failed(walk, entry.path, f"cannot be read ({error.strerror})")
         folders += reversed(deeper)
+
+
+def _under(path: str, tops: Iterable[str]) -> bool:
+    return any(path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
 
 
 def _failed(walk: Walk, path: str, reason: str) -> None:

@@ -305,9 +305,9 @@ class Table:
             names = sorted(name for name in os.listdir(self.path / "_versions") if name.endswith(".manifest"))
             names += sorted(os.listdir(data)) if data.is_dir() else []
         except OSError as error:
-            raise FileError(
-                f"its table cannot be read ({error.strerror})", where=self.folder, remedy="index anew"
-            ) from error
+            if not isinstance(error, FileNotFoundError):
+                raise FileError(f"its table cannot be read ({error.strerror})", where=self.folder) from error
+            raise self._no_table() from error
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
     def snapshot(self, before: Snapshot | None = None) -> Snapshot:
@@ -385,10 +385,15 @@ class Table:
     def _snapshots(self) -> Iterator[Path]:
         return self.folder.glob(f"{self.name}-*.arrow")
 
+    def _no_table(self) -> FileError:
+        """Of an index that was stopped while it was made, or whose table was taken away; ``create`` makes it."""
+        remedy = f"to fill it: clipx index FOLDER --db {self.folder}"
+        return FileError(f"its table {self.name} is missing", where=self.folder, remedy=remedy)
+
     def _table(self) -> Any:
         if self._opened is None:
             if not self.path.is_dir():
-                raise FileError(f"its table {self.name} is missing", where=self.folder, remedy="index anew")
+                raise self._no_table()
             with _lance(self.folder, "its table cannot be opened"):
                 self._opened = _connect(self.folder).open_table(self.name)
                 if missing := set(_schema(1, 1).names) - set(self._opened.schema.names):

@@ -76,8 +76,8 @@ def views(
             advance(1)
     if rows:
         write_bytes(out, _sheet(rows))
-    written = out if rows else None
-    record = report("views", results, out=written, projection=chosen.projection, views=entry.views, size=size, seed=seed)
+    about = {"projection": chosen.projection, "views": entry.views, "size": size, "seed": seed}
+    record = report("views", results, out=out if rows else None, **about)
     table = [(str(r["path"]), str(r["points"]), str(r["up"]), str(entry.views)) for r in results]
     columns = ("file", "points", "up", "views")
     conclude(record, failures, as_json, lambda: print_table(columns, table, title=str(out)))

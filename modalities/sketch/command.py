@@ -110,7 +110,7 @@ def sketch(
     """
     from clipx.cli._output import check_writable, distinct_names, emit, print_table, report, write_bytes
     from clipx.cli._work import check_present, conclude, encoders, open_space
-    from clipx.errors import ClipxError, InputError
+    from clipx.errors import InputError
     from clipx.modalities.sketch.draw import RANKED, DrawConfig, draw
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.modalities.sketch.objective import Meaning
