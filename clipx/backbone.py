@@ -10,9 +10,10 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
 from importlib import import_module
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import clipx
 from clipx.errors import ClipxError, InputError, MissingDependencyError, SpaceError, UnsupportedError
+from clipx.identity import Stamp, identity
 from clipx.preprocess import Preprocess
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -53,6 +56,7 @@ class Backbone:
         self.logit_scale = float(model.logit_scale.double().exp())
         self.logit_bias = None if getattr(model, "logit_bias", None) is None else float(model.logit_bias)
         self.tower = _tower(model.visual)
+        self.origin: tuple[Stamp, str] | None = None  # the file of the weights, and what else decides them
 
     @property
     def device(self) -> torch.device:
@@ -195,6 +199,12 @@ class Backbone:
     def weights_sha256(self) -> str:
         """SHA-256 over names, shapes and float32 values of the weights; the same for every file format."""
         return state_sha256(self.model.state_dict())
+
+    def loaded_sha256(self) -> str:
+        """``weights_sha256`` of weights that are as they were loaded: from the user's cache where the file is known."""
+        if self.origin is None:
+            return self.weights_sha256()
+        return identity(*self.origin, self.weights_sha256)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
         """Move in place."""
@@ -584,12 +594,13 @@ def create(architecture: str, pretrained: str | PathLike) -> Backbone:
             remedy=f"tags: {', '.join(tags)}" if tags else f"open_clip knows no tags for {architecture}",
         )
     beside = _read_config(path.parent) if (path.parent / CONFIG).is_file() else {}
+    stamp = Stamp.of(path)
     state = read_weights(path)
     openai = bool(OPENAI_KEYS & set(state))  # numbers that OpenAI's archives carry among their weights
     state = {name: value for name, value in state.items() if name not in OPENAI_KEYS}
     _check_quick_gelu(architecture, config, openai or _told_quick_gelu(path, beside), f"weights {path}")
     preprocess = beside.get("preprocess_cfg") or _agreed_preprocess(architecture, path)
-    return build(config, preprocess, architecture=architecture, weights=state, where=str(path))
+    return build(config, preprocess, architecture=architecture, weights=state, where=str(path), stamp=stamp)
 
 
 def create_from_folder(folder: str | PathLike) -> Backbone:
@@ -644,6 +655,7 @@ def build(
     fit_positions: bool = False,
     tokenizer_folder: Path | None = None,
     where: str | None = None,
+    stamp: Stamp | None = None,
 ) -> Backbone:
     """A frozen backbone from its parts.
 
@@ -655,14 +667,22 @@ def build(
         fit_positions: resample positional embeddings of another size, as open_clip does for its own tags.
         tokenizer_folder: where a Hugging Face tokenizer's files lie; fetched by the name in the config when None.
         where: what messages call the weights; their path by default.
+        stamp: of the file that a state dict was read from, taken before.
     """
+    if not isinstance(weights, Mapping):
+        with suppress(OSError):  # missing: told below
+            stamp = Stamp.of(weights)
     state = weights if isinstance(weights, Mapping) else read_weights(weights)
     where = where or (architecture if isinstance(weights, Mapping) else str(weights))
     model = build_model(config)
     load_state(model, state, where=where, fit_positions=fit_positions)
     tokenizer = build_tokenizer(config, tokenizer_folder, where=where)
     sized = Preprocess.from_config(preprocess, size=_pair(model.visual.image_size), where=where)
-    return Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
+    backbone = Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
+    if stamp is not None:
+        made = json.dumps([config, fit_positions], sort_keys=True, default=str)
+        backbone.origin = stamp, f"open_clip {version('open_clip_torch')}, clipx {clipx.__version__}, weights of {made}"
+    return backbone
 
 
 def random_backbone(

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 import clipx
 from clipx.errors import FileError, InputError
+from clipx.identity import Stamp, identity
 from clipx.modality import Modality
 from clipx.registry import version_of
 
@@ -112,4 +114,7 @@ def _sha256(content: str | PathLike[str] | bytes) -> str:
 def _json_of_path(value: Any) -> str:
     if not isinstance(value, PathLike):
         raise TypeError(f"{type(value).__name__} has no JSON form")
-    return _sha256(value)
+    try:
+        return identity(Stamp.of(value), "content", partial(_sha256, value))
+    except OSError as error:
+        raise FileError(f"cannot be read ({error.strerror})", where=value) from error

@@ -71,7 +71,7 @@ def _find(name: str) -> JointSpace:
     if name in embedded_names():
         return load_embedded(SPACES / name)
     if name.startswith("hf-hub:"):
-        return JointSpace(name, bb.create_from_hub(name.removeprefix("hf-hub:")))
+        return _opened(name, bb.create_from_hub(name.removeprefix("hf-hub:")))
     if name.startswith("random:"):
         architecture, _, seed = name.removeprefix("random:").partition(":")
         if not (seed or "0").isdigit():
@@ -81,11 +81,15 @@ def _find(name: str) -> JointSpace:
         folder = Path(name).expanduser()
         if (folder / "space.json").is_file():
             return load_embedded(folder)
-        return JointSpace(name, bb.create_from_folder(folder))
+        return _opened(name, bb.create_from_folder(folder))
     architecture, slash, pretrained = name.partition("/")
     if slash and pretrained and architecture not in ("", ".", "..", "~"):
-        return JointSpace(name, bb.create(architecture, pretrained))
+        return _opened(name, bb.create(architecture, pretrained))
     raise SpaceError(f"no space named {name!r}", remedy=_advice(name))
+
+
+def _opened(name: str, backbone: bb.Backbone) -> JointSpace:
+    return JointSpace(name, backbone, weights_sha256=backbone.loaded_sha256())
 
 
 def _advice(name: str) -> str:

@@ -703,6 +703,18 @@ def test_doctor(run_json, run, space_folder, tmp_path, monkeypatch):
     assert status == 1 and json.loads(out)["ok"] is False
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_doctor_tests_the_space_that_is_named(run_json, run, space_folder, dtype):
+    for space in (str(space_folder), "random:RN50"):
+        record = run_json(f"doctor --space {space} --dtype {dtype}")
+        (line,) = [result for result in record["results"] if result["name"].startswith("space ")]
+        assert line["name"] == f"space {space}" and f"self-test passed on cpu in {dtype}" in line["detail"]
+    status, out, err = run("doctor --space nowhere")
+    assert status == 1 and "broken\tspace nowhere\tSpaceError: no space named 'nowhere'" in out
+    status, out, err = run("doctor --device cuda:99")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "device 'cuda:99' cannot be used here" in err
+
+
 def test_train_space_hands_the_flags_on(run_json, here, monkeypatch):
     asked = {}
     (here / "tiny").mkdir()

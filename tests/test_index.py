@@ -467,7 +467,7 @@ def test_sounds_are_found_with_their_place(sounds, db, tiny_space):  # untrained
         first, second, third = index.search(sounds / "tone.wav")
         assert first.path.endswith("tone.wav") and (first.start_s, first.end_s) == (0, 5)
         assert second.path.endswith("2.ogg") and second.start_s >= 5 and second.cosine > third.cosine
-        late = index.search(sounds / "tone.wav", where="start_s > 2")
+        late = index.search(sounds / "tone.wav", sql="start_s > 2")
         assert [Path(hit.path).name for hit in late] == ["both <1> & 2.ogg"]
         shutil.copy(sounds / "tone.wav", db.parent / "copy.wav")
         assert index.add([db.parent / "copy.wav"]).reused == 1
@@ -481,12 +481,12 @@ def test_filters(files, db, space):
     with Index.create(db, space) as index:
         index.add([files])
         assert {hit.modality for hit in index.search("cat", 99, modality="pointcloud")} == {"pointcloud"}
-        found = index.search("cat", 99, where="path LIKE '%deep%' AND size > 10")
+        found = index.search("cat", 99, sql="path LIKE '%deep%' AND size > 10")
         assert len(found) == 4 and all("deep" in hit.path for hit in found)
-        assert index.search("cat", modality="image", where="start_s > 3") == []
+        assert index.search("cat", modality="image", sql="start_s > 3") == []
         for where in ("pth = 'x'", "path LIKE", "path", "1 +", "';--"):
-            with pytest.raises(InputError, match="--where"):
-                index.search("cat", where=where)
+            with pytest.raises(InputError, match="--sql"):
+                index.search("cat", sql=where)
         with pytest.raises(InputError, match="it holds: image, pointcloud, sketch"):
             index.search("cat", modality="smell")
         with pytest.raises(InputError, match="at least 1"):
@@ -770,9 +770,9 @@ def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space,
         assert sum(len(f & t) for f, t in zip(found, true, strict=True)) >= 0.97 * 10 * len(queries)
         assert len(asked) == len(queries)  # the images; the hundred sketches are all looked at
         where = "path LIKE '%7.png'"
-        near = index.search(queries[0], 10, modality="image", where=where)
+        near = index.search(queries[0], 10, modality="image", sql=where)
         assert len(near) == 10 and all(hit.path.endswith("7.png") for hit in near)
-        assert len(index.search(queries[0], 10, where="path LIKE '%77.png'")) == 10  # few in few cells, all found
+        assert len(index.search(queries[0], 10, sql="path LIKE '%77.png'")) == 10  # few in few cells, all found
         some = snapshot_places(index)
         assert some.tolist() == [0, 3]
     assert Index.open(db).stats()["approximate"] is True
@@ -976,7 +976,7 @@ def test_moved_files_are_named(run, run_json, here, tmp_path):
     assert status == 2 and err.count("\n") == 1
     assert "photos: no such file or folder; to take what it held out of the index: clipx index --remove photos" in err
     status, out, err = run("index moved --db my.index")
-    assert status == 0 and "missing: 2 files of the index outside of what was named, such as" in err and "--remove" in err
+    assert status == 0 and "missing: 2 files of the index outside of what was named, such as" in err
     assert len(run_json("index moved")["results"][0]["missing"]) == 2
     assert "missing" not in run("index . --db my.index")[2]  # their folder was looked through: they are out
     assert not any(hit["missing"] for hit in run_json("search cat")["results"])
@@ -1109,7 +1109,7 @@ def test_the_commands(run, run_json, here):
     assert found["query"] == "a cat + chair" and [hit["rank"] for hit in found["results"]] == [1, 2]
     assert run_json("search photo.png -k 1")["results"][0]["path"] == str(here / "photo.png")
     assert run_json("search cloud.xyz -k 1")["results"][0]["path"] == str(here / "cloud.xyz")
-    status, out, err = run("search cat", "--where", "path LIKE '%deep%'")
+    status, out, err = run("search cat", "--sql", "path LIKE '%deep%'")
     assert status == 0 and err in ("", "nothing here is likely to be it (no confidence of 50 % or more)\n")
     assert [line.split("\t")[0] for line in out.splitlines()] == ["file", "deep/cup.png"]
     status, out, err = run("search cat --min-confidence 1")
@@ -1197,7 +1197,7 @@ def test_a_mistake_leaves_no_index_behind(run, here, line):
         ("search elephant --db my.index", "words this space never saw: elephant"),
         ("search cat --space random:RN50 --db my.index", "not of random:RN50"),
         (
-            "search cat --where x=1 --db my.index",
+            "search cat --sql x=1 --db my.index",
             "'x=1': No field named x; columns: path, window, modality, size, mtime_ns, sha256, start_s, end_s\n",
         ),
         ("index nowhere --db my.index", "nowhere: no such file or folder"),

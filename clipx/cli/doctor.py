@@ -6,29 +6,46 @@ import platform
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag
 
 DISTRIBUTION = "clipx-senses"
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}  # of two ways to the same features, relative
 OPTIONAL = {  # distribution -> (what for, how to install it)
     "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'clipx-senses[hub]'"),
 }
 
 
-def doctor(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFlag = None) -> None:
-    """Check the packages, the embedded spaces' weights and a first computation; exit status 1 if one is broken.
+def doctor(
+    space: Annotated[
+        str | None,
+        typer.Option(
+            "--space",
+            help="Test this joint space, as other commands take it; weights are fetched. Default: the embedded ones.",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceFlag = "cpu",
+    dtype: DtypeFlag = "float32",
+    out: OutFlag = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+) -> None:
+    """Check the packages, and of spaces the weights and a first computation; exit status 1 if one is broken.
 
-    Example: clipx doctor
+    Example: clipx doctor --space ViT-B-32-quickgelu/openai --device cuda
     """
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.progress import progress
+    from clipx.space import check_device
 
     check_writable(out)
+    check_device(device)
     with progress("checking", None):
-        results = list(_checks())
+        results = list(_checks(space, device, dtype))
     rows = [(r["state"], r["name"], r["detail"]) for r in results]
     broken = [r["name"] for r in results if r["state"] == "broken"]
     emit(report("doctor", results, ok=not broken), as_json, lambda: print_table(("state", "what", "detail"), rows), out)
@@ -36,7 +53,7 @@ def doctor(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFlag = 
         raise typer.Exit(1)
 
 
-def _checks() -> Iterator[dict[str, Any]]:
+def _checks(space: str | None, device: str, dtype: str) -> Iterator[dict[str, Any]]:
     yield _line("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _tried("torchvision operators", _torchvision)
@@ -44,7 +61,7 @@ def _checks() -> Iterator[dict[str, Any]]:
     yield _tried("open_clip", _open_clip)
     yield _tried("devices", _devices)
     yield from _modalities()
-    yield from _spaces()
+    yield from _spaces(space, device, dtype)
     for name, (purpose, install) in OPTIONAL.items():
         try:
             yield _line("ok", name, version(name))
@@ -123,30 +140,32 @@ def _modalities() -> Iterator[dict[str, Any]]:
         )
 
 
-def _spaces() -> Iterator[dict[str, Any]]:
+def _spaces(space: str | None, device: str, dtype: str) -> Iterator[dict[str, Any]]:
     from clipx.space import embedded_names
 
-    names = embedded_names()
+    names = embedded_names() if space is None else [space]
     if not names:
         yield _line("broken", "space nano", "is missing from the package; reinstall clipx")
     for name in names:
-        yield _tried(f"space {name}", partial(_try_space, name))
+        yield _tried(f"space {name}", partial(_try_space, name, device, dtype))
 
 
-def _try_space(name: str) -> str:
-    """Load it, which compares the weights' hash, and compare its dense features with its own embeddings."""
+def _try_space(name: str, device: str, dtype: str) -> str:
+    """Load it, which compares an embedded one's weights with their hash, and compare dense features with embeddings."""
     import torch
 
     from clipx.errors import SpaceError
     from clipx.space import load_space
 
-    space = load_space(name)
-    pixels = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0))
-    space.backbone.self_test(space.preprocess.normalize(pixels))
-    rows = torch.cat([space.encode_image(pixels), space.encode_text(["a photo"])])
-    if not bool(((rows.norm(dim=1) - 1).abs() < 1e-4).all()):
-        raise SpaceError("vectors are not of unit norm", where=name, remedy="reinstall clipx")
-    return f"version {space.version}, {space.id}, weights' hash right, self-test passed"
+    space = load_space(name, device, getattr(torch, dtype))
+    pixels = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0)).to(space.device)
+    space.backbone.self_test(space.preprocess.normalize(pixels), TOLERANCES[dtype])
+    text = "a photo" if space.vocabulary is None else next(iter(space.vocabulary.words))
+    rows = torch.cat([space.encode_image(pixels), space.encode_text([text])])
+    if not bool(((rows.norm(dim=1) - 1).abs() < 1e-4).all()):  # a NaN fails
+        raise SpaceError("vectors are not of unit norm", where=name, remedy="try --dtype float32, or other weights")
+    version = f"version {space.version}, weights' hash right, " if space.embedded else ""
+    return f"{version}{space.id}, self-test passed on {space.device} in {dtype}"
 
 
 def _tried(name: str, check: Callable[[], str]) -> dict[str, Any]:

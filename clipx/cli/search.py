@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clipx.index import Hit
 
 LIKELY = 0.5  # the confidence from which a hit is rather what was looked for than chance
-MISSING = "missing: moved or deleted since it was indexed; clipx index FOLDER takes up what moved, --remove what is gone"
+MISSING = "missing: moved or deleted since indexed; clipx index FOLDER takes up what moved, --remove what is gone"
 UNLIKELY = "nothing here is likely to be it (no confidence of 50 % or more)"
 
 
@@ -28,9 +28,9 @@ def search(
     db: DbFlag = Path("my.index"),
     k: Annotated[int, typer.Option("-k", help="How many files to show.", min=1)] = 10,
     modality: Annotated[str | None, typer.Option("--modality", help="Only files of this modality.")] = None,
-    where: Annotated[
+    sql: Annotated[
         str | None,
-        typer.Option("--where", help="An SQL expression, such as \"path like '%2024%'\".", show_default=False),
+        typer.Option("--sql", help="Only files for which this holds: \"path like '%2024%'\".", show_default=False),
     ] = None,
     min_confidence: Annotated[
         float,
@@ -69,7 +69,7 @@ def search(
     parse(text)
     opened = Index.open(db)
     index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
-    hits = index.search(text, k, modality, where, min_confidence, exact)
+    hits = index.search(text, k, modality, sql, min_confidence, exact)
     record = report(
         "search", [asdict(hit) for hit in hits], db=db, query=text, space=index.space.name, space_id=index.space.id
     )

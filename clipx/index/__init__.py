@@ -458,7 +458,7 @@ class Index:
         query: str | PathLike[str] | Embedding,
         k: int = 10,
         modality: str | None = None,
-        where: str | None = None,
+        sql: str | None = None,
         min_confidence: float = 0.0,
         exact: bool = False,
     ) -> list[Hit]:
@@ -468,12 +468,12 @@ class Index:
             query: a sentence, a file, arithmetic of both (see ``clipx.index.query``), or an embedding of one row.
             k: how many; all there are where the index holds fewer.
             modality: only files of this one.
-            where: an SQL expression over the columns path, modality, size, mtime_ns, sha256, start_s and end_s.
+            sql: an SQL expression that must hold for a file, over the columns path, modality, size, mtime_ns, sha256, start_s and end_s.
             min_confidence: leave out hits below it; none may remain, which says that nothing here matches.
             exact: look at every row, even where an approximate index is built.
 
         Raises:
-            InputError: the query or ``where`` is malformed, or ``k`` is below 1.
+            InputError: the query or ``sql`` is malformed, or ``k`` is below 1.
             FileError: a file of the query is missing or damaged.
             VocabularyError: a word that an embedded space never saw.
             SpaceMismatchError: the query is of another space.
@@ -484,10 +484,10 @@ class Index:
             raise InputError(f"min_confidence must lie in [0, 1], got {min_confidence}")
         snapshot = self._current()
         question = self._question(query, snapshot)
-        rows = self._selected(snapshot, modality, where)
+        rows = self._selected(snapshot, modality, sql)
         searched = len(snapshot) if rows is None else len(rows)
         if (cells := self._meta.cells) is not None and not exact:
-            rows = self._candidates(snapshot, question, k, cells, rows, where)
+            rows = self._candidates(snapshot, question, k, cells, rows, sql)
         items = snapshot.items if rows is None else snapshot.items[rows]
         if not len(items):
             return []

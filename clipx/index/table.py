@@ -262,7 +262,7 @@ class Table:
             said = said.partition(" Valid fields are ")[0]  # they are told below, without Lance's own
             raise InputError(
                 f"{where!r}: {said[:200].rstrip('.')}",
-                where="--where",
+                where="--sql",
                 remedy=f"columns: {', '.join(c for c in _schema(1, 1).names if c not in (*_ARRAYS, 'thumbnail'))}",
             ) from error
         return self.select(["path"], where, row_ids=True)["_rowid"].to_numpy()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, groupby, islice
 from math import isfinite
 from os import PathLike
@@ -17,11 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import clipx
 from clipx._threads import ahead, lone_threads, one_thread
 from clipx.errors import InputError
+from clipx.identity import Stamp, identity
 from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, read_sound
 from clipx.modalities.audio.logmel import LogMelTower
-from clipx.modalities.audio.towers import Tower, load_tower, new_tower, shipped_tower
+from clipx.modalities.audio.towers import WEIGHTS, Tower, load_tower, new_tower, shipped_tower
 from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
 from clipx.progress import progress
@@ -70,6 +73,7 @@ class Audio(Modality):
     Config = AudioConfig
 
     config: AudioConfig
+    _stamp: Stamp | None = None  # of the file that the tower was loaded from
 
     @cached_property
     def tower(self) -> Tower:
@@ -78,10 +82,11 @@ class Audio(Modality):
         Raises:
             FileError, InputError: see ``load_tower``; or the space has no tower and none was given.
         """
-        if self.config.tower is not None:
-            return load_tower(Path(self.config.tower), self.space)
-        if shipped := shipped_tower(self.space):
-            return load_tower(shipped, self.space)
+        path = shipped_tower(self.space) if self.config.tower is None else Path(self.config.tower)
+        if path is not None:
+            with suppress(OSError):  # missing: told below
+                self._stamp = Stamp.of(path / WEIGHTS if path.is_dir() else path)
+            return load_tower(path, self.space)
         if self.space.name.startswith("random:"):
             net = new_tower("logmel", self.space.dim)
             return Tower(net.to(self.space.device).eval().requires_grad_(False), "logmel")
@@ -103,7 +108,11 @@ class Audio(Modality):
         """SHA-256 of the tower's weights."""
         from clipx.backbone import state_sha256
 
-        return state_sha256(self.tower.net.state_dict())
+        compute = partial(state_sha256, self.tower.net.state_dict())
+        if self._stamp is None:
+            return compute()
+        about = json.dumps([clipx.__version__, self.space.id, self.tower.kind, self.tower.about], sort_keys=True)
+        return identity(self._stamp, f"audio tower {about}", compute)
 
     def load(self, path: str | PathLike) -> Sound | LongSound:
         """Open a sound file; see ``read_sound`` for what it warns of and raises."""

@@ -167,7 +167,7 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
                 for _, query, label, own in some:
                     itself = f"path <> '{paths[own]}'" if own >= 0 else "true"
                     for state, where in ((kind, itself), (f"no {kind}", f"path NOT LIKE '%/{label}/%'")):
-                        hits = index.search(query, 20, where=where)
+                        hits = index.search(query, 20, sql=where)
                         sure[state].append(max(hit.confidence for hit in hits))
     result: dict[str, Any] = {
         "files": did.added,

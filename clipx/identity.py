@@ -1,0 +1,75 @@
+"""Hashes of large files, kept between runs: a checkpoint of a gigabyte is not hashed by every command.
+
+They lie in the user's cache folder, one small file each, under the file's path, size and time of change. An entry holds
+a hash over itself, so that a damaged one is computed again and never believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+SETTLED_NS = 2 * 10**9  # a file may change once more within the resolution of its time: younger ones are not kept
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file as it was at one moment.
+
+    Args:
+        path: absolute, without symbolic links.
+        size: bytes.
+        mtime_ns: when its content last changed.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: str | PathLike[str]) -> Stamp:
+        """Taken before the file is read. Raises OSError."""
+        real = os.path.realpath(path)
+        about = os.stat(real)
+        return cls(real, about.st_size, about.st_mtime_ns)
+
+
+def identity(stamp: Stamp, what: str, compute: Callable[[], str]) -> str:
+    """A SHA-256 that depends on a file and on nothing else but ``what``: from the cache, or computed and kept.
+
+    Args:
+        stamp: of the file, taken before it was read.
+        what: what is hashed, such as a model's weights as float32, and all besides the file that decides it.
+        compute: the hash, as 64 hexadecimal digits.
+    """
+    key = hashlib.sha256("\0".join([stamp.path, str(stamp.size), str(stamp.mtime_ns), what]).encode()).hexdigest()
+    entry = _folder() / f"{key}.txt"
+    with suppress(OSError, ValueError):  # missing, or no text
+        value, check = entry.read_text(encoding="ascii").split()
+        if re.fullmatch("[0-9a-f]{64}", value) and check == _check(key, value):
+            return value
+    value = compute()
+    with suppress(OSError):  # no room, or no permission: it is computed again next time
+        if time.time_ns() - stamp.mtime_ns > SETTLED_NS and Stamp.of(stamp.path) == stamp:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            handle, beside = tempfile.mkstemp(dir=entry.parent, suffix=".part")
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(f"{value} {_check(key, value)}\n")
+            os.replace(beside, entry)
+    return value
+
+
+def _check(key: str, value: str) -> str:
+    return hashlib.sha256(f"{key} {value}".encode()).hexdigest()
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clipx" / "identities"

@@ -1,0 +1,122 @@
+"""Hashes of large files: kept between runs, never believed where anything is in doubt."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+
+import clipx.backbone
+import clipx.identity
+from clipx.identity import Stamp, identity
+
+HASHES = ["1" * 64, "2" * 64]
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"0123")
+    os.utime(path, ns=(10**18, 10**18))
+    return path
+
+
+def told(path, what="content", value=HASHES[0]):
+    """The identity, and whether it was computed."""
+    calls = []
+    found = identity(Stamp.of(path), what, lambda: calls.append(1) or value)
+    return found, bool(calls)
+
+
+def entries(path):
+    return sorted((path.parent / "cache/clipx/identities").glob("*"))
+
+
+def test_a_known_file_is_not_hashed_again(file):
+    assert told(file) == (HASHES[0], True)
+    assert told(file, value=HASHES[1]) == (HASHES[0], False)
+    link = file.with_name("link.bin")
+    link.symlink_to(file)
+    assert told(link, value=HASHES[1]) == (HASHES[0], False)
+    assert told(file, "something else", HASHES[1]) == (HASHES[1], True)
+
+
+def test_a_file_that_changed_is_hashed_again(file):
+    told(file)
+    os.utime(file, ns=(10**18 + 1, 10**18 + 1))
+    assert told(file, value=HASHES[1]) == (HASHES[1], True)
+    file.write_bytes(b"01234")
+    os.utime(file, ns=(10**18, 10**18))
+    assert told(file, value=HASHES[1])[1]
+    copy = file.with_name("copy.bin")
+    shutil.copy2(file, copy)
+    assert told(copy)[1]
+
+
+def test_a_young_file_is_not_kept_and_neither_is_one_that_changes_meanwhile(file):
+    file.write_bytes(b"new")
+    assert told(file)[1] and told(file)[1] and not entries(file)
+    os.utime(file, ns=(10**18, 10**18))
+    identity(Stamp.of(file), "content", lambda: file.write_bytes(b"changed") and HASHES[0])
+    assert not entries(file)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-9],
+        lambda text: HASHES[1] + text[64:],
+        lambda text: text[:64].upper() + text[64:],
+        lambda text: "3" + text[1:],
+        lambda text: "\0" * len(text),
+        lambda text: "\xe9" * 9,
+        lambda text: text[64:] + text[:64],
+    ],
+)
+def test_a_damaged_entry_is_computed_again(file, damage):
+    value = "a" * 64
+    told(file, value=value)
+    (entry,) = entries(file)
+    entry.write_bytes(damage(entry.read_text()).encode("latin-1"))
+    assert told(file, value=value) == (value, True)
+    assert told(file, value=HASHES[1]) == (value, False)  # and kept
+
+
+def test_the_entry_of_another_file_is_not_believed(file):
+    told(file)
+    told(file, "other", HASHES[1])
+    one, other = entries(file)
+    shutil.copy(one, other)
+    assert told(file)[0] == HASHES[0] and told(file, "other", HASHES[1])[0] == HASHES[1]
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter(file):
+    (file.parent / "cache").write_text("in the way")
+    assert told(file) == (HASHES[0], True)
+
+
+def test_a_space_s_weights_are_hashed_once(file, tiny_space, tmp_path, monkeypatch):
+    from conftest import PREPROCESS, RESNET
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    weights = folder / "open_clip_model.safetensors"
+
+    def save(scale):
+        state = {name: value * scale for name, value in tiny_space.backbone.model.state_dict().items()}
+        save_file(state, weights)
+        os.utime(weights, ns=(int(scale * 10**18),) * 2)
+
+    save(1.0)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": RESNET, "preprocess_cfg": PREPROCESS}))
+    hashed, real = [], clipx.backbone.state_sha256
+    monkeypatch.setattr(clipx.backbone, "state_sha256", lambda state: hashed.append(1) or real(state))
+    first = clipx.load_space(folder)
+    assert first.weights_sha256 == real(first.backbone.model.state_dict()) and len(hashed) == 1
+    assert clipx.load_space(folder, dtype=torch.bfloat16).id == first.id and len(hashed) == 1
+    save(0.5)
+    assert clipx.load_space(folder).id != first.id and len(hashed) == 2
