@@ -468,7 +468,8 @@ class Index:
             query: a sentence, a file, arithmetic of both (see ``clipx.index.query``), or an embedding of one row.
             k: how many; all there are where the index holds fewer.
             modality: only files of this one.
-            sql: an SQL expression that must hold for a file, over the columns path, modality, size, mtime_ns, sha256, start_s and end_s.
+            sql: an SQL expression that must hold for a file, over the columns path, modality, size, mtime_ns, sha256,
+                start_s and end_s.
             min_confidence: leave out hits below it; none may remain, which says that nothing here matches.
             exact: look at every row, even where an approximate index is built.
 
