@@ -204,8 +204,12 @@ def _jpeg_pixels(data: bytes) -> tuple[bytes, bytes]:
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
-_SAVE = "save it as PNG or JPEG"
+_SAVE, _COPY = "save it as PNG or JPEG", "copy or download it again"
 _STARTS = (
+    (b"\xff\xd8\xff", "a damaged JPEG", _COPY),
+    (b"\x89png", "a damaged PNG", _COPY),
+    (b"gif8", "a damaged GIF", _COPY),
+    (b"\x1aE\xdf\xa3".lower(), "a video", "save a frame of it as PNG or JPEG"),
     (b"<!doctype html", "a web page (HTML)", "download the picture itself"),
     (b"<html", "a web page (HTML)", "download the picture itself"),
     (b"<?xml", "an XML file", None),
@@ -249,8 +253,12 @@ def _register_heif(path: str | PathLike) -> None:
 def _other_kind(data: bytes) -> tuple[str, str | None]:
     """What a file is that is no picture, and what to do about it."""
     if brands := _brands(data):
-        if brands & _AVIF_BRANDS:
+        from PIL import features
+
+        if brands & _AVIF_BRANDS and not features.check("avif"):
             return "it is an AVIF picture, which this Pillow cannot decode", "pip install -U pillow"
+        if brands & (_AVIF_BRANDS | HEIF_BRANDS):
+            return f"it is a damaged {'AVIF' if brands & _AVIF_BRANDS else 'HEIC'} picture", _COPY
         sound = data[8:11] == b"M4A"
         return f"it is a {'sound (M4A)' if sound else 'video'}", None if sound else "save a frame of it as PNG or JPEG"
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":

@@ -140,6 +140,7 @@ def test_what_is_passed_over_in_folders_is_counted(run, run_json, here):
         (album / name).write_bytes(b"?")
     for name in ("labels.csv", "drawings-config.json", "found.html", "vectors.parquet", "fit.safetensors", "notes.txt"):
         (album / name).write_text("what clipx writes, and prose")
+    np.savez(album / "room-depth.npz", depth=np.ones((4, 4)))  # as clipx depth writes it
     said = "5 files of no known suffix: .cr2 3, no suffix 1, .mov 1"
     for line in ("classify album --labels chair", "embed album -o v.npz", "index album --db my.index"):
         status, _, err = run(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -132,7 +133,13 @@ class PointCloud(Modality):
 
     @classmethod
     def claims(cls, path: str | PathLike) -> bool:
-        """All but prose: a ``.txt`` whose first row is no point is somebody's notes."""
+        """All but prose (a ``.txt`` whose first row is no point) and other arrays (an ``.npz`` without ``points``)."""
+        if str(path).lower().endswith(".npz"):
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    return "points.npy" in archive.namelist()
+            except (OSError, zipfile.BadZipFile):
+                return True
         return holds_points(path)
 
     def load(self, path: str | PathLike) -> Cloud:
