@@ -225,9 +225,9 @@ _STARTS = (
     (b"pk\x03\x04", "a ZIP archive", "unpack it"),
     (b"\x1f\x8b", "a gzip archive", "unpack it"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run git lfs pull"),
-    (b"id3", "a sound (MP3)", "name the modality: audio"),
-    (b"oggs", "a sound (Ogg)", "name the modality: audio"),
-    (b"flac", "a sound (FLAC)", "name the modality: audio"),
+    (b"id3", "a sound (MP3)", "name the modality: --modality audio"),
+    (b"oggs", "a sound (Ogg)", "name the modality: --modality audio"),
+    (b"flac", "a sound (FLAC)", "name the modality: --modality audio"),
 )
 
 
@@ -262,7 +262,7 @@ def _other_kind(data: bytes) -> tuple[str, str | None]:
         sound = data[8:11] == b"M4A"
         return f"it is a {'sound (M4A)' if sound else 'video'}", None if sound else "save a frame of it as PNG or JPEG"
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return "it is a sound (WAV)", "name the modality: audio"
+        return "it is a sound (WAV)", "name the modality: --modality audio"
     if not data.strip(b"\0"):
         return f"all its {len(data):,} bytes are zero", "copy it again"
     start = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()

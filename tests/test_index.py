@@ -613,7 +613,9 @@ def test_reembedding_switches_when_it_is_whole(files, db, space, other_space, tm
     with Index.open(db, space) as index:
         with pytest.raises(FileError, match=r"1 of its files are missing, such as .*p0.png.*--remove"):
             index.reembed(other_space)
-        assert reader.search("cat", 99) == before
+        found = reader.search("cat", 99)
+        assert [hit.score for hit in found] == [hit.score for hit in before]
+        assert [Path(hit.path).name for hit in found if hit.missing] == ["p0.png"]
         (tmp_path / "away.png").rename(files / "p0.png")
         did = index.reembed(other_space)
         assert did.unchanged + did.added == 11 and did.unchanged > 0  # what was done was kept
@@ -957,6 +959,18 @@ def test_an_index_that_another_process_makes_meanwhile(run_json, here, space, mo
 
     monkeypatch.setattr("clipx.cli._work.open_space", slow)
     assert run_json("index photo.png")["files"] == 1
+
+
+def test_one_file_of_an_unknown_suffix_ends_no_run(run, run_json, here):
+    (here / "what.xyzzy").touch()
+    (here / "page.jpg").write_text("<html>404</html>")
+    status, out, err = run("index what.xyzzy photo.png page.jpg --json")
+    record = json.loads(out)
+    assert status == 2 and record["files"] == 1 and len(record["results"][0]["failures"]) == 2
+    assert f"not read: {here / 'what.xyzzy'}: no modality reads .xyzzy" in err.splitlines()
+    assert "it is a web page (HTML); download the picture itself" in err
+    shutil.copy(here / "photo.png", here / "photo")
+    assert run_json("index photo --modality image")["files"] == 2
 
 
 def test_moved_files_are_named(run, run_json, here, tmp_path):

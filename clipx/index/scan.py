@@ -106,9 +106,9 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
 
     Raises:
         FileError: one of ``paths`` does not exist, or is a pipe or a device.
-        InputError: a file that is named has an unknown suffix.
+        InputError: the one file that is named has an unknown suffix; one of several is a failure.
     """
-    owner = lru_cache(maxsize=None)(_owner)
+    paths, owner = list(paths), lru_cache(maxsize=None)(_owner)
     walk = Walk([], _reader(modality, owner), owner)
     entered: set[tuple[int, int]] = set()
     for path in paths:
@@ -129,7 +129,13 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
         elif not _is_utf8(root):
             _failed(walk, root, _NOT_UTF8)
         else:
-            owner = modality or modality_of(root)
+            try:
+                owner = modality or modality_of(root)
+            except InputError as error:
+                if len(paths) == 1:
+                    raise
+                _failed(walk, root, error.what)
+                continue
             walk.files.append(Found(root, about.st_size, about.st_mtime_ns, owner))
     walk.files = list({file.path: file for file in walk.files}.values())
     return walk

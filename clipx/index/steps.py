@@ -112,7 +112,9 @@ def _failure(file: Found, error: Exception) -> Failure:
     cause = error.__cause__ if isinstance(error, ClipxError) else error
     if isinstance(cause, OSError) and cause.errno is not None:
         return Failure(file.path, f"cannot be read ({cause.strerror})")
-    reason = error.what if isinstance(error, ClipxError) else f"{type(error).__name__}: {error}"
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, ClipxError):
+        reason = error.what if error.remedy is None else f"{error.what}; {error.remedy}"
     return Failure(file.path, " ".join(reason.split())[:300], read=True)
 
 
