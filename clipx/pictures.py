@@ -6,7 +6,7 @@ import io
 import warnings
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def open_picture(path: str | PathLike) -> Picture:
     from PIL import Image as pil
     from PIL import UnidentifiedImageError
 
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if _brands(data) & HEIF_BRANDS:
         _register_heif(path)
         formats = (*formats, "HEIF")
@@ -117,7 +117,8 @@ def on_white(picture: Picture, where: str | PathLike | None = None) -> Picture:
         rgb = pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     else:
         rgb = _from_lab(picture) if picture.mode == "LAB" else picture.convert("RGB")
-    brightest = max(high for _, high in rgb.getextrema())
+    extrema: Any = rgb.getextrema()  # (low, high) of each channel
+    brightest = max(high for _, high in extrema)
     if 0 < brightest <= NEARLY_BLACK and where is not None:
         warnings.warn(f"{where}: is nearly black: no value is above {brightest} of 255", stacklevel=2)
     return rgb
@@ -126,8 +127,8 @@ def on_white(picture: Picture, where: str | PathLike | None = None) -> Picture:
 def _from_lab(picture: Picture) -> Picture:
     from PIL import ImageCms
 
-    profiles: Any = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")  # type: ignore[return-value]
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return cast("Picture", ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB"))
 
 
 # Orientation, the one piece of metadata that counts -------------------------------------------------------------------

@@ -130,13 +130,13 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
             _failed(walk, root, _NOT_UTF8)
         else:
             try:
-                owner = modality or modality_of(root)
+                reader = modality or modality_of(root)
             except InputError as error:
                 if len(paths) == 1:
                     raise
                 _failed(walk, root, error.what)
                 continue
-            walk.files.append(Found(root, about.st_size, about.st_mtime_ns, owner))
+            walk.files.append(Found(root, about.st_size, about.st_mtime_ns, reader))
     walk.files = list({file.path: file for file in walk.files}.values())
     return walk
 
