@@ -316,7 +316,9 @@ def test_pixels_are_open_clips(resize_mode, interpolation, size, short, ratio, u
         assert torch.equal(ours.resize(tensor[None])[0], theirs(tensor))
 
 
-@pytest.mark.parametrize("shape", [(375, 500), (500, 333), (1200, 1600), (3024, 4032), (224, 224), (223, 225), (97, 61)])
+@pytest.mark.parametrize(
+    "shape", [(375, 500), (500, 333), (1200, 1600), (3024, 4032), (224, 224), (223, 225), (97, 61)]
+)
 @pytest.mark.parametrize("size", SIZES)
 def test_no_line_of_a_white_photo_is_black(size, shape):
     from PIL import Image
