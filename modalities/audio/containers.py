@@ -6,7 +6,6 @@ import io
 import os
 import re
 import struct
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -335,8 +334,6 @@ def suppress_library_notes() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _caught is not None:
-                with suppress(OSError, ValueError, AttributeError):
-                    sys.stderr.flush()
                 if not _inside:
                     os.dup2(_stderr, 2)
                 _pass_on()
