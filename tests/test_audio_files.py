@@ -15,8 +15,8 @@ import torch
 from clipx import progress as bars
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio import encoder
-from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.containers import suppress_library_notes
+from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.files import Levels, LongSound, Sound, mix, read_sound, resample
 from clipx.modalities.audio.windows import windows
 
@@ -129,7 +129,7 @@ def test_a_truncated_uncompressed_file_is_read_as_far_as_it_goes(name, tmp_path)
     assert len(caught) == 1
 
 
-# Headers with wrong sizes, and files under another name -----------------------------------------------------------------
+# Headers with wrong sizes, and files under another name ---------------------------------------------------------------
 
 
 def chunk(name, content, length=None, pad=True):
@@ -284,7 +284,9 @@ def test_what_is_no_sound_of_ours_is_named_quietly(head, what, tmp_path, capfd):
     (tmp_path / "memo.mp3").write_bytes(head + bytes(500))
     with pytest.raises(FileError, match=rf"memo\.mp3: is {what}") as caught:
         read_sound(tmp_path / "memo.mp3")
-    assert "not MP3; " in str(caught.value) and ("convert it: ffmpeg -i memo.mp3" in str(caught.value)) == (";" not in what)
+    assert "not MP3; " in str(caught.value) and ("convert it: ffmpeg -i memo.mp3" in str(caught.value)) == (
+        ";" not in what
+    )
     assert capfd.readouterr().err == ""
 
 
@@ -312,7 +314,9 @@ def noise(seconds=0.5, seed=0, rate=RATE):
     return 0.1 * torch.randn(1, round(seconds * rate), generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("gains", [(1, -1), (1, -0.8), (0.5, -1), (1, -0.5), (1, -1, 0), (1, -1, 1, -1), (1, -1, 0.1, 0.1)])
+@pytest.mark.parametrize(
+    "gains", [(1, -1), (1, -0.8), (0.5, -1), (1, -0.5), (1, -1, 0), (1, -1, 1, -1), (1, -1, 0.1, 0.1)]
+)
 @pytest.mark.parametrize("common", [0.0, 0.1])
 def test_channels_that_cancel_leave_the_loudest_one(gains, common):
     loud = noise()

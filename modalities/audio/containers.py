@@ -102,10 +102,8 @@ class Container:
                 return False
 
         with suppress_library_notes():
-            if not self.head and not self.start:
-                file = Forward(str(self.path))
-            else:
-                file = Forward(_Spliced(self))
+            spliced = self.head or self.start
+            file = Forward(_Spliced(self) if spliced else str(self.path))
         with file:
             yield file
 
@@ -123,7 +121,7 @@ def inspect(path: Path, size: int) -> Container:
         kind = _READ.get(head[:4])
         if kind == "WAV" and head[8:12] == b"WAVE":
             return _wave(path, file, start, size)
-        if kind == "AIFF" and head[8:12] not in (b"AIFF", b"AIFC") or kind == "WAV":
+        if (kind == "AIFF" and head[8:12] not in (b"AIFF", b"AIFC")) or kind == "WAV":
             kind = None
         if kind is None and (frame := _mpeg_start(file, start, size)) is not None:
             tag = _tag_size(_at(file, 0, 10))
@@ -131,7 +129,9 @@ def inspect(path: Path, size: int) -> Container:
             return Container(path) if frame in (0, tag) else Container(path, b"", frame, size)
     if kind is not None:
         return Container(path, b"", start, size) if start else Container(path)
-    remedies = [(magic, what, f"convert it: ffmpeg -i {path.name} {path.stem}-converted.wav") for magic, what in _SOUNDS]
+    remedies = [
+        (magic, what, f"convert it: ffmpeg -i {path.name} {path.stem}-converted.wav") for magic, what in _SOUNDS
+    ]
     for magic, what, remedy in (*_NO_SOUNDS, *remedies):
         if re.match(magic, head, re.DOTALL | re.IGNORECASE):
             suffix = path.suffix.lstrip(".").upper()
@@ -184,11 +184,13 @@ def _wave(path: Path, file: IO[bytes], start: int, size: int) -> Container:
     body = b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"\0" * (len(fmt) % 2)
     bytes_of_sound = struct.pack("<I", min(end - first, 2**32 - 1))  # libsndfile reads a stream's to its end
     head = b"RIFF" + struct.pack("<I", min(4 + len(body) + 8 + end - first, 2**32 - 1)) + b"WAVE" + body
-    return Container(path, head + b"data" + bytes_of_sound, first, end, None if note is None else note.format(length, held))
+    return Container(
+        path, head + b"data" + bytes_of_sound, first, end, None if note is None else note.format(length, held)
+    )
 
 
 def _only_chunks(file: IO[bytes], at: int, size: int) -> bool:
-    """Whether nothing but chunks, tags or zeros lies between ``at``, where the sound ends by its header, and the end."""
+    """Whether nothing but chunks, tags or zeros follows at ``at``, where the sound ends by its header."""
     for _ in range(MAX_CHUNKS):
         at += at % 2 if not _is_name(_at(file, at, 4)) else 0
         left = size - at
@@ -241,7 +243,7 @@ def _mpeg_start(file: IO[bytes], start: int, size: int) -> int | None:
         at = found.start()
         if length := _frame_bytes(searched[at : at + 4]):
             after = _at(file, start + at + length, 4)
-            if _frame_bytes(after) and after[1] == searched[at + 1] or (at == 0 and start + at + length >= size):
+            if (_frame_bytes(after) and after[1] == searched[at + 1]) or (at == 0 and start + at + length >= size):
                 return start + at
     return None
 
