@@ -53,7 +53,7 @@ class Sketch(Modality):
     config: Config
 
     def load(self, path: str | PathLike) -> Strokes:
-        """Read an SVG as ``clipx sketch`` writes it (see ``read_svg``), or a drawing of Google's QuickDraw.
+        """Read an SVG of ``clipx sketch`` or of another program (see ``read_svg``), or a drawing of Google's QuickDraw.
 
         A QuickDraw file holds one drawing a line, ``{"word": ..., "drawing": [[xs, ys], ...]}``, simplified or raw. A
         sample is one drawing, so a file of several is refused rather than read in part. The drawing is fitted into a
