@@ -72,6 +72,7 @@ TABLES = {
     "signs.xyz": "".join("{:+.4e} {:+.4e} {:+.4e}\n".format(*row) for row in POINTS),
     "one line end less.xyz": rows(POINTS).rstrip("\n"),
     "trailing words.txt": rows(POINTS, last=" chair"),
+    "fortran.xyz": rows(POINTS).replace(" ", "D+00 ").replace("\n", "d0\n"),
     "level.xyz": rows(POINTS, LEVELS),
 }
 
@@ -106,6 +107,11 @@ def test_tables_with_colours(tmp_path, name):
     assert (found.normals is not None) == (name in ("a.txt", "b.txt", "a.asc"))
 
 
+def test_a_count_that_is_too_small_is_told(tmp_path):
+    with pytest.warns(UserWarning, match=r"a\.pts: its count says 12 points, it holds 20: all are read"):
+        assert len(read(tmp_path, "a.pts", "12\n" + rows(POINTS)).points) == 20
+
+
 def test_normals_by_suffix(tmp_path):
     np.testing.assert_allclose(silently(tmp_path, "a.xyzn", rows(POINTS, 3 * NORMALS)).normals, NORMALS)
 
@@ -118,6 +124,8 @@ REFUSED = {  # content, what the line says
     "e.csv": ("1,5,2,5,3,5\n2,5,3,5,4,5\n", "commas may be decimal ones or stand between.*decimal point"),
     "f.csv": ("1,5,2,5,3\n2,5,3,4,5\n2,5,3,4,5,1\n", r"line 3 holds 6 numbers, the first row 5"),
     "g.csv": ("1.5;2,5;3.5\n", "commas and points"),
+    "thousands.csv": ('"1,234.5","2,345.6","3,400.0"\n', "commas stand between thousands"),
+    "thousands.txt": ("1,234.5 2,345.6 3,400.0\n", "commas stand between thousands"),
     "h.xyz": ("25\n" + rows(POINTS), "cut short: 25 points promised, 20 there"),
     "i.xyz": ("0 0 0\n" * 300 + "0,5 1 1\n", r"line 301 \('0,5 1 1'\) holds 0 numbers"),
     "j.xyz": ("3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n", r"line 2 \('water'\) is no point"),

@@ -102,6 +102,14 @@ OTHERS = {
         '<g color="purple"><rect width="50" height="50" fill="currentColor"/></g>'
         '<rect x="50" width="50" height="50" fill="hsl(120,50%,50%)"/>'
     ),
+    "style sheet": svg(
+        "<style>@import url('a.css'); @media print { path { display: none } } .out path { fill: none } g > .b"
+        " { stroke: red; stroke-width: 5 } #x { display: none }</style>"
+        '<g class="out"><g><path class="b" d="M10 10L50 50H90"/></g></g><path d="M10 60H60V90Z"/>'
+        '<g id="x"><path d="M0 0H90V90"/></g>'
+    ),
+    "flat arc": svg('<path d="M 10 10 A 0 5 0 0 1 50 50 a 20 20 0 0 0 30 30" fill="none" stroke="red"/>'),
+    "torn path": svg('<path d="M 10 10 L 50 50 H 90 L foo" fill="none" stroke="red" stroke-width="4"/>'),
     "tall page": svg('<rect width="25" height="400"/>', HEAD.replace("0 0 100 100", "0 0 50 400")),
 }  # fmt: skip
 

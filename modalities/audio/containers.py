@@ -20,7 +20,6 @@ MAX_FMT_BYTES = 2**16  # of a WAV's format chunk, which takes 16 to 40
 MAX_CHUNKS = 10_000  # of a WAV
 MAX_PADDING = 2**24  # zeros before the first frame of an MP3
 SEARCHED = 2**16  # bytes after them in which that frame is looked for
-OPEN_ENDED = 2**31 - 2**12  # a data chunk of this size or more is a stream's, whose writer could not go back
 
 _READ = {  # magic -> format; the rest is libsndfile's work
     b"RIFF": "WAV",
@@ -50,6 +49,8 @@ _SOUNDS = (  # likewise, of sounds that ffmpeg can convert
     (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (.wma)"),
     (rb"#!AMR", "AMR speech (.amr)"),
     (rb"\xff[\xf0\xf1\xf8\xf9]|ADIF", "AAC audio (.aac)"),
+    (rb"RIFF.{4}AVI ", "an AVI film (.avi)"),
+    (rb"\0\0\x01[\xb3\xba]", "an MPEG film (.mpg)"),
     (rb"\x1a\x45\xdf\xa3", "Matroska or WebM (.mka, .webm)"),
     (rb"wvpk", "WavPack (.wv)"),
     (rb"MAC ", "Monkey's Audio (.ape)"),
@@ -139,13 +140,17 @@ def inspect(path: Path, size: int) -> Container:
     raise FileError("not a readable sound file: unknown format", where=path)
 
 
+def is_open(length: int) -> bool:
+    """Whether the size in a header is a stream's, whose writer could not go back: the greatest there is, or near it."""
+    return any(most - 2**12 <= length <= most for most in (2**31, 2**32))
+
+
 # Headers ------------------------------------------------------------------------------------------------------------
 
 
 def _wave(path: Path, file: IO[bytes], start: int, size: int) -> Container:
     """A WAV, RF64 or BW64: with a header made anew where the file's own has wrong sizes."""
-    big = _at(file, start, 4) == b"RIFX"
-    order = ">" if big else "<"
+    order = ">" if _at(file, start, 4) == b"RIFX" else "<"
     at, fmt, data64, unpadded = start + 12, b"", 0, False
     for _ in range(MAX_CHUNKS):
         chunk = _at(file, at, 8)
@@ -172,31 +177,33 @@ def _wave(path: Path, file: IO[bytes], start: int, size: int) -> Container:
     first = at + 8
     held = size - first
     end, note = first + min(length, held), None
-    if length > held and length < OPEN_ENDED:
-        note = "it may be cut short: its header says {:,} bytes of sound, the file holds {:,}"
-    elif length < held and not _only_chunks(file, first + length, size):
-        end, note = size, "its header says {:,} bytes of sound, the file holds {:,}: it is read to the end"
+    sizes = f"its header says {length:,} bytes of sound, the file holds {held:,}"
+    if length > held and not is_open(length):
+        note = f"it may be cut short: {sizes}"
+    elif length < held and not _only_chunks(file, first + length, size, order):
+        end, note = size, f"{sizes}: it is read to the end"
         wraps = (held - length) // 2**32  # of a size of 32 bits
-        if wraps and _only_chunks(file, first + length + wraps * 2**32, size):
+        if wraps and _only_chunks(file, first + length + wraps * 2**32, size, order):
             end = first + length + wraps * 2**32
-    if big or not fmt or (note is None and not unpadded and magic != b"BW64" and not start):
-        return Container(path, note=None if note is None else note.format(length, held))
-    body = b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"\0" * (len(fmt) % 2)
-    bytes_of_sound = struct.pack("<I", min(end - first, 2**32 - 1))  # libsndfile reads a stream's to its end
-    head = b"RIFF" + struct.pack("<I", min(4 + len(body) + 8 + end - first, 2**32 - 1)) + b"WAVE" + body
-    return Container(
-        path, head + b"data" + bytes_of_sound, first, end, None if note is None else note.format(length, held)
-    )
+    if not fmt or (note is None and not unpadded and magic != b"BW64" and not start):
+        return Container(path, note=note)
+
+    def number(value: int) -> bytes:  # a size that is too large is a stream's, which libsndfile reads to its end
+        return struct.pack(f"{order}I", min(value, 2**32 - 1))
+
+    body = b"WAVEfmt " + number(len(fmt)) + fmt + b"\0" * (len(fmt) % 2) + b"data" + number(end - first)
+    head = (b"RIFX" if order == ">" else b"RIFF") + number(len(body) + end - first) + body
+    return Container(path, head, first, end, note)
 
 
-def _only_chunks(file: IO[bytes], at: int, size: int) -> bool:
+def _only_chunks(file: IO[bytes], at: int, size: int, order: str) -> bool:
     """Whether nothing but chunks, tags or zeros follows at ``at``, where the sound ends by its header."""
     for _ in range(MAX_CHUNKS):
         at += at % 2 if not _is_name(_at(file, at, 4)) else 0
         left = size - at
         if left < 8:
             return True
-        name, length = struct.unpack("<4sI", _at(file, at, 8))
+        name, length = struct.unpack(f"{order}4sI", _at(file, at, 8))
         if name[:3] == b"ID3" or name == b"APET" or (name[:3] == b"TAG" and left == 128):
             return True
         if not _is_name(name):

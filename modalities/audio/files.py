@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import reading, require_regular
-from clipx.modalities.audio.containers import OPEN_ENDED, Container, inspect, suppress_library_notes
+from clipx.modalities.audio.containers import Container, inspect, is_open, suppress_library_notes
 
 SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3"),
@@ -299,7 +299,7 @@ def _ends_early(path: Path, size: int, log: str) -> str | None:
         log: what libsndfile notes of the file, such as ``Data Size : 44100 (should be 26450)``.
     """
     for said, held in re.findall(r"(?:FORM|SSND|riff|data|Data Size) *: (\d+) \(should be (\d+)\)", log):
-        if OPEN_ENDED > int(said) > int(held):
+        if int(said) > int(held) and not is_open(int(said)):
             return f"it may be cut short: its header says {int(said):,} bytes, there are {int(held):,}"
     with path.open("rb") as file:
         if file.read(4) != b"OggS":

@@ -19,6 +19,7 @@ _COMMENT = re.compile(r"(?:^|\s)(?:#|//|%)")
 _ROW = re.compile(r'[\s",;]*[-+]?(?:[.,]?\d|(?:nan|inf)\b)', re.IGNORECASE)  # how a row of numbers begins
 _COUNT = re.compile(r"\s*\d+\s*")
 _DECIMAL = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?|[-+]?\d+(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+\.\d*,?")
 _NAMES = {
     name: axis
     for axis, names in {
@@ -35,7 +36,7 @@ _NAMES = {
     for name in names.split()
 }
 _BY_SUFFIX = {(".xyzn", 6): "x y z nx ny nz", (".xyzrgb", 6): "x y z r g b", (".pts", 7): "x y z i r g b"}
-_POINTS = "export the numbers with a decimal point, or with blanks between them"
+_POINTS = "export the numbers with a decimal point, or with blanks between them, or name the columns in a first line"
 
 
 class AmbiguousError(ValueError):
@@ -80,7 +81,10 @@ def read_text(data: bytes, sample: Sample) -> Geometry:
     thinned = count > sample.limit
     rows = take(_rows(data, layout), count, sample.rows(count)) if thinned else list(_rows(data, layout))
     if layout.count is not None:
-        require_rows(layout.count, count if thinned else len(rows), "points")
+        held = count if thinned else len(rows)
+        require_rows(layout.count, held, "points")
+        if held > layout.count and held > _counted(data, layout):
+            sample.notes.append(f"its count says {layout.count:,} points, it holds {held:,}: all are read")
     width = numbers_in(rows[0])
     names = _columns(layout, width, sample)
     if width < 3 or not {"x", "y", "z"} <= set(names):
@@ -148,11 +152,13 @@ def _are_colors(triple: np.ndarray) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """UTF-16 as ASCII, decimal commas in quotes as points, and Windows' words for NaN as NaN."""
+    """UTF-16 as ASCII, decimal commas in quotes as points, Fortran's exponents, and Windows' words for NaN as NaN."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", "replace").encode("latin-1", "replace")
     if b'"' in data:
         data = re.sub(rb'"([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)"', rb"\1.\2", data)
+    if re.search(rb"\d[dD][-+]?\d", data[:_HEAD]):
+        data = re.sub(rb"(\d\.?)[dD]([-+]?\d)", rb"\1e\2", data)
     return (
         re.sub(rb"-?1\.#(?:QNAN|SNAN|IND|INF)\w*|-?nan\(\w*\)", b"nan", data) if b"#" in data or b"n(" in data else data
     )
@@ -221,6 +227,8 @@ def _tell_dialect(layout: _Layout, rows: Sequence[str], above: Sequence[str]) ->
         layout.table |= {",": "."}
         layout.commas = any(word.endswith(",") for row in words for word in row)
         return
+    if any(_THOUSANDS.fullmatch(word) for row in words for word in row if len(row) >= 3):
+        raise AmbiguousError("its commas stand between thousands; export the numbers without them")
     layout.table |= {",": " "}
     if points:
         return
@@ -276,6 +284,13 @@ def _rows(data: bytes, layout: _Layout) -> Iterator[str]:
         if layout.count is not None and " " not in line and _COUNT.fullmatch(line):
             continue
         yield re.sub(r",(?= |$)", " ", line).replace(",", ".") if layout.commas else line
+
+
+def _counted(data: bytes, layout: _Layout) -> int:
+    """The points that the lines with a count promise, those between the rows too."""
+    return (layout.count or 0) + sum(
+        map(int, re.findall(rb"(?:^|[\r\n])[ \t]*(\d+)[ \t]*(?=[\r\n])", data[layout.start :]))
+    )
 
 
 def _complain(data: bytes, layout: _Layout, width: int) -> None:

@@ -65,7 +65,9 @@ class Sketch(Modality):
         """
         strokes = read_quickdraw(path) if str(path).lower().endswith(".ndjson") else read_svg(path)
         if not 1 <= len(strokes) <= MAX_STROKES:
-            raise FileError(f"holds {len(strokes):,} strokes; 1 to {MAX_STROKES:,} can be read", where=path)
+            what = f"holds {len(strokes):,} strokes; 1 to {MAX_STROKES:,} can be read"
+            remedy = "simplify it, or save it as .png" if len(strokes) else None
+            raise FileError(what, where=path, remedy=remedy)
         try:
             self._painted(strokes)
         except InputError as error:

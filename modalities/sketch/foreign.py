@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -83,6 +83,8 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
     drawing.elements = 0
     seen: list[str] = []
 
+    above: list[set[str]] = []  # what the elements above are called
+
     def visit(
         element: ET.Element, inherited: Style, matrix: Any, alpha: float, depth: int, used: bool
     ) -> Iterator[Any]:
@@ -92,7 +94,7 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
         tag = _tag(element)
         if not tag or (tag in _UNSEEN and not (used and tag == "symbol")):
             return
-        own = _style(element, rules)
+        own = _style(element, rules, above)
         style = {
             **inherited,
             **{name: value for name, value in own.items() if name in _INHERITED and value != "inherit"},
@@ -111,8 +113,10 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
             children = list(element)
             if tag == "switch":
                 children = [child for child in children if _tag(child) in (*_SHAPES, *_GROUPS, "use")][:1]
+            above.append(_called(element))
             for child in children:
                 yield from visit(child, style, matrix, alpha, depth + 1, False)
+            above.pop()
         elif tag == "use":
             link = element.get("href") or element.get("{http://www.w3.org/1999/xlink}href") or ""
             target = names.get(link.removeprefix("#")) if link.startswith("#") else None
@@ -147,16 +151,21 @@ def _tag(element: ET.Element) -> str:
     return name if space in ("", f"{{{SVG}") else ""
 
 
-def _rules(root: ET.Element) -> list[tuple[str, Style]]:
-    """(selector, declarations) of the style sheets, in order; selectors of one element, class or id only."""
+def _rules(root: ET.Element) -> list[tuple[list[str], Style]]:
+    """(selector, declarations) of the style sheets, the weaker ones first.
+
+    A selector is the names, classes and ids of an element and of some above it, outermost first; rules of other
+    selectors, and those for media, are left out.
+    """
     found = []
     for sheet in root.iter():
         if _tag(sheet) == "style" and sheet.text:
-            text = re.sub(r"/\*.*?\*/", "", sheet.text, flags=re.DOTALL)
-            for selectors, body in re.findall(r"([^{}@]+)\{([^{}]*)\}", text):
-                found += [(selector.strip(), _declared(body)) for selector in selectors.split(",")]
+            text = re.sub(r"/\*.*?\*/|<!--|-->", "", sheet.text, flags=re.DOTALL)
+            text = re.sub(r"@[^{};]*(?:;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})", "", text)
+            for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", text):
+                found += [(re.split(r"[\s>]+", selector.strip()), _declared(body)) for selector in selectors.split(",")]
     # an id wins over a class, a class over a name
-    return sorted(found, key=lambda rule: 2 if "#" in rule[0] else 1 if "." in rule[0] else 0)
+    return sorted(found, key=lambda rule: ("#" in "".join(rule[0]), "".join(rule[0]).count("."), len(rule[0])))
 
 
 def _declared(text: str) -> Style:
@@ -164,14 +173,21 @@ def _declared(text: str) -> Style:
     return {name.strip().lower(): value.replace("!important", "").strip() for name, _, value in pairs if value}
 
 
-def _style(element: ET.Element, rules: list[tuple[str, Style]]) -> Style:
+def _called(element: ET.Element) -> set[str]:
+    """The simple selectors that an element answers to."""
+    tag, classes, name = _tag(element), element.get("class", "").split(), element.get("id")
+    return {"*", tag, *(f".{c}" for c in classes), *(f"{tag}.{c}" for c in classes), f"#{name}", f"{tag}#{name}"}
+
+
+def _style(element: ET.Element, rules: list[tuple[list[str], Style]], above: Sequence[set[str]] = ()) -> Style:
     """What an element says of itself: attributes, then style sheets, then its own style."""
     own = {name: element.get(name, "").strip() for name in _PROPERTIES if element.get(name)}
-    tag, classes, name = _tag(element), element.get("class", "").split(), element.get("id")
-    fits = {"*", tag, *(f".{c}" for c in classes), *(f"{tag}.{c}" for c in classes), f"#{name}", f"{tag}#{name}"}
-    for selector, declared in rules:
-        if selector in fits:
-            own |= declared
+    called = _called(element)
+    for (*outer, last), declared in rules:
+        if last in called:
+            left = iter(above)
+            if all(any(selector in names for names in left) for selector in outer):
+                own |= declared
     return own | _declared(element.get("style", ""))
 
 
@@ -238,7 +254,13 @@ def _path(element: ET.Element, tag: str, box: tuple[float, float, float, float])
         return _length(element.get(name, default), whole)
 
     if tag == "path":
-        return svgelements.Path(element.get("d", ""))
+        said = element.get("d", "")
+        try:
+            return svgelements.Path(said)
+        except (ValueError, IndexError, TypeError, AttributeError):  # drawn as far as it can be read
+            return svgelements.Path(
+                re.match(r"[MmZzLlHhVvCcSsQqTtAaEe0-9\s,.+-]*", said)[0].rstrip("MmLlHhVvCcSsQqTtAaEe \t\n,.+-")
+            )  # type: ignore[index]
     if tag in ("polyline", "polygon"):
         values = re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", element.get("points", ""))
         if len(values) < 4:
@@ -272,9 +294,8 @@ def _parts(path: Any, closed: bool) -> list[list[list[float]]]:
     parts: list[list[list[float]]] = [[]]
     segments: list[Any] = []
     for segment in path:
-        segments += (
-            segment.as_cubic_curves() if isinstance(segment, Arc) and segment.start != segment.end else [segment]
-        )
+        flat = not isinstance(segment, Arc) or min(segment.rx, segment.ry) <= 0  # an arc without a radius is a line
+        segments += [segment] if flat else segment.as_cubic_curves() if segment.start != segment.end else []
     for segment in segments:
         if isinstance(segment, Move):
             parts.append([])
@@ -287,7 +308,7 @@ def _parts(path: Any, closed: bool) -> list[list[list[float]]]:
         elif isinstance(segment, QuadraticBezier):
             one, two = start + (segment.control - start) * (2 / 3), end + (segment.control - end) * (2 / 3)
         else:  # a line, or the one that closes
-            if isinstance(segment, Close) and start == end:
+            if isinstance(segment, Close) and start == end and parts[-1]:
                 continue
             one, two = start + (end - start) * (1 / 3), start + (end - start) * (2 / 3)
         parts[-1].append([value for point in (start, one, two, end) for value in (float(point.x), float(point.y))])
