@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.errors import SpaceError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+LONGEST = 32  # times as long as wide: beyond it only the middle of a picture is resampled, else memory has no bound
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -79,27 +83,67 @@ class Preprocess:
         config["fill_color"] = round(config.pop("fill") * 255)
         return config
 
-    def resize(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, *size) by ``resize_mode``."""
-        (h, w), (th, tw) = pixels.shape[-2:], self.size
-        if (h, w) == (th, tw):
-            return pixels
-        if self.resize_mode == "squash":
-            return self.sample(pixels, self.size)
-        pick = max if self.resize_mode == "longest" else min
-        ratio = pick(h / th, w / tw)
-        # torchvision, which open_clip uses for square towers, truncates the longer side; open_clip itself rounds
-        whole = int if self.resize_mode == "shortest" and th == tw else round
-        pixels = self.sample(pixels, (max(1, whole(h / ratio)), max(1, whole(w / ratio))))
-        return _centre(pixels, self.size, self.fill)
+    def fitted(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that a picture is resampled to, before ``"shortest"`` crops or ``"longest"`` pads it.
 
-    def sample(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, 3, H, W) -> (N, 3, *size), antialiased; gradients flow."""
+        With ``"shortest"`` neither side is below ``size``, so nothing is ever padded.
+        """
+        th, tw = self.size
+        if self.resize_mode == "squash":
+            return th, tw
+        if self.resize_mode == "shortest" and th == tw:  # torchvision's Resize, which open_clip uses for square towers
+            short, long = min(height, width), max(height, width)
+            long = int(th * long / short)
+            return (th, long) if height <= width else (long, th)
+        ratio = (max if self.resize_mode == "longest" else min)(height / th, width / tw)  # open_clip's ResizeKeepRatio
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+    def resize(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, *size) by ``resize_mode``; as open_clip does with tensors. Gradients flow."""
+        if tuple(pixels.shape[-2:]) == self.size:
+            return pixels
+        top, left, height, width = self._worth_reading(*pixels.shape[-2:])
+        pixels = pixels[..., top : top + height, left : left + width]
+        return _centre(self.sample(pixels, self.fitted(height, width), self._resize_filter), self.size, self.fill)
+
+    def fit(self, picture: Picture) -> Picture:
+        """An RGB Pillow picture at the size ``fitted``, resampled by Pillow as open_clip has it.
+
+        ``resize`` of its pixels resamples no more: it crops or pads. So both together equal open_clip's transform of
+        the picture in every bit.
+        """
+        from PIL import Image as pil
+
+        top, left, height, width = self._worth_reading(picture.height, picture.width)
+        if (height, width) != (picture.height, picture.width):
+            picture = picture.crop((left, top, left + width, top + height))
+        size = self.fitted(height, width)
+        if size == (height, width):
+            return picture
+        return picture.resize(size[::-1], pil.Resampling[self._resize_filter.upper()])
+
+    @property
+    def _resize_filter(self) -> str:
+        """open_clip's ``"shortest"`` is bicubic for towers that are not square, whatever the config says."""
+        square = self.size[0] == self.size[1]
+        return "bicubic" if self.resize_mode == "shortest" and not square else self.interpolation
+
+    def _worth_reading(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the middle of a very long picture whose ends ``"shortest"`` would crop."""
+        if self.resize_mode != "shortest":
+            return 0, 0, height, width
+        most = LONGEST * max(self.size) // min(self.size) * min(height, width)
+        h, w = min(height, most), min(width, most)
+        return (height - h) // 2, (width - w) // 2, h, w
+
+    def sample(self, pixels: Tensor, size: tuple[int, int], interpolation: str | None = None) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, *size), antialiased, by ``interpolation`` (its own by default); gradients flow."""
         if tuple(pixels.shape[-2:]) == size:
             return pixels
         if not len(pixels):
             return pixels.new_zeros(0, 3, *size)
-        return F.interpolate(pixels, size, mode=self.interpolation, antialias=True, align_corners=False)
+        mode = interpolation or self.interpolation
+        return F.interpolate(pixels, size, mode=mode, antialias=True, align_corners=False)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Subtract the mean, divide by the standard deviation."""

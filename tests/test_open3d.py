@@ -316,7 +316,6 @@ def test_their_clouds_are_read_as_they_read_them(tmp_path, theirs, suffix, optio
 @needs_open3d
 @pytest.mark.parametrize("suffix", [".xyz", ".xyzn", ".xyzrgb", ".pts"])
 def test_their_text_formats_are_read(tmp_path, theirs, suffix):
-    """All but .xyz by open3d itself."""
     found = read_geometry(written(tmp_path / f"a{suffix}", open3d.io.write_point_cloud, theirs))
     np.testing.assert_allclose(found.points, theirs.points, atol=1e-9)
     assert (found.colors is not None) == (suffix in (".xyzrgb", ".pts")) and (found.normals is not None) == (

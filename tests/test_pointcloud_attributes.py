@@ -130,6 +130,8 @@ BAD_COLORS = {
     "above.ply": ply(XYZ + RGB, "float " * 6, POINTS, 300 * COLORS),
     "below.ply": ply(XYZ + RGB, "float " * 6, POINTS, COLORS - 0.1),
     "infinite.npz": saved(points=POINTS, colors=np.where(np.isnan(NAN), np.inf, COLORS)),
+}
+WRONG_SHAPES = {
     "fewer.npz": saved(points=POINTS, colors=COLORS[:3]),
     "alpha.npz": saved(points=POINTS, colors=np.ones((4, 4))),
     "words.npz": saved(points=POINTS, normals=np.full((4, 3), "up")),
@@ -137,12 +139,32 @@ BAD_COLORS = {
 
 
 @pytest.mark.parametrize("name", BAD_COLORS)
-def test_bad_colours_are_an_error_of_one_line(tmp_path, name):
-    what = "colours" if not name.startswith(("fewer", "alpha", "words")) else r"must be \(4, 3\) numbers"
-    with warnings.catch_warnings(), pytest.raises(FileError, match=name.replace(".", r"\.") + ".*" + what) as caught:
-        warnings.simplefilter("error")
-        read(tmp_path, name, BAD_COLORS[name])
+def test_colours_that_are_none_are_left_out_with_a_warning(tmp_path, name):
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        found = read(tmp_path, name, BAD_COLORS[name])
+    assert found.points.tolist() == POINTS.tolist() and found.colors is None
+    if name != "nan.xyz":  # there nothing says that they are colours
+        assert [name in str(n.message) and "its colours are left out" in str(n.message) for n in noted] == [True]
+
+
+@pytest.mark.parametrize("name", WRONG_SHAPES)
+def test_columns_of_another_shape_are_an_error_of_one_line(tmp_path, name):
+    with pytest.raises(FileError, match=name.replace(".", r"\.") + r".*must be \(4, 3\) numbers") as caught:
+        read(tmp_path, name, WRONG_SHAPES[name])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("colors", "whole"),
+    [(COLORS * 1.02, 1), (COLORS * 1.5, 1), (COLORS - 0.01, 1), (COLORS * 258, 255), (COLORS * 255 - 2, 255)],
+)
+def test_colours_a_little_out_of_range_are_clipped(tmp_path, colors, whole):
+    with pytest.warns(
+        UserWarning, match=rf"a\.npz: \d of its 4 colours are out of 0\.\.{whole} by a little, and clipped"
+    ):
+        found = read(tmp_path, "a.npz", saved(points=POINTS, colors=colors))
+    np.testing.assert_allclose(found.colors, (colors / whole).clip(0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, 0, np.inf])
@@ -457,9 +479,8 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
     for name in ("a.las", "a.laz"):
         with pytest.raises(MissingDependencyError, match=rf"{name}: .*pip install 'clipx-senses\[las\]'"):
             read(tmp_path, name, b"LASF" + bytes(300))
-    for name in ("a.pts", "a.xyzn", "a.xyzrgb", "a.fbx"):
-        with pytest.raises(MissingDependencyError, match=rf"{name}: .*'clipx-senses\[open3d\]'.*libusb-1.0-0 libgl1"):
-            read(tmp_path, name, "1 2 3\n")
+    with pytest.raises(MissingDependencyError, match=r"a\.fbx: .*'clipx-senses\[open3d\]'.*libusb-1.0-0 libgl1"):
+        read(tmp_path, "a.fbx", "1 2 3\n")
 
 
 def test_a_system_library_that_open3d_lacks_is_named(tmp_path, monkeypatch):
@@ -468,7 +489,7 @@ def test_a_system_library_that_open3d_lacks_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("clipx.modalities.pointcloud.projection.open3d_backend.import_module", failing)
     with pytest.raises(MissingDependencyError, match=r"libGL\.so\.1.*libusb-1\.0-0 libgl1 libgomp1") as caught:
-        read(tmp_path, "a.pts", "1 2 3\n")
+        read(tmp_path, "a.fbx", "1 2 3\n")
     assert "\n" not in str(caught.value)
 
 
@@ -481,20 +502,13 @@ def test_open3d_reads_the_rest(tmp_path, monkeypatch):
         def __enter__(self): ...
         def __exit__(self, *error): ...
 
-    def cloud(path):
-        opened.append(Path(path).read_text())
-        return SimpleNamespace(points=POINTS, colors=COLORS, normals=np.zeros((0, 3)))
-
     def mesh(path):
-        return SimpleNamespace(vertices=POINTS, triangles=[[0, 1, 2]], vertex_colors=[], vertex_normals=NORMALS)
+        opened.append(Path(path).read_text())
+        return SimpleNamespace(vertices=POINTS, triangles=[[0, 1, 2]], vertex_colors=COLORS, vertex_normals=NORMALS)
 
     utility = SimpleNamespace(VerbosityContextManager=Quiet, VerbosityLevel=SimpleNamespace(Error=0))
-    readers = SimpleNamespace(read_point_cloud=cloud, read_triangle_mesh=mesh)
+    readers = SimpleNamespace(read_triangle_mesh=mesh)
     monkeypatch.setitem(sys.modules, "open3d", SimpleNamespace(utility=utility, io=readers))
-    found = read(tmp_path, "a.pts", "what open3d sees")
-    assert opened == ["what open3d sees"] and found.triangles is None and found.normals is None
+    found = read(tmp_path, "a.fbx", "what open3d sees")
+    assert opened == ["what open3d sees"] and found.triangles.tolist() == [[0, 1, 2]] and len(found.normals) == 4
     np.testing.assert_allclose(found.colors, COLORS, atol=1e-6)
-    found = read(tmp_path, "a.fbx", "anything")
-    assert found.triangles.tolist() == [[0, 1, 2]] and found.colors is None and len(found.normals) == 4
-    with pytest.warns(UserWarning, match="of 4 points a sample of 2"):
-        assert len(read(tmp_path, "a.xyzn", "anything", max_points=2).colors) == 2

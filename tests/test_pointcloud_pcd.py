@@ -106,8 +106,8 @@ def test_a_colour_may_be_packed_into_a_float(tmp_path):
     red = np.uint32(0xFF0000).view(np.float32)
     text = header("ascii", types="F F F F", width=1) + b"1 2 3 %.9e\n" % red
     assert read(tmp_path, "b.pcd", text).colors.tolist() == [[1, 0, 0]]
-    with pytest.raises(FileError, match=r"c\.pcd: .*NaN colours; save the file without colours"):
-        read(tmp_path, "c.pcd", header("ascii", types="F F F F", width=1) + b"1 2 3 nan\n")
+    with pytest.warns(UserWarning, match=r"c\.pcd: its colours are left out, for 1 of 1 are NaN"):
+        assert read(tmp_path, "c.pcd", header("ascii", types="F F F F", width=1) + b"1 2 3 nan\n").colors is None
 
 
 def test_missing_points_of_an_organised_cloud_are_left_out(tmp_path):
@@ -119,8 +119,17 @@ def test_missing_points_of_an_organised_cloud_are_left_out(tmp_path):
     with pytest.raises(FileError, match="holds no points"):
         read(tmp_path, "b.pcd", header("binary", width=4, height=3) + rows(points * np.nan).tobytes())
     points[0] = np.inf
-    with pytest.raises(FileError, match="NaN or infinite coordinates"):
-        read(tmp_path, "c.pcd", header("binary", width=4, height=3) + rows(points).tobytes())
+    with pytest.warns(UserWarning, match="1 of its 9 points have NaN or infinite coordinates and are left out"):
+        assert len(read(tmp_path, "c.pcd", header("binary", width=4, height=3) + rows(points).tobytes()).points) == 8
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("name", FILES)
+def test_words_of_any_case_and_lines_of_any_end(tmp_path, name, end):
+    at = FILES[name].index(b"DATA") + FILES[name][FILES[name].index(b"DATA") :].index(b"\n") + 1
+    head = b"\n\n" + FILES[name][:at].lower()
+    found = read(tmp_path, name, head.replace(b"\n", end) + FILES[name][at:])
+    assert found.points.tolist() == POINTS.tolist() and len(found.colors) == 12
 
 
 def test_normals(tmp_path):

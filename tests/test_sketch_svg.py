@@ -122,7 +122,8 @@ def test_a_pen_travels_less_when_sorted():
         '<svg xmlns="http://www.w3.org/2000/svg"/>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 0 9"/>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 nan"/>',
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle r="3"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle r="0"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><text y="5">a house</text></svg>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><g transform="scale(2)"/></svg>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="3" d="M 0 0 L 5 5"/></svg>',
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M 0 0 C 1 1 2 2 3 3"/></svg>',
@@ -152,9 +153,9 @@ def test_names_that_are_no_xml_still_make_a_drawing(tmp_path):
 
 
 def test_other_writers_exponents_are_read(tmp_path):
-    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke-width="3" d="'
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke="red" stroke-width="3" d="'
     (tmp_path / "x.svg").write_text(head + 'M 1e0 2E-1 C 1 1 2e+0 2 3 3"/></svg>')
-    assert read_svg(tmp_path / "x.svg").points[0, 0].tolist() == pytest.approx([1.0, 0.2])
+    assert read_svg(tmp_path / "x.svg").points[-1, 0].tolist() == pytest.approx([1.0, 0.2])
 
 
 def test_numbers_that_are_not_finite_are_refused():

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import PREPROCESS, RESNET, VIT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import clipx.space
 from clipx import backbone as bb
@@ -257,33 +259,86 @@ def test_a_tower_of_one_size_that_its_patches_do_not_divide(tiny_space, monkeypa
 
 # Preprocessing --------------------------------------------------------------------------------------------------------
 
+SIZES = [224, 240, 256, 336, 378, 384, 448]  # of the towers that people use
+
+
+def pair_of(size, **config):
+    """Our preprocessing and open_clip's transform of the same config; neither subtracts nor divides."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    config = {"mean": [0, 0, 0], "std": [1, 1, 1], **config}
+    theirs = image_transform_v2(PreprocessCfg(size=size, **config), is_train=False)
+    return Preprocess.from_config(config, size=(size, size) if isinstance(size, int) else size, where="test"), theirs
+
+
+def photo(height, width):
+    """Detail at every scale, and no channel like another: a shift by a pixel shows."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    waves = [np.sin(0.9 * x + 0.3 * y), np.sin(x * y / 50), np.cos(0.05 * x) * np.sin(0.7 * y)]
+    return np.stack([(127.5 + 127.5 * wave).astype(np.uint8) for wave in waves], axis=2)
+
+
+def ours_of_picture(preprocess, picture):
+    fitted = preprocess.fit(picture)
+    pixels = torch.from_numpy(np.asarray(fitted).copy()).permute(2, 0, 1).float()[None] / 255
+    return preprocess.resize(pixels)[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@given(short=st.integers(1, 1500), ratio=st.floats(1, 12), upright=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_sizes_are_torchvisions(size, short, ratio, upright):
+    """The size that torchvision resizes to, at any size: below the tower's there would be a black line."""
+    from torchvision.transforms.functional import _compute_resized_output_size
+
+    h, w = (int(short * ratio), short) if upright else (short, int(short * ratio))
+    preprocess, _ = pair_of(size)
+    assert list(preprocess.fitted(h, w)) == _compute_resized_output_size((h, w), [size])
+
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
-@pytest.mark.parametrize("shape", [(50, 70), (91, 33), (20, 15), (32, 32), (200, 31)])
-def test_preprocessing_is_open_clips(resize_mode, interpolation, size, shape):
-    """Equal to what open_clip does to a Pillow picture, up to Pillow's rounding to 8 bits."""
-    from open_clip.transform import PreprocessCfg, image_transform_v2
+@given(
+    size=st.sampled_from([*SIZES, (224, 336), (384, 240)]), short=st.integers(9, 500), ratio=st.floats(1, 3),
+    upright=st.booleans(), fill=st.sampled_from([0, 128]),
+)  # fmt: skip
+@settings(max_examples=12, deadline=None)
+def test_pixels_are_open_clips(resize_mode, interpolation, size, short, ratio, upright, fill):
+    """Equal in every bit: a Pillow picture, and a float tensor of the same pixels."""
     from PIL import Image
 
-    if resize_mode == "shortest" and size[0] != size[1] and interpolation == "bilinear":
-        pytest.skip("open_clip ignores the interpolation here")
-    yy, xx = np.mgrid[: shape[0], : shape[1]] / max(shape)
-    smooth = np.stack([np.sin(9 * xx), np.cos(7 * yy), xx * yy], axis=-1) * 0.5 + 0.5
-    picture = Image.fromarray((smooth * 255).astype(np.uint8))
-    config = {
-        "mean": [0.1, 0.2, 0.3],
-        "std": [0.5, 0.6, 0.7],
-        "interpolation": interpolation,
-        "resize_mode": resize_mode,
-    }
-    theirs = image_transform_v2(PreprocessCfg(size=size, **config), is_train=False)(picture)
-    pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
-    preprocess = Preprocess.from_config(config, size=size, where="test")
-    ours = preprocess.normalize(preprocess.resize(pixels).clamp(0, 1))[0]
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max() < 2.1 / 255 / 0.5
+    shape = (int(short * ratio), short) if upright else (short, int(short * ratio))
+    pixels = photo(*shape)
+    ours, theirs = pair_of(size, interpolation=interpolation, resize_mode=resize_mode, fill_color=fill)
+    assert torch.equal(ours_of_picture(ours, Image.fromarray(pixels)), theirs(Image.fromarray(pixels)))
+    if resize_mode == "squash" or (resize_mode == "shortest" and isinstance(size, int)):  # else it takes no tensors
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        assert torch.equal(ours.resize(tensor[None])[0], theirs(tensor))
+
+
+@pytest.mark.parametrize(
+    "shape", [(375, 500), (500, 333), (1200, 1600), (3024, 4032), (224, 224), (223, 225), (97, 61)]
+)
+@pytest.mark.parametrize("size", SIZES)
+def test_no_line_of_a_white_photo_is_black(size, shape):
+    from PIL import Image
+
+    ours, _ = pair_of(size)
+    assert ours_of_picture(ours, Image.new("RGB", shape[::-1], "white")).min() == 1
+    assert ours.resize(torch.ones(1, 3, *shape)).min() > 0.999
+
+
+def test_a_very_long_picture_is_read_in_its_middle():
+    """open_clip would resample a strip of 3 x 60,000 pixels to 224 x 4,480,000."""
+    from PIL import Image
+
+    ours, _ = pair_of(224)
+    strip = np.zeros((3, 60_000, 3), np.uint8)
+    strip[:, 29_000:31_000] = 255
+    assert ours_of_picture(ours, Image.fromarray(strip)).min() == 1
+    tensor = torch.from_numpy(strip).permute(2, 0, 1).float()[None] / 255
+    assert ours.resize(tensor).shape == (1, 3, 224, 224) and ours.resize(tensor).min() > 0.999
+    assert max(ours.fit(Image.fromarray(strip)).size) <= 224 * 32
 
 
 def test_preprocess_config_round_trip():

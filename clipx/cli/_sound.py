@@ -11,6 +11,7 @@ import numpy as np
 from clipx.cli._html import data_uri
 
 KINDS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg", ".mp3": "audio/mpeg"}
+CONVERTED = (".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".oga")  # which few browsers play
 WHOLE_BYTES = 2**20  # of a sound that a page holds as it is; of a longer one the place that was found
 LONGEST_S = 30.0  # of such a place
 DRAWN_S = 600.0  # of a waveform; of a longer sound the minutes about the place are drawn
@@ -25,14 +26,15 @@ def player(path: Path, start_s: float | None, end_s: float | None, name: str) ->
         start_s, end_s: the place; None for all of it.
         name: what to call it.
     """
-    if (kind := KINDS.get(path.suffix.lower())) is None:
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None and path.suffix.lower() not in CONVERTED:
         return ""
     if not path.is_file():
         return '<p class="none">the file is gone</p>'
     begin = start_s or 0.0
     try:
         drawn = _waveform(path, start_s, end_s)
-        if path.stat().st_size <= WHOLE_BYTES:
+        if kind is not None and path.stat().st_size <= WHOLE_BYTES:
             source, note = data_uri(kind, path.read_bytes()) + (f"#t={begin:.2f}" if begin else ""), ""
         else:
             sound, until = _cut(path, begin, end_s)

@@ -22,8 +22,8 @@ import clipx
 from clipx._threads import ahead, lone_threads, one_thread
 from clipx.errors import InputError
 from clipx.identity import Stamp, identity
-from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, read_sound
-from clipx.modalities.audio.logmel import LogMelTower
+from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, mix, read_sound
+from clipx.modalities.audio.logmel import LogMel
 from clipx.modalities.audio.towers import WEIGHTS, Tower, load_tower, new_tower, shipped_tower
 from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
@@ -129,7 +129,7 @@ class Audio(Modality):
             raise InputError(f"a sound must be (T,) or (C, T) floats or integers, got {values.shape} {values.dtype}")
         top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max) + 1
         samples = torch.from_numpy(np.atleast_2d(values).astype(np.float32) / np.float32(top))
-        return Sound(samples if len(samples) <= 2 else samples.mean(0, keepdim=True), int(sample_rate_hz))
+        return Sound(samples if len(samples) <= 2 else mix(samples), int(sample_rate_hz))
 
     @classmethod
     def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
@@ -194,8 +194,10 @@ class Audio(Modality):
 
         @torch.no_grad()  # which other threads do not take over
         def hear(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], Tensor]:
-            waves = torch.stack([window.samples for _, window in some]).to(device)
-            waves = waves.mean(1, keepdim=True) if waves.shape[1] > self.tower.channels else waves
+            heard = [window.samples for _, window in some]
+            if len(heard[0]) > self.tower.channels:
+                heard = [mix(samples) for samples in heard]
+            waves = torch.stack(heard).to(device)
             return [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
 
         reached = [0] * len(samples)  # minutes
@@ -210,9 +212,9 @@ class Audio(Modality):
 
     def pictures(self, sample: Sound | LongSound) -> Tensor:
         """The first window as a spectrogram, (1, 3, 64, n): time to the right, pitch upwards, loud is white."""
-        net = LogMelTower(dim=1)
-        first = next(windows(sample, self.config.window_s or 5.0, 5.0, net.sample_rate_hz))
-        heard = net.listen(first.samples[None])
+        ear = LogMel()  # no tower: nothing is drawn at random
+        first = next(windows(sample, self.config.window_s or 5.0, 5.0, ear.sample_rate_hz))
+        heard = ear.listen(mix(first.samples)[None])
         return ((heard.flip(1) + 2) / 6).clamp(0, 1)[:, None].expand(-1, 3, -1, -1).contiguous()
 
     @classmethod

@@ -1,28 +1,36 @@
-"""Reads sounds: WAV, FLAC, OGG (Vorbis, Opus) and MP3, short ones into memory and long ones block by block."""
+"""Reads sounds of any format that libsndfile knows, short ones into memory and long ones block by block."""
 
 from __future__ import annotations
 
-import struct
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import reading, require_regular
+from clipx.modalities.audio.containers import Container, inspect, is_open, suppress_library_notes
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3"),
+    *(".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".oga"),
+)
 SHORTEST_S = 0.1  # anything shorter is warned of
 SHORT_S = 60.0  # what is held in memory; anything longer is read as it is encoded
 LONGEST_S = 24 * 3600.0
 RATES_HZ = (1_000, 768_000)
 BLOCK = 2**18  # frames decoded at a time
+SEGMENT = 4096  # frames in which channels are compared, 0.1 s or so
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,9 @@ class LongSound:
         if _stamp(self.path) != self.stamp:
             raise FileError("has changed since it was loaded", where=self.path, remedy="load it again")
         levels = Levels(self.sample_rate_hz)
-        for block in _decode(self.path):
+        for block in _decode(inspect(self.path, self.stamp[0])):
             levels.add(block)
-            yield block
+            yield block if len(block) <= 2 else mix(block)
         _warn(self.path, levels)
 
 
@@ -101,13 +109,16 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
     """Open a sound file: one of up to a minute is decoded, a longer one is checked as far as its header goes.
 
     The content decides the format, not the suffix. Integers of any width become floats in [-1, 1]; mono and stereo stay
-    as they are, more channels are averaged to one. It warns (``UserWarning``) of a wrong scale, of a rate too low for
-    most sounds, of silence, of clipping and of next to no length: see ``Levels``. An OGG that does not say where it
-    ends, and an MP3 that is shorter than its header says, are warned of; the other formats' cut files are errors.
+    as they are, more channels become one by ``mix``. It warns (``UserWarning``) of a wrong scale, of a rate too low for
+    most sounds, of silence, of clipping, of channels that cancel and of next to no length: see ``Levels``.
+
+    A WAV whose header has a wrong size is read to the end of the file, with a warning. Uncompressed files and OGGs that
+    end early are read as far as they go, with a warning, as are MP3s that are shorter than their header says; cut files
+    of other formats are errors.
 
     Raises:
-        FileError: missing, no file, empty, no sound file, cut short, without samples, with NaN, longer than 24 hours or
-            of an impossible rate.
+        FileError: missing, no file, empty, no sound that can be read (the message names what it is instead), without
+            samples, with NaN, longer than 24 hours or of an impossible rate.
     """
     import soundfile
 
@@ -115,29 +126,52 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
     size, _ = stamp = _stamp(path)
     if not size:
         raise FileError("is empty (0 bytes)", where=path)
+    about = inspect(path, size)
     try:
-        about = soundfile.info(str(path))
+        with about.opened() as file:
+            rate, frames, log = file.samplerate, file.frames, file.extra_info
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise FileError(f"not a readable sound file: {_reason(error)}", where=path) from error
+        remedy = f"is it whole? If so, convert it: ffmpeg -i {path.name} {path.stem}-converted.wav"
+        raise FileError(f"not a readable sound file: {_reason(error)}", where=path, remedy=remedy) from error
     try:
-        require_rate(about.samplerate, None)
+        require_rate(rate, None)
     except InputError as error:
         raise FileError(error.what, where=path) from error
-    if _cut_short(path, size):
-        raise FileError("is cut short: its header promises more than there is", where=path, remedy="get it whole")
-    seconds = about.frames / about.samplerate
-    if not about.frames:
+    seconds = frames / rate
+    if not frames:
         raise FileError("holds no samples", where=path)
     if seconds > LONGEST_S:
         raise FileError(f"lasts {seconds / 3600:,.0f} hours, more than {LONGEST_S / 3600:.0f}", where=path)
+    for doubt in filter(None, (about.note, _ends_early(path, size, log) if about.note is None else None)):
+        warnings.warn(f"{path}: {doubt}", stacklevel=2)
     if seconds > SHORT_S:
-        return LongSound(path, about.samplerate, seconds, stamp)
-    levels, blocks = Levels(about.samplerate), []
-    for block in _decode(path):
+        return LongSound(path, rate, seconds, stamp)
+    levels, blocks = Levels(rate), []
+    for block in _decode(about):
         levels.add(block)
-        blocks.append(block)
+        blocks.append(block if len(block) <= 2 else mix(block))
     _warn(path, levels)
-    return Sound(torch.cat(blocks, dim=1), about.samplerate, str(path))
+    return Sound(torch.cat(blocks, dim=1), rate, str(path))
+
+
+def mix(samples: Tensor) -> Tensor:
+    """(C, T) -> (1, T): the mean of the channels, or the loudest one alone where they cancel.
+
+    Channels of a sound that was recorded or wired in opposite phase cancel in the mean. They do where, in segments that
+    hold over a tenth of the energy, the mean has less than half of the power that unrelated channels would leave; equal
+    channels leave C times that, and a channel beside silent ones leaves just that.
+    """
+    if len(samples) == 1:
+        return samples
+    centred = samples - samples.mean(1, keepdim=True)  # an offset is no sound
+    parts = F.pad(centred, (0, -samples.shape[1] % SEGMENT)).unflatten(1, (-1, SEGMENT))  # (C, S, SEGMENT)
+    power = parts.square().sum(2).double()  # (C, S)
+    unrelated = power.sum(0) / len(samples) ** 2
+    cancels = parts.mean(0).square().sum(1) < 0.5 * unrelated
+    if unrelated[cancels].sum() > 0.1 * unrelated.sum():
+        loudness = power.sum(1).tolist()
+        return samples[loudness.index(max(loudness))][None]  # of equal ones the first
+    return samples.mean(0, keepdim=True)
 
 
 class Levels:
@@ -146,6 +180,7 @@ class Levels:
     - scale: a peak above 2 (full scale is 1) is that of 16-bit integers in floats, one below 0.001 may have been
       divided twice;
     - rate: below 16 kHz most of what tells sounds apart is gone;
+    - channels: where they cancel, one of them is heard, see ``mix``; the levels are those of the mix;
     - silence: nothing, or nothing above -80 dB of full scale;
     - length: below a tenth of a second hardly anything can be told from anything else;
     - clipping: over 0.1 % of the samples stand at full scale beside another one that does.
@@ -153,20 +188,25 @@ class Levels:
 
     def __init__(self, sample_rate_hz: int):
         self.sample_rate_hz, self.peak, self.count, self.clipped = sample_rate_hz, 0.0, 0, 0
-        self.frames = 0
+        self.frames = self.cancelled = 0
 
     def add(self, block: Tensor) -> None:
         """Take in (C, n) samples."""
-        loud = block.abs()
-        self.peak = max(self.peak, float(loud.max()) if loud.numel() else 0.0)
+        loud, heard = block.abs(), mix(block)
+        self.peak = max(self.peak, float(heard.abs().max()) if heard.numel() else 0.0)
         self.count += loud.numel()
         self.frames += loud.shape[-1]
+        if not torch.equal(heard, block.mean(0, keepdim=True)):
+            self.cancelled += loud.shape[-1]
         full = loud >= 0.999
         self.clipped += int((full[:, 1:] & full[:, :-1]).sum())
 
     def warnings(self) -> list[str]:
         """One line for each doubt; [] where there is none."""
         found = []
+        if self.cancelled:
+            where = "" if self.cancelled == self.frames else f" in {self.cancelled / self.sample_rate_hz:.3g} s of it"
+            found.append(f"its channels cancel when they are mixed{where}: the loudest one is taken alone")
         if self.peak > 2:
             found.append(f"its peak is {self.peak:,.4g}, full scale is 1: divide 16-bit values by 32768")
         elif self.peak < 1e-4:
@@ -212,28 +252,21 @@ def require_rate(sample_rate_hz: int, where: str | None) -> None:
         raise InputError(f"a sample rate must be {low:,} to {high:,} Hz, got {sample_rate_hz:,}", where=where)
 
 
-def _decode(path: Path) -> Iterator[Tensor]:
-    """A file -> (C, n) float32 parts, C 1 or 2."""
+def _decode(about: Container) -> Iterator[Tensor]:
+    """A file -> (C, n) float32 parts."""
     import soundfile
 
-    class Forward(soundfile.SoundFile):
-        """Read from start to end. SoundFile seeks after every read, which is slow in OGG and inexact in MP3."""
-
-        def seekable(self) -> bool:
-            return False
-
-    read, promised, kind = 0, 0, ""
+    path, read, promised, kind = about.path, 0, 0, ""
     try:
-        with Forward(str(path)) as file:
+        with about.opened() as file:
             promised, kind, rate = file.frames, file.format, file.samplerate
-            while len(frames := file.read(BLOCK, dtype="float32", always_2d=True)):
+            while len(frames := _next(file)):
                 read += len(frames)
                 if read > LONGEST_S * rate:
                     raise FileError(f"is longer than {LONGEST_S / 3600:.0f} hours", where=path)
                 if not np.isfinite(frames).all():
                     raise FileError("has NaN or infinite samples", where=path)
-                kept = frames if frames.shape[1] <= 2 else frames.mean(axis=1, keepdims=True)
-                yield torch.from_numpy(np.ascontiguousarray(kept.T))
+                yield torch.from_numpy(np.ascontiguousarray(frames.T))
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise FileError(f"cannot be decoded: {_reason(error)}", where=path, remedy="get it whole") from error
     if not read:
@@ -242,6 +275,12 @@ def _decode(path: Path) -> Iterator[Tensor]:
         raise FileError(f"is cut short: {read:,} of {promised:,} samples", where=path, remedy="get it whole")
     if read < 0.95 * promised:  # headers of MP3 files are guesses
         warnings.warn(f"{path}: it may be cut short: {read:,} of {promised:,} samples", stacklevel=3)
+
+
+def _next(file: Any) -> np.ndarray:
+    """The next (n, C) float32 frames of an open file."""
+    with suppress_library_notes() if file.format == "MP3" else nullcontext():
+        return file.read(BLOCK, dtype="float32", always_2d=True)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -253,28 +292,24 @@ def _stamp(path: Path) -> tuple[int, int]:
             return about.st_size, about.st_mtime_ns
 
 
-def _cut_short(path: Path, size: int) -> bool:
-    """Whether a WAV's data chunk promises more bytes than follow; an OGG without its last page is warned of.
+def _ends_early(path: Path, size: int, log: str) -> str | None:
+    """A warning where a file ends before its header or its format says it does; libsndfile reads on without a word.
 
-    libsndfile reads both without a word.
+    Args:
+        log: what libsndfile notes of the file, such as ``Data Size : 44100 (should be 26450)``.
     """
+    for said, held in re.findall(r"(?:FORM|SSND|riff|data|Data Size) *: (\d+) \(should be (\d+)\)", log):
+        if int(said) > int(held) and not is_open(int(said)):
+            return f"it may be cut short: its header says {int(said):,} bytes, there are {int(held):,}"
     with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-            while len(chunk := file.read(8)) == 8:
-                name, length = struct.unpack("<4sI", chunk)
-                if name == b"data":
-                    open_ended = length >= 2**31 - 2**12  # written by a program that could not go back
-                    return not open_ended and file.tell() + length > size
-                file.seek(length + length % 2, 1)
-        elif head[:4] == b"OggS":
-            file.seek(max(0, size - 2**17))
-            tail = file.read()
-            page = tail[tail.rfind(b"OggS") :]
-            whole = len(page) >= 27 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-            if not (whole and page[5] & 4):  # the flag of a stream's last page
-                warnings.warn(f"{path}: it may be cut short: its last page is missing", stacklevel=3)
-    return False
+        if file.read(4) != b"OggS":
+            return None
+        file.seek(max(0, size - 2**17))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    whole = len(page) >= 27 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+    last = whole and page[5] & 4  # the flag of a stream's last page
+    return None if last else "it may be cut short: its last page is missing"
 
 
 def _reason(error: Exception) -> str:

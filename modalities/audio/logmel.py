@@ -21,7 +21,30 @@ class LogMelConfig:
     widths: tuple[int, ...] = field(default=(32, 64, 128, 256), metadata={"help": "channels of the four stages"})
 
 
-class LogMelTower(nn.Module):
+class LogMel(nn.Module):
+    """Waveforms -> log-mel spectrograms; without parameters."""
+
+    mel: Tensor
+    window: Tensor
+
+    def __init__(self, config: LogMelConfig | None = None):
+        super().__init__()
+        self.config = config = config or LogMelConfig()
+        self.sample_rate_hz = config.sample_rate_hz
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("mel", mel_bank(config), persistent=False)
+
+    def listen(self, waves: Tensor) -> Tensor:
+        """(B, C, T) -> (B, mels, n) log-mel spectrograms of mean 0 and deviation 1, n = 1 + T // hop."""
+        config = self.config
+        x = F.pad(waves.mean(1), (config.n_fft // 2, config.n_fft // 2))
+        spectra = torch.stft(x, config.n_fft, config.hop, window=self.window, center=False, return_complex=True)
+        # 1e-10 is -100 dB of full scale, below a 16-bit file's own noise
+        heard = torch.log(self.mel @ spectra.abs().square() / self.window.sum() ** 2 + 1e-10)
+        return (heard - heard.mean((1, 2), keepdim=True)) / (heard.std((1, 2), keepdim=True) + 0.1)
+
+
+class LogMelTower(LogMel):
     """Waveforms -> vectors, not normalised.
 
     Mean and deviation of each spectrogram are taken off, so that loudness, which says little of what was recorded, does
@@ -32,17 +55,12 @@ class LogMelTower(nn.Module):
         config: sizes.
     """
 
-    mel: Tensor
-    window: Tensor
     full_scale = 1.0
     channels = 1  # stereo is mixed
 
     def __init__(self, dim: int, config: LogMelConfig | None = None):
-        super().__init__()
-        self.dim, self.config = dim, (config := config or LogMelConfig())
-        self.sample_rate_hz = config.sample_rate_hz
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.register_buffer("mel", mel_bank(config), persistent=False)
+        super().__init__(config)
+        self.dim, config = dim, self.config
         first, *_, last = config.widths
         self.stem = nn.Sequential(nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(first))
         given = (first, *config.widths[:-1])
@@ -55,15 +73,6 @@ class LogMelTower(nn.Module):
     def forward(self, waves: Tensor) -> Tensor:
         """(B, C, T) in [-1, 1] -> (B, dim); channels are averaged."""
         return self.body(self.listen(waves))
-
-    def listen(self, waves: Tensor) -> Tensor:
-        """(B, C, T) -> (B, mels, n) log-mel spectrograms of mean 0 and deviation 1, n = 1 + T // hop."""
-        config = self.config
-        x = F.pad(waves.mean(1), (config.n_fft // 2, config.n_fft // 2))
-        spectra = torch.stft(x, config.n_fft, config.hop, window=self.window, center=False, return_complex=True)
-        # 1e-10 is -100 dB of full scale, below a 16-bit file's own noise
-        heard = torch.log(self.mel @ spectra.abs().square() / self.window.sum() ** 2 + 1e-10)
-        return (heard - heard.mean((1, 2), keepdim=True)) / (heard.std((1, 2), keepdim=True) + 0.1)
 
     def body(self, heard: Tensor) -> Tensor:
         """(B, mels, n) -> (B, dim)."""

@@ -33,7 +33,7 @@ from clipx.modalities.audio.augment import AugmentConfig, augment, mask
 from clipx.modalities.audio.encoder import Audio, AudioConfig
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.fbsp import norm_penalty
-from clipx.modalities.audio.files import Sound, read_sound, resample
+from clipx.modalities.audio.files import Sound, mix, read_sound, resample
 from clipx.modalities.audio.losses import AudioScales, trimodal_loss
 from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
 from clipx.modalities.audio.synthesis import synthesise
@@ -485,7 +485,7 @@ def _in_memory(path: Path, rate_hz: int) -> Sound:
         sound = read_sound(path)
         parts, wanted = [], round(LONGEST_S * sound.sample_rate_hz)
         for block in sound.blocks():
-            parts.append(block.mean(0, keepdim=True))
+            parts.append(mix(block))
             if sum(part.shape[1] for part in parts) >= wanted:
                 break
         samples = torch.cat(parts, dim=1)[:, :wanted]

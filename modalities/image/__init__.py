@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,13 +14,18 @@ from clipx.errors import InputError
 from clipx.modality import Modality
 from clipx.pictures import SUFFIXES, on_white, open_picture
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 _PICTURES_AT_ONCE = 64
 
 
 class Image(Modality):
     """Pictures, encoded as the space's own image tower prescribes (size, mean, standard deviation).
 
-    A sample is a (3, H, W) float32 tensor, RGB in [0, 1].
+    A sample is a (3, H, W) float32 tensor, RGB in [0, 1]. Files and 8-bit arrays are resampled by Pillow to the size
+    that the space asks for (``Preprocess.fit``), so that their vectors are open_clip's; any other tensor is resampled
+    when it is encoded.
     """
 
     name = "image"
@@ -32,22 +37,19 @@ class Image(Modality):
         """Read a picture: turned upright by its EXIF tag, transparency laid on white, the first frame of several.
 
         The content decides the format, not the suffix. Grey of more than 8 bits is scaled to [0, 1], not cut off, see
-        ``clipx.pictures.eight_bits``. A picture of more than four times the space's input is averaged down by a whole
-        factor, to no less than twice that input.
+        ``clipx.pictures.eight_bits``. The whole picture is resampled;
+        what the space crops or pads, it crops or pads when the sample is encoded.
 
         Raises:
             FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture.
             MissingDependencyError: it is a HEIC picture, and pillow-heif is not installed.
         """
-        rgb = on_white(open_picture(path), path)
-        height, width = self.space.image_size
-        factor = min(rgb.height // (2 * height), rgb.width // (2 * width))
-        return _pixels(np.asarray(rgb.reduce(factor) if factor > 1 else rgb))
+        return self._fitted(on_white(open_picture(path), path))
 
     def from_array(self, array: Any, **about: Any) -> Tensor:
         """(H, W) grey or (H, W, 3) RGB -> a sample: integers in [0, 255], or floats in [0, 1].
 
-        Values are taken as they are: dark on light stays dark on light.
+        Values are taken as they are: dark on light stays dark on light. Integers are resampled as files are.
 
         Raises:
             InputError: wrong shape, type or range, or NaN.
@@ -62,7 +64,14 @@ class Image(Modality):
             raise InputError(
                 f"a picture of {values.dtype} must lie in [0, {top}], got {values.min()} to {values.max()}"
             )
-        return _pixels(values)
+        if values.dtype.kind == "f":
+            return _pixels(values)
+        from PIL import Image as pil
+
+        return self._fitted(pil.fromarray(values.astype(np.uint8)).convert("RGB"))
+
+    def _fitted(self, rgb: Picture) -> Tensor:
+        return _pixels(np.asarray(self.space.preprocess.fit(rgb)))
 
     def vectors(self, samples: Sequence[Tensor]) -> Tensor:
         rows = []

@@ -1,4 +1,4 @@
-"""GLB, the binary form of glTF 2.0: a scene in JSON, and the numbers it names.
+"""glTF 2.0: a scene in JSON and the numbers it names, in one binary file (.glb), or beside it or in it (.gltf).
 
 An own reader, as general ones take sparse and compressed numbers for zeros, leave fans of triangles out without a word
 and unpack what a small hostile scene repeats.
@@ -7,28 +7,46 @@ and unpack what a small hostile scene repeats.
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64decode
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
+from clipx.errors import FileError
+from clipx.files import read_bytes
 from clipx.modalities.pointcloud.geometry import Geometry
-from clipx.modalities.pointcloud.parsing import Sample, require_mesh_bytes, require_rows, to_colors
+from clipx.modalities.pointcloud.parsing import MAX_MESH_BYTES, Sample, require_mesh_bytes, require_rows, to_colors
 
 MAX_JSON_BYTES = 2**24
 MAX_SCENE_ROWS = 2**24  # vertices and triangles of a scene, in which one mesh may stand many times
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
+_REMEDY = "save it without compression (in Blender's export: no tick at Compression)"
+_COMPRESSIONS = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt"}
 
 
-def read_glb(data: bytes, sample: Sample) -> Geometry:
+def read_gltf(data: bytes, sample: Sample) -> Geometry:
     """Bytes of a file -> the triangles of its scene, or its points where there are none, each where its node puts it;
     colours where every vertex has one. y is up in glTF. Lines, materials, skins and morphs are left unread.
 
-    Raises ValueError, and whatever a scene of the wrong shape leads to.
+    Raises ValueError, and whatever a scene of the wrong shape leads to. FileError: a buffer beside the file is missing.
     """
     require_mesh_bytes(data)
-    gltf, numbers = _chunks(data)
+    if data[:4] == b"glTF":
+        gltf, inside = _chunks(data)
+    elif len(data) > MAX_JSON_BYTES:
+        raise ValueError(f"a scene of more than {MAX_JSON_BYTES:,} bytes")
+    else:
+        gltf, inside = json.loads(data.decode("utf-8-sig")), None
+    if not isinstance(gltf, dict) or not str(gltf.get("asset", {}).get("version", "2")).startswith("2"):
+        raise ValueError("no scene of glTF 2")
+    for name, who in _COMPRESSIONS.items():
+        if name in gltf.get("extensionsRequired", []):
+            raise ValueError(f"its numbers are compressed by {who} ({name}), which is not read; {_REMEDY}")
+    numbers = _Buffers(gltf, inside, sample)
     parts: dict[bool, list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]] = {False: [], True: []}  # by: is a mesh
     rows = 0
     for mesh, matrix in _placed_meshes(gltf):
@@ -52,12 +70,60 @@ def read_glb(data: bytes, sample: Sample) -> Geometry:
     firsts = np.cumsum([0, *(len(points) for points, _, _ in kept)])
     triangles = np.concatenate([first + part[1] for first, part in zip(firsts, kept, strict=False)])
     colored = [part[2] for part in kept if part[2] is not None]
+    points = np.concatenate([part[0] for part in kept])
     return Geometry(
-        np.concatenate([points for points, _, _ in kept]),
+        points,
         triangles if len(triangles) else None,
         up="y",
-        colors=to_colors(np.concatenate(colored), 1) if len(colored) == len(kept) else None,
+        colors=to_colors(np.concatenate(colored), points, sample, 1) if len(colored) == len(kept) else None,
     )
+
+
+class _Buffers:
+    """The buffers of a scene, each read when it is first asked for.
+
+    Args:
+        gltf: the scene.
+        inside: the numbers that stand in a .glb.
+        sample: names the file.
+    """
+
+    def __init__(self, gltf: dict[str, Any], inside: bytes | None, sample: Sample):
+        self._about, self._inside, self._sample = gltf.get("buffers", []), inside, sample
+        self._read: dict[int, bytes] = {}
+
+    def __getitem__(self, index: int) -> bytes:
+        """Raises ValueError, or FileError where a file beside the scene cannot be read."""
+        if index not in self._read:
+            self._read[index] = self._find(index)
+            if sum(map(len, self._read.values())) > MAX_MESH_BYTES:
+                raise ValueError(f"buffers of more than {MAX_MESH_BYTES:,} bytes; simplify it")
+        return self._read[index]
+
+    def _find(self, index: int) -> bytes:
+        if index < 0:
+            raise ValueError(f"a buffer of number {index}")
+        uri, path = self._about[index].get("uri"), self._sample.path
+        if uri is None:
+            if index == 0 and self._inside is not None:
+                return self._inside
+            raise ValueError(f"its buffer {index} has no numbers; {_REMEDY}")
+        if uri[:5].lower() == "data:":
+            head, _, body = uri.partition(",")
+            return b64decode(unquote(body)) if head.lower().endswith(";base64") else unquote(body).encode("latin-1")
+        name = unquote(uri)
+        if path is None or re.match(r"[a-zA-Z][\w+.-]*:|[/\\\\]", name) or "\0" in name:
+            raise ValueError(f"its numbers lie in {uri[:60]!r}, which is not beside it; export one .glb")
+        beside, folder = (path.parent / name).resolve(), path.parent.resolve()
+        if not beside.is_relative_to(folder):
+            raise ValueError(f"its numbers lie in {uri[:60]!r}, outside of its folder; export one .glb")
+        try:
+            data = read_bytes(beside, (beside.suffix.lower(),), MAX_MESH_BYTES)
+        except FileError as error:
+            what = f"its numbers lie in {name[:60]!r}: {error.what}"
+            raise FileError(what, remedy="put that file beside it, or export one .glb") from error
+        require_rows(self._about[index].get("byteLength", 0), len(data), f"bytes of {name[:60]}")
+        return data
 
 
 def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -114,21 +180,21 @@ def _transform(node: dict[str, Any]) -> np.ndarray:
     return matrix
 
 
-def _accessor(gltf: dict[str, Any], numbers: bytes, index: int) -> np.ndarray:
+def _accessor(gltf: dict[str, Any], numbers: _Buffers, index: int) -> np.ndarray:
     """(count, width) of an accessor's numbers, without a copy; normalised integers are divided by their greatest."""
     about = gltf["accessors"][index]
     if "bufferView" not in about or "sparse" in about:
-        raise ValueError("compressed or sparse numbers are not read; save the mesh without compression")
+        raise ValueError(f"compressed or sparse numbers are not read; {_REMEDY}")
     view = gltf["bufferViews"][about["bufferView"]]
-    if view["buffer"] != 0 or "uri" in gltf["buffers"][0]:
-        raise ValueError("its numbers lie outside of the file; embed them")
     type, width, count = np.dtype(_TYPES[about["componentType"]]), _WIDTHS[about["type"]], about["count"]
     stride = view.get("byteStride", type.itemsize * width)
     inner, offset = about.get("byteOffset", 0), view.get("byteOffset", 0)
     if min(count, inner, offset) < 0 or stride < type.itemsize * width:
         raise ValueError("numbers that overlap, or of a negative place")
     require_rows(inner + (count - 1) * stride + type.itemsize * width, view["byteLength"], "bytes of numbers")
-    values = np.ndarray((count, width), type, numbers, offset + inner, (stride, type.itemsize))  # checks its bounds
+    values = np.ndarray(
+        (count, width), type, numbers[view["buffer"]], offset + inner, (stride, type.itemsize)
+    )  # checks its bounds
     return values / np.iinfo(type).max if about.get("normalized") else values
 
 

@@ -47,7 +47,7 @@ def read_las(data: bytes, sample: Sample) -> Geometry:
             if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
                 raise
             raise ValueError(f"damaged compressed points ({error})") from error
-    colors = to_colors(rgb, 255 if rgb.max(initial=0) < 256 else 65535) if rgb.any() else None
+    colors = to_colors(rgb, xyz, sample, 255 if rgb.max(initial=0) < 256 else 65535) if rgb.any() else None
     return Geometry(xyz, up="z", colors=colors)
 
 

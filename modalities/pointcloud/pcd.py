@@ -44,20 +44,22 @@ def read_pcd(data: bytes, sample: Sample) -> Geometry:
     seen = ~np.isnan(xyz).any(axis=1)
     return Geometry(
         xyz[seen],
-        colors=_colors(columns[color][seen], fields[places[color]].type) if color else None,
+        colors=_colors(columns[color][seen], fields[places[color]].type, xyz[seen], sample) if color else None,
         normals=np.stack([columns[name][seen] for name in normals], axis=1) if normals[0] in columns else None,
     )
 
 
 def _header(data: bytes) -> tuple[list[_Field], int, str, int]:
     """The fields, how many points there are, their format, and where they start."""
-    end = re.search(rb"^DATA[ \t]+(ascii|binary|binary_compressed)[ \t]*\r?\n", data[:65536], re.MULTILINE)
+    end = re.search(
+        rb"(?:^|[\r\n])DATA[ \t]+(ascii|binary|binary_compressed)[ \t]*(\r\n|\n|\r)", data[:65536], re.IGNORECASE
+    )
     if end is None:
         raise ValueError("no PCD header")
-    lines = (line.split() for line in data[: end.start()].decode("latin-1").splitlines())
-    header = {words[0]: words[1:] for words in lines if words}
-    names = header.get("FIELDS") or header.get("COLUMNS", [])
-    sizes, types = header.get("SIZE", []), header.get("TYPE", [])
+    lines = (line.split() for line in re.split(r"[\r\n]+", data[: end.start()].decode("latin-1")))
+    header = {words[0].upper(): words[1:] for words in lines if words}
+    names = [name.lower() for name in header.get("FIELDS") or header.get("COLUMNS", [])]
+    sizes, types = header.get("SIZE", []), [type.upper() for type in header.get("TYPE", [])]
     counts = [to_count(word) for word in header.get("COUNT", ["1"] * len(names))]
     if not len(names) == len(sizes) == len(types) == len(counts) or 0 in counts:
         raise ValueError("FIELDS, SIZE, TYPE and COUNT differ in length, or a COUNT is 0")
@@ -68,7 +70,7 @@ def _header(data: bytes) -> tuple[list[_Field], int, str, int]:
     if "WIDTH" in header and width * height != points:
         raise ValueError(f"{points:,} points promised, but {width:,} x {height:,}")
     fields = [_Field(n, _TYPES[t + s], c) for n, t, s, c in zip(names, types, sizes, counts, strict=True)]
-    return fields, points, end[1].decode(), end.end()
+    return fields, points, end[1].decode().lower(), end.end()
 
 
 # Three formats: the fields of the numbers ``wanted``, of each its first column, at the rows that the sample keeps.
@@ -109,14 +111,14 @@ def _read_compressed(
     ]
 
 
-def _colors(packed: np.ndarray, type: str) -> np.ndarray:
+def _colors(packed: np.ndarray, type: str, points: np.ndarray, sample: Sample) -> np.ndarray | None:
     """Colours packed as 0x??RRGGBB, the bits of an integer or of a float, -> (P, 3) float32 in [0, 1]."""
     if packed.dtype == np.float64 and np.isnan(packed).any():  # in text; in packed bits white may look like NaN
-        raise ValueError("NaN colours; save the file without colours")
+        return to_colors(np.tile(packed[:, None], 3), points, sample, 255)
     bits = packed.astype(type)
     if bits.dtype.itemsize != 4:
         raise ValueError(f"packed colours of {bits.dtype.itemsize} bytes")
-    return to_colors(bits.view("<u4")[:, None] >> np.array([16, 8, 0]) & 255, 255)
+    return to_colors(bits.view("<u4")[:, None] >> np.array([16, 8, 0]) & 255, points, sample, 255)
 
 
 def lzf_decompress(data: bytes, size: int) -> bytearray:

@@ -17,9 +17,9 @@ from clipx.modalities.pointcloud.parsing import (
     each_line,
     fans,
     numbers,
-    polygon,
     require_mesh_bytes,
     require_rows,
+    strips,
     take,
     text_lines,
     to_colors,
@@ -27,6 +27,7 @@ from clipx.modalities.pointcloud.parsing import (
 )
 
 MAX_RAGGED_ROWS = 2**22  # rows of differing length are read one by one, about a million a second
+_SURFACES = ("face", "tristrips")
 _CORNERS = ("vertex_indices", "vertex_index")  # the two names of a face's list
 _COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 _TYPES = {
@@ -63,11 +64,19 @@ _NONE = slice(0)
 
 
 def read_ply(data: bytes, sample: Sample) -> Geometry:
-    """Bytes of a file -> its ``vertex`` and ``face`` tables as a geometry; raises ValueError and what numpy does."""
+    """Bytes of a file -> its ``vertex``, ``face`` and ``tristrips`` tables as a geometry; raises ValueError and what
+    numpy does."""
     elements, format, start = _header(data)
     kinds = {element.name: element for element in elements}
-    corners = next((name for name in _CORNERS if "face" in kinds and name in kinds["face"].properties), None)
-    mesh = corners is not None and kinds["face"].count > 0
+    surfaces = {
+        e.name: name for e in elements if e.count and e.name in _SURFACES for name in _CORNERS if name in e.properties
+    }
+    for element in elements:
+        lists = [name for name, (length, item) in element.properties.items() if length and item[0] in "iu"]
+        if element.count and element.name != "vertex" and element.name not in surfaces and lists:
+            what = f"{element.count:,} rows of the element {element.name!r} ({lists[0]})"
+            sample.notes.append(f"{what} are left unread: is its surface in them? Save it with faces")
+    mesh = bool(surfaces)
     vertices = kinds.get("vertex", _Element("vertex", 0))
     types = {name: item for name, (length, item) in vertices.properties.items() if length is None}
     if not {"x", "y", "z"} <= types.keys():
@@ -75,37 +84,42 @@ def read_ply(data: bytes, sample: Sample) -> Geometry:
     if mesh:
         require_mesh_bytes(data)
     wanted: dict[str, _Rows] = {"vertex": slice(None) if mesh else sample.rows(vertices.count)}
-    if mesh:
-        wanted["face"] = slice(None)
+    wanted |= dict.fromkeys(surfaces, slice(None))
     if format == "ascii":
         tables = _read_text(elements, wanted, data, start, mesh)
     else:
         tables = _read_binary(elements, wanted, data, start, "<" if format == "binary_little_endian" else ">")
     vertex = tables["vertex"]
-    triangles = fans(*tables["face"][corners]) if mesh and corners else None
+    cut = {"face": lambda c, n: fans(c, n, sample), "tristrips": strips}
+    parts = [cut[name](*tables[name][corners]) for name, corners in surfaces.items()]
+    parts = [part for part in parts if part is not None and len(part)]
+    triangles = np.concatenate(parts) if parts else None
 
     def stacked(names: Sequence[str]) -> np.ndarray:
         return np.stack([vertex[name].values.astype(np.float64) for name in names], axis=1)
 
+    points = stacked("xyz")
     rgb = next((names for names in _COLORS if set(names) <= types.keys()), None)
     return Geometry(
-        stacked("xyz"),
+        points,
         triangles,
-        colors=to_colors(stacked(rgb), _WHOLE.get(types[rgb[0]])) if rgb else None,
+        colors=to_colors(stacked(rgb), points, sample, _WHOLE.get(types[rgb[0]])) if rgb else None,
         normals=stacked(("nx", "ny", "nz")) if {"nx", "ny", "nz"} <= types.keys() else None,
     )
 
 
 def _header(data: bytes) -> tuple[list[_Element], str, int]:
     """Elements, format, and where the body starts."""
-    end = re.search(rb"^end_header[ \t]*\r?\n", data[:65536], re.MULTILINE)
-    if not re.match(rb"ply\s", data) or end is None:
+    begin = re.match(rb"(?:\xef\xbb\xbf)?\s*ply[ \t]*(\r\n|\n|\r)", data[:1024], re.IGNORECASE)
+    # the body begins right behind the line end of the header's lines: a byte more may be one of its numbers
+    end = begin and re.search(rb"[\r\n]end_header[ \t]*" + re.escape(begin[1]), data[:65536], re.IGNORECASE)
+    if begin is None or end is None:
         raise ValueError("no PLY header")
     elements: list[_Element] = []
     declared: list[tuple[str, str]] = []
     format = ""
-    for line in data[: end.start()].decode("latin-1").splitlines()[1:]:
-        match line.split():
+    for line in re.split(r"[\r\n]+", data[begin.end() : end.start()].decode("latin-1")):
+        match line.lower().split():
             case ["format", "ascii" | "binary_little_endian" | "binary_big_endian" as format, *_]:
                 pass
             case ["element", name, count]:
@@ -132,12 +146,6 @@ def _header(data: bytes) -> tuple[list[_Element], str, int]:
     return elements, format, end.end()
 
 
-def _size(name: str, word: Any) -> int:
-    """The length of a list; a face without area is refused here, before millions of them are read."""
-    size = to_count(word)
-    return polygon(size) if name in _CORNERS else size
-
-
 def _read_text(
     elements: Sequence[_Element], wanted: dict[str, _Rows], data: bytes, start: int, mesh: bool
 ) -> dict[str, _Table]:
@@ -157,7 +165,7 @@ def _read_text(
         for row in rows:
             words = iter(row.split())
             for name, (length, _) in element.properties.items():
-                size = 1 if length is None else _size(name, next(words, "a row is cut short"))
+                size = 1 if length is None else to_count(next(words, "a row is cut short"))
                 values[name] += map(float, islice(words, size))
                 sizes[name].append(size)
         tables[element.name] = {name: _Column(np.array(values[name]), np.array(sizes[name], int)) for name in names}
@@ -213,7 +221,7 @@ def _ragged(element: _Element, data: bytes, at: int, endian: str) -> tuple[_Tabl
         for name, length, item_bytes in types:
             size = 1
             if length is not None:
-                size = _size(name, length.unpack_from(data, at)[0])
+                size = to_count(length.unpack_from(data, at)[0])
                 at += length.size
             values[name] += data[at : at + size * item_bytes]
             sizes[name].append(size)

@@ -53,7 +53,7 @@ class Sketch(Modality):
     config: Config
 
     def load(self, path: str | PathLike) -> Strokes:
-        """Read an SVG as ``clipx sketch`` writes it (see ``read_svg``), or a drawing of Google's QuickDraw.
+        """Read an SVG of ``clipx sketch`` or of another program (see ``read_svg``), or a drawing of Google's QuickDraw.
 
         A QuickDraw file holds one drawing a line, ``{"word": ..., "drawing": [[xs, ys], ...]}``, simplified or raw. A
         sample is one drawing, so a file of several is refused rather than read in part. The drawing is fitted into a
@@ -65,7 +65,9 @@ class Sketch(Modality):
         """
         strokes = read_quickdraw(path) if _is_quickdraw(path) else read_svg(path)
         if not 1 <= len(strokes) <= MAX_STROKES:
-            raise FileError(f"holds {len(strokes):,} strokes; 1 to {MAX_STROKES:,} can be read", where=path)
+            what = f"holds {len(strokes):,} strokes; 1 to {MAX_STROKES:,} can be read"
+            remedy = "simplify it, or save it as .png" if len(strokes) else None
+            raise FileError(what, where=path, remedy=remedy)
         try:
             self._painted(strokes)
         except InputError as error:

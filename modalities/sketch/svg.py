@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -16,9 +17,11 @@ from torch import Tensor
 
 from clipx.errors import FileError, InputError
 from clipx.files import read_bytes
+from clipx.modalities.sketch.foreign import foreign_strokes
 
 SVG = "http://www.w3.org/2000/svg"
 INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
+MAX_BYTES = 2**24  # of a file
 DECIMALS = 3  # of a pixel: finer than any raster or plotter sees
 
 
@@ -53,7 +56,9 @@ class Strokes:
 
 
 def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int] | None = None) -> str:
-    """An SVG document: ``viewBox`` in canvas pixels, a title, the settings as JSON, one path a stroke, white ground.
+    """An SVG document: ``viewBox`` in canvas pixels, a title, the settings as JSON, one path a stroke.
+
+    A drawing in pixels lies on a white page. One in millimetres has none: a plotter's pen would draw its edge.
 
     Args:
         strokes: finite numbers only.
@@ -83,8 +88,9 @@ def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int]
         f'<svg xmlns="{SVG}" xmlns:inkscape="{INKSCAPE}" {size} viewBox="{left} {top} {shown[0]} {shown[1]}">',
         f"<title>{_text(str(strokes.about.get('title', 'a drawing')))}</title>",
         f"<metadata>{_text(json.dumps(strokes.about, sort_keys=True, allow_nan=False))}</metadata>",
-        f'<rect x="{left}" y="{top}" width="{shown[0]}" height="{shown[1]}" fill="white"/>',
     ]
+    if width_mm is None:
+        lines.append(f'<rect x="{left}" y="{top}" width="{shown[0]}" height="{shown[1]}" fill="white"/>')
     first = 0
     for number, count in enumerate(layers, 1):
         label = quoteattr(f"{number} strokes {first + 1} to {first + count}")
@@ -96,25 +102,33 @@ def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int]
 
 
 def read_svg(path: str | PathLike) -> Strokes:
-    """The strokes of a file that ``to_svg`` wrote (or of one that keeps to the same few features).
+    """The strokes of a file that ``to_svg`` wrote, as they were, or what the file of another program shows.
+
+    Warns (``UserWarning``) of what is left out of the latter, see ``foreign_strokes``.
 
     Raises:
-        FileError: missing, no SVG, or holds what is no stroke: other shapes, transforms, other path commands than one
-            ``M`` and one ``C``.
+        FileError: missing, no SVG, too large, or nothing of it can be drawn.
     """
-    text = read_bytes(path)
+    text = read_bytes(path, max_bytes=MAX_BYTES)
+    if text[:2] == b"\x1f\x8b":
+        raise FileError("is a compressed SVG", where=path, remedy="unpack it: gunzip -c, and save as .svg")
+    notes: list[str] = []
     try:
         root = ET.fromstring(text)
-        if root.tag != f"{{{SVG}}}svg":
-            raise ValueError(f"its root is {root.tag[:40]}")
-        box = _numbers(root.attrib["viewBox"], 4)
-        metadata = root.find(f"{{{SVG}}}metadata")
-        about = json.loads(metadata.text or "{}") if metadata is not None else {}
-        rows = [_stroke(element) for element in _drawn(root)]
-    except (ET.ParseError, ValueError, LookupError, RecursionError) as error:
+        if _is_ours(root):
+            box = _numbers(root.attrib["viewBox"], 4)
+            about = json.loads(root.findtext(f"{{{SVG}}}metadata", "{}"))
+            rows = [_stroke(element) for element in root.iter(f"{{{SVG}}}path")]
+        else:
+            rows, box, notes = foreign_strokes(root)
+            title = root.findtext(f"{{{SVG}}}title")
+            about = {"title": title.strip()} if title and title.strip() else {}
+    except (ET.ParseError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
         raise FileError(f"holds no drawing of strokes ({error})", where=path) from error
     if not isinstance(about, dict) or min(box[2:]) <= 0:
         raise FileError("holds no drawing of strokes (its metadata or viewBox)", where=path)
+    for note in notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
     table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), 13)
     return Strokes(table[:, :8].unflatten(1, (4, 2)), table[:, 8], table[:, 9], table[:, 10:], tuple(box), about)  # type: ignore[arg-type]
 
@@ -152,17 +166,23 @@ def _path(strokes: Strokes, index: int) -> str:
     )
 
 
-def _drawn(root: ET.Element):
-    for element in root:
-        tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
-        if "transform" in element.attrib:
-            raise ValueError("a transform")
-        if tag == "g":
-            yield from _drawn(element)
-        elif tag == "path":
-            yield element
-        elif tag not in ("title", "metadata", "desc", "defs", "rect", ""):
-            raise ValueError(f"a <{tag[:40]}>")
+_OWN = {"id", "fill", "stroke", "stroke-opacity", "stroke-width", "stroke-linecap", "stroke-linejoin", "d"}
+
+
+def _is_ours(root: ET.Element) -> bool:
+    """Whether ``to_svg`` wrote it: nothing but its layers of strokes, which need no other reading."""
+    if root.tag != f"{{{SVG}}}svg" or root.find(f"{{{SVG}}}metadata") is None:
+        return False
+    layers = [child for child in root if child.tag == f"{{{SVG}}}g"]
+    others = [child.tag for child in root if child.tag != f"{{{SVG}}}g"]
+    pages = [child for child in root if child.tag == f"{{{SVG}}}rect"]
+    return (
+        set(others) <= {f"{{{SVG}}}{name}" for name in ("title", "metadata", "rect")}
+        and all(page.get("fill") == "white" for page in pages)
+        and all(set(layer.attrib) <= {"id", f"{{{INKSCAPE}}}groupmode", f"{{{INKSCAPE}}}label"} for layer in layers)
+        and all(path.tag == f"{{{SVG}}}path" and set(path.attrib) <= _OWN for layer in layers for path in layer)
+        and all(path.get("id", "").startswith("stroke-") for layer in layers for path in layer)
+    )
 
 
 def _stroke(path: ET.Element) -> list[float]:
