@@ -99,7 +99,7 @@ def test_a_folder_is_indexed_and_searched(files, db, space):
 
 
 def test_search_agrees_with_plain_numpy(files, db, space):
-    from clipx.index.calibration import COSINE
+    from clipx.index.ranking import COSINE
 
     with Index.create(db, space) as index:
         index.add([files])
@@ -503,78 +503,16 @@ def test_weights_of_any_size(files, db, space):
 
 def test_sureness_is_asked_before_the_best_are_taken(files, db, space, monkeypatch):
     """A modality whose chance is low may be sure where another, that scores higher, is not."""
-    from clipx.index.calibration import Chance
+    from clipx.index.null_model import NullModel
 
     monkeypatch.setattr(
-        Chance, "confidences", lambda self, scores, code, n: np.full(len(scores), [0.1, 0.9, 0.1][code])
+        NullModel, "e_values", lambda self, scores, code, *_: np.full(len(scores), -np.log([0.1, 0.9, 0.1][code]))
     )
     with Index.create(db, space) as index:
         index.add([files])
         found = index.search(files / "p0.png", 1, min_confidence=0.5)
         assert [(hit.modality, hit.rank) for hit in found] == [("pointcloud", 1)]
         assert index.search("cat", min_confidence=1) == []
-
-
-def test_chance_among_few_items_is_bounded(space):
-    """One item tells little, and what it tells weighs for one; many items are judged by themselves."""
-    from clipx.index.calibration import PRIOR, Chance, Described, Vocabulary
-
-    rng = np.random.default_rng(0)
-    unit = lambda x: (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)  # noqa: E731
-    vocabulary = Vocabulary(tuple(map(str, range(200))), unit(rng.normal(size=(200, 64))), 30.0, 20.0)
-
-    def chance(count, files=None, own=None):
-        vectors = unit(rng.normal(size=(count, 64)))
-        items = Described(vectors, *vocabulary.describe(vectors))
-        queries = vocabulary.mixed(vocabulary.vectors[None], [1.0])
-        return Chance(vocabulary, *queries, items, np.zeros(count, int), files, own)
-
-    few, many = chance(3), chance(2000)
-    sure = [float(c.confidences(np.array([2.0]), 0, 3)[0]) for c in (few, many)]  # higher than anything can score
-    pairs = len(few._drawn[0].pairs)
-    words = len(few._words.pairs)
-    assert sure[0] == pytest.approx(np.exp(-300 * (3 / (pairs + 1) + PRIOR / (words + 1)) / (3 + PRIOR)))
-    assert sure[0] < sure[1] < 1
-    hub = _hub(vocabulary)
-    assert hub.worst.max() == hub.pairs.max() and hub.rate(hub.pairs[-5:-4])[0] > 5 / len(hub.pairs)
-    # windows of one file are no chance hits of each other
-    own = np.arange(200) % 4
-    apart = chance(40, files=np.repeat(np.arange(4), 10), own=own)
-    assert len(apart._drawn[0].pairs) <= 200 * 40 * 3 / 4
-
-
-def _hub(vocabulary):
-    from clipx.index.calibration import _Drawn
-
-    found = np.random.default_rng(1).normal(size=(200, 6)) / 10
-    found[:20, 2] += 1  # an item that many queries find
-    return _Drawn.of(found, np.ones((200, 6), bool))
-
-
-def test_confidence_says_that_nothing_matches(db, space):
-    """Items near a few words of a hundred: those words are found with confidence, the others are not."""
-    from clipx.index.calibration import Chance, Described, Vocabulary, scores
-
-    rng = np.random.default_rng(0)
-    words = rng.normal(size=(100, 64))
-    unit = lambda x: (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)  # noqa: E731
-    vocabulary = Vocabulary(tuple(map(str, range(100))), unit(words), 30.0, 20.0)
-    about = np.repeat(np.arange(10), 40)
-    gap = np.where(np.arange(400) % 2 == 0, 0.0, 1.0)[:, None] * rng.normal(size=64)  # two modalities, apart
-    vectors = unit(unit(words)[about] + 0.05 * rng.normal(size=(400, 64)) + 0.1 * gap)
-    items = Described(vectors, *vocabulary.describe(vectors))
-    queries = vocabulary.mixed(vocabulary.vectors[None], [1.0])
-    chance = Chance(vocabulary, *queries, items, np.arange(400) % 2)
-
-    def best(word):
-        vector, spread = vocabulary.mixed(unit(words)[None, word : word + 1], [1.0])
-        found = scores(items.vectors @ vector[0], spread[0], items)
-        return about[found.argmax()], chance.confidence(float(found.max()), int(found.argmax() % 2), 400)
-
-    there, away = [best(word) for word in range(10)], [best(word) for word in range(10, 100)]
-    assert [label for label, _ in there] == list(range(10)) and min(c for _, c in there) > 0.5
-    assert np.mean([c > 0.5 for _, c in away]) < 0.2
-    assert chance.confidence(1.1, 0, 400) > chance.confidence(1.1, 0, 40_000)
 
 
 def test_a_query_of_another_space_is_refused_by_both_names(files, db, space, other_space):
@@ -643,9 +581,11 @@ def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatc
             with pytest.raises(InputError, match="no tower for it"):
                 index.reembed(other_space)
         assert rows(index) == before and Index.open(db).space_record.name == "tiny"
-        chance = index._chance((("text", 1.0),), index._current())
+        index.search("cat")
+        before_the_move = dict(index._null_models)
         index.reembed(other_space)
-        assert index._chance((("text", 1.0),), index._current()) is not chance  # of the same state's name, perhaps
+        index.search("cat")  # the same state's name, perhaps
+        assert not set(index._null_models.values()) & set(before_the_move.values())
 
 
 def test_what_the_other_space_lacks_leaves_the_index(files, db, space, other_space, monkeypatch):
@@ -1173,12 +1113,12 @@ def test_ctrl_c_says_that_what_is_done_is_kept(run, monkeypatch):
 
 
 def test_hits_that_are_likely_chance_are_said_to_be(run, here, monkeypatch):
-    from clipx.index.calibration import Chance
+    from clipx.index.null_model import NullModel
 
     remark = "othing here is likely to be it (no confidence of 50 % or more)"
     assert run("index . --db my.index")[0] == 0
     for confidence, told in ((0.49, True), (0.5, False)):
-        monkeypatch.setattr(Chance, "confidence", lambda *_, c=confidence: c)
+        monkeypatch.setattr(NullModel, "e_values", lambda self, scores, *_, c=confidence: 0 * scores - np.log(c))
         status, _, err = run("search cat --html page.html")
         assert status == 0 and (f"n{remark}" in err) is told
         assert (f"best first. N{remark}." in (here / "page.html").read_text()) is told

@@ -59,6 +59,7 @@ def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
         percent=f"{100 * max(0.0, min(1.0, hit.score)):.0f}",
         score=f"{hit.score:.3f}",
         confidence=f"{hit.confidence:.0%}",
+        e_value=f"{hit.e_value:.2g}",
         cosine=f"{hit.cosine:.3f}",
     )
 
@@ -73,7 +74,7 @@ _CARD = Template("""\
 $player
 <div class="bar" role="img" aria-label="score $score"><span style="width:$percent%"></span></div>
 <dl><div><dt>score</dt><dd>$score</dd></div><div><dt>confidence</dt><dd>$confidence</dd></div>
-<div><dt>cosine</dt><dd>$cosine</dd></div></dl>
+<div><dt>E-value</dt><dd>$e_value</dd></div><div><dt>cosine</dt><dd>$cosine</dd></div></dl>
 </article>""")
 
 _STYLE = """\
@@ -110,6 +111,6 @@ _BODY = Template("""\
 <main>
 $cards
 </main>
-<footer>$about The score compares what the space's words say of the query and of the file; the confidence is the
-probability that no unrelated file would have scored as high; the cosine is raw.</footer>
+<footer>$about Hits are ranked by the score; the E-value is how many unrelated files would score as high by chance, and
+the confidence the probability that none would; the cosine is raw.</footer>
 """)

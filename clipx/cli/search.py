@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LIKELY = 0.5  # the confidence from which a hit is rather what was looked for than chance
 MISSING = "missing: moved or deleted since indexed; clipx index FOLDER takes up what moved, --remove what is gone"
+FIGURES = ("score", "confidence", "e-value", "cosine", "words")
 UNLIKELY = "nothing here is likely to be it (no confidence of 50 % or more)"
 
 
@@ -39,6 +40,14 @@ def search(
     html: Annotated[
         Path | None, typer.Option("--html", help="Also write one page with pictures, players and scores to this file.")
     ] = None,
+    ranking: Annotated[
+        Literal["auto", "cosine", "described"],
+        typer.Option(
+            "--ranking",
+            help="cosine: plain CLIP retrieval. described: by words that describe, the cosine beside them. "
+            "auto: cosine for one modality of an open vocabulary.",
+        ),
+    ] = "auto",
     exact: Annotated[bool, typer.Option("--exact", help="Look at every row, even where --ann was built.")] = False,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
@@ -69,7 +78,7 @@ def search(
     parse(text)
     opened = Index.open(db)
     index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
-    hits = index.search(text, k, modality, sql, min_confidence, exact)
+    hits = index.search(text, k, modality, sql, min_confidence, exact, ranking)
     record = report(
         "search", [asdict(hit) for hit in hits], db=db, query=text, space=index.space.name, space_id=index.space.id
     )
@@ -81,7 +90,7 @@ def search(
             place = () if not timed else ("" if hit.start_s is None else f"{hit.start_s:.1f}-{hit.end_s:.1f} s",)
             name = short(hit.path) + " (missing)" * hit.missing
             rows.append((name, *place, hit.modality, *figures(hit)))
-        print_table(("file", *(("at",) if timed else ()), "modality", "score", "confidence", "cosine", "words"), rows)
+        print_table(("file", *(("at",) if timed else ()), "modality", *FIGURES), rows)
         if not hits:
             note("nothing here matches")
         elif not likely(hits):
@@ -107,9 +116,15 @@ def likely(hits: Sequence[Hit]) -> bool:
     return any(hit.confidence >= LIKELY for hit in hits)
 
 
-def figures(hit: Hit) -> tuple[str, str, str, str]:
-    """A hit's score, confidence, cosine and words as they are printed."""
-    return f"{hit.score:.3f}", f"{hit.confidence:.0%}", f"{hit.cosine:.3f}", ", ".join(hit.words)
+def figures(hit: Hit) -> tuple[str, str, str, str, str]:
+    """A hit's score, confidence, E-value, cosine and words as they are printed, see ``FIGURES``."""
+    return (
+        f"{hit.score:.3f}",
+        f"{hit.confidence:.0%}",
+        f"{hit.e_value:.2g}",
+        f"{hit.cosine:.3f}",
+        ", ".join(hit.words),
+    )
 
 
 def short(path: str) -> str:

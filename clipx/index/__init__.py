@@ -23,8 +23,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
-from clipx.index.calibration import QUERIES, Chance, alike, scores, spaced
+from clipx.index.calibration import alike, spaced
 from clipx.index.meta import BEGUN, NAME, NEXT, Meta, SpaceRecord
+from clipx.index.null_model import SHOWN, NullModel, confidence
+from clipx.index.ranking import (
+    COSINE_OPEN,
+    RANKINGS,
+    ByDescription,
+    Cosine,
+    Queries,
+    Ranking,
+    make_queries,
+    mean_vectors,
+)
 from clipx.index.scan import Failure, Found, Walk, batches, find_files
 from clipx.index.table import Entry, Snapshot, Table
 
@@ -40,7 +51,8 @@ COMMIT = 256  # files in one transaction
 ANN_ROWS = 1_000_000  # beyond which an approximate index is built unasked
 ANN_LEAST, ANN_RECALL, ANN_QUERIES = 1000, 0.97, 100
 EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
-FEW = 64  # files of a kind, from which chance can be told
+QUERIES = 256  # unrelated queries that the null distribution is read off, at most
+FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
 READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
 
 TEXT = "text"  # the kind of a term that is no file
@@ -58,8 +70,9 @@ class Hit:
     Args:
         path: absolute.
         modality: who read it.
-        score: the calibrated score that hits are ranked by, in [-0.2, 1], see ``clipx.index.calibration``.
-        confidence: the probability that no unrelated item would have scored as high, in [0, 1].
+        score: what hits are ranked by, at most 1, see ``clipx.index.ranking``.
+        confidence: the probability that no unrelated item would have scored as high, in [0, 1]: exp(-e_value).
+        e_value: how many unrelated items would have scored as high by chance, see ``clipx.index.null_model``.
         cosine: raw cosine with the query, in [-1, 1].
         words: the words nearest to the item, nearest first.
         start_s, end_s: the place in a file that lasts, in seconds; None elsewhere.
@@ -71,6 +84,7 @@ class Hit:
     modality: str
     score: float
     confidence: float
+    e_value: float
     cosine: float
     words: tuple[str, ...]
     start_s: float | None
@@ -117,7 +131,8 @@ class Index:
         self._table = self._table_of(meta)
         self._snapshot: Snapshot | None = None
         self._encoders: dict[str, Modality] = {}
-        self._chances: dict[tuple[Recipe, str], Chance] = {}
+        self._null_models: dict[tuple[Recipe, str, str], NullModel] = {}  # the last one
+        self._rankings: dict[tuple[str, str], Ranking] = {}  # of the last state
         self._lock: int | None = None
 
     @classmethod
@@ -343,7 +358,7 @@ class Index:
         report.failures += [Failure(file.path, f"left out: {lacking[file.modality]}") for file in leaving]
         approximate = self._meta.cells is not None
         self._meta, self._space, self._encoders, self._table = target, joint, twin._encoders, twin._table
-        self._snapshot, self._chances = None, {}
+        self._snapshot, self._null_models, self._rankings = None, {}, {}
         self._table.drop_others()
         if len(self) >= (ANN_LEAST if approximate else ANN_ROWS):
             self.build_ann()
@@ -461,6 +476,7 @@ class Index:
         sql: str | None = None,
         min_confidence: float = 0.0,
         exact: bool = False,
+        ranking: str = "auto",
     ) -> list[Hit]:
         """The files nearest to a query, best first; one hit for each file, at its best place.
 
@@ -472,9 +488,12 @@ class Index:
                 start_s and end_s.
             min_confidence: leave out hits below it; none may remain, which says that nothing here matches.
             exact: look at every row, even where an approximate index is built.
+            ranking: ``"cosine"`` (plain CLIP retrieval), ``"described"`` (descriptions in words, with the cosine beside
+                them), or ``"auto"``: by description where the space has words of its own or several modalities are
+                searched, else by cosine.
 
         Raises:
-            InputError: the query or ``sql`` is malformed, or ``k`` is below 1.
+            InputError: the query or ``sql`` is malformed, ``k`` is below 1, or the ranking is unknown.
             FileError: a file of the query is missing or damaged.
             VocabularyError: a word that an embedded space never saw.
             SpaceMismatchError: the query is of another space.
@@ -483,38 +502,45 @@ class Index:
             raise InputError(f"k must be at least 1, got {k}")
         if not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence must lie in [0, 1], got {min_confidence}")
+        if ranking not in RANKINGS:
+            raise InputError(f"ranking must be one of {', '.join(RANKINGS)}, got {ranking!r}")
         snapshot = self._current()
-        question = self._question(query, snapshot)
+        terms = self._terms(query, snapshot)
         rows = self._selected(snapshot, modality, sql)
-        searched = len(snapshot) if rows is None else len(rows)
+        searched = np.bincount(snapshot.modalities if rows is None else snapshot.modalities[rows])
+        there = int((searched > 0).sum())
+        ranked = self._ranking(ranking, snapshot, there)
+        question = self._question(terms, snapshot, ranked)
         if (cells := self._meta.cells) is not None and not exact:
-            rows = self._candidates(snapshot, question, k, cells, rows, sql)
-        items = snapshot.items if rows is None else snapshot.items[rows]
-        if not len(items):
-            return []
-        cosines = items.vectors @ question.vector
-        found = scores(cosines, question.words, items)
+            rows = self._candidates(snapshot, question, k, cells, rows, sql, ranked)
         codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
-        chance = self._chance(question.recipe, snapshot)
-        if min_confidence > 0:  # before the k best are taken: chance is told for each modality apart
-            sure = np.concatenate(
-                [own[chance.confidences(found[own], code, searched) >= min_confidence] for code, own in _by_code(codes)]
-            )
-            rows = np.sort(sure) if rows is None else rows[np.sort(sure)]
-            cosines, found, codes = (values[np.sort(sure)] for values in (cosines, found, codes))
+        if not len(codes):
+            return []
+        found = ranked.scores(question, rows)[0]
+        null = self._null_model(_recipe(terms), snapshot, ranked)
+        if min_confidence > 0:  # before the k best are taken: each modality has a null distribution of its own
+            sure = [
+                own[confidence(null.e_values(found[own], code, searched[code], there)) >= min_confidence]
+                for code, own in _by_code(codes)
+            ]
+            kept = np.sort(np.concatenate(sure))
+            rows = kept if rows is None else rows[kept]
+            found, codes = found[kept], codes[kept]
         if not len(found):
             return []
         words, places = self._table.vocabulary.words, snapshot.items.places
         hits: list[Hit] = []
         for i in _best(found, snapshot.columns["path"], rows, k):
             row = i if rows is None else int(rows[i])
+            e_value = null.e_values(found[i : i + 1], int(codes[i]), int(searched[codes[i]]), there)
             hits.append(
                 Hit(
                     **{name: snapshot.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")},
                     score=float(found[i]),
-                    confidence=chance.confidence(float(found[i]), int(codes[i]), searched),
-                    cosine=float(cosines[i]),
-                    words=tuple(words[place] for place in places[row, :3]),
+                    confidence=float(confidence(e_value)[0]),
+                    e_value=float(e_value[0]),
+                    cosine=float(snapshot.items.vectors[row] @ question.vectors[0]),
+                    words=tuple(words[place] for place in places[row, :SHOWN]),
                     rank=len(hits) + 1,
                     missing=not os.path.exists(snapshot.columns["path"][row].as_py()),
                 )
@@ -544,7 +570,8 @@ class Index:
         """Number of rows: files, or their windows."""
         return len(self._current())
 
-    def _question(self, query: str | PathLike[str] | Embedding, snapshot: Snapshot) -> _Question:
+    def _terms(self, query: str | PathLike[str] | Embedding, snapshot: Snapshot) -> list[tuple[str, np.ndarray, float]]:
+        """The kind, the (D,) unit vector and the weight of each term of a query."""
         from clipx.embedding import Embedding
         from clipx.index.query import Term, parse
 
@@ -553,17 +580,46 @@ class Index:
                 raise self._mismatch(query.space_id)
             if len(query) != 1:
                 raise InputError(f"a query is one vector, got {len(query)}")
-            terms = [(query.modality, query.vectors[0].detach().cpu(), 1.0)]
-        else:
-            parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
-            terms = [(*self._term(term, snapshot), term.weight) for term in parsed]
-        vectors = np.stack([vector.numpy() for _, vector, _ in terms])[:, None]  # (terms, 1, D)
+            return [(query.modality, query.vectors[0].detach().cpu().numpy(), 1.0)]
+        parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
+        terms = [(*self._term(term, snapshot), term.weight) for term in parsed]
         heaviest = max(abs(weight) for _, _, weight in terms)
-        recipe = tuple((kind, weight / heaviest) for kind, _, weight in terms)
-        vector, words = self._table.vocabulary.mixed(vectors, [weight for _, weight in recipe])
-        if not vector.any():
+        return [(kind, vector.numpy(), weight / heaviest) for kind, vector, weight in terms]
+
+    def _question(self, terms: list[tuple[str, np.ndarray, float]], snapshot: Snapshot, ranked: Ranking) -> Queries:
+        vectors = np.stack([vector for _, vector, _ in terms])[:, None]  # (terms, 1, D)
+        question = self._queries(vectors, _recipe(terms), snapshot, ranked)
+        if not question.vectors.any():
             raise InputError("the terms cancel each other out", where="query")
-        return _Question(vector[0], words[0], recipe)
+        return question
+
+    def _queries(self, terms: np.ndarray, recipe: Recipe, snapshot: Snapshot, ranked: Ranking) -> Queries:
+        """(T, Q, D) unit rows of the kinds of a recipe -> Q queries."""
+        means = None
+        if isinstance(ranked, ByDescription) and ranked.means is not None:
+            known = dict(zip(snapshot.modality_names, ranked.means, strict=True))
+            known[TEXT] = self._table.vocabulary.vectors.mean(0)
+            nothing = np.zeros(terms.shape[2], np.float32)
+            means = np.stack([known.get(kind, nothing) for kind, _ in recipe])
+        return make_queries(self._table.vocabulary, terms, [weight for _, weight in recipe], means)
+
+    def _ranking(self, name: str, snapshot: Snapshot, modalities: int) -> Ranking:
+        """What ranks a search of so many modalities."""
+        own = self._table.vocabulary.own
+        if name == "auto":
+            name = "described" if own or modalities > 1 else "cosine"
+        key = (name, snapshot.state)
+        if key not in self._rankings:
+            items, codes = snapshot.items, snapshot.modalities
+            ranked: Ranking = Cosine(items)
+            if name == "described" and own:
+                ranked = ByDescription(items, codes)
+            elif name == "described":
+                means = mean_vectors(items, codes, len(snapshot.modality_names))
+                ranked = ByDescription(items, codes, COSINE_OPEN, means)
+            self._rankings = {kept: value for kept, value in self._rankings.items() if kept[1] == snapshot.state}
+            self._rankings[key] = ranked
+        return self._rankings[key]
 
     def _term(self, term: Term, snapshot: Snapshot) -> tuple[str, Tensor]:
         """What kind of thing it is, and its (D,) unit vector."""
@@ -576,10 +632,10 @@ class Index:
         self.space.require_words([term.content])
         return TEXT, self.space.encode_text([term.content])[0].cpu()
 
-    def _chance(self, recipe: Recipe, snapshot: Snapshot) -> Chance:
+    def _null_model(self, recipe: Recipe, snapshot: Snapshot, ranked: Ranking) -> NullModel:
         """How unrelated queries of that recipe score on this state of the index."""
-        key = (recipe, snapshot.state)
-        if key not in self._chances:
+        key = (recipe, snapshot.state, ranked.name)
+        if key not in self._null_models:
             vocabulary, items = self._table.vocabulary, snapshot.items
             first = snapshot.columns["window"].to_numpy() == 0  # of a file that lasts one window asks for all
             drawn, own_files = [], np.empty(0)
@@ -592,10 +648,10 @@ class Index:
                 drawn.append((vocabulary.vectors if words else items.vectors)[some])
                 if not turn:
                     own_files = np.full(len(some), -1) if words else snapshot.files[some]
-            vectors, described = vocabulary.mixed(np.stack(drawn), [weight for _, weight in recipe])
-            chance = Chance(vocabulary, vectors, described, items, snapshot.modalities, snapshot.files, own_files)
-            self._chances = {key: chance}
-        return self._chances[key]
+            queries = self._queries(np.stack(drawn), recipe, snapshot, ranked)
+            null = NullModel(ranked, vocabulary, queries, items, snapshot.modalities, snapshot.files, own_files)
+            self._null_models = {key: null}
+        return self._null_models[key]
 
     def _current(self) -> Snapshot:
         self._refresh()
@@ -634,7 +690,14 @@ class Index:
         return None if chosen is None else np.flatnonzero(chosen)
 
     def _candidates(
-        self, snapshot: Snapshot, question: _Question, k: int, cells: int, rows: np.ndarray | None, where: str | None
+        self,
+        snapshot: Snapshot,
+        question: Queries,
+        k: int,
+        cells: int,
+        rows: np.ndarray | None,
+        where: str | None,
+        ranked: Ranking,
     ) -> np.ndarray:
         """Positions of the rows to score, of each modality apart: all where they are few, else those proposed."""
         codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
@@ -645,9 +708,12 @@ class Index:
                 quoted = snapshot.modality_names[code].replace("'", "''")
                 filters = [f"modality = '{quoted}'"] if len(snapshot.modality_names) > 1 else []
                 filters += [f"({where})"] if where is not None else []
-                ids = self._table.nearest(question.vector, count, cells, " AND ".join(filters) or None)
-                items = snapshot.items if len(own) == len(snapshot) else snapshot.items[own]
-                own = np.union1d(own[_largest(alike(question.words, items), count)], snapshot.places(ids))
+                ids = self._table.nearest(question.vectors[0], count, cells, " AND ".join(filters) or None)
+                near = snapshot.places(ids)
+                if isinstance(ranked, ByDescription):
+                    items = snapshot.items if len(own) == len(snapshot) else snapshot.items[own]
+                    near = np.union1d(own[_largest(alike(question.words, items)[0], count)], near)
+                own = near
             proposed.append(own)
         return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)
 
@@ -813,11 +879,8 @@ def _entries(
         yield from ahead(encoded, prepared(), pool, side_by_side + 1)
 
 
-@dataclass(frozen=True, eq=False)
-class _Question:
-    vector: np.ndarray  # (D,) unit
-    words: np.ndarray  # (B,) unit: how much it is of each word
-    recipe: Recipe
+def _recipe(terms: Sequence[tuple[str, np.ndarray, float]]) -> Recipe:
+    return tuple((kind, weight) for kind, _, weight in terms)
 
 
 def _best(found: np.ndarray, paths: Any, rows: np.ndarray | None, k: int) -> list[int]:

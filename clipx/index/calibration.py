@@ -1,21 +1,13 @@
-"""Scores that mean the same for every modality, and how likely a score is no chance.
+"""Items described by the words nearest to them, so that items of different modalities can be compared.
 
-Raw cosines do not rank a mixed index fairly: in a CLIP space each modality keeps to a region of its own, and a photo is
-nearer to any photo than to a drawing of the same thing. What bridges the regions is language, as every modality was
-aligned with it. So each item is also described by the words nearest to it, and two items are compared by their
-descriptions: query by semantic example (Rasiwasia, Moreno and Vasconcelos, IEEE Transactions on Multimedia 2007), with
-the space's own words as its vocabulary.
-
-How high a chance score gets is read off the index itself: pairs of an unrelated query and an item, taken at random, for
-each modality apart. With it a score becomes the number of hits as good that chance would give among the items searched,
-and a confidence, as BLAST has them (Karlin and Altschul, PNAS 1990). A handful of items tells little of chance: it is
-judged as if the space's own words stood among them, and by an upper bound (see ``Chance``).
+What bridges the regions of a CLIP space that its modalities keep to is language, as every modality was aligned with it.
+So each item is also described by the words nearest to it, and two items are compared by their descriptions: query by
+semantic example (Rasiwasia, Moreno and Vasconcelos, IEEE Transactions on Multimedia 2007).
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +24,6 @@ if TYPE_CHECKING:
 WORDS = 32  # kept of each description
 SHARPNESS = 0.5  # of the softmax that describes, as a share of the space's logit scale
 KINSHIP = 0.35  # the same, of how far a word counts for words near it
-COSINE = 0.2  # how much raw cosine counts beside the words: it tells apart what is described alike
-QUERIES, ITEMS = 256, 2048  # of the unrelated pairs, at most
-LEAST = 300  # items that a search is judged by at least: a handful tells little of how high chance gets
-PRIOR = 16  # items whose worth the vocabulary's words have among those of a modality
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +35,23 @@ class Vocabulary:
         vectors: (B, D) float32, unit rows.
         scale: what cosine is multiplied by before the softmax over the words.
         kinship: what 1 - cosine of two words is multiplied by before exp(-x) says how far one counts for the other.
+        own: whether they are the space's own: words that it saw pictures of, and not nouns for an open vocabulary.
     """
 
     words: tuple[str, ...]
     vectors: np.ndarray
     scale: float
     kinship: float
+    own: bool = True
 
     @classmethod
     def of(cls, space: JointSpace) -> Vocabulary:
-        """The words that a space saw pictures of; for an open vocabulary the everyday words that nano saw."""
-        known = space.vocabulary.words if space.vocabulary is not None else _everyday()
-        words = tuple(sorted(word for word, stood in known.items() if stood == "pictures"))
-        return cls(
-            words, space.encode_text(words).cpu().numpy(), SHARPNESS * space.logit_scale, KINSHIP * space.logit_scale
-        )
+        """The words that a space saw pictures of; for an open vocabulary everyday nouns without names of products."""
+        own = space.vocabulary is not None
+        known = [word for word, seen in space.vocabulary.words.items() if seen == "pictures"] if own else _nouns()
+        words = tuple(sorted(known))
+        vectors = space.encode_text(words).cpu().numpy()
+        return cls(words, vectors, SHARPNESS * space.logit_scale, KINSHIP * space.logit_scale, own)
 
     def describe(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, D) unit rows -> the K words that say most of each, foremost first, and how much each counts.
@@ -84,7 +74,7 @@ class Vocabulary:
             np.put_along_axis(among, inverse.reshape(nearest.shape), shares / shares.sum(1, keepdims=True), axis=1)
             kin = np.exp(self.kinship * (self.vectors[used] @ self.vectors.T - 1))  # (U, B)
             places[part], counts = _largest(among @ kin, k)
-            weights[part] = _unit(counts)
+            weights[part] = unit(counts)
         return places, weights
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:
@@ -109,7 +99,7 @@ class Vocabulary:
         """
         spread = [self.spread(*self.describe(term)) for term in vectors]
         sums = (sum(w * rows for w, rows in zip(weights, terms, strict=True)) for terms in (vectors, spread))
-        one, two = (_unit(np.asarray(rows, dtype=np.float32)) for rows in sums)
+        one, two = (unit(np.asarray(rows, dtype=np.float32)) for rows in sums)
         return one, two
 
     def save(self, file: Path) -> None:
@@ -120,6 +110,7 @@ class Vocabulary:
             words=np.array(self.words, dtype=str),
             vectors=self.vectors,
             scale=np.array([self.scale, self.kinship]),
+            own=np.array(self.own),
         )
         beside = file.with_name(f".{file.name}.part")
         beside.write_bytes(data.getvalue())
@@ -130,9 +121,11 @@ class Vocabulary:
         """What ``save`` wrote. Raises FileError where that is missing or torn."""
         try:
             with np.load(file, allow_pickle=False) as arrays:
-                return cls(tuple(arrays["words"].tolist()), arrays["vectors"], *arrays["scale"].tolist())
+                words, own = tuple(arrays["words"].tolist()), bool(arrays["own"])
+                return cls(words, arrays["vectors"], *arrays["scale"].tolist(), own)
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise FileError("the index's words are missing or torn", where=file, remedy="index anew") from error
+            remedy = "make the index again in another folder"
+            raise FileError("the index's words are missing or corrupt", where=file, remedy=remedy) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,112 +143,14 @@ class Described:
         return Described(self.vectors[rows], self.places[rows], self.weights[rows])
 
 
-def scores(cosines: np.ndarray, query: np.ndarray, items: Described) -> np.ndarray:
-    """Calibrated scores in [-0.2, 1] of one query: (N,) float32.
-
-    Args:
-        cosines: (N,) of the query with the items.
-        query: (B,) its description, spread.
-        items: what is searched.
-    """
-    if not items.places.shape[1]:
-        return cosines
-    return (alike(query, items) + COSINE * cosines) / (1 + COSINE)
-
-
-def alike(query: np.ndarray, items: Described) -> np.ndarray:
-    """How alike the descriptions of a query, (B,), and of the items are: (N,) float32 in [-1, 1]."""
-    found = np.zeros(len(items), np.float32)
+def alike(queries: np.ndarray, items: Described) -> np.ndarray:
+    """How alike the descriptions of queries, (Q, B), and of the items are: (Q, N) float32 in [-1, 1]."""
+    found = np.zeros((len(queries), len(items)), np.float32)
     for start in range(0, len(items) if items.places.shape[1] else 0, 65536):  # parts that stay in the caches
         part = slice(start, start + 65536)
-        found[part] = np.einsum("nk,nk->n", query[items.places[part]], items.weights[part])
+        for row, query in enumerate(queries):
+            found[row, part] = np.einsum("nk,nk->n", query[items.places[part]], items.weights[part])
     return found
-
-
-class Chance:
-    """How well unrelated queries of one kind score by chance, for each modality of the items.
-
-    The rate at which chance reaches a score is counted over pairs of queries and items, never below the truth for want
-    of pairs: one is added, as permutation tests must (Phipson and Smyth, 2010), and as the pairs of one item are not
-    independent, the item that reaches the score most often is counted twice. It is then drawn towards the rate at which
-    the same queries score with the vocabulary's words, which count as 16 items.
-
-    Args:
-        vocabulary: of the index.
-        vectors, words: of unrelated queries, of the same kind as those to be judged: (Q, D) and (Q, B).
-        items: the index's.
-        modalities: (N,) codes of the items' modalities.
-        files: (N,) codes of the items' files. None: each is a file.
-        own: (Q,) the files that the queries were taken from, -1 for none: a file is no chance hit of its own.
-    """
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        vectors: np.ndarray,
-        words: np.ndarray,
-        items: Described,
-        modalities: np.ndarray,
-        files: np.ndarray | None = None,
-        own: np.ndarray | None = None,
-    ):
-        self._drawn: dict[int, _Drawn] = {}
-        said = vocabulary.nearest(vectors)
-        for code in np.unique(modalities):
-            rows = np.flatnonzero(modalities == code)
-            rows = rows[spaced(len(rows), ITEMS)]
-            some = items[rows]
-            unrelated = np.ones((len(vectors), len(rows)), bool)
-            if vocabulary.words:
-                unrelated = said[:, None] != vocabulary.nearest(some.vectors)  # of the same word: no chance hit
-            if files is not None and own is not None:
-                unrelated &= own[:, None] != files[rows]
-            self._drawn[int(code)] = _Drawn.of(_pairs(vocabulary, vectors, words, some), unrelated)
-        places = spaced(len(vocabulary.words), ITEMS // 8)
-        some = Described(vocabulary.vectors[places], *vocabulary.describe(vocabulary.vectors[places]))
-        self._words = _Drawn.of(_pairs(vocabulary, vectors, words, some), said[:, None] != places)
-
-    def confidence(self, score: float, modality: int, searched: int) -> float:
-        """The probability that among ``searched`` unrelated items, 300 at least, none scores as high, in [0, 1]."""
-        return float(self.confidences(np.array([score]), modality, searched)[0])
-
-    def confidences(self, scores: np.ndarray, modality: int, searched: int) -> np.ndarray:
-        """``confidence`` of (N,) scores of one modality."""
-        drawn = self._drawn.get(modality, _Drawn(np.empty(0), np.empty(0), 0))
-        rate = drawn.rate(scores)
-        if self._words.items:
-            rate = (drawn.items * rate + PRIOR * self._words.rate(scores)) / (drawn.items + PRIOR)
-        return np.exp(-max(searched, LEAST) * rate)
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """Chance scores, sorted: of all pairs, and of those of the worst item at each number of pairs."""
-
-    pairs: np.ndarray
-    worst: np.ndarray
-    items: int
-
-    @classmethod
-    def of(cls, found: np.ndarray, unrelated: np.ndarray) -> _Drawn:
-        """(Q, N) scores of queries and items, and which of the pairs are unrelated."""
-        if not found.size:
-            return cls(np.empty(0), np.empty(0), 0)
-        by_item = np.sort(np.where(unrelated, found, -np.inf).T, axis=1)
-        return cls(np.sort(found[unrelated]), by_item.max(axis=0), found.shape[1])
-
-    def rate(self, scores: np.ndarray) -> np.ndarray:
-        """An upper bound of how often a pair scores as high."""
-        above = sum(len(drawn) - np.searchsorted(drawn, scores, side="left") for drawn in (self.pairs, self.worst))
-        return np.minimum(1, (above + 1) / (len(self.pairs) + 1))
-
-
-def _pairs(vocabulary: Vocabulary, vectors: np.ndarray, words: np.ndarray, items: Described) -> np.ndarray:
-    """(Q, N): ``scores`` of many queries."""
-    cosines = vectors @ items.vectors.T
-    if not words.shape[1]:
-        return cosines
-    return (words @ vocabulary.spread(items.places, items.weights).T + COSINE * cosines) / (1 + COSINE)
 
 
 def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -265,7 +160,7 @@ def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return best, np.take_along_axis(rows, best, 1)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), 0)
 
@@ -275,7 +170,6 @@ def spaced(count: int, most: int) -> np.ndarray:
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
-def _everyday() -> dict[str, str]:
-    from clipx.space import SPACES
-
-    return json.loads((SPACES / "nano" / "vocabulary.json").read_text(encoding="utf-8"))["words"]
+def _nouns() -> list[str]:
+    lines = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]

@@ -1,4 +1,6 @@
-"""What the index does, measured: python tests/benchmarks/bench_index.py mixed|exact|ann|process|throughput [--json]
+"""What the index does, measured: python tests/benchmarks/bench_index.py WHAT [--json]
+
+WHAT is mixed, calibration, exact, ann, process or throughput.
 
 mixed DATA: mean average precision of a mixed search in nano. The gallery is the test split of Caltech-101 (photos), of
     QuickDraw (drawings) and of ModelNet10 (clouds, z up), DATA being the folder that holds images/ and pointcloud/.
@@ -8,6 +10,11 @@ mixed DATA: mean average precision of a mixed search in nano. The gallery is the
     modalities; S-norm (query and item); and the index's own score. Then what a confidence of 0.5 lets through: queries
     whose class is in the index, and the same with that class filtered out. --split train is what settings were chosen
     on: at most 12 photos, 6 drawings and 45 clouds of a class.
+calibration DATA: whether a confidence is worth what it says, in nano with DATA/images: photos of Caltech-101, Grocery
+    and Clothing (all splits), asked for by their labels. Beyond the photos at hand, rows are copies that random noise
+    displaces (cosine about 0.9). For 1,000, 100,000 and 1,000,000 rows: how often the best hit is right, by its
+    confidence, when half of the labels asked for are taken out; and how often a label that is not there reaches 0.5
+    and 0.9. By cosine and, up to 100,000 rows, by description.
 exact: the ten best of 100,000 x 512 by Index.search, and by a float32 matmul and argpartition in numpy.
 ann: the approximate index over 100,000 x 512, of vectors without structure (on the sphere) and in 1,000 clusters:
     recall@10 by cosine as it was measured when it was built, recall@10 of Index.search against its exact search, for
@@ -21,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import statistics
@@ -34,7 +42,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from bench_startup import run
 
-from clipx.index import Index
+from clipx.index import QUERIES, Index
+from clipx.index.calibration import Described, Vocabulary, spaced
+from clipx.index.null_model import NullModel, confidence
+from clipx.index.ranking import ByDescription, Cosine, make_queries
 from clipx.index.scan import Found, find_files
 from clipx.index.table import Entry
 from clipx.metrics import ranking
@@ -153,7 +164,8 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
             for kind, query, label, own in queries:
                 others = np.arange(len(paths)) != own
                 right = (labels == label)[others]
-                vector = index._question(query, index._current()).vector
+                terms = index._terms(query, index._current())
+                vector = terms[0][1]
                 scores = {name: way(vector, kind) for name, way in ways.items()}
                 scores["clipx"] = np.zeros(len(paths), np.float32)
                 for hit in index.search(query, len(paths)):
@@ -187,6 +199,80 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
         },
     }
     return result
+
+
+# Calibration ----------------------------------------------------------------------------------------------------------
+
+BINS = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+def calibration(data: Path, sizes: tuple[int, ...] = (1_000, 100_000, 1_000_000)) -> dict[str, Any]:
+    from clipx.api import make_modality
+    from clipx.space import load_space
+
+    space = load_space("nano")
+    vocabulary, encoder = Vocabulary.of(space), make_modality("image", space)
+    vectors, labels = [], []
+    for name in ("caltech101", "grocery_store", "clothing"):
+        with (data / "images" / name / "labels.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for start in range(0, len(rows), 64):
+            part = rows[start : start + 64]
+            samples = [encoder.load(data / "images" / name / row["path"]) for row in part]
+            vectors.append(encoder.encode(samples).vectors.numpy())
+            labels += [row["label"].lower() for row in part]
+    photos, said = np.concatenate(vectors), np.array(labels)
+    asked = [label for label in sorted(set(labels)) if not space.coverage(label)]
+    words = space.encode_text(asked).numpy()
+    result: dict[str, Any] = {"photos": len(photos), "labels": len(asked)}
+    for count in sizes:
+        for name in ("cosine", "described") if count <= 100_000 else ("cosine",):
+            result[f"{count} rows, {name}"] = reliability(name, vocabulary, *sampled(photos, said, count), asked, words)
+    return result
+
+
+def sampled(photos: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many of the photos, or beyond them displaced copies, and their labels."""
+    rng = np.random.default_rng(0)
+    if count <= len(photos):
+        pick = rng.permutation(len(photos))[:count]
+        return photos[pick], labels[pick]
+    pick = rng.integers(0, len(photos), count)
+    noise = rng.normal(size=(count, photos.shape[1])).astype(np.float32) * (0.5 / photos.shape[1] ** 0.5)
+    return unit(photos[pick] + noise), labels[pick]
+
+
+def reliability(
+    name: str, vocabulary: Vocabulary, vectors: np.ndarray, labels: np.ndarray, asked: list[str], words: np.ndarray
+) -> dict[str, Any]:
+    codes = np.zeros(len(vectors), int)
+    items = Described(vectors, *vocabulary.describe(vectors))
+    ranked = ByDescription(items, codes) if name == "described" else Cosine(items)
+    unrelated = make_queries(vocabulary, vocabulary.vectors[spaced(len(vocabulary.words), QUERIES)][None], [1.0])
+    null = NullModel(ranked, vocabulary, unrelated, items, codes)
+    best: list[tuple[float, bool, bool]] = []
+    for label, word in zip(asked, words, strict=True):
+        scores = ranked.scores(make_queries(vocabulary, word[None, None], [1.0]))[0]
+        right = labels == label
+        for there, of in ((True, scores), (False, np.where(right, -1, scores))):
+            if right.any() or not there:
+                top = int(of.argmax())
+                e_value = null.e_values(of[top : top + 1], 0, len(vectors))
+                best.append((float(confidence(e_value)[0]), bool(right[top]) and there, there))
+    sure, hit, there = (np.array(column) for column in zip(*best, strict=True))
+    place = np.minimum(np.searchsorted(BINS, sure, side="right"), len(BINS) - 1)
+    return {
+        **{
+            f"right of confidence {low:g} to {high:g}": f"{hit[place == i].mean():.2f} of {(place == i).sum()}"
+            for i, (low, high) in enumerate(itertools.pairwise(BINS), 1)
+            if (place == i).any()
+        },
+        **{
+            f"{state} with {least} or more": round(float((sure[there == (state == "present")] >= least).mean()), 2)
+            for state in ("present", "absent")
+            for least in (0.5, 0.9)
+        },
+    }
 
 
 # Speed ----------------------------------------------------------------------------------------------------------------
@@ -358,7 +444,7 @@ def throughput(folder: Path, count: int, name: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["mixed", "exact", "ann", "process", "throughput"])
+    parser.add_argument("what", choices=["mixed", "calibration", "exact", "ann", "process", "throughput"])
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--split", choices=list(CAPS), default="test")
     parser.add_argument("--space", default="nano", help="of throughput, such as random:ViT-B-32")
@@ -366,10 +452,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.what in ("mixed", "throughput") and options.data is None:
+    if options.what in ("mixed", "calibration", "throughput") and options.data is None:
         parser.error("name the folder")
     if options.what == "mixed":
         result = mixed(options.data, options.split)
+    elif options.what == "calibration":
+        result = calibration(options.data)
     elif options.what == "exact":
         result = exact(options.count or 100_000, 512, 4 * options.runs)
     elif options.what == "ann":
