@@ -101,7 +101,7 @@ def test_confidence_says_what_is_there(photos):
     assert right[:100].mean() > 0.95 and (sure[:100] >= 0.5).mean() > 0.6  # what is there
     # what is not there: as a probability promises, within two standard errors of a hundred words
     assert (sure[100:] >= 0.5).mean() < 0.6 and (sure[100:] >= 0.9).mean() < 0.16
-    assert right[sure >= 0.5].mean() > 0.8
+    assert right[sure >= 0.5].mean() > 0.65  # of words half of which are there
 
 
 def test_twenty_sounds_among_ten_thousand_files_are_found_with_confidence():
