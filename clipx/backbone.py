@@ -196,6 +196,25 @@ class Backbone:
         """SHA-256 over names, shapes and float32 values of the weights; the same for every file format."""
         return state_sha256(self.model.state_dict())
 
+    def other_image_weight(self, state: Mapping[str, Tensor]) -> str | None:
+        """The first parameter of the image tower that ``state`` lacks or holds otherwise; None if it holds them all.
+
+        Rounding to half precision on either side is no difference. Only parameters are compared: BatchNorm statistics
+        drift in training loops that leave a frozen tower in ``train()``.
+
+        Args:
+            state: open_clip's names without ``visual.`` -> tensors.
+        """
+        for name, parameter in self.model.visual.named_parameters():
+            own, other = parameter.detach().cpu(), state.get(name)
+            if other is None or other.shape != own.shape:
+                return name
+            rounding = max(torch.finfo(kind).eps for kind in (own.dtype, torch.float16))  # twice the largest
+            own, other = own.float(), other.detach().cpu().float()
+            if not (own - other).norm() <= rounding * own.norm():  # also where one is not finite
+                return name
+        return None
+
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
         """Move in place."""
         self.model.to(device=device, dtype=dtype)
