@@ -96,3 +96,31 @@ def test_a_photo_is_drawn_on_a_device_as_on_the_cpu(device, tiny_space):
         draw([prepare(photo)], space, replace(config, strokes=(count,)))
         steps.append(sum(pretend_device.called.values()))
     assert steps[0] == steps[1]
+
+
+# Sounds ---------------------------------------------------------------------------------------------------------------
+
+
+def noises(count):
+    from clipx.modalities.audio.files import Sound
+
+    rng = torch.Generator().manual_seed(0)
+    return [Sound(0.1 * torch.randn(1, 22_050 * (1 + i % 3), generator=rng), 22_050) for i in range(count)]
+
+
+def test_windows_of_several_files_are_heard_together(device, tiny_space):
+    from clipx.index.scan import Found
+    from clipx.index.steps import Read, encode
+    from clipx.modalities.audio import Audio, AudioConfig
+
+    sounds, config = noises(6), AudioConfig(window_s=2.0)
+    wanted = Audio(tiny_space, config).encode(sounds).vectors
+    audio = Audio(there(tiny_space, device), config)
+    batches = []
+    audio.tower.net.register_forward_pre_hook(lambda net, waves: batches.append(len(waves[0])))
+    assert torch.allclose(audio.encode(sounds).vectors.cpu(), wanted, atol=1e-5)
+    assert batches == [8]  # of 1, 1 and 2 windows, twice
+    batches.clear()
+    entries = encode([Read(Found(f"{i}.wav", 0, 0, "audio"), str(i), own) for i, own in enumerate(sounds)], audio)
+    assert [len(entry.vectors) for entry in entries] == [1, 1, 2, 1, 1, 2] and batches == [8]
+    assert entries[2].times == [(0.0, 2.0), (1.0, 3.0)]
