@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx import backbone as bb
+from clipx._processes import own_device
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, FileError, InputError, SpaceError
 from clipx.preprocess import Preprocess
@@ -58,9 +59,13 @@ def load_space(
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """The device, if this machine has it. Raises InputError if not."""
+    """The device, if this machine has it; ``cuda`` is this process's own card where torchrun started several.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
     try:
-        return torch.zeros(0, device=device).device
+        return torch.zeros(0, device=own_device(device)).device
     except (RuntimeError, AssertionError) as error:  # torch raises either, by how it was built
         raise InputError(
             f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}", remedy="take cpu"
