@@ -25,6 +25,7 @@ from clipx.errors import ClipxError, InputError, MissingDependencyError, SpaceEr
 from clipx.preprocess import Preprocess
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
+TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 0.12}  # of self-tests, some 16 roundings; 1e-4 in other dtypes
 
 
 class Backbone:
@@ -50,7 +51,7 @@ class Backbone:
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.architecture, self.dim = architecture, dim
         # read once, so that computing in half precision does not round them
-        self.logit_scale = float(model.logit_scale.double().exp())
+        self.logit_scale = float(model.logit_scale.detach().cpu().double().exp())
         self.logit_bias = None if getattr(model, "logit_bias", None) is None else float(model.logit_bias)
         self.tower = _tower(model.visual)
 
@@ -167,12 +168,12 @@ class Backbone:
         self._require("attention")
         return self.tower.attention(x.to(self.device, self.dtype))
 
-    def self_test(self, x: Tensor, tolerance: float = 1e-4) -> dict[str, float]:
+    def self_test(self, x: Tensor, tolerance: float | None = None) -> dict[str, float]:
         """Compare every hand-written path with the model's own forward pass; differences relative to the largest value.
 
         Args:
             x: (N, 3, *size) normalised pixels.
-            tolerance: the largest relative difference allowed.
+            tolerance: the largest relative difference allowed; by default that of ``self.dtype``, see ``TOLERANCES``.
 
         Raises:
             SpaceError: open_clip's internals are not what this file expects.
@@ -183,6 +184,7 @@ class Backbone:
             if "stages" in self.tower.capabilities:
                 together = F.normalize(self.encode_with_stages(x)[0], dim=-1)  # CoCa's encode_image normalises
                 found["encoded with stages"] = _difference(together, F.normalize(encoded, dim=-1))
+        tolerance = TOLERANCES.get(self.dtype, 1e-4) if tolerance is None else tolerance
         for what, difference in found.items():
             if not difference <= tolerance:
                 raise SpaceError(

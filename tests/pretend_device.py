@@ -124,7 +124,12 @@ def register() -> str:
     _setup_privateuseone_for_python_backend(NAME, _Module())
     library = torch.library.Library("_", "IMPL")
     library.fallback(lambda op, *args, **kwargs: _run(op, args, kwargs), "PrivateUse1")
-    register.library = library  # it ends with its owner
+    resizing = torch.library.Library("aten", "IMPL")  # these would enlarge an empty tensor, which ours cannot be
+    for op in ("arange", "arange.start", "arange.start_step", "linspace", "eye", "eye.m", "randperm"):
+        packet, _, overload = op.partition(".")
+        func = getattr(getattr(aten, packet), overload or "default")
+        resizing.impl(op, lambda *args, func=func, **kwargs: _run(func, args, kwargs), "PrivateUse1")
+    register.libraries = library, resizing  # they end with their owner
     for name in ("tensor", "as_tensor"):  # these alone do not reach a device written in Python
         setattr(torch, name, _elsewhere(getattr(torch, name)))
     return NAME

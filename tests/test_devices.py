@@ -4,18 +4,44 @@ are any (marked gpu)."""
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pretend_device
 import pytest
+import soundfile
 import torch
+from PIL import Image, ImageOps
 
+from clipx import _device
+from clipx.cli import main
 from clipx.modalities.sketch.raster import rasterize
 
+DATA = Path(__file__).parents[1] / "examples" / "data"
+REAL = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+DTYPES = ("float32", "float16", "bfloat16")
+NEAR = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 6e-2}  # cosines and the like; convolutions of CUDA round to TF32
 
-@pytest.fixture(scope="module")
-def device():
-    return pretend_device.register()
+
+@pytest.fixture
+def device(monkeypatch):
+    """The one that only pretends, and has no float64 and no eigh."""
+    name = pretend_device.register()
+    monkeypatch.setattr(_device, "LACKING", {*_device.LACKING, name})
+    return name
+
+
+@pytest.fixture(params=["pretend", *(pytest.param(name, marks=pytest.mark.gpu) for name in REAL)])
+def any_device(request):
+    """The pretended one, then every real one that is here."""
+    if request.param == "pretend":
+        return request.getfixturevalue("device")
+    if not REAL[request.param]():
+        pytest.skip(f"no {request.param} here")
+    return request.param
 
 
 def there(space, device, dtype=None):
@@ -78,8 +104,6 @@ def test_numba_paints_float32_only(device):
 
 
 def test_a_photo_is_drawn_on_a_device_as_on_the_cpu(device, tiny_space):
-    from PIL import Image
-
     from clipx.modalities.sketch.draw import DrawConfig, draw
     from clipx.modalities.sketch.target import prepare
 
@@ -124,3 +148,176 @@ def test_windows_of_several_files_are_heard_together(device, tiny_space):
     entries = encode([Read(Found(f"{i}.wav", 0, 0, "audio"), str(i), own) for i, own in enumerate(sounds)], audio)
     assert [len(entry.vectors) for entry in entries] == [1, 1, 2, 1, 1, 2] and batches == [8]
     assert entries[2].times == [(0.0, 2.0), (1.0, 3.0)]
+
+
+# Every job ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy of the examples' files, depth maps, and labelled sounds."""
+    here = tmp_path_factory.mktemp("jobs")
+    shutil.copytree(DATA, here, dirs_exist_ok=True)
+    slope = np.tile(np.linspace(1000, 4000, 64).astype(np.uint16), (48, 1))
+    Image.fromarray(slope).save(here / "depth.png")
+    (here / "sounds").mkdir()
+    lines, rng = ["path,label,fold"], np.random.default_rng(0)
+    for i in range(4):
+        t = np.arange(11_025) / 22_050
+        for label, wave in (("dog", np.sin(2 * np.pi * (200 + 20 * i) * t)), ("rain", rng.standard_normal(len(t)))):
+            soundfile.write(here / "sounds" / f"{label}{i}.wav", 0.3 * wave, 22_050)
+            lines.append(f"{label}{i}.wav,{label},{i % 2}")
+    (here / "sounds" / "labels.csv").write_text("\n".join(lines))
+    names = ("fish", "clock", "house", "umbrella")
+    for part, turn in (("pictures", lambda picture: picture), ("mirrored", ImageOps.mirror)):
+        (here / part).mkdir()
+        for name in names:
+            turn(Image.open(here / f"{name}.png").convert("RGB")).save(here / part / f"{name}.png")
+        (here / part / "labels.csv").write_text("path,label\n" + "".join(f"{name}.png,{name}\n" for name in names))
+    shutil.copy(here / "dog.flac", here / "pictures" / "dog.flac")
+    return here
+
+
+@pytest.fixture
+def ask(folder, monkeypatch, capfd):
+    """Run a command line in that folder -> its JSON."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CLIPX_SPACE", "nano")
+
+    def call(line):
+        capfd.readouterr()
+        status = main([*line.split(), "--json"])
+        out, err = capfd.readouterr()
+        assert status == 0, err
+        return json.loads(out)
+
+    return call
+
+
+def figures(found, name=""):
+    """Every number that is measured, by its place in the record."""
+    if isinstance(found, dict):
+        left_out = ("seconds", "s", "bytes", "confidence", "probability", "seed")
+        return {k: v for key in found if key not in left_out for k, v in figures(found[key], f"{name}.{key}").items()}
+    if isinstance(found, list):
+        return {k: v for i, own in enumerate(found) for k, v in figures(own, f"{name}.{i}").items()}
+    return {name: found} if isinstance(found, float) else {}
+
+
+CLASSIFY = {
+    "pictures": "fish.png clock.png --labels fish,clock,house",
+    "sounds": "dog.flac rain.flac --labels dog,rain --window-s 1",
+    "meshes": "chair.off table.stl --labels chair,table",
+    "clouds": "car.npy bathtub.xyz --labels car,bathtub",
+    "PointCLIP": "chair.off --labels chair,table --projection pointclip_v1 --weighting entropy",
+    "PointCLIP V2": "chair.off --labels chair,table --projection pointclip_v2",
+    "depth": "depth.png --labels chair,table",
+    "drawings": "drawings/coffee-16.svg --labels cup,horse",
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("job", CLASSIFY)
+def test_classify(job, dtype, any_device, ask):
+    if any_device == "pretend" and dtype == "bfloat16":
+        pytest.skip("as float16")
+    line = f"classify {CLASSIFY[job]}"
+    by_label = [
+        {row["label"]: row["cosine"] for file in ask(given)["results"] for row in file["predictions"]}
+        for given in (line, f"{line} --device {any_device} --dtype {dtype}")
+    ]
+    assert by_label[0] == pytest.approx(by_label[1], abs=NEAR[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_embed(dtype, any_device, ask):
+    line = "embed fish.png dog.flac chair.off drawings/horse-8.svg"
+    ask(f"{line} -o cpu.npz"), ask(f"{line} -o there.npz --device {any_device} --dtype {dtype}")
+    ours, theirs = np.load("cpu.npz")["vectors"], np.load("there.npz")["vectors"]
+    assert theirs.dtype == np.float32 and (ours * theirs).sum(1).min() > 1 - NEAR[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_index_and_search_in_any_precision(dtype, any_device, ask, tmp_path):
+    flags = f"--device {any_device} --dtype {dtype}"
+    for name, given in (("cpu", ""), ("there", flags)):
+        assert ask(f"index pictures --db {tmp_path / name} {given}")["files"] == 5
+    assert ask(f"index pictures --db {tmp_path / 'there'}")["results"][0]["unchanged"] == 5  # dtypes may be mixed
+    for query in ("fish", "fish.png", "fish.png + house"):
+        ours = ask(f"search {query} --db {tmp_path / 'cpu'}")["results"]
+        theirs = ask(f"search {query} --db {tmp_path / 'there'} {flags}")["results"]
+        assert {Path(hit["path"]).name: hit["cosine"] for hit in ours} == pytest.approx(
+            {Path(hit["path"]).name: hit["cosine"] for hit in theirs}, abs=NEAR[dtype]
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_depth(dtype, any_device, ask):
+    if any_device == "pretend" and dtype == "bfloat16":
+        pytest.skip("as float16")
+    line = "depth rooms/room-1.jpg"
+    ask(f"{line} -o cpu.png"), ask(f"{line} -o there.png --device {any_device} --dtype {dtype}")
+    ours, theirs = (np.asarray(Image.open(name), np.float64) for name in ("cpu.png", "there.png"))
+    assert ours.std() > 0 and np.abs(theirs / ours - 1).mean() < 2 * NEAR[dtype]
+
+
+@pytest.mark.parametrize("line", ["fish.png --strokes 4,8", "--text fish --strokes 4", "fish.png --space nano-vit"])
+def test_sketch(line, any_device, ask):
+    found = ask(f"sketch {line} --steps 3 --seeds 1 -o drawn-{any_device} --device {any_device}")
+    assert all(np.isfinite(value) for value in figures(found["results"]).values())
+
+
+def test_few_shot(any_device, ask):
+    for method in ("cache", "probe"):
+        line = f"eval image pictures --train mirrored --method {method} --shots 1"
+        ours, theirs = ask(line), ask(f"{line} --device {any_device}")
+        assert figures(ours["results"]) == pytest.approx(figures(theirs["results"]), abs=0.02, nan_ok=True)
+
+
+@pytest.mark.parametrize("tower", ["logmel", pytest.param("fbsp", marks=pytest.mark.gpu)])
+def test_a_sound_tower_learns(tower, any_device, ask):
+    flags = f"--tower {tower} --epochs 1 --batch-size 4 --crop-s 0.5 --device {any_device}"
+    (found,) = ask(f"train audio sounds --fold 1 {flags} -o towers-{any_device}-{tower}")["results"]
+    rows = Path(f"towers-{any_device}-{tower}/history.jsonl").read_text().splitlines()
+    assert all(np.isfinite(json.loads(row)["loss"]) for row in rows) and 0 <= found["acc1"] <= 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_training_in_half_precision(name, precision, tmp_path):
+    if not REAL[name]():
+        pytest.skip(f"no {name} here")
+    from test_training import CONFIG, linear, line_fit
+
+    from clipx.training import train
+
+    def there(module, step, draw):
+        return line_fit(lambda x: module(x.to(name)).cpu(), step, draw)
+
+    config = replace(CONFIG, mixed_precision=precision)
+    whole = train(linear(), there, config, tmp_path / "whole", device=name).cpu().state_dict()
+    train(linear(), there, config, tmp_path / "parts", device=name, stop_after=7)
+    parts = train(linear(1), there, config, tmp_path / "parts", device=name, resume=True).cpu().state_dict()
+    for key in whole:
+        torch.testing.assert_close(whole[key], parts[key])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["nano", "nano-vit"])
+def test_self_test_in_every_precision(name, dtype, any_device):
+    from clipx import load_space
+
+    load_space(name, device=any_device, dtype=getattr(torch, dtype)).self_test()
+
+
+def test_a_device_without_float64_says_so(device):
+    from clipx import load_space
+    from clipx.errors import InputError
+
+    with pytest.raises(InputError, match="has no float64; take float32"):
+        load_space("nano", device=device, dtype=torch.float64)
+    space = load_space("nano", device=device)
+    assert space.encode_image(torch.rand(1, 3, 40, 40, dtype=torch.float64)).dtype == torch.float32
+    values, vectors = _device.eigh(torch.eye(3).expand(2, 3, 3).to(device))
+    assert values.device.type == vectors.device.type == device and values.cpu().eq(1).all()
