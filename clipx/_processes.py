@@ -1,4 +1,4 @@
-"""Several processes, one card each, that train one model: started by torchrun, which says in the environment who is who.
+"""Several processes, one card each, that train one model; torchrun starts them and numbers them in the environment.
 
 With one process everything here does nothing.
 """

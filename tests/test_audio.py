@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import PREPROCESS, RESNET
 from safetensors.torch import load_file, save_file
 
 from clipx.errors import FileError, InputError
@@ -23,7 +24,6 @@ from clipx.modalities.audio.towers import Tower, load_tower, new_tower, save_tow
 from clipx.modalities.audio.windows import windows
 from clipx.space import random_space
 from clipx.training import contrastive_loss
-from conftest import PREPROCESS, RESNET
 
 
 def noise(seconds, seed=0, channels=1, rate=22_050):

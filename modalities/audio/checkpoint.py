@@ -38,8 +38,8 @@ def load_audioclip(path: str | PathLike, dim: int | None = None) -> AudioCLIP:
     """Load the audio tower of ``AudioCLIP-Partial-Training.pt``, or a tower alone such as ``ESRNXFBSP.pt``.
 
     Only Partial was trained against a frozen CLIP, so only its tower belongs to the space ``RN50-quickgelu/openai``;
-    Full changed the other two towers as well: its ``visual`` is another one. A tower alone ends in the 527 classes of AudioSet, not in a joint space. Nothing is
-    unpickled but tensors.
+    Full changed the other two towers as well: its ``visual`` is another one. A tower alone ends in the 527 classes of
+    AudioSet, not in a joint space. Nothing is unpickled but tensors.
 
     Args:
         path: the checkpoint.

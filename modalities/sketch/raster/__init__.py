@@ -53,7 +53,8 @@ def rasterize(
             "plain"; "pydiffvg" is for comparison.
 
     Returns:
-        (..., 3, H, W) of the strokes' dtype, on their device. Black on white it is one channel seen thrice: clone it to write into it.
+        (..., 3, H, W) of the strokes' dtype, on their device. Black on white it is one channel seen thrice: clone it to
+        write into it.
 
     Raises:
         InputError: a wrong shape, dtype or size, a number that is not finite or beyond a million, a negative width.
@@ -63,7 +64,8 @@ def rasterize(
     height, columns = _size(size)
     paint, device = _painter(backend, strokes), strokes.device
     if paint is kernel.paint:  # whatever is given is small; only the picture moves back
-        strokes, width_px, alpha, color, background = (_on_cpu(v) for v in (strokes, width_px, alpha, color, background))
+        given = strokes, width_px, alpha, color, background
+        strokes, width_px, alpha, color, background = map(_on_cpu, given)
     *batch, count, _, _ = strokes.shape
     images = torch.Size(batch).numel()
     channels = 1 if color is None and background is None else 3
