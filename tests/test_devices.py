@@ -182,6 +182,7 @@ def folder(tmp_path_factory):
             soundfile.write(here / "sounds" / f"{label}{i}.wav", 0.3 * wave, 22_050)
             lines.append(f"{label}{i}.wav,{label},{i % 2}")
     (here / "sounds" / "labels.csv").write_text("\n".join(lines))
+    np.savetxt(here / "small.xyz", rng.standard_normal((40, 3)))
     names = ("fish", "clock", "house", "umbrella")
     for part, turns in (("pictures", [Image.Image.copy]), ("turned", [ImageOps.mirror, ImageOps.flip])):
         (here / part).mkdir()
@@ -235,6 +236,9 @@ CLASSIFY = {
     "clouds": "car.npy bathtub.xyz --labels car,bathtub",
     "PointCLIP": "chair.off --labels chair,table --projection pointclip_v1 --weighting entropy",
     "PointCLIP V2": "chair.off --labels chair,table --projection pointclip_v2",
+    "discs": "small.xyz --labels car,chair --projection shaded",
+    "triangles": "chair.off --labels car,chair --projection mesh_raster",
+    "splats": "car.npy --labels car,chair --projection ortho_splat",
     "depth": "depth.png --labels chair,table",
     "drawings": "drawings/coffee-16.svg --labels cup,horse",
 }
@@ -242,12 +246,24 @@ CLASSIFY = {
 
 @pytest.mark.parametrize("job", CLASSIFY)
 def test_classify(job, where, ask):
+    if (job, where[0]) == ("discs", "pretend"):
+        pytest.skip("half a minute; its surfaces are tested below")
     (device, dtype), line = where, f"classify {CLASSIFY[job]}"
     by_label = [
         {row["label"]: row["cosine"] for file in ask(given)["results"] for row in file["predictions"]}
         for given in (line, f"{line} --device {device} --dtype {dtype}")
     ]
     assert by_label[0] == pytest.approx(by_label[1], abs=NEAR[dtype])
+
+
+def test_surfaces_of_clouds(device):
+    from clipx.modalities.pointcloud.projection.surfels import OFF, STEPS, surface
+
+    points = torch.rand(30, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 1, 0.01])
+    around, given = torch.cdist(points, points).argsort(1)[:, :8], torch.zeros(30, 3)
+    wanted = surface(points, around, given, STEPS, OFF)
+    found = surface(points.to(device), around.to(device), given.to(device), STEPS, OFF)
+    assert torch.allclose(found.cpu()[:, :4].abs(), wanted[:, :4].abs(), atol=1e-3)
 
 
 def test_embed(where, ask):
