@@ -6,16 +6,20 @@ are of a millisecond, on a busy machine they wait ten times as long as they comp
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import TypeVar
 
 import torch
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
 
 
 @contextmanager
@@ -54,3 +58,18 @@ def ahead(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecut
     finally:
         for future in waiting:
             future.cancel()
+
+
+def read_ahead(read: Callable[[T], U], items: Sequence[T], size: int) -> Iterator[list[U]]:
+    """``read`` of each item, in batches of ``size``; while one batch is used, the next is read in other threads.
+
+    A single item is read in this thread, which may have all of torch's threads. What ``read`` raises is raised where
+    its batch is asked for.
+    """
+    if len(items) == 1:
+        yield [read(items[0])]
+        return
+    with lone_threads(READERS) as pool:
+        found = ahead(read, items, pool, size)
+        while batch := list(islice(found, size)):
+            yield batch

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
+from clipx._threads import read_ahead
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_text
@@ -56,7 +57,7 @@ def classify(
         prompts: anything ``ZeroShotClassifier`` takes; each modality's own set by default.
         none_threshold: see ``ZeroShotClassifier``.
         device: where a space given by name is loaded.
-        batch_size: how many samples are held and encoded at a time.
+        batch_size: how many samples are encoded at a time; as many are read meanwhile.
         **config: fields of the modality's ``Config``, such as ``up="z"``.
 
     Returns:
@@ -199,10 +200,7 @@ def _encoders(
 def _encode(encoder: Modality, paths: Sequence[StrPath], batch_size: int) -> Embedding:
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    parts = []
-    for i in range(0, len(paths), batch_size):
-        batch = paths[i : i + batch_size]
-        parts.append(encoder.encode([encoder.load(path) for path in batch]).vectors)
+    parts = [encoder.encode(samples).vectors for samples in read_ahead(encoder.load, paths, batch_size)]
     return Embedding(torch.cat(parts), encoder.space.id, encoder.name, [fspath(path) for path in paths])
 
 

@@ -28,6 +28,7 @@ from clipx.identity import Stamp, identity
 from clipx.preprocess import Preprocess
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
+TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 0.12}  # of self-tests, some 16 roundings; 1e-4 in other dtypes
 
 
 class Backbone:
@@ -53,7 +54,7 @@ class Backbone:
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.architecture, self.dim = architecture, dim
         # read once, so that computing in half precision does not round them
-        self.logit_scale = float(model.logit_scale.double().exp())
+        self.logit_scale = float(model.logit_scale.detach().cpu().double().exp())
         self.logit_bias = None if getattr(model, "logit_bias", None) is None else float(model.logit_bias)
         self.tower = _tower(model.visual)
         self.origin: tuple[Stamp, str] | None = None  # the file of the weights, and what else decides them
@@ -171,12 +172,12 @@ class Backbone:
         self._require("attention")
         return self.tower.attention(x.to(self.device, self.dtype))
 
-    def self_test(self, x: Tensor, tolerance: float = 1e-4) -> dict[str, float]:
+    def self_test(self, x: Tensor, tolerance: float | None = None) -> dict[str, float]:
         """Compare every hand-written path with the model's own forward pass; differences relative to the largest value.
 
         Args:
             x: (N, 3, *size) normalised pixels.
-            tolerance: the largest relative difference allowed.
+            tolerance: the largest relative difference allowed; by default that of ``self.dtype``, see ``TOLERANCES``.
 
         Raises:
             SpaceError: open_clip's internals are not what this file expects.
@@ -187,6 +188,7 @@ class Backbone:
             if "stages" in self.tower.capabilities:
                 together = F.normalize(self.encode_with_stages(x)[0], dim=-1)  # CoCa's encode_image normalises
                 found["encoded with stages"] = _difference(together, F.normalize(encoded, dim=-1))
+        tolerance = TOLERANCES.get(self.dtype, 1e-4) if tolerance is None else tolerance
         for what, difference in found.items():
             if not difference <= tolerance:
                 raise SpaceError(
@@ -205,6 +207,25 @@ class Backbone:
         if self.origin is None:
             return self.weights_sha256()
         return identity(*self.origin, self.weights_sha256)
+
+    def other_image_weight(self, state: Mapping[str, Tensor]) -> str | None:
+        """The first parameter of the image tower that ``state`` lacks or holds otherwise; None if it holds them all.
+
+        Rounding to half precision on either side is no difference. Only parameters are compared: BatchNorm statistics
+        drift in training loops that leave a frozen tower in ``train()``.
+
+        Args:
+            state: open_clip's names without ``visual.`` -> tensors.
+        """
+        for name, parameter in self.model.visual.named_parameters():
+            own, other = parameter.detach().cpu(), state.get(name)
+            if other is None or other.shape != own.shape:
+                return name
+            rounding = max(torch.finfo(kind).eps for kind in (own.dtype, torch.float16))  # twice the largest
+            own, other = own.float(), other.detach().cpu().float()
+            if not (own - other).norm() <= rounding * own.norm():  # also where one is not finite
+                return name
+        return None
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
         """Move in place."""

@@ -82,6 +82,10 @@ class Modality(ABC):
         """
         return None
 
+    def windows_of(self, samples: Sequence[Any]) -> list[tuple[Tensor, list[tuple[float, float]]] | None]:
+        """``window_vectors`` of several samples; one whose tower takes windows of several at once overrides it."""
+        return [self.window_vectors(sample) for sample in samples]
+
     def encode(self, samples: Sequence[Any], ids: Sequence[str] = ()) -> Embedding:
         """Samples -> Embedding. An empty list gives an empty embedding; samples are never changed."""
         with torch.no_grad():

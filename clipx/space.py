@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx import backbone as bb
+from clipx._device import has_float64
+from clipx._processes import own_device
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, FileError, InputError, SpaceError
 from clipx.preprocess import Preprocess
@@ -50,6 +52,8 @@ def load_space(
         InputError: the device or dtype cannot be used.
     """
     device, dtype = check_device(device), dtype or torch.float32
+    if dtype == torch.float64 and not has_float64(device):
+        raise InputError(f"device {device} has no float64", where="load_space", remedy="take float32")
     if not dtype.is_floating_point:
         raise InputError(f"a space computes in a floating dtype, got {dtype}", where="load_space")
     space = _find(os.fspath(name))
@@ -58,9 +62,13 @@ def load_space(
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """The device, if this machine has it. Raises InputError if not."""
+    """The device, if this machine has it; ``cuda`` is this process's own card where torchrun started several.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
     try:
-        return torch.zeros(0, device=device).device
+        return torch.zeros(0, device=own_device(device)).device
     except (RuntimeError, AssertionError) as error:  # torch raises either, by how it was built
         raise InputError(
             f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}", remedy="take cpu"
@@ -319,7 +327,8 @@ class JointSpace:
             raise InputError(f"pixels must be a (N, 3, H, W) tensor, got {got}")
         if not pixels.is_floating_point():
             raise InputError(f"pixels must be float in [0, 1], got {pixels.dtype}", remedy="divide by 255")
-        pixels = pixels.to(self.device, torch.float64 if self.dtype == torch.float64 else torch.float32)
+        # the cast on the pixels' own device: the space's may have no float64
+        pixels = pixels.to(torch.float64 if self.dtype == torch.float64 else torch.float32).to(self.device)
         if not len(pixels):
             return pixels
         low, high = pixels.detach().aminmax()

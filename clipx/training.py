@@ -16,8 +16,9 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clipx import _processes as processes
+from clipx._processes import gather
 from clipx.errors import FileError, InputError
 from clipx.progress import progress
 
@@ -108,71 +111,124 @@ def train(
     *,
     identity: dict[str, Any] | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     stop_after: int | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return it holding the averaged weights.
 
+    Started by torchrun, every process trains the same module on a card of its own: gradients are averaged, the first
+    process alone writes, and a signal to one of them stops all with a checkpoint. ``gather`` rows where a loss compares
+    samples with each other, so that each is compared with those of all processes.
+
     Args:
-        module: parameters with ``requires_grad`` are trained.
+        module: parameters with ``requires_grad`` are trained; moved to the device.
         loss_of: (module, step, draw) -> named scalars; ``"loss"`` is minimised, the others are only written down. It
             must make its batch from the seed and ``draw`` alone: ``draw`` is ``step`` with one process, and another
-            number in each of several.
+            number in each of several. The module it is given computes in mixed precision and returns float32.
         config: the schedule.
         out: folder for ``checkpoint.safetensors`` and ``history.jsonl``; written beside, then renamed.
         identity: whatever else makes this run the one it is (data, architecture); kept with the checkpoint.
         resume: go on from the checkpoint in ``out``, where there is one.
-        device: "cpu" or "cuda"; ``accelerate launch`` takes care of several devices.
+        device: as torch names it; "cuda" is the process's own card where there are several processes.
         stop_after: stop after this step with a checkpoint, as Ctrl-C does; the schedule stays that of ``config``.
 
     Raises:
-        InputError: ``out`` holds another run's checkpoint, or one without ``resume``; the loss is no longer finite.
+        InputError: ``out`` holds another run's checkpoint, or one without ``resume``; the loss is no longer finite; the
+            device or the precision cannot be used.
         FileError: the checkpoint is torn.
+        KeyboardInterrupt: a signal (SIGINT or SIGTERM) to this process or another; the checkpoint is written.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    out = prepare_folder(out, resume)
+    out, where = prepare_folder(out, resume), _device(device)
     run = {"config": asdict(config), "identity": identity or {}}
-    AcceleratorState._reset_state()  # it is one a process, and would refuse a second run with another precision
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
-    optimizers = _optimizers(module, config)
+    if processes.count() > 1:
+        run["processes"] = processes.count()
+    module.to(where)
+    processes.same_everywhere(module.state_dict())
+    optimizers, scaler = _optimizers(module, config, where), _scaler(config, where)
     average = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    first = _restore(out, module, optimizers, average, run) if resume else 0
-    wrapped, *optimizers = accelerator.prepare(module, *optimizers)
-    average = {k: v.to(accelerator.device) for k, v in average.items()}
+    first = _restore(out, module, optimizers, scaler, average, run) if resume else 0
+    mixed = _InMixedPrecision(module, where, PRECISIONS[config.mixed_precision])
     history = _History(out / "history.jsonl", first)
     last = min(config.steps, stop_after or config.steps)
-    wrapped.train()
-    with progress("training", config.steps, first) as advance, stop_asked() as asked:
+    mixed.train()
+    writes = processes.number() == 0
+    bar = progress("training", config.steps, first) if writes else nullcontext(lambda *told: None)
+    with bar as advance, stop_asked() as asked:
         for step in range(first, last):
             began = time.perf_counter()
             for optimizer, peak in zip(optimizers, (config.lr, config.muon_lr), strict=False):
                 for group in optimizer.param_groups:
                     group["lr"] = peak * _schedule(step, config)
-            scalars = loss_of(wrapped, step, step * accelerator.num_processes + accelerator.process_index)
-            accelerator.backward(scalars["loss"])
-            accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+            scalars = loss_of(mixed, step, step * processes.count() + processes.number())
+            scaler.scale(scalars["loss"]).backward()
+            processes.average_gradients(module)
             for optimizer in optimizers:
-                optimizer.step()
+                scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
+            for optimizer in optimizers:
+                scaler.step(optimizer)
                 optimizer.zero_grad(set_to_none=True)
-            values = {k: float(v.detach()) for k, v in scalars.items()}
+            scaler.update()
+            values = {k: float(v.detach()) for k, v in scalars.items()} | {"stop": float(asked())}
+            values = processes.mean_of(values, where)
+            stop = values.pop("stop") > 0
             if not math.isfinite(values["loss"]):
                 raise InputError(f"the loss is {values['loss']} at step {step}", remedy="lower the learning rate")
             _average(average, module, decay=min(config.ema, (1 + step) / (10 + step)))
             history.add(step=step, lr=config.lr * _schedule(step, config), **values, s=time.perf_counter() - began)
             advance(1, f"loss {values['loss']:.3f}")
-            due = asked() or step + 1 == last or (step + 1) % config.checkpoint_every == 0
-            if due and accelerator.is_main_process:
-                _save(out, module, optimizers, average, run, step + 1, history)
-            if asked():
+            if stop or step + 1 == last or (step + 1) % config.checkpoint_every == 0:
+                save = partial(_save, out, module, optimizers, scaler, average, run, step + 1, history)
+                processes.by_the_first(save)  # the others wait: whoever ends first would have the rest killed
+            if stop:
                 raise KeyboardInterrupt
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # takes its autocast off the module's forward again
+    processes.same_everywhere(average)  # BatchNorm's statistics are each process's own
     module.load_state_dict(average)
     return module.eval()
 
 
-def _optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def _device(device: str | torch.device) -> torch.device:
+    """The device, checked, and this process together with the others."""
+    from clipx.space import check_device
+
+    where = check_device(device)
+    processes.join(where)
+    return where
+
+
+PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class _InMixedPrecision(nn.Module):
+    """A module whose forward pass runs under autocast; what comes out is float32."""
+
+    def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype | None):
+        super().__init__()
+        self.module, self.device_type, self.dtype = module, device.type, dtype
+
+    def forward(self, *args: Any, **more: Any) -> Any:
+        if self.dtype is None:
+            return self.module(*args, **more)
+        with torch.autocast(self.device_type, self.dtype):
+            return _float32(self.module(*args, **more))
+
+
+def _float32(found: Any) -> Any:
+    if isinstance(found, Tensor):
+        return found.float() if found.is_floating_point() else found
+    if isinstance(found, dict):
+        return {name: _float32(value) for name, value in found.items()}
+    return type(found)(map(_float32, found)) if isinstance(found, tuple | list) else found
+
+
+def _scaler(config: TrainConfig, device: torch.device) -> torch.amp.GradScaler:
+    """What keeps float16 gradients from vanishing; does nothing in other precisions."""
+    if config.mixed_precision not in PRECISIONS:
+        raise InputError(f"mixed_precision must be {', '.join(PRECISIONS)}, got {config.mixed_precision!r}")
+    return torch.amp.GradScaler(device.type, enabled=config.mixed_precision == "fp16")
+
+
+def _optimizers(module: nn.Module, config: TrainConfig, device: torch.device) -> list[torch.optim.Optimizer]:
     """AdamW, and Muon for the matrices in transformer blocks if it has a learning rate."""
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     hidden = [p for name, p in trained.items() if config.muon_lr and p.ndim == 2 and "resblocks." in name]
@@ -183,7 +239,7 @@ def _optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.Opti
         torch.optim.AdamW(
             [{"params": matrices, "weight_decay": config.weight_decay}, {"params": gains, "weight_decay": 0.0}],
             lr=config.lr,
-            fused=True,
+            fused=device.type in ("cpu", "cuda", "mps"),
         )
     ]
     if hidden:
@@ -196,7 +252,8 @@ def _optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.Opti
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is heard between two steps, so that no checkpoint holds half of one; a second Ctrl-C stops at once."""
+    """SIGINT (Ctrl-C) and SIGTERM take effect between two steps, so that no checkpoint holds half of one; a second one
+    stops at once."""
     asked: list[int] = []
 
     def hear(number, frame):
@@ -207,11 +264,12 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = signal.signal(signal.SIGINT, hear)
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _schedule(step: int, config: TrainConfig) -> float:
@@ -230,7 +288,7 @@ def _average(average: dict[str, Tensor], module: nn.Module, decay: float) -> Non
             average[key].copy_(value)
 
 
-def _save(out, module, optimizers, average, run, step, history) -> None:
+def _save(out, module, optimizers, scaler, average, run, step, history) -> None:
     """One safetensors file holds weights, averaged weights and the optimiser's moments."""
     from safetensors.torch import save_file
 
@@ -240,7 +298,8 @@ def _save(out, module, optimizers, average, run, step, history) -> None:
         tensors |= {f"opt.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     beside = out / "checkpoint.safetensors.part"
-    save_file(tensors, beside, metadata={"step": str(step), "run": json.dumps(run)})
+    about = {"step": str(step), "run": json.dumps(run), "scaler": json.dumps(scaler.state_dict())}
+    save_file(tensors, beside, metadata=about)
     history.write()
     beside.replace(out / "checkpoint.safetensors")
 
@@ -257,7 +316,7 @@ def prepare_folder(out: str | PathLike, resume: bool) -> Path:
     return out
 
 
-def _restore(out, module, optimizers, average, run) -> int:
+def _restore(out, module, optimizers, scaler, average, run) -> int:
     from safetensors import SafetensorError, safe_open
 
     path = out / "checkpoint.safetensors"
@@ -278,8 +337,13 @@ def _restore(out, module, optimizers, average, run) -> int:
         state = {k.split(".", 2)[2]: v for k, v in tensors.items() if k.startswith(f"opt.{index}.")}
         # a moment must lie in memory as its parameter does (channels last): the fused step goes by address
         for name, value in state.items():
-            laid = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            optimizer.state[parameter][name] = laid
+            if value.shape == parameter.shape and name != "step":
+                value = torch.empty_like(parameter).copy_(value)
+            elif optimizer.defaults.get("fused"):  # it counts its steps on the device, others on the CPU
+                value = value.to(parameter.device)
+            optimizer.state[parameter][name] = value
+    if scaler.is_enabled():
+        scaler.load_state_dict(json.loads(about["scaler"]))
     return int(about["step"])
 
 
@@ -364,7 +428,7 @@ def train_space(
     steps: int | None = None,
     exclude: tuple[str, ...] = (),
     seed: int | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Path:
     """Train an embedded space by a recipe and write its folder, ``out/space``.
 
@@ -382,7 +446,7 @@ def train_space(
         steps: another number of steps with pictures than the recipe's; warm-up and the other parts scale with it.
         exclude: concepts whose pictures are left out (for an unseen-class figure).
         seed: another seed than the recipe's.
-        device: "cpu" or "cuda".
+        device: as ``train`` takes it.
 
     Returns:
         The folder of the space, which ``load_space`` takes.
@@ -394,6 +458,7 @@ def train_space(
     from clipx.space import save_embedded
 
     plan, folder = read_recipe(recipe)
+    device = _device(device)
     out, words_out, tune_out = (prepare_folder(Path(out) / part, resume) for part in ("", "words", "tune"))
     model_cfg, preprocess = plan["model"], plan["preprocess"]
     settings = dict(plan["train"])
@@ -405,9 +470,10 @@ def train_space(
     tune_config = _scaled(TrainConfig(**plan["tune"], seed=config.seed), share)
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
     require_trainable(model, str(folder))
-    source = _load_module(folder / plan["source"]["module"]).build(
-        Path(data), out / "cache", config.seed, tuple(exclude), plan["source"]
-    )
+    with processes.first_alone():  # it fills the cache
+        source = _load_module(folder / plan["source"]["module"]).build(
+            Path(data), out / "cache", config.seed, tuple(exclude), plan["source"]
+        )
     about = source.about() | {"recipe": plan, "train": asdict(config), "exclude": list(exclude)}
 
     # Only the token rows that captions can reach are trained: a table a tenth the size, and as much less to update.
@@ -430,7 +496,7 @@ def train_space(
             batch = source.batch(first + draw, config.batch_size, image_size, preprocess["mean"], preprocess["std"])
             where = model.logit_scale.device
             image, said, scale, bias = module(batch.pixels.to(where, memory_format=torch.channels_last))
-            targets, ignore = batch.targets.to(where), batch.ignore.to(where)
+            image, targets, ignore = map(gather, (image, batch.targets.to(where), batch.ignore.to(where)))
             if loss_name == "sigmoid":
                 return {"loss": sigmoid_loss(image, said, scale, bias, targets, ignore), "scale": scale}
             return {"loss": contrastive_loss(image, said, scale, targets, ignore), "scale": scale}
@@ -449,12 +515,13 @@ def train_space(
         texts = module(tokens_of(said.texts + [text for pair in pairs for text in pair]))
         sentences, left, right = texts[: len(said.texts)], texts[len(said.texts) :: 2], texts[len(said.texts) + 1 :: 2]
         where = texts.device
-        targets, ignore = said.targets.to(where), said.ignore.to(where)
+        targets, ignore = gather(said.targets.to(where)), gather(said.ignore.to(where))
+        sentences, left, right = map(gather, (sentences, left, right))
         apart = contrastive_loss(sentences, captions.to(where), scale.to(where), targets, ignore)
         # At the pictures' scale a sentence is told apart long before it lies where its captions, and pictures, lie.
         places = F.normalize(targets @ captions.to(where), dim=-1)
         off = (1 - (sentences * places).sum(dim=1)).mean()
-        alike = contrastive_loss(left, right, texts.new_tensor(WORDS_SCALE), torch.eye(len(pairs), device=where))
+        alike = contrastive_loss(left, right, texts.new_tensor(WORDS_SCALE), torch.eye(len(left), device=where))
         return {"loss": apart + PLACE_WEIGHT * off + alike, "sentences": apart, "off": off, "dictionary": alike}
 
     text = _TextTower(model)
@@ -473,21 +540,25 @@ def train_space(
         full_table.weight[rows] = model.token_embedding.weight.to(full_table.weight)
         model.logit_scale.clamp_(max=math.log(100))
     model.token_embedding = full_table
-    parts_of_run = (out, words_out, tune_out)
-    for folder_of in parts_of_run:
-        plot_history(folder_of)
-    return save_embedded(
-        model,
-        out / "space",
-        name=plan["name"],
-        version=plan["version"],
-        model_cfg=model_cfg,
-        preprocess_cfg=preprocess,
-        words=source.vocabulary(),
-        token_index=rows.tolist(),
-        licence=plan["licence"],
-        about=about | {"minutes": round(sum(map(_minutes, parts_of_run)))},
-    )
+
+    def write() -> Path:
+        parts_of_run = (out, words_out, tune_out)
+        for folder_of in parts_of_run:
+            plot_history(folder_of)
+        return save_embedded(
+            model,
+            out / "space",
+            name=plan["name"],
+            version=plan["version"],
+            model_cfg=model_cfg,
+            preprocess_cfg=preprocess,
+            words=source.vocabulary(),
+            token_index=rows.tolist(),
+            licence=plan["licence"],
+            about=about | {"minutes": round(sum(map(_minutes, parts_of_run)))},
+        )
+
+    return processes.by_the_first(write)
 
 
 WORDS_SCALE = 10.0  # on the cosine of two texts: low, so that words are pushed well apart

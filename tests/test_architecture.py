@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "clipx").rglob("*.py"))
 MODALITIES = sorted((ROOT / "modalities").rglob("*.py"))
 HEAVY = {
-    *("accelerate", "lancedb", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "rich", "safetensors"),
+    *("lancedb", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "rich", "safetensors"),
     *("scipy", "skimage", "soundfile", "timm", "torchaudio", "torchvision", "transformers", "trimesh"),
 }
 

@@ -1,5 +1,6 @@
 """The audio sense: towers, encoder, AudioCLIP's checkpoints; small and untrained, on sounds made in code."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import PREPROCESS, RESNET
 from safetensors.torch import load_file, save_file
 
 from clipx.errors import FileError, InputError
@@ -20,6 +22,7 @@ from clipx.modalities.audio.files import Sound
 from clipx.modalities.audio.logmel import LogMelConfig, LogMelTower, mel_bank
 from clipx.modalities.audio.towers import Tower, load_tower, new_tower, save_tower
 from clipx.modalities.audio.windows import windows
+from clipx.space import random_space
 from clipx.training import contrastive_loss
 
 
@@ -288,15 +291,66 @@ def test_a_checkpoint_needs_its_space(released, tmp_path, tiny_space):
         load_tower(path, tiny_space)
 
 
-def test_partial_in_its_space(released, tmp_path):
-    from types import SimpleNamespace
+@pytest.fixture(scope="module")
+def wide_space():
+    """As wide as OpenAI's RN50, whatever it is called."""
+    return random_space({**RESNET, "embed_dim": 1024}, preprocess_cfg=PREPROCESS, seed=1)
 
-    openai = SimpleNamespace(architecture="RN50-quickgelu")
-    space = SimpleNamespace(dim=1024, device="cpu", name="RN50-quickgelu/openai", id="RN50", backbone=openai)
-    audio = Audio(space, AudioConfig(tower=str(saved(released, tmp_path / "partial.pt")), window_s=0.1))
+
+def beside(released, space):
+    """That checkpoint as if its audio tower had been trained beside the image tower of a space."""
+    visual = {f"visual.{key}": value.clone() for key, value in space.backbone.model.visual.state_dict().items()}
+    return {k: v for k, v in released.items() if not k.startswith("visual.")} | visual
+
+
+def test_partial_in_its_space(released, wide_space, tmp_path):
+    path = saved(beside(released, wide_space), tmp_path / "partial.pt")
+    audio = Audio(wide_space, AudioConfig(tower=str(path), window_s=0.1))
     assert audio.tower.kind == "fbsp" and audio.tower.window_s == 5.0 and audio.tower.channels == 2
     vectors = audio.vectors([noise(0.1), noise(0.1, channels=2)])
     assert vectors.shape == (2, 1024) and torch.allclose(vectors.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_checkpoint_of_the_same_weights_in_half_precision(dtype, released, wide_space, tmp_path):
+    state = beside(released, wide_space)
+    path = saved({k: v.half() if k.startswith("visual.") else v for k, v in state.items()}, tmp_path / "partial.pt")
+    assert load_tower(path, wide_space).kind == "fbsp"
+    half = copy.deepcopy(wide_space)
+    half.backbone.to(dtype=dtype)
+    assert load_tower(path, half).kind == "fbsp"
+
+
+def test_statistics_that_drifted_while_the_tower_stood_still(released, wide_space, tmp_path):
+    state = beside(released, wide_space)
+    state |= {k: v + 1 for k, v in state.items() if k.startswith("visual.") and "running_" in k}
+    assert load_tower(saved(state, tmp_path / "partial.pt"), wide_space).kind == "fbsp"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda state: state | {k: v * 1.01 for k, v in state.items() if k == "visual.layer3.0.conv2.weight"},
+        lambda state: {k: v for k, v in state.items() if k != "visual.attnpool.c_proj.weight"},
+        lambda state: state | {"visual.conv1.weight": torch.zeros(8, 3, 3, 3)},
+        lambda state: state | {"visual.conv1.weight": torch.full((4, 3, 3, 3), torch.nan)},
+    ],
+    ids=["another training", "a part missing", "another width", "not finite"],
+)
+def test_a_checkpoint_of_another_space_is_refused_whatever_the_name(other, released, wide_space, tmp_path):
+    renamed = copy.copy(wide_space)
+    renamed.backbone = copy.copy(wide_space.backbone)
+    renamed.backbone.architecture = "RN50-quickgelu"
+    path = saved(other(beside(released, wide_space)), tmp_path / "full.pt")
+    with pytest.raises(InputError, match=r"full\.pt: .*visual\.[a-z].*RN50-quickgelu/openai") as raised:
+        load_tower(path, renamed)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_audio_tower_without_the_image_tower_beside_it_cannot_be_checked(released, wide_space, tmp_path):
+    alone = {k: v for k, v in released.items() if not k.startswith("visual.")}
+    with pytest.raises(InputError, match=r"alone\.pt: holds no visual\.\* weights"):
+        load_tower(saved(alone, tmp_path / "alone.pt"), wide_space)
 
 
 # The encoder ----------------------------------------------------------------------------------------------------------

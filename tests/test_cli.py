@@ -29,6 +29,16 @@ def names(folder):
 # Help -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(before, after, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")  # so that it is put back
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(sys, "argv", ["clipx", "--version"])
+    monkeypatch.setattr("atexit.register", lambda function: None)
+    assert clipx.cli.main() == 0 and os.environ["OMP_WAIT_POLICY"] == after
+
+
 def test_help_lists_the_commands_without_importing_torch():
     code = "import sys, clipx.cli as c; s = c.main(['--help']); sys.exit(s or 3 * ('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -670,7 +680,7 @@ def test_modalities_tells_health_and_remedy(run_json, run, monkeypatch):
 
 def test_one_cloud_waits_for_no_library_that_it_does_not_need():
     """Numba alone would add half a second to the process."""
-    unused = {"accelerate", "h5py", "lancedb", "laspy", "matplotlib", "numba", "open3d", "pyarrow", "rembg", "skimage"}
+    unused = {"h5py", "lancedb", "laspy", "matplotlib", "numba", "open3d", "pyarrow", "rembg", "skimage"}
     unused |= {"soundfile", "torchaudio", "transformers", "trimesh"}
     chair = Path(__file__).parents[1] / "examples/data/chair.off"
     code = (

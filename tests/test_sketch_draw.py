@@ -476,6 +476,35 @@ def test_strokes_that_shrank_to_dots_start_anew_twice(target, tiny_space):
     assert not torch.equal(runs.strokes[0, 1], first[0, 1])  # elsewhere than the first time
 
 
+def test_a_revived_stroke_moves_as_a_new_one_does(target):
+    """Adam's first step is as long as the learning rate, also where other strokes have moved for long."""
+
+    class Pull:
+        device = torch.device("cpu")
+
+        def __call__(self, of, pictures, step):
+            return 1000 * pictures.mean(dim=(1, 2, 3)), torch.ones(len(of))
+
+    config = DrawConfig(strokes=(4,), seeds=(0,), steps=400, decay=False, window=0)
+    runs = drawing._start([target], maps_of(target, load_space("nano-vit")), config)
+    for step in range(100):
+        drawing._step(runs, Pull(), config, step)
+    runs.strokes[0, 2, :8] = 112.0  # a dot
+    drawing._revive(runs, config, 100)
+    assert runs.age[0].tolist() == [100, 100, 0, 100]
+    before = runs.strokes[0, 2, :8].clone()
+    drawing._step(runs, Pull(), config, 100)
+    moved = (runs.strokes[0, 2, :8] - before).abs()
+    assert torch.allclose(moved, torch.full((8,), config.lr), rtol=1e-3)
+    fresh = drawing._start([target], maps_of(target, load_space("nano-vit")), config)
+    fresh.strokes[0, 2, :8] = before
+    for step in range(3):  # and so do the steps that follow
+        drawing._step(fresh, Pull(), config, step)
+        if step:
+            drawing._step(runs, Pull(), config, 100 + step)
+    assert torch.allclose(fresh.strokes[0, 2, :8], runs.strokes[0, 2, :8], atol=0.05)
+
+
 def test_clipassos_preset_knows_nothing_of_what_the_default_adds():
     plain = DrawConfig.preset("clipasso")
     assert (plain.spread, plain.focus, plain.revive) == (0.05, 0.0, False)

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import nn
 
 from clipx.errors import ClipxError
@@ -116,6 +118,37 @@ def test_a_stopped_run_resumes_to_the_bit(tmp_path):
     assert same(whole, parts)
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "history.jsonl").read_text().splitlines()]
     assert steps == list(range(12))
+
+
+def test_the_gradient_scale_of_half_precision_is_kept_with_the_checkpoint(tmp_path):
+    def steep(module, step, draw):  # the scale of the start overflows float16, so it is halved
+        return {"loss": 30 * line_fit(module, step, draw)["loss"]}
+
+    half = replace(CONFIG, mixed_precision="fp16")
+    whole = train(linear(), steep, half, tmp_path / "whole")
+    train(linear(), steep, half, tmp_path / "parts", stop_after=7)
+    with safe_open(tmp_path / "parts" / "checkpoint.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["scaler"])["scale"] < torch.amp.GradScaler("cpu").get_scale()
+    assert same(whole, train(linear(1), steep, half, tmp_path / "parts", resume=True))
+
+
+def test_a_term_signal_stops_as_ctrl_c_does(tmp_path):
+    def terminated(module, step, draw):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return line_fit(module, step, draw)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(linear(), terminated, CONFIG, tmp_path)
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 4
+
+
+def test_runs_of_two_precisions_in_one_process(tmp_path):
+    for precision in ("no", "bf16", "fp16"):
+        found = train(linear(), line_fit, replace(CONFIG, mixed_precision=precision), tmp_path / precision)
+        assert {value.dtype for value in found.parameters()} == {torch.float32}
+    with pytest.raises(ClipxError, match="mixed_precision must be no, fp16, bf16, got 'fp8'"):
+        train(linear(), line_fit, replace(CONFIG, mixed_precision="fp8"), tmp_path / "fp8")
 
 
 def test_ctrl_c_saves_and_the_run_resumes_to_the_bit(tmp_path):

@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:  # the process is ours: at its end Python need not look through the libraries' objects once more
         atexit.register(gc.freeze)
+        # Read when torch is loaded, which is later: its threads sleep while they wait for one another. By default they
+        # spin, and on a busy machine keep those that they wait for off the processors.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--traceback" in args or os.environ.get("CLIPX_DEBUG", "0") not in ("", "0")
     args = [arg for arg in args if arg != "--traceback"]

@@ -50,6 +50,17 @@ class Item:
     values: Callable[[], bytes] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """An item that was read: its vector from the cache, else its sample; or why it could not be read."""
+
+    item: Item
+    key: str | None = None
+    row: torch.Tensor | None = None
+    sample: Any = None
+    error: ClipxError | None = None
+
+
 def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
     """Files as items, under their path as given, or relative to ``root`` where they are below it."""
 
@@ -70,53 +81,73 @@ def encode(
 ) -> Embedding:
     """Items -> one Embedding, batch by batch under a progress bar; vectors in the cache are not made again.
 
+    While a batch is encoded the next one is read.
+
     With ``views``, every item has V rows, see ``Modality.view_vectors``. With ``failures``, an item that cannot be read
     or encoded goes there by its id, and has no row; without, it ends the run.
     """
     import torch
 
+    from clipx._threads import read_ahead
     from clipx.cache import FeatureCache
     from clipx.embedding import Embedding
 
     store = None if cache is None else FeatureCache(cache)
+    if store is not None:
+        encoder.context  # noqa: B018  # part of every key: made now, before several threads ask for it
     rows: list[torch.Tensor] = []
     ids: list[str] = []
 
-    def made(batch: Sequence[Item]) -> torch.Tensor:
-        samples = [item.load(encoder) for item in batch]
+    def read(item: Item) -> _Read:
+        try:
+            key = row = None
+            if store is not None:
+                key = store.key(encoder, item.content() if callable(item.content) else item.content, views)
+                row = store.get(key, encoder.space.dim)
+            return _Read(item, key, row, None if row is not None else item.load(encoder))
+        except ClipxError as error:
+            if failures is None:
+                raise
+            return _Read(item, error=error)
+
+    def made(samples: Sequence[Any]) -> torch.Tensor:
         if not views:
             return encoder.encode(samples).vectors
         with torch.no_grad():
             return encoder.view_vectors(samples).float()
 
-    def found(batch: Sequence[Item]) -> torch.Tensor:
+    def vectors_of(batch: Sequence[_Read]) -> torch.Tensor:
+        fresh = [item.sample for item in batch if item.row is None]
         if store is None:
-            return made(batch)
-        keys = [store.key(encoder, i.content() if callable(i.content) else i.content, views) for i in batch]
-        kept = [store.get(key, encoder.space.dim) for key in keys]
-        if todo := [n for n, row in enumerate(kept) if row is None]:
-            for n, row in zip(todo, made([batch[n] for n in todo]).cpu(), strict=True):
-                store.put(keys[n], row)
-                kept[n] = row
-        return torch.stack([row for row in kept if row is not None]).to(encoder.space.device)
+            return made(fresh)
+        found, kept = iter(made(fresh).cpu() if fresh else ()), []
+        for item in batch:
+            if (row := item.row) is None:
+                store.put(str(item.key), row := next(found))
+            kept.append(row)
+        return torch.stack(kept).to(encoder.space.device)
 
-    def take(batch: Sequence[Item]) -> None:
+    def take(batch: Sequence[_Read]) -> None:
         try:
-            rows.append(found(batch))
-            ids.extend(item.id for item in batch)
+            rows.append(vectors_of(batch))
+            ids.extend(item.item.id for item in batch)
         except ClipxError as error:
             if failures is None:
                 raise
             if len(batch) == 1:
-                failures[batch[0].id] = error
+                failures[batch[0].item.id] = error
             else:
                 for item in batch:  # one by one, to find whose fault it is
                     take([item])
 
     with progress(f"encoding ({encoder.name})", len(items)) as advance:
-        for start in range(0, len(items), batch_size):
-            take(items[start : start + batch_size])
-            advance(len(items[start : start + batch_size]))
+        for batch in read_ahead(read, items, batch_size):
+            for item in batch:
+                if item.error is not None and failures is not None:
+                    failures[item.item.id] = item.error
+            if sound := [item for item in batch if item.error is None]:
+                take(sound)
+            advance(len(batch))
     vectors = torch.cat(rows) if rows else torch.zeros(0, encoder.space.dim)
     if views and rows:
         ids = [f"{name}#{v}" for name in ids for v in range(vectors.shape[1])]

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import BatchFlag, ConfigFlag, DeviceFlag, JsonFlag, ModalityFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import (
+    BatchFlag,
+    ConfigFlag,
+    DeviceFlag,
+    DtypeFlag,
+    JsonFlag,
+    ModalityFlag,
+    OutFlag,
+    SeedFlag,
+    SpaceFlag,
+)
 from clipx.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -43,6 +53,7 @@ def index(
     ] = False,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
+    dtype: DtypeFlag = "float32",
     batch_size: BatchFlag = 32,
     seed: SeedFlag = 0,
     out: OutFlag = None,
@@ -78,7 +89,7 @@ def index(
     names = [modality] if modality else _modalities()
     chosen = {name: values for name, values in settings_of(names, settings).items() if values}
     recall = None
-    with _open_or_create(db, space, device, seed, must_exist=reembed or not paths) as index:
+    with _open_or_create(db, space, device, dtype, seed, must_exist=reembed or not paths) as index:
         did = Added()
         if remove:
             for path in remove:
@@ -87,7 +98,7 @@ def index(
                 did.removed += count
         if reembed:
             source = space or index.space_record.source
-            joint = open_space(source, device, "float32", seed)
+            joint = open_space(source, device, dtype, seed)
             with _told() as progress:
                 moved = index.reembed(joint, source, chosen, batch_size, progress, thumbnails)
             moved.removed += did.removed
@@ -146,7 +157,7 @@ def _tell(failures: Sequence[Failure]) -> None:
         note(f"not read: {passed} as before, unchanged since and not tried again; --retry does, --json lists them")
 
 
-def _open_or_create(db: Path, space: str | None, device: str, seed: int, must_exist: bool) -> Index:
+def _open_or_create(db: Path, space: str | None, device: str, dtype: str, seed: int, must_exist: bool) -> Index:
     from clipx.cli._work import open_space, space_name
     from clipx.index import Index
 
@@ -154,9 +165,9 @@ def _open_or_create(db: Path, space: str | None, device: str, seed: int, must_ex
         return Index.open(db)
     if Index.exists(db):
         source = space or Index.open(db).space_record.source
-        return Index.open(db, open_space(source, device, "float32", seed))
+        return Index.open(db, open_space(source, device, dtype, seed))
     source = space_name(space)
-    joint = open_space(source, device, "float32", seed)
+    joint = open_space(source, device, dtype, seed)
     try:
         return Index.create(db, joint, source)
     except FileError:

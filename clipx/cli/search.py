@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
 from clipx.cli.index import DbFlag
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Look at every row, even where --ann was built.")] = False,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
+    dtype: DtypeFlag = "float32",
     seed: SeedFlag = 0,
     out: OutFlag = None,
     as_json: JsonFlag = False,
@@ -77,7 +78,7 @@ def search(
     text = " ".join(query).strip()
     parse(text)
     opened = Index.open(db)
-    index = Index.open(db, open_space(space or opened.space_record.source, device, "float32", seed))
+    index = Index.open(db, open_space(space or opened.space_record.source, device, dtype, seed))
     hits = index.search(text, k, modality, sql, min_confidence, exact, ranking)
     record = report(
         "search", [asdict(hit) for hit in hits], db=db, query=text, space=index.space.name, space_id=index.space.id

@@ -50,6 +50,7 @@ def space(
         raise FileError("no such recipe", where=recipe, remedy="name a folder that holds recipe.toml")
     if not data.is_dir():
         raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
+    from clipx import _processes as processes
     from clipx.api import parse_labels
     from clipx.space import check_device
     from clipx.training import train_space
@@ -65,5 +66,7 @@ def space(
         seed=seed,
         device=device,
     )
+    if processes.number() > 0:  # the first process says it
+        return
     record = report("train space", [{"space": folder}])
     emit(record, as_json, lambda: print_table(("space",), [(str(folder),)]))

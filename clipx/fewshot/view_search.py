@@ -129,7 +129,7 @@ def _best(
     while chunk := list(islice(trials, max(1, _AT_ONCE // (n * k)))):
         share = each.new_tensor(chunk)  # (C, V)
         logits = ((share / share.sum(dim=1, keepdim=True)) @ flat).unflatten(1, (n, k))  # (C, N, K)
-        right = (logits.argmax(dim=2) == truth).double().mean(dim=1)
+        right = (logits.argmax(dim=2) == truth).cpu().double().mean(dim=1)
         if float(right.max()) < best[0][0]:
             continue
         for c in (right == right.max()).nonzero()[:, 0].tolist():

@@ -54,7 +54,7 @@ def read(file: Found, encoder: Modality, known: Callable[[str], bool], thumbnail
 
 def encode(batch: Sequence[Read], encoder: Modality) -> list[Entry | Failure]:
     """Samples -> entries, in their order. A sample that cannot be encoded is a failure; the others are not touched."""
-    windows = [_windows(item, encoder) for item in batch]
+    windows = _windows(batch, encoder)
     whole = [i for i, found in enumerate(windows) if found is None]
     vectors: dict[int, np.ndarray | Failure] = {}
     try:
@@ -94,15 +94,24 @@ def check(encoder: Modality) -> None:
         pass
 
 
-def _windows(item: Read, encoder: Modality) -> tuple[np.ndarray, list[tuple[float, float]]] | Failure | None:
+_Windows = tuple[np.ndarray, list[tuple[float, float]]]
+
+
+def _windows(batch: Sequence[Read], encoder: Modality) -> list[_Windows | Failure | None]:
+    """Of each sample its parts' vectors and times; None for one that does not last."""
     try:
-        found = encoder.window_vectors(item.sample)
-        if found is None:
-            return None
-        rows = Embedding(found[0].detach().cpu().float(), encoder.space.id, encoder.name, [str(t) for t in found[1]])
+        found = encoder.windows_of([item.sample for item in batch])
+        return [None if own is None else (_rows(own, encoder), own[1]) for own in found]
     except Exception as error:
-        return _failure(item.file, error)
-    return rows.vectors.numpy(), found[1]
+        if len(batch) == 1:
+            return [_failure(batch[0].file, error)]
+        return [own for item in batch for own in _windows([item], encoder)]  # one by one, to find whose fault it is
+
+
+def _rows(found: tuple[Tensor, list[tuple[float, float]]], encoder: Modality) -> np.ndarray:
+    """The vectors, once they are known to be of unit norm and as many as the times."""
+    names = [str(time) for time in found[1]]
+    return Embedding(found[0].detach().cpu().float(), encoder.space.id, encoder.name, names).vectors.numpy()
 
 
 def _failure(file: Found, error: Exception) -> Failure:

@@ -15,7 +15,7 @@ from torch import Tensor
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio.esresnext import ESResNeXt
 
-PREFIX = "audio."
+PREFIX, VISUAL = "audio.", "visual."
 SCALES = ("logit_scale_ai", "logit_scale_at")
 
 
@@ -26,18 +26,20 @@ class AudioCLIP:
     Args:
         tower: the audio tower, in eval mode.
         scales: "logit_scale_ai" and "logit_scale_at", logarithms; none in a file of the tower alone.
+        visual: the image tower that it was trained beside, by open_clip's names; empty in a file of the tower alone.
     """
 
     tower: ESResNeXt
     scales: dict[str, float]
+    visual: dict[str, Tensor]
 
 
 def load_audioclip(path: str | PathLike, dim: int | None = None) -> AudioCLIP:
     """Load the audio tower of ``AudioCLIP-Partial-Training.pt``, or a tower alone such as ``ESRNXFBSP.pt``.
 
-    Only Partial was trained against a frozen CLIP, so only its tower belongs to the space ``RN50/openai``; Full moved
-    the other two towers as well. A tower alone ends in the 527 classes of AudioSet, not in a joint space. Nothing is
-    unpickled but tensors.
+    Only Partial was trained against a frozen CLIP, so only its tower belongs to the space ``RN50-quickgelu/openai``;
+    Full changed the other two towers as well: its ``visual`` is another one. A tower alone ends in the 527 classes of
+    AudioSet, not in a joint space. Nothing is unpickled but tensors.
 
     Args:
         path: the checkpoint.
@@ -74,7 +76,8 @@ def load_audioclip(path: str | PathLike, dim: int | None = None) -> AudioCLIP:
     whole = {k: v if k.endswith("num_batches_tracked") else v.float() for k, v in own.items()}
     tower.load_state_dict(whole, assign=True)
     scales = {name: float(state[name]) for name in SCALES if prefixed and name in state and state[name].numel() == 1}
-    return AudioCLIP(tower.eval(), scales)
+    visual = {k.removeprefix(VISUAL): v for k, v in state.items() if k.startswith(VISUAL)}
+    return AudioCLIP(tower.eval(), scales, visual)
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

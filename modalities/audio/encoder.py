@@ -29,7 +29,8 @@ from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
 from clipx.progress import progress
 
-_WINDOWS_AT_ONCE = 8
+_WINDOWS_AT_ONCE = 8  # on processors, in all threads together
+_WINDOWS_ON_A_GPU = 32  # in one batch
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -139,11 +140,11 @@ class Audio(Modality):
         return read_benchmark(path)
 
     def vectors(self, samples: Sequence[Sound | LongSound]) -> Tensor:
-        sums = torch.zeros(len(samples), self.space.dim, device=self.space.device, dtype=torch.float64)
+        sums = torch.zeros(len(samples), self.space.dim, dtype=torch.float64)  # on the CPU: MPS has no float64
         for indices, _, rows in self._heard(samples):
-            for index, row in zip(indices, rows, strict=True):
+            for index, row in zip(indices, rows.cpu(), strict=True):
                 sums[index] += row
-        return F.normalize(sums, dim=1).float()
+        return F.normalize(sums, dim=1).float().to(self.space.device)
 
     def view_vectors(self, samples: Sequence[Sound | LongSound]) -> Tensor:
         """(N, W, D): the windows of sounds that have equally many.
@@ -166,12 +167,19 @@ class Audio(Modality):
 
     def window_vectors(self, sound: Sound | LongSound) -> tuple[Tensor, list[tuple[float, float]]]:
         """One sound -> (W, D) unit vectors of its windows, and when each begins and ends, in seconds."""
-        times, found = [], []
-        with torch.no_grad():
-            for _, pieces, rows in self._heard([sound]):
-                times += [(piece.start_s, piece.end_s) for piece in pieces]
-                found.append(rows)
-        return torch.cat(found), times
+        return self.windows_of([sound])[0]
+
+    @torch.no_grad()
+    def windows_of(  # type: ignore[override]  # a sound always has windows
+        self, samples: Sequence[Sound | LongSound]
+    ) -> list[tuple[Tensor, list[tuple[float, float]]]]:
+        """``window_vectors`` of each sound; the tower takes windows of several sounds together."""
+        found: list[tuple[list[Tensor], list[tuple[float, float]]]] = [([], []) for _ in samples]
+        for indices, pieces, rows in self._heard(samples):
+            for index, piece, row in zip(indices, pieces, rows, strict=True):
+                found[index][0].append(row)
+                found[index][1].append((piece.start_s, piece.end_s))
+        return [(torch.stack(rows), times) for rows, times in found]
 
     def _heard(self, samples: Sequence[Sound | LongSound]) -> Iterator[tuple[list[int], list[Window], Tensor]]:
         """Batches of windows: whose they are, they themselves, and their (B, D) unit vectors."""
@@ -179,7 +187,7 @@ class Audio(Modality):
         length = self.config.window_s or self.tower.window_s
         hop = length * (1 - self.config.overlap)
         device = torch.device(self.space.device)
-        at_once = 2 if device.type == "cpu" else _WINDOWS_AT_ONCE
+        at_once = 2 if device.type == "cpu" else _WINDOWS_ON_A_GPU
         minutes = sum(int(sound.seconds // 60) for sound in samples if isinstance(sound, LongSound))
 
         def cut() -> Iterator[tuple[int, Window]]:
@@ -202,7 +210,7 @@ class Audio(Modality):
 
         reached = [0] * len(samples)  # minutes
         with progress("hearing, in minutes of sound", minutes) if minutes else nullcontext() as advance:
-            for indices, pieces, rows in _mapped(hear, batches(), device.type, _WINDOWS_AT_ONCE // at_once):
+            for indices, pieces, rows in _mapped(hear, batches(), device.type, _WINDOWS_AT_ONCE // 2):
                 yield indices, pieces, rows
                 for index, piece in zip(indices, pieces, strict=True):
                     if advance is not None and isinstance(samples[index], LongSound):

@@ -103,11 +103,12 @@ def save_tower(
 
 
 def load_tower(path: str | PathLike, space: JointSpace) -> Tower:
-    """A folder of ``save_tower``, or one of AudioCLIP's checkpoints (.pt) beside a space of OpenAI's RN50.
+    """A folder of ``save_tower``, or AudioCLIP's "Partial" checkpoint (.pt) in the space that it was trained in.
 
     Raises:
         FileError: there is none, or it is torn.
-        InputError: it belongs to another space, or its weights do not fit.
+        InputError: it belongs to another space (a checkpoint's ``visual.*`` weights are compared with the space's image
+            tower), or its weights do not fit.
     """
     path = Path(path)
     if path.is_file():
@@ -140,13 +141,20 @@ def shipped_tower(space: JointSpace) -> Path | None:
 
 
 def _released(path: Path, space: JointSpace) -> nn.Module:
-    if not space.backbone.architecture.upper().startswith("RN50"):
+    released = load_audioclip(path, space.dim)
+    if not released.visual:
         raise InputError(
-            f"AudioCLIP's tower was trained beside OpenAI's RN50, not beside {space.name}",
+            "holds no visual.* weights, so that the space of its audio tower cannot be checked",
             where=path,
-            remedy="take --space RN50-quickgelu/openai",
+            remedy="give the whole AudioCLIP-Partial-Training.pt",
         )
-    return load_audioclip(path, space.dim).tower.to(space.device).eval().requires_grad_(False)
+    if (other := space.backbone.other_image_weight(released.visual)) is not None:
+        raise InputError(
+            f"was trained beside another image tower than that of {space.name}: visual.{other} differs",
+            where=path,
+            remedy="take AudioCLIP-Partial-Training.pt and --space RN50-quickgelu/openai",
+        )
+    return released.tower.to(space.device).eval().requires_grad_(False)
 
 
 def _read_about(folder: Path) -> dict[str, Any]:

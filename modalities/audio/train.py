@@ -26,6 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clipx import _processes as processes
+from clipx._processes import gather
 from clipx._threads import one_thread
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.metrics import classification, confusion, per_class_accuracy
@@ -196,6 +198,7 @@ def train_audio(
         FileError, InputError: see ``read_labels``; an unknown fold or label; or as ``clipx.training.train``.
     """
     config = config or AudioTrainConfig()
+    processes.join(space.device)
     everything = read_labels(data, skip, where)
     ranked = sorted(set(everything.labels))
     if fold is not None and fold not in everything.folds:
@@ -223,7 +226,7 @@ def train_audio(
     batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
     heard = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
     truth = torch.tensor([ranked.index(label) for label in held.labels])
-    steps = max(1, round(config.epochs * len(taught) / batches.recorded))
+    steps = max(1, round(config.epochs * len(taught) / (batches.recorded * processes.count())))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
         warmup=max(1, steps // 20), ema=0.99, mixed_precision=config.mixed_precision, seed=config.seed,
@@ -237,7 +240,7 @@ def train_audio(
         return _encoder(space, trainee.net, config.crop_s).encode(sounds).vectors @ text[: len(ranked)].T
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
-        if len(held) and curve.due(step):
+        if len(held) and curve.due(step) and processes.number() == 0:
             trainee.eval()
             curve.add(step, classification(judge(), truth)["acc1"])
             trainee.train()
@@ -247,7 +250,9 @@ def train_audio(
             torch.manual_seed(int(rng.integers(2**31)))
             vectors, text_scale, image_scale, penalty = module(waves.to(space.device), rng, config)
         targets = targets.to(space.device)
-        image, image_targets = (None, None) if pictures is None else pictures.draw(rng, targets)
+        drawn = None if pictures is None else pictures.draw(rng, targets)
+        vectors, targets = gather(vectors), gather(targets)  # each sound is compared with those of all processes
+        image, image_targets = (None, None) if drawn is None else pictures.beside(gather(drawn), targets)
         known, right = text[heard_of], targets[:, heard_of]
         apart = trimodal_loss(vectors, known, right, text_scale, image, image_targets, image_scale)
         return {"loss": apart + penalty, "scale": text_scale}
@@ -260,30 +265,33 @@ def train_audio(
     }  # fmt: skip
     identity = about | {"space": space.id}
     train(
-        trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device.type,
-        stop_after=stop_after,
-    )  # fmt: skip
-    plot_history(out)
-    batches.refit_last(trainee.net, text, config.ridge)
-    figures: dict[str, Any] = {"steps": steps}
-    if len(held):
-        scores = judge()
-        curve.add(steps, classification(scores, truth)["acc1"])
-        curve.plot()
-        table = confusion(scores.argmax(1).cpu(), truth, len(ranked))
-        shares = per_class_accuracy(table)
-        figures |= classification(scores, truth) | {
-            "count": len(held),
-            "classes": {n: round(float(s), 4) for n, s in zip(ranked, shares, strict=True) if np.isfinite(s)},
-            "confusion": table.tolist(),
-        }
-        figures = {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
-    elif fold is None:
-        own = torch.tensor([ranked.index(label) for label in taught.labels])
-        sounds = [Sound(wave, trainee.net.sample_rate_hz) for wave in batches.waves[: len(taught)]]
-        figures["training_acc1"] = classification(judge(sounds), own)["acc1"]
-    folder = save_tower(trainee.net, out / "tower", space, config.crop_s, about | {"figures": figures})
-    return {"tower": str(folder)} | figures
+        trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after
+    )
+
+    def finish() -> dict[str, Any]:
+        plot_history(out)
+        batches.refit_last(trainee.net, text, config.ridge)
+        figures: dict[str, Any] = {"steps": steps}
+        if len(held):
+            scores = judge()
+            curve.add(steps, classification(scores, truth)["acc1"])
+            curve.plot()
+            table = confusion(scores.argmax(1).cpu(), truth, len(ranked))
+            shares = per_class_accuracy(table)
+            figures |= classification(scores, truth) | {
+                "count": len(held),
+                "classes": {n: round(float(s), 4) for n, s in zip(ranked, shares, strict=True) if np.isfinite(s)},
+                "confusion": table.tolist(),
+            }
+            figures = {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
+        elif fold is None:
+            own = torch.tensor([ranked.index(label) for label in taught.labels])
+            sounds = [Sound(wave, trainee.net.sample_rate_hz) for wave in batches.waves[: len(taught)]]
+            figures["training_acc1"] = classification(judge(sounds), own)["acc1"]
+        folder = save_tower(trainee.net, out / "tower", space, config.crop_s, about | {"figures": figures})
+        return {"tower": str(folder)} | figures
+
+    return processes.by_the_first(finish)
 
 
 def cross_validate(
@@ -304,8 +312,9 @@ def cross_validate(
         right = [found[n]["acc1"] for n in found]
         complete = len(found) == len(names)
         record = {"acc1": sum(right) / len(right), "space": space.id, "complete": complete, "folds": found}
-        (Path(out) / "cv.json.part").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        (Path(out) / "cv.json.part").replace(Path(out) / "cv.json")
+        if processes.number() == 0:
+            (Path(out) / "cv.json.part").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (Path(out) / "cv.json.part").replace(Path(out) / "cv.json")
     return record
 
 
@@ -396,22 +405,21 @@ class _Batches:
         that was not is rarely the nearest.
         """
         net.eval()
-        pooled, kinds = [], self.classes.to(words.device)
+        pooled = []
         for wave in self.waves:
             length_s = self.length / net.sample_rate_hz
             cut = windows(Sound(wave, net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
             pieces = torch.stack([piece.samples for piece in cut]).split(WINDOWS_AT_ONCE)
             heard = [net.pooled(net.listen(some.to(words.device) * net.full_scale)) for some in pieces]
             pooled.append(torch.cat(heard).mean(0))
-        x, y = torch.stack(pooled).double(), words[kinds].double()
+        kinds = self.classes
+        x, y = torch.stack(pooled).cpu().double(), words.cpu()[kinds].double()  # on the CPU: MPS has no float64
         weight = 1 / torch.bincount(kinds, minlength=len(words)).double()[kinds]
         weight = (weight / weight.sum())[:, None]
         middle, centre = (weight * x).sum(0), (weight * y).sum(0)
         x, y = x - middle, y - centre
         spread = x.T @ (weight * x)
-        shrunk = spread + ridge * spread.diagonal().mean().clamp(min=1e-12) * torch.eye(
-            len(spread), dtype=x.dtype, device=x.device
-        )
+        shrunk = spread + ridge * spread.diagonal().mean().clamp(min=1e-12) * torch.eye(len(spread), dtype=x.dtype)
         slope = torch.linalg.solve(shrunk, x.T @ (weight * y))
         net.last.weight.copy_(slope.T)
         net.last.bias.copy_(centre - middle @ slope)
@@ -435,14 +443,18 @@ class _Pictures:
     vectors: Tensor
     labels: Tensor
 
-    def draw(self, rng: np.random.Generator, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """As many pictures as sounds, (B, D), and how far each is of each sound's label, (B, B)."""
-        kinds, anything = self.labels.argmax(1), torch.arange(len(self.vectors))
+    def draw(self, rng: np.random.Generator, targets: Tensor) -> Tensor:
+        """The places of as many pictures as there are sounds: (B,)."""
+        kinds, anything = self.labels.argmax(1).cpu(), torch.arange(len(self.vectors))
         some = []
         for label in targets.argmax(1).tolist():
-            own = anything[kinds.cpu() == label]
+            own = anything[kinds == label]
             some.append(int(rng.choice(own if len(own) else anything)))
-        return self.vectors[some], targets @ self.labels[some].T
+        return torch.tensor(some, device=self.vectors.device)
+
+    def beside(self, drawn: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Those pictures, (B, D), and how far each is of each sound's label, (B, B)."""
+        return self.vectors[drawn], targets @ self.labels[drawn].T
 
 
 def _image_targets(

@@ -59,6 +59,7 @@ def train(
 
     Example: clipx train audio sounds --space nano --fold 4 -o runs/audio
     """
+    from clipx import _processes as processes
     from clipx.api import parse_labels
     from clipx.cli._output import emit, print_table, report
     from clipx.cli._work import open_space, read_prompts
@@ -86,6 +87,9 @@ def train(
         results = [{"fold": name} | figures for name, figures in found["folds"].items()]
     else:
         results = [{"fold": fold} | train_audio(data, opened, out, plan, fold=fold, **options)]
+
+    if processes.number() > 0:  # the first process says it
+        return
 
     def table() -> None:
         figure, title = ("training_acc1", "top-1 on its own training sounds") if fold is None else ("acc1", "top-1")

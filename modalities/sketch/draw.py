@@ -229,6 +229,7 @@ class _Runs:
         of: (target, count, seed) of each of R runs.
         strokes: (R, N, 13), N the largest count.
         mean, square: Adam's moments of ``strokes``.
+        age: (R, N) how many steps are in the moments: those since a stroke was started anew.
         kept: (R, N, 13) the strokes of the best plain loss so far.
         best: (R,) that loss.
         film: (F, R, N, 13) the strokes every ``film_every`` steps.
@@ -241,6 +242,7 @@ class _Runs:
     strokes: Tensor
     mean: Tensor
     square: Tensor
+    age: Tensor
     kept: Tensor
     best: Tensor
     film: Tensor
@@ -249,7 +251,7 @@ class _Runs:
     chances: list[np.ndarray]
 
 
-TENSORS = ("strokes", "mean", "square", "kept", "best", "film")  # of _Runs
+TENSORS = ("strokes", "mean", "square", "age", "kept", "best", "film")  # of _Runs
 
 
 def _saliency_maps(
@@ -285,9 +287,10 @@ def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], conf
                 rows.append(strokes)
     strokes = torch.stack(rows)
     best, zero = torch.full((len(of),), math.inf), torch.zeros_like(strokes)
+    age = torch.zeros(strokes.shape[:2], dtype=torch.int64)
     alive, film = list(range(len(of))), strokes[None][:0]
     history: list[list[float]] = [[] for _ in of]
-    return _Runs(of, strokes, zero, zero.clone(), strokes.clone(), best, film, alive, history, chances)
+    return _Runs(of, strokes, zero, zero.clone(), age, strokes.clone(), best, film, alive, history, chances)
 
 
 def _colors(starts: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
@@ -313,9 +316,10 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
         runs.film = torch.cat([runs.film, runs.strokes[None]])
     parts = []
     for some in torch.tensor(alive).split(max(1, SEEN_AT_ONCE // (1 + config.views))):  # runs are independent
-        strokes = runs.strokes[some].to(objective.device).requires_grad_()
-        loss, plain = objective([runs.of[run] for run in some.tolist()], paint(strokes, config), step)
-        parts.append((torch.autograd.grad(loss.sum(), strokes)[0].cpu(), plain.cpu()))
+        strokes = runs.strokes[some].requires_grad_()  # on the CPU, where they are painted
+        picture = paint(strokes, config).to(objective.device)
+        loss, plain = objective([runs.of[run] for run in some.tolist()], picture, step)
+        parts.append((torch.autograd.grad(loss.sum(), strokes)[0], plain.cpu()))
     gradient, plain = (torch.cat(found) for found in zip(*parts, strict=True))
     gradient = gradient.nan_to_num(0, 0, 0)  # a tower in half precision may overflow once
     least = MIN_DELTA if config.clipasso_stop else 0.0
@@ -329,12 +333,14 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
     lr = torch.tensor([config.lr] * 8 + [WIDTH_LR * config.learn_width] + [COLOR_LR * config.learn_color] * 4) * fall
     mean = runs.mean[alive].lerp(gradient, 1 - BETAS[0])
     square = runs.square[alive].lerp(gradient.square(), 1 - BETAS[1])
-    spread = (square / (1 - BETAS[1] ** (step + 1))).sqrt() + EPSILON
-    moved = runs.strokes[alive] - lr / (1 - BETAS[0] ** (step + 1)) * mean / spread
+    age = runs.age[alive] + 1
+    unbiased = [(1 - beta ** age.double()).float()[..., None] for beta in BETAS]
+    spread = (square / unbiased[1]).sqrt() + EPSILON
+    moved = runs.strokes[alive] - lr / unbiased[0] * mean / spread
     if config.learn_width:
         moved[..., WIDTH].clamp_(*WIDTHS)
     moved[..., ALPHA:].clamp_(0, 1)
-    runs.strokes[alive], runs.mean[alive], runs.square[alive] = moved, mean, square
+    runs.strokes[alive], runs.mean[alive], runs.square[alive], runs.age[alive] = moved, mean, square, age
 
 
 def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
@@ -359,7 +365,7 @@ def _revive(runs: _Runs, config: DrawConfig, done: int) -> None:
         dots = (points.diff(dim=1).norm(dim=2).sum(dim=1) < config.width_px).nonzero()[:, 0]
         anew = initial_strokes(runs.chances[target], count, seed + done, config.spread)[: len(dots)]
         runs.strokes[run, dots, POINTS] = anew.flatten(1)
-        runs.mean[run, dots], runs.square[run, dots] = 0, 0
+        runs.mean[run, dots], runs.square[run, dots], runs.age[run, dots] = 0, 0, 0
 
 
 def _groups(runs: _Runs) -> dict[tuple[int, int], list[int]]:
@@ -442,8 +448,8 @@ def _importance(strokes: Tensor, loss: float, target: int, objective: Objective,
     without = strokes.expand(len(strokes), -1, -1).clone()
     each = torch.arange(len(strokes))
     without[each, each, POINTS] = AWAY
-    parts = without.to(objective.device).split(32)
-    losses = torch.cat([objective.plain(target, paint(part, config)) for part in parts])
+    pictures = (paint(part, config).to(objective.device) for part in without.split(32))
+    losses = torch.cat([objective.plain(target, picture) for picture in pictures])
     return [float(f"{value - loss:.4g}") for value in losses.tolist()]
 
 

@@ -407,11 +407,11 @@ def process(count: int, runs: int) -> dict[str, Any]:
     return result
 
 
-def throughput(folder: Path, count: int, name: str) -> dict[str, Any]:
+def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, Any]:
     from clipx.api import make_modality
     from clipx.space import load_space
 
-    space = load_space(name)
+    space = load_space(name, device=device)
     image = make_modality("image", space)
     files = find_files([folder], "image").files[:count]
     samples = [image.load(file.path) for file in files]
@@ -420,7 +420,7 @@ def throughput(folder: Path, count: int, name: str) -> dict[str, Any]:
     def encoded() -> float:
         begun = time.perf_counter()
         for start in range(0, len(samples), 32):
-            image.encode(samples[start : start + 32])
+            image.encode(samples[start : start + 32]).vectors.cpu()
         return time.perf_counter() - begun
 
     def indexed() -> float:
@@ -434,6 +434,7 @@ def throughput(folder: Path, count: int, name: str) -> dict[str, Any]:
     count = len(files)
     return {
         "space": name,
+        "device": device,
         "photos": count,
         "encode_per_s": count / encode,
         "index_per_s": count / add,
@@ -448,6 +449,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--split", choices=list(CAPS), default="test")
     parser.add_argument("--space", default="nano", help="of throughput, such as random:ViT-B-32")
+    parser.add_argument("--device", default="cpu", help="of throughput")
     parser.add_argument("--count", type=int, help="rows, or photos")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
@@ -465,7 +467,7 @@ def main() -> None:
     elif options.what == "process":
         result = process(options.count or 10_000, options.runs)
     else:
-        result = throughput(options.data, options.count or 2_000, options.space)
+        result = throughput(options.data, options.count or 2_000, options.space, options.device)
     if options.json:
         print(json.dumps(result, indent=1))
         return

@@ -50,11 +50,11 @@ def originals_way(target: Target, space, strokes: int, seed: int, steps: int) ->
     points = initial_strokes(chance, strokes, seed).requires_grad_()
     adam = torch.optim.Adam([points], lr=1.0)
     stream = torch.Generator().manual_seed(seed)
-    photo, names, best = target.pixels[None], None, float("inf")
+    photo, names, best = target.pixels[None].to(space.device), None, float("inf")
     began = time.perf_counter()
     for step in range(steps):
         adam.zero_grad()
-        image = rasterize(points, CANVAS)[None]
+        image = rasterize(points, CANVAS)[None].to(space.device)
         draws = draw_views(stream, AUGMENTED)
         drawn = space.encode_with_stages(apply_views(image, draws).flatten(0, 1))
         wanted = space.encode_with_stages(apply_views(photo, draws).flatten(0, 1))
@@ -74,9 +74,9 @@ def freeze(space) -> None:
         parameter.grad = None
 
 
-def per_step(tower: str, strokes: int, steps: int) -> dict:
+def per_step(tower: str, strokes: int, steps: int, device: str) -> dict:
     """Both ways with equal steps: seconds per seed and step, ratio."""
-    space, target = load_space(tower), photos()["coffee"]
+    space, target = load_space(tower, device=device), photos()["coffee"]
     theirs = [originals_way(target, space, strokes, seed, steps)[0] / steps for seed in SEEDS]
     freeze(space)
     plan = DrawConfig(strokes=(strokes,), steps=steps, halving=False, window=0, rank=False, focus=0.0)
@@ -85,6 +85,7 @@ def per_step(tower: str, strokes: int, steps: int) -> dict:
     ours = [(after - before) / len(SEEDS) for before, after in pairwise(ticks)]
     return {
         "tower": tower,
+        "device": device,
         "steps": steps,
         "original_s": statistics.median(theirs),
         "original_range_s": [min(theirs), max(theirs)],
@@ -94,9 +95,9 @@ def per_step(tower: str, strokes: int, steps: int) -> dict:
     }
 
 
-def to_loss(tower: str, strokes: int, count: int, steps: int) -> list[dict]:
+def to_loss(tower: str, strokes: int, count: int, steps: int, device: str) -> list[dict]:
     """Seconds to the plain loss that the original's best of three seeds had within ``steps``, and ours as it comes."""
-    space, found = load_space(tower), []
+    space, found = load_space(tower, device=device), []
     for name, target in list(photos().items())[:count]:
         runs = [originals_way(target, space, strokes, seed, steps) for seed in SEEDS]
         freeze(space)
@@ -136,15 +137,16 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=3, help="of the second figure, 1 to 3")
     parser.add_argument("--original-steps", type=int, default=500, help="of the second figure")
     parser.add_argument("--strokes", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     found: dict = {"threads": args.threads, "strokes": args.strokes}
     if args.tower:
-        found["per_step"] = per_step(args.tower, args.strokes, args.steps)
+        found["per_step"] = per_step(args.tower, args.strokes, args.steps, args.device)
     if args.to_loss:
-        found["to_loss"] = to_loss(args.to_loss, args.strokes, args.photos, args.original_steps)
+        found["to_loss"] = to_loss(args.to_loss, args.strokes, args.photos, args.original_steps, args.device)
     if args.json:
         print(json.dumps(found, indent=1))
         return

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from clipx._device import eigh
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.projection import kernel, open3d_backend, solid
 from clipx.modalities.pointcloud.projection.raster import boxes
@@ -158,7 +159,7 @@ def surface(points: Tensor, around: Tensor, given: Tensor, steps: int, off: floa
 
     def spread(weights: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Eigenvalues, ascending, and eigenvectors, in columns, of the weighted products of offsets."""
-        return torch.linalg.eigh((offset * weights[..., None]).mT @ offset)
+        return eigh((offset * weights[..., None]).mT @ offset)
 
     values, vectors = spread(near, offset - (offset * near[..., None]).sum(1, keepdim=True))
     flatness = (1 - values[:, 0].clamp(min=0) / values[:, 1].clamp(min=1e-20)).clamp(0, 1) ** 2 + 0.02

@@ -12,6 +12,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from clipx._device import widest
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.projection import kernel
 from clipx.modalities.pointcloud.projection.views import check, euler, turned
@@ -59,8 +60,8 @@ def pointclip_v1(
     drawn = ((cell >= 0) & (cell <= size - 1)).all(-1) & (depth >= 0)
     pixel = torch.where(drawn, cell[..., 0] * size + cell[..., 1], 0).long()
 
-    # Sums in float64 come out the same, once rounded, in whatever order a GPU adds them. (MPS has no float64.)
-    wide = torch.float32 if points.device.type == "mps" else torch.float64
+    # Sums in float64 come out the same, once rounded, in whatever order a GPU adds them.
+    wide = widest(points.device)
     depth = torch.where(drawn, depth, 0)
     weight = torch.where(drawn, 1 / (depth + EPS), 0).to(wide)
     canvas = torch.zeros(*weight.shape[:2], size * size, dtype=wide, device=points.device)

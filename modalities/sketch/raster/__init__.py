@@ -4,7 +4,7 @@
 >>> image = rasterize(strokes, 224)                          # (3, 224, 224) in [0, 1], black on white
 >>> image.mean().backward()                                  # fills strokes.grad
 
-`plain` is the definition; `kernel` paints the same on the CPU, many times faster.
+`plain` is the definition; `kernel` paints the same on the CPU, many times faster, for strokes on any device.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ def rasterize(
         alpha: opacity in [0, 1], one for all or (..., N); not clamped.
         color: RGB in [0, 1], (3,) or (..., N, 3), not clamped; black if not given.
         background: RGB in [0, 1], (3,) or pictures (..., 3, H, W); white if not given.
-        backend: "plain" takes any device; "numba" paints float32 on the CPU, to the same bits with any number of
-            threads and in any batch; "auto" is "numba" where that will do, else "plain"; "pydiffvg" is for comparison.
+        backend: "numba" paints float32, to the same bits with any number of threads and in any batch. It paints on the
+            CPU: strokes on another device are moved there, and the picture and the gradients back. "plain" takes
+            float64 as well and computes on the strokes' own device, slowly. "auto" is "numba" for float32, else
+            "plain"; "pydiffvg" is for comparison.
 
     Returns:
-        (..., 3, H, W) like the strokes. Black on white it is one channel seen thrice: clone it to write into it.
+        (..., 3, H, W) of the strokes' dtype, on their device. Black on white it is one channel seen thrice: clone it to
+        write into it.
 
     Raises:
         InputError: a wrong shape, dtype or size, a number that is not finite or beyond a million, a negative width.
@@ -59,6 +62,10 @@ def rasterize(
     """
     _check_strokes(strokes)
     height, columns = _size(size)
+    paint, device = _painter(backend, strokes), strokes.device
+    if paint is kernel.paint:  # whatever is given is small; only the picture moves back
+        given = strokes, width_px, alpha, color, background
+        strokes, width_px, alpha, color, background = map(_on_cpu, given)
     *batch, count, _, _ = strokes.shape
     images = torch.Size(batch).numel()
     channels = 1 if color is None and background is None else 3
@@ -68,26 +75,28 @@ def rasterize(
     def numbers(name: str, value: Any, *shape: int, least: float = -LIMIT) -> Tensor:
         return _numbers(name, value, (*batch, *shape), least, strokes).reshape(images, *shape)
 
-    painted = _painter(backend, strokes)(
+    painted = paint(
         _cubic(numbers("points", strokes, *strokes.shape[-3:])),
         numbers("width_px", width_px, count, least=0),
         numbers("alpha", alpha, count),
         numbers("color", 0 if color is None else color, count, channels),
         numbers("background", 1 if background is None else background, channels, height, columns),
     )
-    return painted.reshape(*batch, channels, height, columns).expand(*batch, 3, height, columns)
+    return painted.reshape(*batch, channels, height, columns).to(device).expand(*batch, 3, height, columns)
 
 
 def _painter(backend: str, strokes: Tensor) -> Callable[..., Tensor]:
-    quick = strokes.device.type == "cpu" and strokes.dtype == torch.float32
     if backend == "auto":
-        backend = "numba" if quick else "plain"  # the place for a CUDA kernel
+        backend = "numba" if strokes.dtype == torch.float32 else "plain"  # the place for a GPU kernel
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown", remedy=f"choose auto, {', '.join(BACKENDS)}")
-    if backend == "numba" and not quick:
-        got = f"{strokes.dtype} on {strokes.device}"
-        raise InputError(f'backend "numba" paints float32 on the CPU, got {got}', remedy='take backend="plain"')
+    if backend == "numba" and strokes.dtype != torch.float32:
+        raise InputError(f'backend "numba" paints float32, got {strokes.dtype}', remedy='take backend="plain"')
     return BACKENDS[backend]
+
+
+def _on_cpu(value: Any) -> Any:
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def _cubic(points: Tensor) -> Tensor:

@@ -1,0 +1,26 @@
+"""What the devices that torch computes on have not, in one place, and what is done instead."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LACKING = {"mps"}  # kinds of device without float64 and without LAPACK's decompositions
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether tensors of float64 can be on that device."""
+    return device.type not in LACKING
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device that has none."""
+    return torch.float64 if has_float64(device) else torch.float32
+
+
+def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """``torch.linalg.eigh`` of (..., n, n) on any device; on the CPU where the device cannot."""
+    if matrices.device.type not in LACKING:
+        return torch.linalg.eigh(matrices)
+    values, vectors = torch.linalg.eigh(matrices.cpu())
+    return values.to(matrices.device), vectors.to(matrices.device)

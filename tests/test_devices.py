@@ -1,0 +1,358 @@
+"""Every job on a device other than the CPU: one that only pretends (see pretend_device.py), and real ones where there
+are any (marked gpu)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pretend_device
+import pytest
+import soundfile
+import torch
+from PIL import Image, ImageOps
+
+from clipx import _device
+from clipx.cli import main
+from clipx.modalities.sketch.raster import rasterize
+
+DATA = Path(__file__).parents[1] / "examples" / "data"
+REAL = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+DTYPES = ("float32", "float16", "bfloat16")
+NEAR = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 6e-2}  # cosines and the like; convolutions of CUDA round to TF32
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The one that only pretends, and has no float64 and no eigh."""
+    name = pretend_device.register()
+    monkeypatch.setattr(_device, "LACKING", {*_device.LACKING, name})
+    return name
+
+
+def _real_or_pretended(name, request):
+    if name == "pretend":
+        return request.getfixturevalue("device")
+    if not REAL[name]():
+        pytest.skip(f"no {name} here")
+    return name
+
+
+@pytest.fixture(params=["pretend", *(pytest.param(name, marks=pytest.mark.gpu) for name in REAL)])
+def any_device(request):
+    """The pretended one, then every real one that is here."""
+    return _real_or_pretended(request.param, request)
+
+
+EVERYWHERE = [("pretend", "float16"), *(pytest.param((n, d), marks=pytest.mark.gpu) for n in REAL for d in DTYPES)]
+
+
+@pytest.fixture(params=EVERYWHERE, ids="-".join)
+def where(request):
+    """A device and what is computed in there; the pretended one takes the harder half."""
+    name, dtype = request.param
+    return _real_or_pretended(name, request), dtype
+
+
+def there(space, device, dtype=None):
+    """A copy of a space on a device."""
+    moved = copy.deepcopy(space)
+    moved.backbone.to(device, dtype)
+    return moved
+
+
+# Strokes --------------------------------------------------------------------------------------------------------------
+
+
+def strokes(count=6, batch=(2,)):
+    rng = torch.Generator().manual_seed(0)
+    return {
+        "strokes": 64 * torch.rand(*batch, count, 4, 2, generator=rng),
+        "width_px": 1 + 3 * torch.rand(*batch, count, generator=rng),
+        "alpha": torch.rand(*batch, count, generator=rng),
+        "color": torch.rand(*batch, count, 3, generator=rng),
+        "background": torch.rand(*batch, 3, 64, 64, generator=rng),
+    }
+
+
+def painted(device, backend="auto", **given):
+    """The picture, and the gradient of something in all that was given; both on the CPU."""
+    leaves = {k: v.to(device).requires_grad_() for k, v in given.items()}
+    picture = rasterize(size=64, backend=backend, **leaves)
+    assert picture.device.type == torch.device(device).type
+    slope = torch.linspace(-1, 1, 64).to(device)
+    gradients = torch.autograd.grad((picture * slope).square().sum(), list(leaves.values()))
+    assert all(g.device.type == torch.device(device).type for g in gradients)
+    return picture.detach().cpu(), [g.cpu() for g in gradients]
+
+
+@pytest.mark.parametrize("backend", ["auto", "numba"])
+@pytest.mark.parametrize("names", [("strokes",), ("strokes", "width_px", "alpha", "color", "background")])
+def test_strokes_on_a_device_are_painted_by_the_cpu_kernel(backend, names, device):
+    given = {name: value for name, value in strokes().items() if name in names}
+    picture, gradients = painted("cpu", "numba", **given)
+    pretend_device.called.clear()
+    there, gradients_there = painted(device, backend, **given)
+    assert torch.equal(there, picture)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, gradients_there, strict=True))
+    assert sum(pretend_device.called.values()) < 60  # and nothing a stroke: twelve are painted
+
+
+def test_the_picture_is_moved_once_and_black_on_white_as_one_channel(device):
+    given = strokes()["strokes"].to(device)
+    pretend_device.moved.clear()
+    picture = rasterize(given, 64)
+    assert picture.shape == (2, 3, 64, 64)
+    assert pretend_device.moved["to"] == 2 * 64 * 64 and pretend_device.moved["from"] == given.numel()
+
+
+def test_numba_paints_float32_only(device):
+    from clipx.errors import InputError
+
+    with pytest.raises(InputError, match="float32"):
+        rasterize(strokes()["strokes"].double(), 64, backend="numba")
+
+
+def test_a_photo_is_drawn_on_a_device_as_on_the_cpu(device, tiny_space):
+    from clipx.modalities.sketch.draw import DrawConfig, draw
+    from clipx.modalities.sketch.target import prepare
+
+    photo = Image.new("RGB", (60, 50), (230, 230, 230))
+    photo.paste((40, 60, 90), (20, 10, 40, 40))
+    config = DrawConfig(strokes=(3, 12), seeds=(0,), steps=5, views=1, pool=2, revive=False, rank=False)
+    (few, many), steps = draw([prepare(photo)], tiny_space, config), []
+    space = there(tiny_space, device)
+    for found, wanted in zip(draw([prepare(photo)], space, config), (few, many), strict=True):
+        assert found.loss == pytest.approx(wanted.loss, rel=0.02)
+        assert torch.allclose(found.strokes.points, wanted.strokes.points, atol=0.5)
+    for count in (3, 12):  # as many steps of the device, however many strokes
+        pretend_device.called.clear()
+        draw([prepare(photo)], space, replace(config, strokes=(count,)))
+        steps.append(sum(pretend_device.called.values()))
+    assert steps[0] == steps[1]
+
+
+# Sounds ---------------------------------------------------------------------------------------------------------------
+
+
+def noises(count):
+    from clipx.modalities.audio.files import Sound
+
+    rng = torch.Generator().manual_seed(0)
+    return [Sound(0.1 * torch.randn(1, 22_050 * (1 + i % 3), generator=rng), 22_050) for i in range(count)]
+
+
+def test_windows_of_several_files_are_heard_together(device, tiny_space):
+    from clipx.index.scan import Found
+    from clipx.index.steps import Read, encode
+    from clipx.modalities.audio import Audio, AudioConfig
+
+    sounds, config = noises(6), AudioConfig(window_s=2.0)
+    wanted = Audio(tiny_space, config).encode(sounds).vectors
+    audio = Audio(there(tiny_space, device), config)
+    batches = []
+    audio.tower.net.register_forward_pre_hook(lambda net, waves: batches.append(len(waves[0])))
+    assert torch.allclose(audio.encode(sounds).vectors.cpu(), wanted, atol=1e-5)
+    assert batches == [8]  # of 1, 1 and 2 windows, twice
+    batches.clear()
+    entries = encode([Read(Found(f"{i}.wav", 0, 0, "audio"), str(i), own) for i, own in enumerate(sounds)], audio)
+    assert [len(entry.vectors) for entry in entries] == [1, 1, 2, 1, 1, 2] and batches == [8]
+    assert entries[2].times == [(0.0, 2.0), (1.0, 3.0)]
+
+
+# Every job ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy of the examples' files, depth maps, and labelled sounds."""
+    here = tmp_path_factory.mktemp("jobs")
+    shutil.copytree(DATA, here, dirs_exist_ok=True)
+    slope = np.tile(np.linspace(1000, 4000, 64).astype(np.uint16), (48, 1))
+    Image.fromarray(slope).save(here / "depth.png")
+    (here / "sounds").mkdir()
+    lines, rng = ["path,label,fold"], np.random.default_rng(0)
+    for i in range(4):
+        t = np.arange(11_025) / 22_050
+        for label, wave in (("dog", np.sin(2 * np.pi * (200 + 20 * i) * t)), ("rain", rng.standard_normal(len(t)))):
+            soundfile.write(here / "sounds" / f"{label}{i}.wav", 0.3 * wave, 22_050)
+            lines.append(f"{label}{i}.wav,{label},{i % 2}")
+    (here / "sounds" / "labels.csv").write_text("\n".join(lines))
+    np.savetxt(here / "small.xyz", rng.standard_normal((40, 3)))
+    names = ("fish", "clock", "house", "umbrella")
+    for part, turns in (("pictures", [Image.Image.copy]), ("turned", [ImageOps.mirror, ImageOps.flip])):
+        (here / part).mkdir()
+        lines = ["path,label"]
+        for i, turn in enumerate(turns):
+            for name in names:
+                turn(Image.open(here / f"{name}.png").convert("RGB")).save(here / part / f"{name}{i}.png")
+                lines.append(f"{name}{i}.png,{name}")
+        (here / part / "labels.csv").write_text("\n".join(lines))
+    shutil.copy(here / "dog.flac", here / "pictures" / "dog.flac")
+    return here
+
+
+known: dict[str, dict] = {}
+
+
+@pytest.fixture
+def ask(folder, monkeypatch, capfd):
+    """Run a command line in that folder -> its JSON."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CLIPX_SPACE", "nano")
+
+    def call(line):
+        if line in known:
+            return known[line]
+        capfd.readouterr()
+        status = main([*line.split(), "--json"])
+        out, err = capfd.readouterr()
+        assert status == 0, err
+        if "--device" not in line and "--db" not in line:
+            known[line] = json.loads(out)  # of the CPU, which others are compared with
+        return json.loads(out)
+
+    return call
+
+
+def figures(found, name=""):
+    """Every number that is measured, by its place in the record."""
+    if isinstance(found, dict):
+        left_out = ("seconds", "s", "bytes", "confidence", "probability", "seed")
+        return {k: v for key in found if key not in left_out for k, v in figures(found[key], f"{name}.{key}").items()}
+    if isinstance(found, list):
+        return {k: v for i, own in enumerate(found) for k, v in figures(own, f"{name}.{i}").items()}
+    return {name: found} if isinstance(found, float) else {}
+
+
+CLASSIFY = {
+    "pictures": "fish.png clock.png --labels fish,clock,house",
+    "sounds": "dog.flac rain.flac --labels dog,rain --window-s 1",
+    "meshes": "chair.off table.stl --labels chair,table",
+    "clouds": "car.npy bathtub.xyz --labels car,bathtub",
+    "PointCLIP": "chair.off --labels chair,table --projection pointclip_v1 --weighting entropy",
+    "PointCLIP V2": "chair.off --labels chair,table --projection pointclip_v2",
+    "discs": "small.xyz --labels car,chair --projection shaded",
+    "triangles": "chair.off --labels car,chair --projection mesh_raster",
+    "splats": "car.npy --labels car,chair --projection ortho_splat",
+    "depth": "depth.png --labels chair,table",
+    "drawings": "drawings/coffee-16.svg --labels cup,horse",
+}
+
+
+@pytest.mark.parametrize("job", CLASSIFY)
+def test_classify(job, where, ask):
+    if (job, where[0]) == ("discs", "pretend"):
+        pytest.skip("half a minute; its surfaces are tested below")
+    (device, dtype), line = where, f"classify {CLASSIFY[job]}"
+    by_label = [
+        {row["label"]: row["cosine"] for file in ask(given)["results"] for row in file["predictions"]}
+        for given in (line, f"{line} --device {device} --dtype {dtype}")
+    ]
+    assert by_label[0] == pytest.approx(by_label[1], abs=NEAR[dtype])
+
+
+def test_surfaces_of_clouds(device):
+    from clipx.modalities.pointcloud.projection.surfels import OFF, STEPS, surface
+
+    points = torch.rand(30, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 1, 0.01])
+    around, given = torch.cdist(points, points).argsort(1)[:, :8], torch.zeros(30, 3)
+    wanted = surface(points, around, given, STEPS, OFF)
+    found = surface(points.to(device), around.to(device), given.to(device), STEPS, OFF)
+    assert torch.allclose(found.cpu()[:, :4].abs(), wanted[:, :4].abs(), atol=1e-3)
+
+
+def test_embed(where, ask):
+    device, dtype = where
+    line = "embed fish.png dog.flac chair.off drawings/horse-8.svg"
+    ask(f"{line} -o cpu.npz"), ask(f"{line} -o there.npz --device {device} --dtype {dtype}")
+    ours, theirs = np.load("cpu.npz")["vectors"], np.load("there.npz")["vectors"]
+    assert theirs.dtype == np.float32 and (ours * theirs).sum(1).min() > 1 - NEAR[dtype]
+
+
+def test_index_and_search_in_any_precision(where, ask, tmp_path):
+    device, dtype = where
+    flags = f"--device {device} --dtype {dtype}"
+    for name, given in (("cpu", ""), ("there", flags)):
+        assert ask(f"index pictures --db {tmp_path / name} {given}")["files"] == 5
+    assert ask(f"index pictures --db {tmp_path / 'there'}")["results"][0]["unchanged"] == 5  # dtypes may be mixed
+    for query in ("fish", "fish.png + house"):
+        ours = ask(f"search {query} --db {tmp_path / 'cpu'}")["results"]
+        theirs = ask(f"search {query} --db {tmp_path / 'there'} {flags}")["results"]
+        assert {Path(hit["path"]).name: hit["cosine"] for hit in ours} == pytest.approx(
+            {Path(hit["path"]).name: hit["cosine"] for hit in theirs}, abs=NEAR[dtype]
+        )
+
+
+def test_depth(where, ask):
+    device, dtype = where
+    line = "depth rooms/room-1.jpg"
+    ask(f"{line} -o cpu.png"), ask(f"{line} -o there.png --device {device} --dtype {dtype}")
+    ours, theirs = (np.asarray(Image.open(name), np.float64) for name in ("cpu.png", "there.png"))
+    assert ours.std() > 0 and np.abs(theirs / ours - 1).mean() < 2 * NEAR[dtype]
+
+
+@pytest.mark.parametrize("line", ["fish.png --strokes 4,8", "--text fish --strokes 4", "fish.png --space nano-vit"])
+def test_sketch(line, any_device, ask):
+    found = ask(f"sketch {line} --steps 3 --seeds 1 -o drawn-{any_device} --device {any_device}")
+    assert all(np.isfinite(value) for value in figures(found["results"]).values())
+
+
+def test_few_shot(any_device, ask):
+    for method in ("cache", "probe"):
+        line = f"eval image pictures --train turned --method {method} --shots 1"
+        ours, theirs = ask(line), ask(f"{line} --device {any_device}")
+        assert figures(ours["results"]) == pytest.approx(figures(theirs["results"]), abs=0.02, nan_ok=True)
+
+
+@pytest.mark.parametrize("tower", ["logmel", pytest.param("fbsp", marks=pytest.mark.gpu)])
+def test_a_sound_tower_learns(tower, any_device, ask):
+    flags = f"--tower {tower} --epochs 1 --batch-size 4 --crop-s 0.5 --device {any_device}"
+    (found,) = ask(f"train audio sounds --fold 1 {flags} -o towers-{any_device}-{tower}")["results"]
+    rows = Path(f"towers-{any_device}-{tower}/history.jsonl").read_text().splitlines()
+    assert all(np.isfinite(json.loads(row)["loss"]) for row in rows) and 0 <= found["acc1"] <= 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_training_in_half_precision(name, precision, tmp_path):
+    if not REAL[name]():
+        pytest.skip(f"no {name} here")
+    from test_training import CONFIG, line_fit, linear
+
+    from clipx.training import train
+
+    def there(module, step, draw):
+        return line_fit(lambda x: module(x.to(name)).cpu(), step, draw)
+
+    config = replace(CONFIG, mixed_precision=precision)
+    whole = train(linear(), there, config, tmp_path / "whole", device=name).cpu().state_dict()
+    train(linear(), there, config, tmp_path / "parts", device=name, stop_after=7)
+    parts = train(linear(1), there, config, tmp_path / "parts", device=name, resume=True).cpu().state_dict()
+    for key in whole:
+        torch.testing.assert_close(whole[key], parts[key])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["nano", "nano-vit"])
+def test_self_test_in_every_precision(name, dtype, any_device):
+    from clipx import load_space
+
+    load_space(name, device=any_device, dtype=getattr(torch, dtype)).self_test()
+
+
+def test_a_device_without_float64_says_so(device):
+    from clipx import load_space
+    from clipx.errors import InputError
+
+    with pytest.raises(InputError, match="has no float64; take float32"):
+        load_space("nano", device=device, dtype=torch.float64)
+    space = load_space("nano", device=device)
+    assert space.encode_image(torch.rand(1, 3, 40, 40, dtype=torch.float64)).dtype == torch.float32
+    values, vectors = _device.eigh(torch.eye(3).expand(2, 3, 3).to(device))
+    assert values.device.type == vectors.device.type == device and values.cpu().eq(1).all()
