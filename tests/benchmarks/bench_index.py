@@ -7,7 +7,8 @@ mixed DATA: mean average precision of a mixed search in nano. The gallery is the
     Queries are the words and the photos of the classes that at least two of the three share; what is right is what has
     the query's class, and a photo is never its own answer. Rankings: raw cosine; after each modality's mean is taken
     from its items, and the mean of its own kind from the query (centring, the usual remedy); z-norm by pair of
-    modalities; S-norm (query and item); and the index's own score. Then what a confidence of 0.5 lets through: queries
+    modalities; S-norm (query and item); the index's score in a space of open vocabulary, here with the everyday nouns
+    that nano knows; and the index's own score. Then what a confidence of 0.5 lets through: queries
     whose class is in the index, and the same with that class filtered out. --split train is what settings were chosen
     on: at most 12 photos, 6 drawings and 45 clouds of a class.
 calibration DATA: whether a confidence is worth what it says, in nano with DATA/images: photos of Caltech-101, Grocery
@@ -43,9 +44,9 @@ import numpy as np
 from bench_startup import run
 
 from clipx.index import QUERIES, Index
-from clipx.index.calibration import Described, Vocabulary, spaced
+from clipx.index.calibration import Described, Vocabulary, everyday_nouns, spaced
 from clipx.index.null_model import NullModel, confidence
-from clipx.index.ranking import ByDescription, Cosine, make_queries
+from clipx.index.ranking import COSINE_OPEN, ByDescription, Cosine, make_queries, mean_vectors
 from clipx.index.scan import Found, find_files
 from clipx.index.table import Entry
 from clipx.metrics import ranking
@@ -132,11 +133,24 @@ def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]
         by_query = by_modality(x @ q, lambda s, name: (s - s.mean()) / s.std())
         return (by_query + (x @ q - item[kind][0]) / item[kind][1]) / 2
 
+    # as in a space of open vocabulary: nouns that the space knows, little of them, and centred cosines
+    nouns = tuple(word for word in everyday_nouns() if not index.space.coverage(word))
+    own = index._table.vocabulary
+    open_words = Vocabulary(nouns, index.space.encode_text(nouns).numpy(), own.scale, own.kinship, own=False)
+    means = mean_vectors(snapshot.items, snapshot.modalities, len(snapshot.modality_names))
+    described = Described(x, *open_words.describe(x))
+    opened = ByDescription(described, snapshot.modalities, COSINE_OPEN, means)
+
+    def open_vocabulary(q: np.ndarray, kind: str) -> np.ndarray:
+        mean = open_words.vectors.mean(0) if kind == "text" else means[snapshot.modality_names.index(kind)]
+        return opened.scores(make_queries(open_words, q[None, None], [1.0], mean[None]))[0]
+
     return {
         "raw cosine": lambda q, kind: x @ q,
         "centring": lambda q, kind: centred @ (q - cohorts[kind].mean(0)),
         "z-norm by pair": pair_z,
         "S-norm": s_norm,
+        "open vocabulary": open_vocabulary,
     }
 
 
