@@ -98,9 +98,9 @@ audio + .kind { margin: -.5rem 0 .75rem }
 .wave .out { stroke: var(--quiet); opacity: .4 }
 .bar { margin-top: auto; height: .5rem; border-radius: .25rem; background: var(--well) }
 .bar span { display: block; height: 100%; min-width: 1px; border-radius: .25rem; background: var(--bar) }
-dl { display: flex; justify-content: space-between; gap: .5rem; margin: .5rem 0 0; font-size: .8125rem;
+dl { display: flex; justify-content: space-between; gap: .25rem; margin: .5rem 0 0; font-size: .75rem;
   font-variant-numeric: tabular-nums }
-dt { color: var(--quiet) }
+dt { color: var(--quiet); white-space: nowrap }
 dd { margin: 0 }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem; max-width: 46rem }
 """

@@ -460,7 +460,7 @@ def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, An
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["mixed", "calibration", "exact", "ann", "process", "throughput"])
-    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("data", type=lambda text: Path(text).resolve(), nargs="?")
     parser.add_argument("--split", choices=list(CAPS), default="test")
     parser.add_argument("--space", default="nano", help="of throughput, such as random:ViT-B-32")
     parser.add_argument("--device", default="cpu", help="of throughput")
