@@ -299,7 +299,7 @@ def make_bad_file(name, good_photo, space_folder):
         Path(name).write_bytes(good_photo[:200] if name == "torn.png" else BYTES[name])
 
 
-ARRAYS = {"nan.npy": np.full((9, 3), np.nan), "inf.npy": np.vstack([np.eye(3), np.full((1, 3), np.inf)])}
+ARRAYS = {"nan.npy": np.full((9, 3), np.nan), "inf.npy": np.full((9, 3), np.inf)}
 PLY = "ply\nformat binary_little_endian 1.0\nelement vertex {}\nproperty float x\nproperty float y\nproperty float z\n"
 SIZE = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
 BYTES = {

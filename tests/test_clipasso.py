@@ -226,7 +226,7 @@ def png_header(width: int, height: int) -> bytes:
     ("content", "message"),
     [
         (b"", "empty"),
-        (b"this is no picture", "no picture data"),
+        (b"this is no picture", "it is text"),
         (png_header(50, 50), "not a readable picture"),
         (png_header(60_000, 60_000), "pixels"),
         (png_header(12_000, 12_000), "pixels"),

@@ -163,6 +163,7 @@ def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
+    """(..., D) rows scaled to length 1; those shorter than 1e-6 become zeros."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), 0)
 

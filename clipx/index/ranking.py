@@ -94,9 +94,8 @@ class ByDescription:
     @cached_property
     def _lengths(self) -> np.ndarray:
         """(N,) lengths of the items less their modality's mean."""
-        assert self.means is not None
-        lengths = np.empty(len(self.items), np.float32)
-        for code, mean in enumerate(self.means):
+        lengths = np.ones(len(self.items), np.float32)
+        for code, mean in enumerate(() if self.means is None else self.means):
             own = np.flatnonzero(self.codes == code)
             lengths[own] = np.sqrt(np.maximum(1 - 2 * self.items.vectors[own] @ mean + mean @ mean, 1e-6))
         return lengths
