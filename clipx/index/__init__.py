@@ -25,7 +25,7 @@ import numpy as np
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
 from clipx.index.calibration import alike, spaced
 from clipx.index.meta import BEGUN, NAME, NEXT, Meta, SpaceRecord
-from clipx.index.null_model import SHOWN, NullModel, confidence
+from clipx.index.null_model import NullModel, confidence
 from clipx.index.ranking import (
     COSINE_OPEN,
     RANKINGS,
@@ -540,7 +540,7 @@ class Index:
                     confidence=float(confidence(e_value)[0]),
                     e_value=float(e_value[0]),
                     cosine=float(snapshot.items.vectors[row] @ question.vectors[0]),
-                    words=tuple(words[place] for place in places[row, :SHOWN]),
+                    words=tuple(words[place] for place in places[row, :3]),
                     rank=len(hits) + 1,
                     missing=not os.path.exists(snapshot.columns["path"][row].as_py()),
                 )
