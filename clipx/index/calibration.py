@@ -124,7 +124,8 @@ class Vocabulary:
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 words, own = tuple(arrays["words"].tolist()), bool(arrays["own"])
-                return cls(words, arrays["vectors"], *arrays["scale"].tolist(), own)
+                scale, kinship = arrays["scale"].tolist()
+                return cls(words, arrays["vectors"], scale, kinship, own)
         except (OSError, ValueError, KeyError, EOFError) as error:
             remedy = "make the index again in another folder"
             raise FileError("the index's words are missing or corrupt", where=file, remedy=remedy) from error

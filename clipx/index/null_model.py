@@ -56,7 +56,7 @@ class NullModel:
         own: np.ndarray | None = None,
     ):
         nearest = vocabulary.nearest(queries.vectors)
-        self._tails: dict[int, Tail] = {}
+        self._tails: dict[int, Tail | None] = {}
         for code in np.unique(codes):
             rows = np.flatnonzero(codes == code)
             rows = rows[spaced(len(rows), ITEMS)]
