@@ -1,16 +1,16 @@
-"""What the devices that torch computes on have not, in one place, and what is done instead."""
+"""Which devices have no float64 and no decompositions, and what is done on them instead."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-LACKING = {"mps"}  # kinds of device without float64 and without LAPACK's decompositions
+LIMITED = {"mps"}  # kinds of device without float64 and without LAPACK's decompositions
 
 
 def has_float64(device: torch.device) -> bool:
     """Whether tensors of float64 can be on that device."""
-    return device.type not in LACKING
+    return device.type not in LIMITED
 
 
 def widest(device: torch.device) -> torch.dtype:
@@ -20,7 +20,7 @@ def widest(device: torch.device) -> torch.dtype:
 
 def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """``torch.linalg.eigh`` of (..., n, n) on any device; on the CPU where the device cannot."""
-    if matrices.device.type not in LACKING:
+    if matrices.device.type not in LIMITED:
         return torch.linalg.eigh(matrices)
     values, vectors = torch.linalg.eigh(matrices.cpu())
     return values.to(matrices.device), vectors.to(matrices.device)

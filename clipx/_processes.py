@@ -125,12 +125,14 @@ def by_the_first(work: Callable[[], T]) -> T:
 
 @contextmanager
 def first_alone() -> Iterator[None]:
-    """The first process passes before the others, which then find the files that it made."""
+    """The first process passes before the others, which then find the files that it made; also where it fails."""
     if number() > 0:
         dist.barrier()
-    yield
-    if number() == 0 and count() > 1:
-        dist.barrier()
+    try:
+        yield
+    finally:
+        if number() == 0 and count() > 1:
+            dist.barrier()
 
 
 def _launched() -> bool:

@@ -209,7 +209,7 @@ class Backbone:
         return identity(*self.origin, self.weights_sha256)
 
     def other_image_weight(self, state: Mapping[str, Tensor]) -> str | None:
-        """The first parameter of the image tower that ``state`` lacks or holds otherwise; None if it holds them all.
+        """The first parameter of the image tower that is missing in ``state`` or differs there; None if all are equal.
 
         Rounding to half precision on either side is no difference. Only parameters are compared: BatchNorm statistics
         drift in training loops that leave a frozen tower in ``train()``.
@@ -691,7 +691,7 @@ def build(
         stamp: of the file that a state dict was read from, taken before.
     """
     if not isinstance(weights, Mapping):
-        with suppress(OSError):  # missing: told below
+        with suppress(OSError):  # missing: reported below
             stamp = Stamp.of(weights)
     state = weights if isinstance(weights, Mapping) else read_weights(weights)
     where = where or (architecture if isinstance(weights, Mapping) else str(weights))

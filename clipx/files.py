@@ -9,6 +9,8 @@ import math
 import os
 import re
 import stat
+import threading
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,31 @@ import numpy as np
 from clipx.errors import FileError
 
 MAX_BYTES = 256 * 2**20
+_lock = threading.Lock()
+_inside, _filters = 0, warnings.catch_warnings()  # threads in ignore_library_warnings, and what they share
+
+
+@contextmanager
+def ignore_library_warnings() -> Iterator[None]:
+    """Leave out warnings of Pillow and torch while they decode: pixels, tensors or an error, nothing in between.
+
+    Python's filters are the process's own, so the first of several threads sets them and the last one restores them;
+    had each a ``catch_warnings`` of its own, they would restore each other's, and warnings of clipx could be lost.
+    """
+    global _inside, _filters
+    with _lock:
+        if not _inside:
+            _filters = warnings.catch_warnings()
+            _filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"(PIL|torch)\.")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _filters.__exit__(None, None, None)
 
 
 def read_bytes(path: str | PathLike, suffixes: Sequence[str] | None = None, max_bytes: int = MAX_BYTES) -> bytes:

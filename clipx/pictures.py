@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from clipx.errors import FileError, MissingDependencyError
-from clipx.files import read_bytes
+from clipx.files import ignore_library_warnings, read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -48,8 +48,7 @@ def open_picture(path: str | PathLike) -> Picture:
         formats = (*formats, "HEIF")
     data, exif = _without_metadata(data)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # pixels or an error: nothing in between matters
+        with ignore_library_warnings():
             picture = pil.open(io.BytesIO(data), formats=formats)
             if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
                 raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)

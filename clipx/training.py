@@ -152,7 +152,7 @@ def train(
     last = min(config.steps, stop_after or config.steps)
     mixed.train()
     writes = processes.number() == 0
-    bar = progress("training", config.steps, first) if writes else nullcontext(lambda *told: None)
+    bar = progress("training", config.steps, first) if writes else nullcontext(lambda *done: None)
     with bar as advance, stop_asked() as asked:
         for step in range(first, last):
             began = time.perf_counter()
@@ -182,6 +182,8 @@ def train(
                 processes.by_the_first(save)  # the others wait: whoever ends first would have the rest killed
             if stop:
                 raise KeyboardInterrupt
+        if processes.mean_of({"stop": float(asked())}, where)["stop"]:  # while the last checkpoint was written
+            raise KeyboardInterrupt
     processes.same_everywhere(average)  # BatchNorm's statistics are each process's own
     module.load_state_dict(average)
     return module.eval()

@@ -30,7 +30,7 @@ NEAR = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 6e-2}  # cosines and the l
 def device(monkeypatch):
     """The one that only pretends, and has no float64 and no eigh."""
     name = pretend_device.register()
-    monkeypatch.setattr(_device, "LACKING", {*_device.LACKING, name})
+    monkeypatch.setattr(_device, "LIMITED", {*_device.LIMITED, name})
     return name
 
 
@@ -196,6 +196,7 @@ def folder(tmp_path_factory):
     return here
 
 
+LEARNT = ("adapter", "coop")  # few-shot methods that train
 known: dict[str, dict] = {}
 
 
@@ -302,11 +303,23 @@ def test_sketch(line, any_device, ask):
     assert all(np.isfinite(value) for value in figures(found["results"]).values())
 
 
-def test_few_shot(any_device, ask):
-    for method in ("cache", "probe"):
-        line = f"eval image pictures --train turned --method {method} --shots 1"
-        ours, theirs = ask(line), ask(f"{line} --device {any_device}")
-        assert figures(ours["results"]) == pytest.approx(figures(theirs["results"]), abs=0.02, nan_ok=True)
+@pytest.mark.parametrize("method", ["cache", "probe", *(pytest.param(m, marks=pytest.mark.gpu) for m in LEARNT)])
+def test_few_shot(method, any_device, ask):
+    line = f"eval image pictures --train turned --method {method} --shots 1"
+    ours, theirs = ask(line), ask(f"{line} --device {any_device}")
+    assert figures(ours["results"]) == pytest.approx(figures(theirs["results"]), abs=0.02, nan_ok=True)
+
+
+@pytest.mark.parametrize("options", ["--kind linear", "--mean-map --steps 2"])
+def test_depth_is_learnt_and_judged(options, any_device, ask, folder):
+    from test_depth import write_set
+
+    write_set(folder / "rooms-of-depth", size=(48, 64))
+    out = f"depth-{any_device}.safetensors"
+    (found,) = ask(f"train depth rooms-of-depth {options} -o {out} --device {any_device}")["results"]
+    assert found["photos"] == 3 and Path(out).is_file()
+    judged = ask(f"eval depth rooms-of-depth --protocol full --device {any_device}")["results"]
+    assert judged and all(np.isfinite(value) for value in figures(judged).values())
 
 
 @pytest.mark.parametrize("tower", ["logmel", pytest.param("fbsp", marks=pytest.mark.gpu)])

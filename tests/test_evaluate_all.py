@@ -142,12 +142,14 @@ def test_a_run_that_measures_nothing_takes_no_other_s_record(data, tmp_path, spa
 
 
 def test_a_command_that_ends_badly_is_told(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("clipx.cli.doctor._checks", lambda: [{"state": "broken", "name": "a", "detail": "b"}])
+    asked, broken = [], {"state": "broken", "name": "a", "detail": "b"}
+    monkeypatch.setattr("clipx.cli.doctor._checks", lambda *given: asked.append(given) or [broken])
     suite = tmp_path / "suite.toml"
     suite.write_text(
         '[[table]]\nname = "a"\nbefore = ["clipx doctor"]\n[[table.run]]\ncommand = "clipx eval image a"\n'
     )
     assert main(["eval", "all", "--data", str(data), "--suite", str(suite), "-o", str(tmp_path / "out")]) == 2
+    assert asked == [(None, "cpu", "float32")]
     assert "clipx doctor: ended with status 1" in capsys.readouterr().err
 
 

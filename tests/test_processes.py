@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+from contextlib import suppress
 
 import pytest
 import soundfile
@@ -64,6 +65,11 @@ def worker(rank, port, folder, data):
     found |= {"gathered": whole.detach(), "gradient": mine.grad, "mask": gather(torch.tensor([rank == 1]))}
     with pytest.raises(ValueError, match="only the first"):
         processes.by_the_first(lambda: int(["only the first has tried this"][0]))
+
+    with suppress(ZeroDivisionError), processes.first_alone():
+        found["order"] = [*folder.glob("was-here")]
+        (folder / "was-here").touch()
+        1 / rank  # the first one fails: the others are not left waiting
 
     saves, save = [], training._save
     training._save = lambda *args: saves.append(args[-2]) or save(*args)
@@ -142,6 +148,11 @@ def test_rows_are_gathered_with_gradients_from_every_process(two):
         assert found["gathered"][:, 0].tolist() == [1, 1, 2, 2] and found["mask"].tolist() == [False, True]
         own = torch.arange(12.0).view(4, 3)[2 * rank : 2 * rank + 2]
         assert torch.equal(found["gradient"], 3 * own)  # once by its own loss, twice by the other's
+
+
+def test_the_first_process_passes_before_the_others_and_keeps_none_waiting(two):
+    (first, second), folder = two
+    assert first["order"] == [] and second["order"] == [folder / "was-here"]
 
 
 def test_the_first_process_alone_writes(two):

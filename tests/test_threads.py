@@ -1,6 +1,7 @@
 """Files are read while others are encoded; results and errors are those of one after another."""
 
 import threading
+import warnings
 
 import pytest
 import torch
@@ -71,3 +72,38 @@ def test_one_item_is_read_in_this_thread_and_threads_end_with_the_last():
     readers = {name for batch in read_ahead(lambda i: threading.current_thread().name, range(64), 8) for name in batch}
     assert len(readers) <= READERS and not readers & {thread.name for thread in threading.enumerate()}
     assert torch.get_num_threads() == before
+
+
+def test_threads_that_read_pictures_leave_the_filters_of_warnings_as_they_were(tmp_path, monkeypatch):
+    """The first in is the first out: each would restore the filters that it found."""
+    from PIL import Image
+
+    from clipx.pictures import open_picture
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    decode, entered, left = Image.open, [threading.Event(), threading.Event()], threading.Event()
+
+    def slowly(data, **given):
+        mine = int(threading.current_thread().name)
+        entered[mine].set()
+        entered[1].wait(10)
+        if mine == 1:
+            left.wait(10)
+            warnings.warn("a reader's own", stacklevel=1)
+        return decode(data, **given)
+
+    def run(number):
+        open_picture(tmp_path / "a.png")
+        if number == 0:
+            left.set()
+
+    monkeypatch.setattr(Image, "open", slowly)
+    with pytest.warns(UserWarning, match="a reader's own"):
+        before = list(warnings.filters)
+        threads = [threading.Thread(target=run, args=(number,), name=str(number)) for number in range(2)]
+        threads[0].start()
+        entered[0].wait(10)
+        threads[1].start()
+        for thread in threads:
+            thread.join()
+        assert warnings.filters == before

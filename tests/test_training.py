@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import nn
 
+from clipx import training
 from clipx.errors import ClipxError
 from clipx.training import TrainConfig, contrastive_loss, plot_history, sigmoid_loss, train
 
@@ -141,6 +142,21 @@ def test_a_term_signal_stops_as_ctrl_c_does(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(linear(), terminated, CONFIG, tmp_path)
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_is_not_lost(tmp_path, monkeypatch):
+    """A recipe has several parts: the next one must not begin."""
+    save = training._save
+
+    def signalled(*given):
+        save(*given)
+        if given[-2] == CONFIG.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(training, "_save", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        train(linear(), line_fit, CONFIG, tmp_path)
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == CONFIG.steps
 
 
 def test_runs_of_two_precisions_in_one_process(tmp_path):

@@ -711,8 +711,7 @@ class Index:
                 ids = self._table.nearest(question.vectors[0], count, cells, " AND ".join(filters) or None)
                 near = snapshot.places(ids)
                 if isinstance(ranked, ByDescription):
-                    items = snapshot.items if len(own) == len(snapshot) else snapshot.items[own]
-                    near = np.union1d(own[_largest(alike(question.words, items)[0], count)], near)
+                    near = np.union1d(own[_largest(alike(question.words, snapshot.items, own)[0], count)], near)
                 own = near
             proposed.append(own)
         return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)

@@ -124,7 +124,8 @@ class Vocabulary:
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 words, own = tuple(arrays["words"].tolist()), bool(arrays["own"])
-                return cls(words, arrays["vectors"], *arrays["scale"].tolist(), own)
+                scale, kinship = arrays["scale"].tolist()
+                return cls(words, arrays["vectors"], scale, kinship, own)
         except (OSError, ValueError, KeyError, EOFError) as error:
             remedy = "make the index again in another folder"
             raise FileError("the index's words are missing or corrupt", where=file, remedy=remedy) from error
@@ -145,13 +146,15 @@ class Described:
         return Described(self.vectors[rows], self.places[rows], self.weights[rows])
 
 
-def alike(queries: np.ndarray, items: Described) -> np.ndarray:
-    """How alike the descriptions of queries, (Q, B), and of the items are: (Q, N) float32 in [-1, 1]."""
-    found = np.zeros((len(queries), len(items)), np.float32)
-    for start in range(0, len(items) if items.places.shape[1] else 0, 65536):  # parts that stay in the caches
+def alike(queries: np.ndarray, items: Described, rows: np.ndarray | None = None) -> np.ndarray:
+    """How alike the descriptions of queries, (Q, B), and of the items (at ``rows``) are: (Q, N) float32 in [-1, 1]."""
+    found = np.zeros((len(queries), len(items) if rows is None else len(rows)), np.float32)
+    for start in range(0, found.shape[1] if items.places.shape[1] else 0, 65536):  # parts that stay in the caches
         part = slice(start, start + 65536)
+        own = part if rows is None else rows[part]
+        places, weights = items.places[own], items.weights[own]
         for row, query in enumerate(queries):
-            found[row, part] = np.einsum("nk,nk->n", query[items.places[part]], items.weights[part])
+            found[row, part] = np.einsum("nk,nk->n", query[places], weights)
     return found
 
 

@@ -1,6 +1,6 @@
 """How likely a score is chance: the null distribution of scores, with a tail that extrapolates.
 
-The null distribution is read off the index itself: scores of unrelated queries with its items, for each modality apart.
+The null distribution is read off the index itself: scores of unrelated queries with its items, one for each modality.
 Pairs are at most some 500,000, and an index may hold millions of items, so what matters lies beyond the highest pair.
 There the tail is extrapolated by extreme value theory: the excesses over a high threshold u follow a generalised
 Pareto distribution (Pickands 1975), here those of t = log((1 - u) / (1 - s)) for a score s. As no score exceeds 1, t
@@ -56,7 +56,7 @@ class NullModel:
         own: np.ndarray | None = None,
     ):
         nearest = vocabulary.nearest(queries.vectors)
-        self._tails: dict[int, Tail] = {}
+        self._tails: dict[int, Tail | None] = {}
         for code in np.unique(codes):
             rows = np.flatnonzero(codes == code)
             rows = rows[spaced(len(rows), ITEMS)]

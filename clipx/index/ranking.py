@@ -21,6 +21,7 @@ RANKINGS = ("auto", "cosine", "described")
 COSINE = 0.2  # words that the space was trained on: the cosine only tells apart what is described alike
 COSINE_OPEN = 2.0  # everyday nouns that stand in for an open vocabulary
 ROWS = 2048  # of a modality, by which its mean is estimated
+MANY = 4  # rows are many if they are more than one in so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Cosine:
     name = "cosine"
 
     def scores(self, queries: Queries, rows: np.ndarray | None = None) -> np.ndarray:
-        return queries.vectors @ _vectors(self.items, rows).T
+        return _cosines(queries.vectors, self.items.vectors, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +79,25 @@ class ByDescription:
     name = "described"
 
     def scores(self, queries: Queries, rows: np.ndarray | None = None) -> np.ndarray:
-        items = self.items if rows is None else self.items[rows]
-        cosines = self._cosines(queries, items, rows)
-        if not items.places.shape[1]:  # no words at all
+        cosines = self._cosines(queries, rows)
+        if not self.items.places.shape[1]:  # no words at all
             return cosines
-        return (alike(queries.words, items) + self.cosine * cosines) / (1 + self.cosine)
+        return (alike(queries.words, self.items, rows) + self.cosine * cosines) / (1 + self.cosine)
 
-    def _cosines(self, queries: Queries, items: Described, rows: np.ndarray | None) -> np.ndarray:
+    def _cosines(self, queries: Queries, rows: np.ndarray | None) -> np.ndarray:
         if self.means is None or queries.centred is None:
-            return queries.vectors @ items.vectors.T
+            return _cosines(queries.vectors, self.items.vectors, rows)
         codes, lengths = (values if rows is None else values[rows] for values in (self.codes, self._lengths))
         offsets = queries.centred @ self.means.T  # (Q, M)
-        return (queries.centred @ items.vectors.T - offsets[:, codes]) / lengths
+        return (_cosines(queries.centred, self.items.vectors, rows) - offsets[:, codes]) / lengths
 
     @cached_property
     def _lengths(self) -> np.ndarray:
         """(N,) lengths of the items less their modality's mean."""
         lengths = np.ones(len(self.items), np.float32)
         for code, mean in enumerate(() if self.means is None else self.means):
-            own = np.flatnonzero(self.codes == code)
-            lengths[own] = np.sqrt(np.maximum(1 - 2 * self.items.vectors[own] @ mean + mean @ mean, 1e-6))
+            along, own = self.items.vectors @ mean, self.codes == code  # of all: to copy its own items takes longer
+            lengths[own] = np.sqrt(np.maximum(1 - 2 * along[own] + mean @ mean, 1e-6))
         return lengths
 
 
@@ -132,5 +132,10 @@ def make_queries(
     return Queries(vectors, words, unit(centred.astype(np.float32)))
 
 
-def _vectors(items: Described, rows: np.ndarray | None) -> np.ndarray:
-    return items.vectors if rows is None else items.vectors[rows]
+def _cosines(queries: np.ndarray, vectors: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+    """(Q, N) of the vectors at ``rows``. Those of many rows are picked from all: to copy the vectors takes longer."""
+    if rows is None:
+        return queries @ vectors.T
+    if MANY * len(rows) > len(vectors):
+        return (queries @ vectors.T)[:, rows]
+    return queries @ vectors[rows].T

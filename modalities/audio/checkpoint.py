@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError
+from clipx.files import ignore_library_warnings
 from clipx.modalities.audio.esresnext import ESResNeXt
 
 PREFIX, VISUAL = "audio.", "visual."
@@ -85,8 +85,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise FileError("no such file", where=path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle protocol of old files
+        with ignore_library_warnings():  # about the pickle protocol of old files
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive ends in whatever torch trips over
         first = str(error).strip().split("\n")[0][:120] or type(error).__name__

@@ -85,7 +85,7 @@ class Audio(Modality):
         """
         path = shipped_tower(self.space) if self.config.tower is None else Path(self.config.tower)
         if path is not None:
-            with suppress(OSError):  # missing: told below
+            with suppress(OSError):  # missing: reported below
                 self._stamp = Stamp.of(path / WEIGHTS if path.is_dir() else path)
             return load_tower(path, self.space)
         if self.space.name.startswith("random:"):
@@ -202,10 +202,10 @@ class Audio(Modality):
 
         @torch.no_grad()  # which other threads do not take over
         def hear(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], Tensor]:
-            heard = [window.samples for _, window in some]
-            if len(heard[0]) > self.tower.channels:
-                heard = [mix(samples) for samples in heard]
-            waves = torch.stack(heard).to(device)
+            signals = [window.samples for _, window in some]
+            if len(signals[0]) > self.tower.channels:
+                signals = [mix(samples) for samples in signals]
+            waves = torch.stack(signals).to(device)
             return [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
 
         reached = [0] * len(samples)  # minutes

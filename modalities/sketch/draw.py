@@ -229,7 +229,7 @@ class _Runs:
         of: (target, count, seed) of each of R runs.
         strokes: (R, N, 13), N the largest count.
         mean, square: Adam's moments of ``strokes``.
-        age: (R, N) how many steps are in the moments: those since a stroke was started anew.
+        age: (R, N) how many steps are in the moments: those since a stroke was restarted.
         kept: (R, N, 13) the strokes of the best plain loss so far.
         best: (R,) that loss.
         film: (F, R, N, 13) the strokes every ``film_every`` steps.
