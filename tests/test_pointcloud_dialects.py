@@ -468,7 +468,8 @@ def test_text_formats_in_utf16(tmp_path, order):
     faces = "".join(f"f {i + 1} {i + 2} {i + 3}\n" for i in range(3))
     obj = "# by a shell\n" + "".join(f"v {row}\n" for row in rows(POINTS).splitlines()) + faces
     mark = "\ufeff" if order != "utf-16" else ""
-    assert silently(tmp_path, "a.obj", (mark + obj).encode(order)).triangles.tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    found = silently(tmp_path, "a.obj", (mark + obj).encode(order))
+    assert found.triangles.tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
 
 
 @pytest.mark.parametrize("end", ["\x1a", "\0" * 100, "\r\n\x1a\0"])
@@ -479,7 +480,7 @@ def test_ends_that_dos_and_recovered_files_have(tmp_path, end):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("Name,X,Y,Z\nP1,1.5,2.5,3.5\nP2,1.5,2.5,4.5\n", r"line 2 \('P1,.*begins with no number; leave its first column"),
+        ("Name,X,Y,Z\nP1,1.5,2.5,3.5\nP2,1.5,2.5,4.5\n", r"line 2 \('P1,.*with no number; leave its first column out"),
         ("x,y,z\n1.5,2.5,3.5\nNA,NA,NA\n", r"line 3 \('NA,NA,NA'\) holds 0 numbers, not 3; delete it"),
     ],
 )
