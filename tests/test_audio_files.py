@@ -603,6 +603,7 @@ def test_what_follows_in_a_joined_wav_is_said(tmp_path):
 def test_mp3_in_a_wav_may_be_shorter_than_its_header_guesses(tmp_path):
     soundfile.write(tmp_path / "a.mp3", np.random.default_rng(0).normal(0, 0.1, 44_100), 44_100)
     body = (tmp_path / "a.mp3").read_bytes()
+    body = body[: len(body) * 98 // 100]
     layer3 = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 1393)
     promised = struct.pack("<I", 48_000)  # more than there are, as ffmpeg writes it
     chunks = b"".join(

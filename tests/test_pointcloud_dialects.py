@@ -453,7 +453,7 @@ def test_compressed_gltf_is_named(tmp_path, extension, who):
         read(tmp_path, "a.gltf", gltf(embedded, extensionsRequired=[extension], extensionsUsed=[extension]))
 
 
-# What is usual ---------------------------------------------------------------------------------------------------------
+# What is usual --------------------------------------------------------------------------------------------------------
 
 
 def test_usual_meshes_give_no_warning(tmp_path):

@@ -152,7 +152,10 @@ def _are_colors(triple: np.ndarray) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """UTF-16 as ASCII, without a DOS end-of-file or zeros at the end, decimal commas in quotes as points, Fortran's exponents, and Windows' words for NaN as NaN."""
+    """UTF-16 as ASCII, decimal commas in quotes as points, Fortran's exponents, and Windows' words for NaN as NaN.
+
+    A DOS end-of-file mark and zeros at the end are left out.
+    """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", "replace").encode("latin-1", "replace")
     data = data.rstrip(b"\0\x1a \r\n") if data[-1:] in b"\0\x1a" else data
