@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import nullcontext
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, MissingDependencyError
 from clipx.files import ignore_library_warnings, read_bytes
 
@@ -23,6 +25,8 @@ SUFFIXES = (
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")  # none runs another program
 MAX_PIXELS = 2**27  # 134 megapixels, the largest cameras' size, take 400 MB as 8-bit RGB
 ORIENTATION = 0x0112  # the EXIF tag
+PHOTOMETRIC = 0x0106  # that of TIFF: 0 where white is 0, which Pillow turns round in 8 bits only
+WHITE_IS_ZERO = "white is zero"
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # of sensors and scanners whose values are stored in 16 bits
 NEARLY_BLACK = 15  # of 255
 
@@ -52,7 +56,10 @@ def open_picture(path: str | PathLike) -> Picture:
             picture = pil.open(io.BytesIO(data), formats=formats)
             if picture.width * picture.height > MAX_PIXELS:  # nothing is decoded yet
                 raise FileError(f"{picture.width} x {picture.height} is more than {MAX_PIXELS:,} pixels", where=path)
-            picture.load()
+            with suppress_library_notes() if picture.format == "TIFF" else nullcontext():
+                picture.load()
+            if picture.format == "TIFF" and picture.getexif().get(PHOTOMETRIC) == 0:
+                picture.info[WHITE_IS_ZERO] = True
             return _upright(picture, exif)
     except FileError:
         raise
@@ -94,6 +101,8 @@ def eight_bits(picture: Picture, where: str | PathLike | None = None) -> Picture
         if where is not None:
             warnings.warn(f"{where}: its values are {low:g} to {high:g}: taken as black to white", stacklevel=2)
     grey = np.where(finite, (values - bottom) * (255 / max(top - bottom, 1e-12)), 0).round().clip(0, 255)
+    if picture.info.get(WHITE_IS_ZERO):
+        grey = 255 - grey
     if isinstance(clear := picture.info.get("transparency"), int):
         grey[values == clear] = 255
     return pil.fromarray(grey.astype(np.uint8))
@@ -265,6 +274,10 @@ def _other_kind(data: bytes) -> tuple[str, str | None]:
         return "it is a sound (WAV)", "name the modality: --modality audio"
     if not data.strip(b"\0"):
         return f"all its {len(data):,} bytes are zero", "copy it again"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        directory = int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big")
+        if directory + 2 > len(data):
+            return "it is a truncated TIFF", _COPY
     start = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for sign, what, remedy in _STARTS:
         if start.startswith(sign):

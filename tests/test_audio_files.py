@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import sys
 import threading
 import warnings
@@ -13,9 +14,9 @@ import soundfile
 import torch
 
 from clipx import progress as bars
+from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio import encoder
-from clipx.modalities.audio.containers import suppress_library_notes
 from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.files import Levels, LongSound, Sound, mix, read_sound, resample
 from clipx.modalities.audio.windows import windows
@@ -587,3 +588,27 @@ def test_hours_are_refused_by_their_header(tmp_path):
     path.write_bytes(data)
     with pytest.raises(FileError, match=r"hours|cut short"):
         read_sound(path)
+
+
+def test_what_follows_in_a_joined_wav_is_said(tmp_path):
+    """As ``cat a.wav b.wav`` writes it: libsndfile finds no RIFF chunk in it."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 44_100), 44_100)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole)
+    with pytest.warns(UserWarning, match=rf"another WAV follows at byte {len(whole):,} and is left unread"):
+        assert read_sound(path).seconds == 1
+
+
+def test_mp3_in_a_wav_may_be_shorter_than_its_header_guesses(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", np.random.default_rng(0).normal(0, 0.1, 44_100), 44_100)
+    body = (tmp_path / "a.mp3").read_bytes()
+    body = body[: len(body) * 98 // 100]
+    layer3 = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 1393)
+    promised = struct.pack("<I", 48_000)  # more than there are, as ffmpeg writes it
+    chunks = b"".join(
+        name + struct.pack("<I", len(part)) + part + b"\0" * (len(part) % 2)
+        for name, part in ((b"fmt ", layer3), (b"fact", promised), (b"data", body))
+    )
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+    assert read_sound(tmp_path / "a.wav").seconds == pytest.approx(1, abs=0.1)

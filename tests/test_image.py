@@ -6,6 +6,7 @@ import struct
 import sys
 import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -499,3 +500,28 @@ def test_quickdraw_arrays_are_dark_on_light(encoder, shared):
     with np.load(path) as data:
         sample = encoder.from_array(data["images"][0])
     assert sample.shape == (3, *encoder.space.image_size) and sample.mean() > 0.5
+
+
+def test_white_may_be_zero_in_16_bits(tmp_path):
+    """Scanners and X-ray programs store grey so (TIFF's photometric 0)."""
+    values = (np.arange(24 * 32).reshape(24, 32) * 80).astype(np.uint16)
+    tags = {262: 0}
+    pil.fromarray(values).save(tmp_path / "a.tif", tiffinfo=tags)
+    shown = np.asarray(on_white(open_picture(tmp_path / "a.tif")))[..., 0]
+    assert shown[0, 0] == 255
+    assert (np.diff(shown.ravel().astype(int)) <= 0).all()
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
+def test_damaged_tiffs_print_nothing(tmp_path, capfd, compression):
+    path = tmp_path / "a.tif"
+    data = bytearray(encoded(pil.fromarray(gradient(200, 300)), "TIFF", compression=compression))
+    middle = len(data) // 2
+    data[middle - 200 : middle + 200] = np.random.default_rng(0).bytes(400)
+    path.write_bytes(data)
+    with suppress(FileError):
+        open_picture(path)
+    path.write_bytes(data[:middle])
+    with pytest.raises(FileError, match="truncated TIFF; copy or download it again"):
+        open_picture(path)
+    assert capfd.readouterr().err == ""

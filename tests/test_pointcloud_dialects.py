@@ -451,3 +451,39 @@ def test_compressed_gltf_is_named(tmp_path, extension, who):
         FileError, match=rf"a\.gltf: .*compressed by {who} \({extension}\).*save it without compression"
     ):
         read(tmp_path, "a.gltf", gltf(embedded, extensionsRequired=[extension], extensionsUsed=[extension]))
+
+
+# What is usual --------------------------------------------------------------------------------------------------------
+
+
+def test_usual_meshes_give_no_warning(tmp_path):
+    """Three different corners on a line, as CAD programs and ModelNet's meshes have, are no fault worth a line."""
+    points = [[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 1, 0]]
+    found = silently(tmp_path, "a.off", "OFF\n4 2 0\n" + rows(points) + "3 0 1 2\n3 0 1 3\n")
+    assert len(found.triangles) == 2
+
+
+@pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
+def test_text_formats_in_utf16(tmp_path, order):
+    faces = "".join(f"f {i + 1} {i + 2} {i + 3}\n" for i in range(3))
+    obj = "# by a shell\n" + "".join(f"v {row}\n" for row in rows(POINTS).splitlines()) + faces
+    mark = "\ufeff" if order != "utf-16" else ""
+    found = silently(tmp_path, "a.obj", (mark + obj).encode(order))
+    assert found.triangles.tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\0" * 100, "\r\n\x1a\0"])
+def test_ends_that_dos_and_recovered_files_have(tmp_path, end):
+    assert len(silently(tmp_path, "a.xyz", rows(POINTS) + end).points) == len(POINTS)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Name,X,Y,Z\nP1,1.5,2.5,3.5\nP2,1.5,2.5,4.5\n", r"line 2 \('P1,.*with no number; leave its first column out"),
+        ("x,y,z\n1.5,2.5,3.5\nNA,NA,NA\n", r"line 3 \('NA,NA,NA'\) holds 0 numbers, not 3; delete it"),
+    ],
+)
+def test_the_line_names_the_right_cause(tmp_path, content, said):
+    with pytest.raises(FileError, match=said):
+        read(tmp_path, "a.csv", content)

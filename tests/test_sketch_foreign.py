@@ -219,3 +219,67 @@ def test_a_drawing_for_a_plotter_has_no_page(tmp_path, tiny_space):
         assert again.box == strokes.box and again.about == strokes.about
         shown.append(Sketch(tiny_space).pictures(again))
     assert torch.equal(*shown)
+
+
+BOX = '<path d="M 1 1 L 9 1 L 9 9 L 5 4 Z" fill="none" stroke="black"/>'
+LARGE = f'<g transform="scale(10)">{BOX}</g>'
+LIGHT = "light-dark(rgb(255, 255, 255), #121212)"
+
+
+@pytest.mark.parametrize(
+    ("body", "same"),
+    [
+        (f'<symbol id="i" viewBox="0 0 10 10">{BOX}</symbol><use href="#i" width="100" height="100"/>', LARGE),
+        (f'<symbol id="i" viewBox="0 0 10 10">{BOX}</symbol><use href="#i"/>', LARGE),
+        (f'<svg width="100%" height="100%" viewBox="0 0 10 10">{BOX}</svg>', LARGE),
+        (
+            f'<svg width="100" height="50" viewBox="0 0 10 10">{BOX}</svg>',  # as large as fits, in the middle
+            f'<g transform="translate(25) scale(5)">{BOX}</g>',
+        ),
+        (
+            f'<svg width="100" height="50" viewBox="0 0 10 10" preserveAspectRatio="none">{BOX}</svg>',
+            f'<g transform="scale(10 5)">{BOX}</g>',
+        ),
+        (
+            f'{LINE}<rect width="50" height="50" fill="#fff" style="fill: {LIGHT}"/>',
+            f'{LINE}<rect width="50" height="50" fill="#fff"/>',
+        ),
+        (
+            f'<style>svg{{--page: white}}</style>{LINE}<rect width="50" height="50" fill="var(--page, red)"/>',
+            f'{LINE}<rect width="50" height="50" fill="white"/>',
+        ),
+        (f'<clipPath id="c"><rect x="5" width="90" height="90"/></clipPath><g clip-path="url(#c)">{LINE}</g>', LINE),
+    ],
+)
+def test_sizes_colours_and_clips_of_other_programs_change_nothing_in_silence(tmp_path, body, same):
+    found = []
+    for name, text in (("a.svg", body), ("b.svg", same)):
+        (tmp_path / name).write_text("\n" + svg(text))  # a blank line before it, as scripts leave
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found.append(read_svg(tmp_path / name))
+    for name in ("points", "width_px", "color"):
+        torch.testing.assert_close(getattr(found[0], name), getattr(found[1], name), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (f"{LINE}<switch><foreignObject/><text>a</text></switch>", "1 <text> left out"),
+        ('<path d="M 1 1 L 9 9" stroke="white"/>', "all that it draws is white"),
+        (f'<clipPath id="c"><rect width="20" height="90"/></clipPath><g clip-path="url(#c)">{LINE}{BOX}</g>',
+         "1 clipped shapes are drawn whole"),
+    ],
+)  # fmt: skip
+def test_what_is_lost_is_said(tmp_path, body, said):
+    (tmp_path / "a.svg").write_text(svg(body))
+    with pytest.warns(UserWarning, match=said):
+        read_svg(tmp_path / "a.svg")
+
+
+def test_more_strokes_than_a_drawing_has_are_refused_early(tmp_path):
+    rows = "".join(f'<g id="u{i + 1}">{f"<use href={chr(34)}#u{i}{chr(34)}/>" * 40}</g>' for i in range(6))
+    shape = f'<path id="u0" d="{"M 0 0 L 9 9 " * 500}" fill="none" stroke="red"/>'
+    (tmp_path / "a.svg").write_text(svg(f'<defs>{shape}{rows}</defs><use href="#u6"/>'))
+    with pytest.raises(FileError, match="more than 16,384 strokes; simplify it"):
+        read_svg(tmp_path / "a.svg")

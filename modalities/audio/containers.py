@@ -6,14 +6,13 @@ import io
 import os
 import re
 import struct
-import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError
 
 MAX_FMT_BYTES = 2**16  # of a WAV's format chunk, which takes 16 to 40
@@ -185,6 +184,9 @@ def _wave(path: Path, file: IO[bytes], start: int, size: int) -> Container:
         wraps = (held - length) // 2**32  # of a size of 32 bits
         if wraps and _only_chunks(file, first + length + wraps * 2**32, size, order):
             end = first + length + wraps * 2**32
+    joined = _at(file, end + end % 2, 4) in (b"RIFF", b"RF64")  # which libsndfile takes for an error
+    if joined and note is None:
+        note = f"another WAV follows at byte {end + end % 2:,} and is left unread"
     if not fmt or (note is None and not unpadded and magic != b"BW64" and not start):
         return Container(path, note=note)
 
@@ -311,58 +313,3 @@ class _Spliced(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-# What libraries print -----------------------------------------------------------------------------------------------
-
-_lock = threading.Lock()
-_inside, _stderr, _caught, _seen = 0, -1, None, 0  # threads in it; the true stderr; its stand-in, and bytes passed on
-_NOTES = re.compile(rb"(Note|Warning|Error):|\[.*mpg123|.*mpg123.*:\d+|main: |$")
-
-
-@contextmanager
-def suppress_library_notes() -> Iterator[None]:
-    """Leave out what libmpg123 prints on stderr: libsndfile cannot tell it to be quiet.
-
-    File descriptor 2 is the process's own, so other threads may write to it meanwhile: their lines are passed on as
-    soon as any thread leaves.
-    """
-    global _inside, _stderr, _caught
-    with _lock:
-        if not _inside:
-            try:
-                _stderr = os.dup(2)
-                _caught = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-                os.dup2(_caught.fileno(), 2)
-            except OSError:  # no stderr, or no room for a file
-                _release()
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _caught is not None:
-                if not _inside:
-                    os.dup2(_stderr, 2)
-                _pass_on()
-            if not _inside:
-                _release()
-
-
-def _pass_on() -> None:
-    """Write what was caught since the last time to the true stderr, without libmpg123's lines."""
-    global _seen
-    new = os.pread(_caught.fileno(), os.fstat(_caught.fileno()).st_size - _seen, _seen)  # type: ignore[attr-defined]
-    _seen += len(new)
-    with suppress(OSError):
-        os.write(_stderr, b"".join(line for line in new.splitlines(keepends=True) if not _NOTES.match(line)))
-
-
-def _release() -> None:
-    global _stderr, _caught, _seen
-    if _stderr >= 0:
-        os.close(_stderr)
-    if _caught is not None:
-        _caught.close()
-    _stderr, _caught, _seen = -1, None, 0

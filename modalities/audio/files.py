@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import reading, require_regular
-from clipx.modalities.audio.containers import Container, inspect, is_open, suppress_library_notes
+from clipx.modalities.audio.containers import Container, inspect, is_open
 
 SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3"),
@@ -100,8 +100,8 @@ class LongSound:
             raise FileError("has changed since it was loaded", where=self.path, remedy="load it again")
         levels = Levels(self.sample_rate_hz)
         for block in _decode(inspect(self.path, self.stamp[0])):
-            levels.add(block)
-            yield block if len(block) <= 2 else mix(block)
+            heard = levels.add(block)
+            yield block if len(block) <= 2 else heard
         _warn(self.path, levels)
 
 
@@ -148,8 +148,8 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
         return LongSound(path, rate, seconds, stamp)
     levels, blocks = Levels(rate), []
     for block in _decode(about):
-        levels.add(block)
-        blocks.append(block if len(block) <= 2 else mix(block))
+        heard = levels.add(block)
+        blocks.append(block if len(block) <= 2 else heard)
     _warn(path, levels)
     return Sound(torch.cat(blocks, dim=1), rate, str(path))
 
@@ -163,15 +163,22 @@ def mix(samples: Tensor) -> Tensor:
     """
     if len(samples) == 1:
         return samples
-    centred = samples - samples.mean(1, keepdim=True)  # an offset is no sound
-    parts = F.pad(centred, (0, -samples.shape[1] % SEGMENT)).unflatten(1, (-1, SEGMENT))  # (C, S, SEGMENT)
-    power = parts.square().sum(2).double()  # (C, S)
+    mean, offsets = samples.mean(0, keepdim=True), samples.mean(1, keepdim=True)
+    power = _segments(samples, offsets)  # (C, S)
     unrelated = power.sum(0) / len(samples) ** 2
-    cancels = parts.mean(0).square().sum(1) < 0.5 * unrelated
+    cancels = _segments(mean, offsets.mean(0, keepdim=True))[0] < 0.5 * unrelated
     if unrelated[cancels].sum() > 0.1 * unrelated.sum():
         loudness = power.sum(1).tolist()
         return samples[loudness.index(max(loudness))][None]  # of equal ones the first
-    return samples.mean(0, keepdim=True)
+    return mean
+
+
+def _segments(samples: Tensor, offsets: Tensor) -> Tensor:
+    """The power of (C, T) samples in each segment, (C, S) float64, without their offsets, which are no sound."""
+    whole = samples.shape[1] // SEGMENT * SEGMENT
+    parts = samples[:, :whole].unflatten(1, (-1, SEGMENT))
+    rest = samples[:, None, whole:] if whole < samples.shape[1] else parts[:, :0]
+    return torch.cat([(part - offsets[:, :, None]).square_().sum(2) for part in (parts, rest)], dim=1).double()
 
 
 class Levels:
@@ -190,16 +197,18 @@ class Levels:
         self.sample_rate_hz, self.peak, self.count, self.clipped = sample_rate_hz, 0.0, 0, 0
         self.frames = self.cancelled = 0
 
-    def add(self, block: Tensor) -> None:
-        """Take in (C, n) samples."""
-        loud, heard = block.abs(), mix(block)
+    def add(self, block: Tensor) -> Tensor:
+        """Take in (C, n) samples; returns their ``mix``."""
+        heard = mix(block)
         self.peak = max(self.peak, float(heard.abs().max()) if heard.numel() else 0.0)
-        self.count += loud.numel()
-        self.frames += loud.shape[-1]
+        self.count += block.numel()
+        self.frames += block.shape[-1]
         if not torch.equal(heard, block.mean(0, keepdim=True)):
-            self.cancelled += loud.shape[-1]
-        full = loud >= 0.999
-        self.clipped += int((full[:, 1:] & full[:, :-1]).sum())
+            self.cancelled += block.shape[-1]
+        if block.numel() and max(float(block.max()), -float(block.min())) >= 0.999:
+            full = block.abs() >= 0.999
+            self.clipped += int((full[:, 1:] & full[:, :-1]).sum())
+        return heard
 
     def warnings(self) -> list[str]:
         """One line for each doubt; [] where there is none."""
@@ -256,10 +265,11 @@ def _decode(about: Container) -> Iterator[Tensor]:
     """A file -> (C, n) float32 parts."""
     import soundfile
 
-    path, read, promised, kind = about.path, 0, 0, ""
+    path, read, promised, guessed = about.path, 0, 0, False
     try:
         with about.opened() as file:
-            promised, kind, rate = file.frames, file.format, file.samplerate
+            promised, rate = file.frames, file.samplerate
+            guessed = file.format == "MP3" or "MPEG" in file.subtype  # MP3 in a WAV
             while len(frames := _next(file)):
                 read += len(frames)
                 if read > LONGEST_S * rate:
@@ -271,9 +281,9 @@ def _decode(about: Container) -> Iterator[Tensor]:
         raise FileError(f"cannot be decoded: {_reason(error)}", where=path, remedy="get it whole") from error
     if not read:
         raise FileError("holds no samples", where=path)
-    if read < promised and kind != "MP3":
+    if read < promised and not guessed:
         raise FileError(f"is cut short: {read:,} of {promised:,} samples", where=path, remedy="get it whole")
-    if read < 0.95 * promised:  # headers of MP3 files are guesses
+    if read < 0.95 * promised:  # such a header is a guess
         warnings.warn(f"{path}: it may be cut short: {read:,} of {promised:,} samples", stacklevel=3)
 
 

@@ -9,6 +9,7 @@ warning that counts it.
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import warnings
@@ -67,7 +68,7 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
     or ``.las`` stores them as unsigned bytes or shorts. Colours out of range by a little are clipped; NaN colours and
     others are left out. Normals are made unit length; where one is NaN or zero, all are left out: they can be estimated
     from the points. Points with NaN or infinite coordinates are left out, with the faces at them, and so are faces
-    without area. Of all that, warnings say how many.
+    of fewer than three different corners. Of all that, warnings say how many.
 
     Args:
         path: the file.
@@ -88,6 +89,8 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
     data = read_bytes(path, max_bytes=MAX_ARRAY_BYTES if suffix in (".npy", ".npz") else MAX_BYTES)
     if suffix not in READERS and (suffix := _suffix_of(data)) not in READERS:
         raise FileError("its content is of no known format", where=path, remedy=f"read are {' '.join(READERS)}")
+    if suffix in TEXTS and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as Windows' shell redirects text
+        data = data.decode("utf-16", "replace").encode("latin-1", "replace")
     sample = Sample(max_points, seed, Path(path))
     try:
         with np.errstate(all="ignore"):  # what overflows is found below
@@ -126,9 +129,10 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
 
 
 def _without_what_has_no_place(found: Geometry, sample: Sample) -> Geometry:
-    """Leave out points that are not finite, with the faces at them, and faces without area; note how many.
+    """Leave out points that are not finite, with the faces at them, and faces of fewer than three different
+    corners; note how many.
 
-    A mesh whose faces all are without area is left as it is.
+    A mesh whose faces all are so is left as it is.
     """
     seen = np.isfinite(found.points).all(axis=1)
     triangles = found.triangles
@@ -143,10 +147,9 @@ def _without_what_has_no_place(found: Geometry, sample: Sample) -> Geometry:
         kept = [None if given is None else given[seen] for given in (found.colors, found.normals)]
         found = Geometry(found.points[seen], None, found.up, *kept)
     if triangles is not None and len(triangles):
-        parts = (triangles[i : i + 2**18] for i in range(0, len(triangles), 2**18))
-        corners = (found.points[part] for part in parts)  # (F, 3, 3)
-        across = (np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0]) for c in corners)
-        broad = np.concatenate([vectors.any(axis=1) for vectors in across])
+        # those of three different corners on a line are usual in CAD; no point of a sample falls on them
+        a, b, c = triangles.T
+        broad = (a != b) & (b != c) & (c != a)
         if broad.any() and not broad.all():
             sample.flat += int((~broad).sum())
             triangles = triangles[broad]
@@ -360,3 +363,4 @@ READERS: dict[str, Callable[[bytes, Sample], Geometry]] = {
     ".fbx": partial(_read_by_open3d, suffix=".fbx"),
 }
 MESHES_ONLY = (".off", ".stl")
+TEXTS = (".ply", ".off", ".obj", ".stl", ".pcd")  # of which some are; text.py sees to the others

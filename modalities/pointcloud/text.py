@@ -152,9 +152,13 @@ def _are_colors(triple: np.ndarray) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """UTF-16 as ASCII, decimal commas in quotes as points, Fortran's exponents, and Windows' words for NaN as NaN."""
+    """UTF-16 as ASCII, decimal commas in quotes as points, Fortran's exponents, and Windows' words for NaN as NaN.
+
+    A DOS end-of-file mark and zeros at the end are left out.
+    """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", "replace").encode("latin-1", "replace")
+    data = data.rstrip(b"\0\x1a \r\n") if data[-1:] in b"\0\x1a" else data
     if b'"' in data:
         data = re.sub(rb'"([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)"', rb"\1.\2", data)
     if re.search(rb"\d[dD][-+]?\d", data[:_HEAD]):
@@ -195,7 +199,11 @@ def _look(data: bytes) -> _Layout | None:
         if layout.count is not None and not headers:
             require_rows(layout.count, 0, "points")
         if headers:
-            raise ValueError(f"line {headers[0][0]} ({headers[0][1][:40]!r}) is no point")
+            number, text = headers[0]
+            if len(headers) > 1 and {"x", "y", "z"} <= set(_names(text, _Layout(table={",": " ", ";": " "}))):
+                number, text = headers[1]
+                raise ValueError(f"line {number} ({text[:40]!r}) begins with no number; leave its first column out")
+            raise ValueError(f"line {number} ({text[:40]!r}) is no point")
         return None
     _tell_dialect(layout, rows, [text for _, text, _ in above])
     names = [_names(text, layout) for _, text, _ in above]
@@ -304,10 +312,9 @@ def _complain(data: bytes, layout: _Layout, width: int) -> None:
             held = numbers_in(row)
             first = first or held
             if held < width:
-                remedy = (
-                    "are its commas decimal ones? Export with a decimal point" if "," in layout.table else "delete it"
-                )
                 shown = data[at:end].decode("latin-1").strip()[:40]
+                doubt = "," in layout.table and re.search(r"\d,\d", shown)
+                remedy = "are its commas decimal ones? Export with a decimal point" if doubt else "delete it"
                 raise ValueError(f"line {number + 1} ({shown!r}) holds {held} numbers, not {width}; {remedy}")
             if held > first:
                 raise ValueError(f"line {number + 1} holds {held} numbers, the first row {first}")

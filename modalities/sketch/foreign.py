@@ -15,6 +15,7 @@ import numpy as np
 SVG = "http://www.w3.org/2000/svg"
 MAX_ELEMENTS = 50_000  # with those that are used again
 MAX_DEPTH = 100
+MAX_ROWS = 2**14  # strokes: more are no drawing, and are found out before the rest is looked at
 ROWS = 224  # of a filled shape as high as the canvas: a row of pixels of the picture
 _SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 _GROUPS = ("g", "a", "svg", "symbol", "switch")
@@ -25,6 +26,8 @@ _PROPERTIES = (*_INHERITED, "display", "opacity", "clip-path", "mask", "stop-col
 _REMEDY = "in Inkscape: Path > Object to Path, then save as plain SVG"
 
 Style = dict[str, str]
+Size = tuple[float, float]
+Box = tuple[float, float, float, float]
 
 
 @dataclass
@@ -33,6 +36,7 @@ class _Drawing:
 
     box: tuple[float, float, float, float]
     rows: list[list[float]] = field(default_factory=list)  # 8 coordinates, width, alpha, red, green, blue
+    variables: Style = field(default_factory=dict)  # custom properties of style sheets
     left_out: Counter[str] = field(default_factory=Counter)
     elements: int = 0
 
@@ -52,6 +56,9 @@ def foreign_strokes(root: ET.Element) -> tuple[list[list[float]], tuple[float, f
     box = _box(root)
     drawing = _Drawing(box or (0.0, 0.0, 1.0, 1.0))
     rules = _rules(root)
+    variables = {name: value for _, declared in rules for name, value in declared.items() if name.startswith("--")}
+    variables |= _declared(root.get("style", ""))
+    drawing.variables = variables
     names = {element.get("id", ""): element for element in root.iter()}
     if box is None:  # the drawing says how large it is
         shown = [row for path, _, _ in _walk(root, rules, names, drawing) for row in _cubics(path)]
@@ -60,16 +67,21 @@ def foreign_strokes(root: ET.Element) -> tuple[list[list[float]], tuple[float, f
         places = np.array(shown).reshape(-1, 2)
         low, high = places.min(0), places.max(0)
         margin = 0.05 * max(float((high - low).max()), 1e-9)
-        drawing = _Drawing((*(low - margin).tolist(), *(high - low + 2 * margin).tolist()))
+        drawing = _Drawing((*(low - margin).tolist(), *(high - low + 2 * margin).tolist()), variables=variables)
     for path, style, alpha in _walk(root, rules, names, drawing):
         _draw(path, style, alpha, names, rules, drawing)
+        if len(drawing.rows) > MAX_ROWS:
+            raise ValueError(f"more than {MAX_ROWS:,} strokes; simplify it, or save it as .png")
     if not np.isfinite(np.array(drawing.rows or [0.0])).all():
         raise ValueError("a number that is not finite")
     what = [f"{count} {name}" for name, count in sorted(drawing.left_out.items())]
     if not drawing.rows:
         beside = f" but {', '.join(what)}" if what else ""
         raise ValueError(f"it draws nothing that can be read{beside}; {_REMEDY}")
-    return drawing.rows, drawing.box, [f"{', '.join(what)}: {_REMEDY}"] if what else []
+    notes = [f"{', '.join(what)}: {_REMEDY}"] if what else []
+    if min(shade for row in drawing.rows for shade in row[10:]) == 1:
+        notes.append("all that it draws is white, as the page is: draw a dark <rect> below it, or dark lines")
+    return drawing.rows, drawing.box, notes
 
 
 # The tree -----------------------------------------------------------------------------------------------------------
@@ -86,13 +98,20 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
     above: list[set[str]] = []  # what the elements above are called
 
     def visit(
-        element: ET.Element, inherited: Style, matrix: Any, alpha: float, depth: int, used: bool
+        element: ET.Element,
+        inherited: Style,
+        matrix: Any,
+        alpha: float,
+        depth: int,
+        used: ET.Element | None,  # the <use> that shows it
+        whole: Size,  # of what per cent are of
+        clips: Sequence[Box | None],  # what may hide parts of it
     ) -> Iterator[Any]:
         drawing.elements += 1
         if depth > MAX_DEPTH or drawing.elements > MAX_ELEMENTS:
             raise ValueError(f"groups of more than {MAX_DEPTH} levels or {MAX_ELEMENTS:,} elements; simplify it")
         tag = _tag(element)
-        if not tag or (tag in _UNSEEN and not (used and tag == "symbol")):
+        if not tag or (tag in _UNSEEN and not (used is not None and tag == "symbol")):
             return
         own = _style(element, rules, above)
         style = {
@@ -102,20 +121,20 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
         alpha *= _share(own.get("opacity", "1"))
         if own.get("display") == "none" or alpha <= 0:
             return
-        for name in ("clip-path", "mask"):
-            if _cuts(own.get(name), names, drawing.box):
-                drawing.left_out["clipped shapes are drawn whole"] += 1
         if element.get("transform"):
             matrix = Matrix(element.get("transform")) * matrix
+        cut = (own.get(name, "none") for name in ("clip-path", "mask"))
+        clips = [*clips, *(_clip(value, names, matrix, whole) for value in cut if value != "none")]
         if tag in ("svg", "symbol") and depth:
-            matrix = _viewport(element) * matrix
+            placed, whole = _viewport(element, used, whole)
+            matrix = placed * matrix
         if tag in _GROUPS:
             children = list(element)
             if tag == "switch":
-                children = [child for child in children if _tag(child) in (*_SHAPES, *_GROUPS, "use")][:1]
+                children = [child for child in children if _tag(child) not in ("", "foreignObject", *_UNSEEN)][:1]
             above.append(_called(element))
             for child in children:
-                yield from visit(child, style, matrix, alpha, depth + 1, False)
+                yield from visit(child, style, matrix, alpha, depth + 1, None, whole, clips)
             above.pop()
         elif tag == "use":
             link = element.get("href") or element.get("{http://www.w3.org/1999/xlink}href") or ""
@@ -124,23 +143,21 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
                 drawing.left_out["references lead nowhere"] += 1
                 return
             seen.append(link)
-            moved = Matrix(f"translate({_length(element.get('x', '0'))}, {_length(element.get('y', '0'))})") * matrix
-            yield from visit(target, style, moved, alpha, depth + 1, True)
+            x, y = (_length(element.get(name, "0"), of) for name, of in zip("xy", whole, strict=True))
+            moved = Matrix(f"translate({x}, {y})") * matrix
+            yield from visit(target, style, moved, alpha, depth + 1, element, whole, clips)
             seen.pop()
         elif tag in _SHAPES:
-            if (
-                style.get("visibility", "visible") == "visible"
-                and (path := _path(element, tag, drawing.box)) is not None
-            ):
-                yield (
-                    abs(path * matrix),
-                    {**style, "scale": str(math.sqrt(abs(matrix.a * matrix.d - matrix.b * matrix.c)))},
-                    alpha,
-                )
+            if style.get("visibility", "visible") == "visible" and (path := _path(element, tag, whole)) is not None:
+                path = abs(path * matrix)
+                if any(_cuts(clip, path, drawing.box) for clip in clips):
+                    drawing.left_out["clipped shapes are drawn whole"] += 1
+                scale = math.sqrt(abs(matrix.a * matrix.d - matrix.b * matrix.c))
+                yield path, {**style, "scale": str(scale)}, alpha
         else:
             drawing.left_out[f"<{tag[:30]}> left out"] += 1
 
-    yield from visit(root, {}, Matrix(), 1.0, 0, False)
+    yield from visit(root, {}, Matrix(), 1.0, 0, None, drawing.box[2:], [])
 
 
 def _tag(element: ET.Element) -> str:
@@ -231,26 +248,42 @@ def _box(root: ET.Element) -> tuple[float, float, float, float] | None:
     return (0.0, 0.0, width, height)
 
 
-def _viewport(element: ET.Element) -> Any:
-    """Where an <svg> or <symbol> within another puts its content."""
+def _viewport(element: ET.Element, used: ET.Element | None, whole: Size) -> tuple[Any, Size]:
+    """Where an <svg> or <symbol> within another puts its content, and of what per cent in it are.
+
+    Args:
+        element: it.
+        used: the <use> that shows it, whose size counts before its own.
+        whole: the size of what it stands in, which it fills where none is said.
+    """
     from svgelements import Matrix
 
-    x, y = (_length(element.get(name, "0")) for name in ("x", "y"))
+    def size(name: str, of: float) -> float:
+        said = [each.get(name, "auto") for each in (used, element) if each is not None]
+        return _length(next((value for value in said if value != "auto"), "100%"), of)
+
+    x, y = (_length(element.get(name, "0"), of) for name, of in zip("xy", whole, strict=True))
     moved = Matrix(f"translate({x}, {y})")
-    sizes = element.get("width", "%"), element.get("height", "%")
-    if not element.get("viewBox") or any("%" in size or size == "auto" for size in sizes):
-        return moved
-    left, top, width, height = _box(element) or (0, 0, 1, 1)
-    scale = min(_length(sizes[0]) / width, _length(sizes[1]) / height)
-    return Matrix(f"translate({-left}, {-top})") * Matrix(f"scale({scale})") * moved
+    width, height = size("width", whole[0]), size("height", whole[1])
+    if not element.get("viewBox"):
+        return moved, (width, height)
+    left, top, *inner = _box(element) or (0.0, 0.0, width, height)
+    scales = width / inner[0], height / inner[1]
+    fit = element.get("preserveAspectRatio", "xMidYMid").split() or ["xMidYMid"]
+    if fit[0] != "none":
+        scales = (max(scales) if "slice" in fit else min(scales),) * 2
+    shares = [{"Min": 0.0, "Max": 1.0}.get(place, 0.5) for place in (fit[0][1:4], fit[0][5:8])]
+    free = (width - scales[0] * inner[0]) * shares[0], (height - scales[1] * inner[1]) * shares[1]
+    inside = Matrix(f"translate({-left}, {-top})") * Matrix(f"scale({scales[0]}, {scales[1]})")
+    return inside * Matrix(f"translate({free[0]}, {free[1]})") * moved, (inner[0], inner[1])
 
 
-def _path(element: ET.Element, tag: str, box: tuple[float, float, float, float]) -> Any:
+def _path(element: ET.Element, tag: str, box: Size) -> Any:
     """A shape as svgelements' path; None where it has no extent."""
     import svgelements
 
     def number(name: str, default: str = "0") -> float:
-        whole = box[3] if name in ("y", "cy", "height", "ry", "y1", "y2") else box[2]
+        whole = box[1] if name in ("y", "cy", "height", "ry", "y1", "y2") else box[0]
         return _length(element.get(name, default), whole)
 
     if tag == "path":
@@ -320,16 +353,37 @@ def _parts(path: Any, closed: bool) -> list[list[list[float]]]:
     return parts
 
 
-def _cuts(value: str | None, names: dict[str, ET.Element], box: tuple[float, float, float, float]) -> bool:
-    """Whether a clip-path or mask can hide anything: not where it is one rectangle about all that is shown."""
-    if not value or value == "none":
-        return False
+def _clip(value: str, names: dict[str, ET.Element], matrix: Any, whole: Size) -> Box | None:
+    """The rectangle that a clip-path or mask leaves visible, in the canvas's coordinates; None for other shapes."""
     target = names.get((re.search(r"#([^)'\"]+)", value) or [""] * 2)[1])
-    shapes = [] if target is None else [child for child in target if _tag(child) in _SHAPES]
-    if target is None or len(shapes) != 1 or _tag(shapes[0]) != "rect" or shapes[0].get("transform"):
-        return target is not None
-    x, y, width, height = (_length(shapes[0].get(n, "0")) for n in ("x", "y", "width", "height"))
-    return not (x <= box[0] and y <= box[1] and x + width >= box[0] + box[2] and y + height >= box[1] + box[3])
+    if target is None:
+        return (-math.inf, -math.inf, math.inf, math.inf)
+    shapes = [child for child in target if _tag(child) not in ("", *_UNSEEN)]
+    units = target.get("clipPathUnits", target.get("maskContentUnits", "userSpaceOnUse"))
+    if len(shapes) != 1 or _tag(shapes[0]) not in ("rect", "path") or units != "userSpaceOnUse":
+        return None
+    if shapes[0].get("transform") or target.get("transform"):
+        return None
+    path = _path(shapes[0], _tag(shapes[0]), whole)
+    cubics = np.array([] if path is None else _cubics(abs(path * matrix))).reshape(-1, 4, 2)
+    if not len(cubics):
+        return None
+    low, high = cubics.min((0, 1)), cubics.max((0, 1))
+    near = 1e-6 * float((high - low).max())
+    straight = (np.ptp(cubics, axis=1) <= near).any(axis=1).all()  # lines along an axis
+    corners = (np.minimum(cubics - low, high - cubics) <= near).any(axis=2).all()  # all on the edge
+    return (*low.tolist(), *high.tolist()) if straight and corners else None
+
+
+def _cuts(clip: Box | None, path: Any, box: Box) -> bool:
+    """Whether a clip hides anything of a path that would be shown."""
+    found = path.bbox()
+    if clip is None or found is None:
+        return found is not None
+    near = 1e-6 * max(box[2:])
+    low = [max(a, b) for a, b in zip(found[:2], box[:2], strict=True)]
+    high = [min(a, b + size) for a, b, size in zip(found[2:], box[:2], box[2:], strict=True)]
+    return min(low[0] - clip[0], low[1] - clip[1], clip[2] - high[0], clip[3] - high[1]) < -near
 
 
 # Paint --------------------------------------------------------------------------------------------------------------
@@ -357,7 +411,7 @@ def _colour(
     """A paint as red, green, blue and opacity in [0, 1]; None for none. Of a gradient the mean of its stops."""
     from svgelements import Color
 
-    text = text.strip()
+    text = _plain(text, drawing.variables)
     if text.lower() in ("none", "transparent", ""):
         return None
     if text.lower() in ("currentcolor", "context-fill", "context-stroke"):
@@ -388,6 +442,19 @@ def _colour(
         return found.red / 255, found.green / 255, found.blue / 255, found.alpha / 255
     except (ValueError, TypeError, AttributeError, IndexError):
         return 0.0, 0.0, 0.0, 1.0  # as where nothing is said
+
+
+def _plain(text: str, variables: Style) -> str:
+    """A paint with its variables filled in; of a light and a dark one, the light one."""
+    for _ in range(5):  # a variable may name another
+        text = text.strip()
+        if found := re.fullmatch(r"light-dark\(((?:[^(),]|\([^()]*\))+),.*\)", text, re.DOTALL):
+            text = found[1]
+        elif found := re.fullmatch(r"var\(\s*(--[^\s,()]+)\s*(?:,(.*))?\)", text, re.DOTALL):
+            text = variables.get(found[1].lower(), found[2] or "black")
+        else:
+            break
+    return text.strip()
 
 
 def _share(text: str) -> float:

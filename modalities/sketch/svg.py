@@ -109,7 +109,7 @@ def read_svg(path: str | PathLike) -> Strokes:
     Raises:
         FileError: missing, no SVG, too large, or nothing of it can be drawn.
     """
-    text = read_bytes(path, max_bytes=MAX_BYTES)
+    text = read_bytes(path, max_bytes=MAX_BYTES).lstrip()  # scripts write a blank line before the XML
     if text[:2] == b"\x1f\x8b":
         raise FileError("is a compressed SVG", where=path, remedy="unpack it: gunzip -c, and save as .svg")
     notes: list[str] = []
