@@ -27,7 +27,7 @@ def pytest_collection_finish(session):
     if any(item.path.name == "test_devices.py" for item in session.items):
         import pretend_device
 
-        pretend_device.register()
+        pretend_device.announce()
 
 
 @pytest.fixture(scope="session")

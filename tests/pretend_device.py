@@ -122,11 +122,18 @@ class _Module:
 
 
 @cache
-def register() -> str:
-    """Make torch know the device, once a process; returns its name."""
+def announce() -> str:
+    """Make the device's name known to torch; before the first backward pass, as autograd counts the devices then."""
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(NAME, _Module())
+    return NAME
+
+
+@cache
+def register() -> str:
+    """Make torch compute on the device, once a process; returns its name."""
+    announce()
     library = torch.library.Library("_", "IMPL")
     library.fallback(lambda op, *args, **kwargs: _run(op, args, kwargs), "PrivateUse1")
     resizing = torch.library.Library("aten", "IMPL")  # these would enlarge an empty tensor, which ours cannot be
