@@ -290,7 +290,6 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
         (["--avoid", "a cat"], "--text"),
         (["--color", "--order", "travel"], "another picture"),
         (["--order", "importance", "--strokes", "200"], "up to 128"),
-        ([str(tmp_path / "disc.png")], "would be one file"),
         (["--size-mm", "-3", "-o", str(tmp_path / "b.svg")], "millimetres"),
     ):
         assert main([*args, *wrong]) == 2
