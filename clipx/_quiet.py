@@ -8,9 +8,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import IO
 
 _lock = threading.Lock()
-_inside, _stderr, _caught, _seen = 0, -1, None, 0  # threads in it; the true stderr; its stand-in, and bytes passed on
+# threads in it; the true stderr; its stand-in, and bytes passed on
+_inside, _stderr, _seen = 0, -1, 0
+_caught: IO[bytes] | None = None
 _MPG123 = rb"(Note|Warning|Error):|\[.*mpg123|.*mpg123.*:\d+|main: |$"
 _TIFF = rb"(tempfile\.tif|\w*(Decode|DecodeRaw|Setup|Fetch|Read)\w*|JPEGLib|TIFF\w+|LogLuv\w+|OJPEG\w+): "
 _NOTES = re.compile(_MPG123 + b"|" + _TIFF)
@@ -28,7 +31,7 @@ def suppress_library_notes() -> Iterator[None]:
         if not _inside:
             try:
                 _stderr = os.dup(2)
-                _caught = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+                _caught = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115
                 os.dup2(_caught.fileno(), 2)
             except OSError:  # no stderr, or no room for a file
                 _release()
@@ -38,10 +41,9 @@ def suppress_library_notes() -> Iterator[None]:
     finally:
         with _lock:
             _inside -= 1
-            if _caught is not None:
-                if not _inside:
-                    os.dup2(_stderr, 2)
-                _pass_on()
+            if _caught is not None and not _inside:
+                os.dup2(_stderr, 2)
+            _pass_on()
             if not _inside:
                 _release()
 
@@ -49,7 +51,10 @@ def suppress_library_notes() -> Iterator[None]:
 def _pass_on() -> None:
     """Write what was caught since the last time to the true stderr, without those lines."""
     global _seen
-    new = os.pread(_caught.fileno(), os.fstat(_caught.fileno()).st_size - _seen, _seen)  # type: ignore[attr-defined]
+    if _caught is None:
+        return
+    _caught.seek(_seen)  # writes go to its end all the same: it is open for appending
+    new = _caught.read()
     _seen += len(new)
     with suppress(OSError):
         os.write(_stderr, b"".join(line for line in new.splitlines(keepends=True) if not _NOTES.match(line)))

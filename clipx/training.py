@@ -139,7 +139,7 @@ def train(
         KeyboardInterrupt: a signal (SIGINT or SIGTERM) to this process or another; the checkpoint is written.
     """
     out, where = prepare_folder(out, resume), _device(device)
-    run = {"config": asdict(config), "identity": identity or {}}
+    run: dict[str, Any] = {"config": asdict(config), "identity": identity or {}}
     if processes.count() > 1:
         run["processes"] = processes.count()
     module.to(where)

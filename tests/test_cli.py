@@ -716,7 +716,7 @@ def test_doctor(run_json, run, space_folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_doctor_tests_the_space_that_is_named(run_json, run, space_folder, dtype):
-    for space in (str(space_folder), "random:RN50")[: 2 if dtype == "float32" else 1]:  # half a minute in half precision
+    for space in (str(space_folder), "random:RN50")[: 2 if dtype == "float32" else 1]:
         record = run_json(f"doctor --space {space} --dtype {dtype}")
         (line,) = [result for result in record["results"] if result["name"].startswith("space ")]
         assert line["name"] == f"space {space}" and f"self-test passed on cpu in {dtype}" in line["detail"]

@@ -252,7 +252,9 @@ def train_audio(
         targets = targets.to(space.device)
         drawn = None if pictures is None else pictures.draw(rng, targets)
         vectors, targets = gather(vectors), gather(targets)  # each sound is compared with those of all processes
-        image, image_targets = (None, None) if drawn is None else pictures.beside(gather(drawn), targets)
+        image, image_targets = None, None
+        if pictures is not None and drawn is not None:
+            image, image_targets = pictures.beside(gather(drawn), targets)
         known, right = text[heard_of], targets[:, heard_of]
         apart = trimodal_loss(vectors, known, right, text_scale, image, image_targets, image_scale)
         return {"loss": apart + penalty, "scale": text_scale}

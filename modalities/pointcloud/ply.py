@@ -91,8 +91,8 @@ def read_ply(data: bytes, sample: Sample) -> Geometry:
         tables = _read_binary(elements, wanted, data, start, "<" if format == "binary_little_endian" else ">")
     vertex = tables["vertex"]
     cut = {"face": lambda c, n: fans(c, n, sample), "tristrips": strips}
-    parts = [cut[name](*tables[name][corners]) for name, corners in surfaces.items()]
-    parts = [part for part in parts if part is not None and len(part)]
+    cuts = [cut[name](*tables[name][corners]) for name, corners in surfaces.items()]
+    parts = [part for part in cuts if part is not None and len(part)]
     triangles = np.concatenate(parts) if parts else None
 
     def stacked(names: Sequence[str]) -> np.ndarray:

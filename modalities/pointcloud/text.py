@@ -105,7 +105,7 @@ def holds_points(head: bytes) -> bool:
         data = _plain(head)
         layout = _look(data)
         row = None if layout is None else next(_rows(data, layout), "")
-        return bool(row) and numbers_in(row) >= 3
+        return row is not None and numbers_in(row) >= 3
     except AmbiguousError:  # points, which ``read_text`` says how to write
         return True
     except ValueError:

@@ -163,7 +163,7 @@ def sketch(
     found_in: dict[int, Target | Meaning] = {}
     failures: dict[str, ClipxError] = {}
     if not meant:
-        found_in = _photos(files, mask, fix_scale, plan, failures)
+        found_in.update(_photos(files, mask, fix_scale, plan, failures))
         if not found_in:
             conclude(report("sketch", []), failures, as_json, lambda: None)
     check_writable(out if one_file else prepare_folder(out, resume=True) / "drawing.svg")
@@ -176,7 +176,7 @@ def sketch(
     if text is not None:
         found_in = {0: Meaning.of_text(joint, text, avoid or [])}
     elif meant:
-        found_in = _meanings(files, attach(joint), failures)
+        found_in.update(_meanings(files, attach(joint), failures))
         if not found_in:
             conclude(report("sketch", []), failures, as_json, lambda: None)
     else:

@@ -19,8 +19,9 @@ MAX_ROWS = 2**14  # strokes: more are no drawing, and are found out before the r
 ROWS = 224  # of a filled shape as high as the canvas: a row of pixels of the picture
 _SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 _GROUPS = ("g", "a", "svg", "symbol", "switch")
-_UNSEEN = ("defs", "title", "desc", "metadata", "style", "script", "clipPath", "mask", "marker", "symbol", "pattern")
-_UNSEEN += ("linearGradient", "radialGradient", "filter", "animate", "animateTransform", "set", "view", "namedview")
+_UNSEEN = ("defs", "title", "desc", "metadata", "style", "script", "clipPath", "mask", "marker", "symbol", "pattern",
+           "linearGradient", "radialGradient", "filter", "animate", "animateTransform", "set", "view",
+           "namedview")  # fmt: skip
 _INHERITED = ("fill", "stroke", "stroke-width", "fill-opacity", "stroke-opacity", "fill-rule", "visibility", "color")
 _PROPERTIES = (*_INHERITED, "display", "opacity", "clip-path", "mask", "stop-color")
 _REMEDY = "in Inkscape: Path > Object to Path, then save as plain SVG"
@@ -72,7 +73,7 @@ def foreign_strokes(root: ET.Element) -> tuple[list[list[float]], tuple[float, f
         _draw(path, style, alpha, names, rules, drawing)
         if len(drawing.rows) > MAX_ROWS:
             raise ValueError(f"more than {MAX_ROWS:,} strokes; simplify it, or save it as .png")
-    if not np.isfinite(np.array(drawing.rows or [0.0])).all():
+    if not np.isfinite(np.array(drawing.rows or [[0.0]])).all():
         raise ValueError("a number that is not finite")
     what = [f"{count} {name}" for name, count in sorted(drawing.left_out.items())]
     if not drawing.rows:
@@ -291,9 +292,8 @@ def _path(element: ET.Element, tag: str, box: Size) -> Any:
         try:
             return svgelements.Path(said)
         except (ValueError, IndexError, TypeError, AttributeError):  # drawn as far as it can be read
-            return svgelements.Path(
-                re.match(r"[MmZzLlHhVvCcSsQqTtAaEe0-9\s,.+-]*", said)[0].rstrip("MmLlHhVvCcSsQqTtAaEe \t\n,.+-")
-            )  # type: ignore[index]
+            known = re.match(r"[MmZzLlHhVvCcSsQqTtAaEe0-9\s,.+-]*", said)
+            return svgelements.Path((known[0] if known else "").rstrip("MmLlHhVvCcSsQqTtAaEe \t\n,.+-"))
     if tag in ("polyline", "polygon"):
         values = re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", element.get("points", ""))
         if len(values) < 4:

@@ -120,7 +120,8 @@ def read_svg(path: str | PathLike) -> Strokes:
             about = json.loads(root.findtext(f"{{{SVG}}}metadata", "{}"))
             rows = [_stroke(element) for element in root.iter(f"{{{SVG}}}path")]
         else:
-            rows, box, notes = foreign_strokes(root)
+            rows, bounds, notes = foreign_strokes(root)
+            box = list(bounds)
             title = root.findtext(f"{{{SVG}}}title")
             about = {"title": title.strip()} if title and title.strip() else {}
     except (ET.ParseError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
