@@ -802,7 +802,7 @@ def edit(meta, **changes):
         (lambda db: (db / "meta.json").write_text("{"), "torn"),
         (lambda db: (db / "meta.json").write_text("[1]"), "not the meta.json of a clipx index"),
         (lambda db: (db / "meta.json").write_text('{"clipx_index": 99}'), "kind 99.*upgrade"),
-        (lambda db: (db / "meta.json").write_text('{"clipx_index": 1, "space": 3}'), "torn"),
+        (lambda db: (db / "meta.json").write_text('{"clipx_index": 2, "space": 3}'), "torn"),
         (lambda db: shutil.rmtree(db / "items-1.lance"), "table .*missing; to fill it: clipx index FOLDER --db"),
         (lambda db: (db / "items-1-words.npz").write_bytes(b"PK"), "words are missing or corrupt"),
         (lambda db: edit(db / "meta.json", table="../elsewhere"), "torn"),

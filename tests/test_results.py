@@ -239,3 +239,18 @@ def test_the_mixed_search_of_the_readme():
     sure = {state: f"{share:.0%}".replace("%", " %") for state, share in record["confident at 0.5"].items()}
     assert f"it keeps {sure['text']} of words that are there and {sure['no text']} of words whose files" in readme
     assert f"(photos: {sure['image']} and {sure['no image']})" in readme
+
+
+def test_the_calibration_of_the_docs():
+    """`python tests/benchmarks/bench_index.py calibration DATA --json` wrote the record."""
+    record = json.loads((RESULTS / "benchmarks" / "calibration.json").read_text())
+    page = (ROOT / "docs" / "search.md").read_text()
+    tables = {name: found for name, found in record.items() if isinstance(found, dict)}
+    assert {int(name.split()[0]) for name in tables} == {1_000, 100_000, 1_000_000}
+    for name, found in tables.items():
+        count, ranking = name.split(" rows, ")
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {int(count):,}, {ranking} |")]
+        for what, value in found.items():
+            assert (value if isinstance(value, str) else f"{value:.0%}".replace("%", " %")) in row or "present" in what
+        # a confidence promises that no more than its complement of absent words reach it, and most that do are right
+        assert found["absent with 0.9 or more"] <= 0.2 and found["absent with 0.5 or more"] <= 0.5, name

@@ -14,7 +14,7 @@ import clipx
 from clipx.errors import ContractError, FileError, InputError
 from clipx.registry import get_modality, version_of
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = "meta.json"
 BEGUN = {".lock", f".{NAME}.part"}  # what a process that was stopped before it wrote meta.json leaves
 NEXT = "next.json"  # of the table that a move to another space fills; renamed to NAME when that is whole
