@@ -27,7 +27,7 @@ LIGHTEST = -0.1  # the shape parameter, at least: lighter tails are not trusted
 MANY = 100  # independent scores, from which the shape is fitted
 SURE = 1.64  # standard errors that the scale of the tail is widened by: one-sided 95 %
 LEAST = 300  # items that a search is judged by, at least
-FOREMOST = 2  # words of an item, of which an unrelated query's nearest word is none (chosen on training rows)
+FOREMOST = 3  # words of an item, of which an unrelated query's nearest word is none
 EPSILON = 1e-6  # rounding of a float32 cosine: a score this near to 1 is 1
 
 
@@ -36,8 +36,8 @@ class NullModel:
 
     Args:
         ranking: what scores.
-        vocabulary: of the index. A query whose nearest word is one of the two that describe an item foremost is related
-            to it.
+        vocabulary: of the index. A query whose nearest word is one of the three that describe an item foremost
+            (those that a hit shows) is related to it.
         queries: Q of the kind that is to be judged.
         items: what the ranking scores.
         codes: (N,) codes of the items' modalities.

@@ -154,7 +154,8 @@ def _without_what_has_no_place(found: Geometry, sample: Sample) -> Geometry:
             sample.flat += int((~broad).sum())
             triangles = triangles[broad]
     if sample.flat:
-        sample.notes.append(f"{sample.flat:,} faces without area are left out")
+        faces = "1 face" if sample.flat == 1 else f"{sample.flat:,} faces"
+        sample.notes.append(f"{faces} without area left out")
     return replace(found, triangles=triangles if triangles is None or len(triangles) else None)
 
 
