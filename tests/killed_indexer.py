@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+import clipx._threads
 import clipx.index
 from clipx.index import Index, steps, table
 from clipx.modalities.image import Image as Sense
@@ -95,7 +96,7 @@ def killed(db, files, space, at, from_outside):
 def main(space_folder, work):
     torch.set_num_threads(1)
     Sense.vectors, Sense.example = vectors, staticmethod(lambda: torch.rand(3, 8, 8))
-    clipx.index.COMMIT, clipx.index.READERS = 4, 2
+    clipx.index.COMMIT, clipx._threads.READERS = 4, 2
     space = clipx.load_space(space_folder)
     files, start = work / "files", work / "start"
     for i in range(40):

@@ -53,7 +53,6 @@ ANN_LEAST, ANN_RECALL, ANN_QUERIES = 1000, 0.97, 100
 EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
 QUERIES = 256  # unrelated queries that the null distribution is read off, at most
 FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
-READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
 
 TEXT = "text"  # the kind of a term that is no file
 Recipe = tuple[tuple[str, float], ...]
@@ -419,7 +418,7 @@ class Index:
             passed = {file.path for file in todo if _same(file, before.get(file.path))}
             report.failures += [Failure(path, before[path]["reason"], read=True, known=True) for path in sorted(passed)]
             todo = [file for file in todo if file.path not in passed]
-        from clipx._threads import lone_threads
+        from clipx._threads import READERS, lone_threads
 
         writer = _Writer(table, known)
         try:

@@ -120,7 +120,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, file: Path) -> Vocabulary:
-        """What ``save`` wrote. Raises FileError where that is missing or torn."""
+        """What ``save`` wrote. Raises FileError where that is missing or corrupt."""
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 words, own = tuple(arrays["words"].tolist()), bool(arrays["own"])

@@ -148,7 +148,7 @@ def is_open(length: int) -> bool:
 
 
 def _wave(path: Path, file: IO[bytes], start: int, size: int) -> Container:
-    """A WAV, RF64 or BW64: with a header made anew where the file's own has wrong sizes."""
+    """A WAV, RF64 or BW64: with a header rebuilt where the file's own has wrong sizes."""
     order = ">" if _at(file, start, 4) == b"RIFX" else "<"
     at, fmt, data64, unpadded = start + 12, b"", 0, False
     for _ in range(MAX_CHUNKS):
