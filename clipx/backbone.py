@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import clipx
+from clipx.domains import PHOTO, DomainCLIP
 from clipx.errors import ClipxError, InputError, MissingDependencyError, SpaceError, UnsupportedError
 from clipx.identity import Stamp, identity
 from clipx.preprocess import Preprocess
@@ -43,13 +44,23 @@ class Backbone:
         preprocess: the image tower's preprocessing.
         architecture: the architecture's name, for messages and identity.
         dim: D, the width of the joint space.
+        domains: picture domain -> how its tower wants pictures prepared, of a ``DomainCLIP``.
 
     Attributes:
         logit_scale: what cosine is multiplied by before a softmax (the exponential of the stored parameter).
         logit_bias: what sigmoid-loss models add to that; None elsewhere.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer | None, preprocess: Preprocess, architecture: str, dim: int):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer | None,
+        preprocess: Preprocess,
+        architecture: str,
+        dim: int,
+        domains: Mapping[str, Preprocess] | None = None,
+    ):
+        self.domains = dict(domains or {})
         self.model: Any = freeze(model)
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.architecture, self.dim = architecture, dim
@@ -94,6 +105,21 @@ class Backbone:
         if self.tokenizer is None:
             raise UnsupportedError("this space has no tokenizer", where=self.architecture, remedy="load weights")
         return self.model.encode_text(self.tokenizer(texts).to(self.device))
+
+    def of_domain(self, name: str) -> Backbone:
+        """The same model as it looks at pictures of a domain; weights are shared. Itself, where it knows no such one."""
+        if name not in self.domains:
+            return self
+        model, preprocess = self.model.of_domain(name), self.domains[name]
+        return Backbone(model, self.tokenizer, preprocess, self.architecture, self.dim, self.domains)
+
+    def encode_with_domain(self, x: Tensor) -> tuple[Tensor, list[str]]:
+        """(N, 3, *size) -> (N, D) as ``encode_image``, and the picture domain of each; "photo" where it knows one only."""
+        x = x.to(self.device, self.dtype)
+        if not self.domains:
+            return self.model.encode_image(x), [PHOTO] * len(x)
+        rows, which = self.model.encode_with_domain(x)
+        return rows, [self.model.domains[i] for i in which.tolist()]
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """(N, L) token ids -> (N, L, W), what the text tower begins with, before positions are added.
@@ -436,7 +462,11 @@ class _ViT(_Tower):
 
 
 class _Timm(_Tower):
-    """timm trunks: stages where timm gives intermediates; the rest where the trunk is timm's own plain ViT."""
+    """timm trunks: stages where timm gives intermediates; the rest where the trunk is timm's own plain ViT.
+
+    A convolutional trunk whose features are averaged and then mapped linearly is dense, too: the map commutes with the
+    average, so that each cell has a vector of its own, and the picture's is their mean.
+    """
 
     any_size = False  # timm fixes the positions (or windows) of most trunks at creation
 
@@ -447,6 +477,7 @@ class _Timm(_Tower):
         self.visual, self.trunk = visual, visual.trunk
         self.vit = isinstance(self.trunk, VisionTransformer)
         self.stride = tuple(visual.image_size)
+        self.averaged = not self.vit and _averages(self.trunk) and _is_linear(visual.head)
         can = {"stages"} if hasattr(self.trunk, "forward_intermediates") else set()
         if self.vit:
             self.stride = tuple(self.trunk.patch_embed.patch_size)
@@ -457,6 +488,10 @@ class _Timm(_Tower):
             # without a class token (SigLIP) there is no token 0 for the maps to speak of
             if self.trunk.num_prefix_tokens == 1 and all(type(b.attn) is Attention for b in self.trunk.blocks):
                 can |= {"attention", "class_attention"}
+        if self.averaged:
+            can.add("dense")
+            self.any_size, side = True, self.trunk.feature_info[-1]["reduction"]
+            self.stride = (side, side)
         self.capabilities = frozenset(can)
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
@@ -470,7 +505,9 @@ class _Timm(_Tower):
         return {f"{'block' if self.vit else 'stage'}{i}": y for i, y in enumerate(maps)}
 
     def dense(self, x: Tensor, path: str) -> Tensor:
-        """SigLIP's attention pool, each location's value standing alone."""
+        """Convolutions: what is averaged, mapped cell by cell. SigLIP: its attention pool, each value standing alone."""
+        if self.averaged:
+            return self.visual.head(self.trunk.forward_features(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         pool, tokens = self.trunk.attn_pool, self.trunk.forward_features(x)[:, self.trunk.num_prefix_tokens :]
         values = self._finish(pool.kv(tokens).chunk(2, dim=-1)[1])
         return _to_map(values, (x.shape[-2] // self.stride[0], x.shape[-1] // self.stride[1]))
@@ -494,7 +531,9 @@ class _Timm(_Tower):
 
     def self_test(self, x: Tensor, encoded: Tensor) -> dict[str, float]:
         found = {}
-        if "dense" in self.capabilities:
+        if self.averaged:
+            found["mean of the cells"] = _difference(self.dense(x, "value").mean((2, 3)), encoded)
+        elif "dense" in self.capabilities:
             pool, tokens = self.trunk.attn_pool, self.trunk.forward_features(x)[:, self.trunk.num_prefix_tokens :]
             k, v = pool.kv(tokens).chunk(2, dim=-1)
             q = pool.q(pool.latent).expand(len(x), -1, -1)
@@ -520,6 +559,17 @@ class _Timm(_Tower):
             tokens = self.trunk.forward_features(x)[:, self.trunk.num_prefix_tokens :]
             found["last stage"] = _difference(self.trunk.norm(last), tokens)
         return found
+
+
+def _averages(trunk: Any) -> bool:
+    """Whether a timm trunk ends in a map of features, averaged over places, and nothing after it."""
+    pool = getattr(trunk, "global_pool", None)
+    convolutional = "pool_size" in getattr(trunk, "default_cfg", {}) and hasattr(trunk, "conv_head")
+    return convolutional and getattr(pool, "pool_type", None) == "avg" and trunk.num_classes == 0
+
+
+def _is_linear(head: nn.Module) -> bool:
+    return all(isinstance(part, nn.Linear | nn.Dropout | nn.Identity) for part in head.children())
 
 
 def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -677,6 +727,7 @@ def build(
     tokenizer_folder: Path | None = None,
     where: str | None = None,
     stamp: Stamp | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Backbone:
     """A frozen backbone from its parts.
 
@@ -689,6 +740,7 @@ def build(
         tokenizer_folder: where a Hugging Face tokenizer's files lie; fetched by the name in the config when None.
         where: what messages call the weights; their path by default.
         stamp: of the file that a state dict was read from, taken before.
+        tokenizer: the text tower's; the one that the config names when None.
     """
     if not isinstance(weights, Mapping):
         with suppress(OSError):  # missing: reported below
@@ -697,9 +749,14 @@ def build(
     where = where or (architecture if isinstance(weights, Mapping) else str(weights))
     model = build_model(config)
     load_state(model, state, where=where, fit_positions=fit_positions)
-    tokenizer = build_tokenizer(config, tokenizer_folder, where=where)
+    tokenizer = tokenizer or build_tokenizer(config, tokenizer_folder, where=where)
     sized = Preprocess.from_config(preprocess, size=_pair(model.visual.image_size), where=where)
-    backbone = Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
+    prepared = {PHOTO: sized}
+    for tower, entry in config.get("towers", {}).items():
+        size = _pair(model.towers[tower].image_size)
+        prepared[tower] = Preprocess.from_config(entry["preprocess_cfg"], size=size, where=where)
+    domains = {name: prepared[tower] for name, tower in config.get("domains", {}).items()}
+    backbone = Backbone(model, tokenizer, sized, architecture, config["embed_dim"], domains)
     if stamp is not None:
         made = json.dumps([config, fit_positions], sort_keys=True, default=str)
         backbone.origin = stamp, f"open_clip {version('open_clip_torch')}, clipx {clipx.__version__}, weights of {made}"
@@ -773,12 +830,15 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
     arguments = copy.deepcopy(dict(config))
     hub_text = arguments.get("text_cfg", {}).get("hf_model_name")
     custom = arguments.pop("custom_text", False) or bool(hub_text)
-    kind = CoCa if "multimodal_cfg" in arguments else CustomTextCLIP if custom else CLIP
+    kind: Any = CoCa if "multimodal_cfg" in arguments else CustomTextCLIP if custom else CLIP
+    if has_lexicon(config):
+        kind = DomainCLIP
     try:
         if hub_text:
             arguments["text_cfg"]["hf_model_pretrained"] = False
-        if "timm_model_name" in arguments["vision_cfg"]:
-            arguments["vision_cfg"]["timm_model_pretrained"] = False
+        for entry in (arguments, *arguments.get("towers", {}).values()):
+            if "timm_model_name" in entry["vision_cfg"]:
+                entry["vision_cfg"]["timm_model_pretrained"] = False
         with _fetching(hub_text) if hub_text else nullcontext(), torch.random.fork_rng(devices=[]):
             if hub_text:
                 import_module("transformers")  # where it is absent, open_clip raises what cannot be told apart
@@ -788,6 +848,11 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:
         raise
     except Exception as error:  # whatever a malformed config runs into
         raise SpaceError(f"open_clip cannot build this model_cfg: {_first_line(error)}", where=CONFIG) from error
+
+
+def has_lexicon(config: Mapping[str, Any]) -> bool:
+    """Whether a ``model_cfg`` is that of a ``DomainCLIP``, whose text tower is a lexicon."""
+    return "phrases" in config.get("text_cfg", {})
 
 
 def build_tokenizer(config: Mapping[str, Any], folder: Path | None = None, *, where: str = CONFIG) -> Tokenizer:

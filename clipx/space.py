@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -19,8 +20,10 @@ from torch.nn import functional as F
 from clipx import backbone as bb
 from clipx._device import has_float64
 from clipx._processes import own_device
+from clipx.domains import PHOTO
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, FileError, InputError, SpaceError
+from clipx.lexicon import Lexicon
 from clipx.preprocess import Preprocess
 from clipx.vocabulary import Vocabulary
 
@@ -122,7 +125,8 @@ class JointSpace:
         backbone: the frozen model.
         version: of an embedded space; "" elsewhere.
         weights_sha256: identity of the weights; computed from them when left out.
-        vocabulary: the words training saw; None for an open vocabulary.
+        vocabulary: the words training saw; None where every word is taken.
+        lexicon: of a space that takes every word, how well it knows which; None where it cannot say.
     """
 
     def __init__(
@@ -133,10 +137,11 @@ class JointSpace:
         version: str = "",
         weights_sha256: str | None = None,
         vocabulary: Vocabulary | None = None,
+        lexicon: Lexicon | None = None,
         embedded: bool = False,
     ):
         self.name, self.backbone, self.version = name, backbone, version
-        self.vocabulary, self.embedded = vocabulary, embedded
+        self.vocabulary, self.lexicon, self.embedded = vocabulary, lexicon, embedded
         self.weights_sha256 = weights_sha256 or backbone.weights_sha256()
         preprocess = hashlib.sha256(json.dumps(backbone.preprocess.as_config(), sort_keys=True).encode()).hexdigest()
         self.id = f"{backbone.architecture}:{self.weights_sha256[:12]}:{preprocess[:6]}"
@@ -215,8 +220,18 @@ class JointSpace:
         """``encode_text`` as an Embedding; the texts are its ids."""
         return Embedding(self.encode_text(texts), self.id, "text", list(texts))
 
-    def coverage(self, text: str) -> list[str]:
-        """Words of the text that this space's training never saw; [] where the vocabulary is open."""
+    def coverage(self, text: str) -> dict[str, str]:
+        """How well the space knows the words of a text; {} where it cannot say, as of a CLIP trained on captions.
+
+        Returns:
+            Word or phrase -> ``"pictures"``: training saw pictures of it; ``"text"``: texts alone taught it, such as a
+            dictionary's definition and hypernyms; ``"subwords"``: it is guessed from its spelling; ``"unknown"``.
+        """
+        known = self.vocabulary or self.lexicon
+        return {} if known is None else known.coverage(text)
+
+    def unknown(self, text: str) -> list[str]:
+        """Words of the text that this space refuses, since training never saw them; [] where every word is taken."""
         return [] if self.vocabulary is None else self.vocabulary.unknown(text)
 
     def require_words(self, texts: Iterable[str]) -> None:
@@ -225,6 +240,31 @@ class JointSpace:
             self.vocabulary.require([texts] if isinstance(texts, str) else texts, where=f"space {self.name}")
 
     # Pictures ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The picture domains that the space tells from each other, ``"photo"`` first; only that one in most spaces."""
+        return (PHOTO, *self.backbone.domains)
+
+    def domain(self, name: str) -> JointSpace:
+        """The same space as it looks at pictures of a domain; itself where it has no such one. Weights are shared."""
+        if name not in self.backbone.domains:
+            return self
+        view = copy.copy(self)
+        view.backbone = self.backbone.of_domain(name)
+        return view
+
+    def encode_with_domain(self, pixels: Tensor) -> tuple[Tensor, list[str]]:
+        """Pixels -> (N, D) unit rows as ``encode_image`` has them, and the picture domain that each looks like.
+
+        Args:
+            pixels: (N, 3, H, W).
+        """
+        pixels = self.preprocess.resize(self.checked(pixels)).clamp(0, 1)
+        if not len(pixels):
+            return self.encode_image(pixels), []
+        rows, domains = self.backbone.encode_with_domain(self.preprocess.normalize(pixels))
+        return _unit(rows), domains
 
     def encode_image(self, pixels: Tensor, resize: bool = True, normalize: bool = True) -> Tensor:
         """Pixels -> (N, D) float32 unit rows.
@@ -407,9 +447,11 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         )
     config, words = _read_json(folder / bb.CONFIG), _read_json(folder / "vocabulary.json")
     try:
-        state = _unpack(load_bytes(blob), config["model_cfg"])
-        backbone = bb.build(config["model_cfg"], config["preprocess_cfg"], architecture=about["name"], weights=state)
-        vocabulary = Vocabulary(words["words"])
+        model_cfg, preprocess_cfg = config["model_cfg"], config["preprocess_cfg"]
+        lexicon = Lexicon(**words) if bb.has_lexicon(model_cfg) else None
+        vocabulary = Vocabulary(words["words"]) if lexicon is None else None
+        state = _unpack(load_bytes(blob), model_cfg)
+        backbone = bb.build(model_cfg, preprocess_cfg, architecture=about["name"], weights=state, tokenizer=lexicon)
     except ClipxError:
         raise
     except Exception as error:  # whatever safetensors, torch or open_clip trip over in a malformed file
@@ -420,6 +462,7 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         version=about["version"],
         weights_sha256=about["weights_sha256"],
         vocabulary=vocabulary,
+        lexicon=lexicon,
         embedded=True,
     )
 
@@ -432,8 +475,8 @@ def save_embedded(
     version: str,
     model_cfg: Mapping[str, Any],
     preprocess_cfg: Mapping[str, Any],
-    words: Mapping[str, str],
-    token_index: Iterable[int],
+    vocabulary: Mapping[str, Any],
+    token_index: Iterable[int] = (),
     licence: str = "Apache-2.0",
     card: str | None = None,
     about: Mapping[str, Any] | None = None,
@@ -444,13 +487,13 @@ def save_embedded(
     training touched are kept; the rest load as zeros.
 
     Args:
-        model: an open_clip ``CLIP`` or ``CustomTextCLIP``, on any device.
+        model: an open_clip ``CLIP`` or ``CustomTextCLIP``, or a ``DomainCLIP``, on any device.
         folder: where to; made if missing.
         name, version: identity, such as ``"nano"`` and ``"1"``.
         model_cfg: the architecture, as open_clip's ``model_cfg``.
         preprocess_cfg: size, mean, std, interpolation and resize_mode that training used.
-        words: word -> ``"pictures"`` or ``"text"``: what training saw, and whether pictures stood behind it.
-        token_index: ids of the token rows that training touched.
+        vocabulary: ``{"words": ...}``, the argument of ``Vocabulary``, or those of ``Lexicon``.
+        token_index: ids of the token rows that training touched; a lexicon's are all kept.
         licence: SPDX identifier of the weights.
         card: the model card in Markdown, written as README.md; an existing one stays when None.
         about: more entries for space.json (recipe, data hashes, figures).
@@ -464,7 +507,7 @@ def save_embedded(
     from safetensors.torch import save as save_bytes
 
     index = torch.tensor(sorted(set(token_index)), dtype=torch.int32)
-    blob = save_bytes(_pack(model.state_dict(), index))
+    blob = save_bytes(_pack(model.state_dict(), index, model_cfg))
     entry = {
         **(about or {}),
         "name": name,
@@ -476,7 +519,7 @@ def save_embedded(
     files = {
         WEIGHTS: blob,
         bb.CONFIG: _json({"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)}),
-        "vocabulary.json": _json({"words": dict(sorted(words.items()))}),
+        "vocabulary.json": _json(vocabulary),
         **({"README.md": card.encode()} if card is not None else {}),
         "space.json": _json(entry),
     }
@@ -512,7 +555,9 @@ SLACK = 0.1  # how far outside [0, 1] pixels may lie: interpolation overshoots, 
 _TOKENS = "token_embedding.weight"
 
 
-def _pack(state: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+def _pack(state: Mapping[str, Tensor], index: Tensor, model_cfg: Mapping[str, Any]) -> dict[str, Tensor]:
+    if bb.has_lexicon(model_cfg):
+        return {k: _half(k, v) for k, v in state.items()}
     key = next(k for k in state if k.endswith(_TOKENS))
     if len(index) and not 0 <= int(index[0]) <= int(index[-1]) < len(state[key]):
         raise InputError(f"token ids must be in 0..{len(state[key]) - 1}, got {int(index[0])}..{int(index[-1])}")
@@ -531,6 +576,8 @@ def _half(name: str, value: Tensor) -> Tensor:
 
 
 def _unpack(packed: dict[str, Tensor], model_cfg: Mapping[str, Any]) -> dict[str, Tensor]:
+    if bb.has_lexicon(model_cfg):
+        return {k: v.float() if v.is_floating_point() else v for k, v in packed.items()}
     text = model_cfg["text_cfg"]
     rows, index = packed.pop("token_rows"), packed.pop("token_index")
     table = torch.zeros(text.get("vocab_size", 49408), rows.shape[1])

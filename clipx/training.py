@@ -554,7 +554,7 @@ def train_space(
             version=plan["version"],
             model_cfg=model_cfg,
             preprocess_cfg=preprocess,
-            words=source.vocabulary(),
+            vocabulary={"words": dict(sorted(source.vocabulary().items()))},
             token_index=rows.tolist(),
             licence=plan["licence"],
             about=about | {"minutes": round(sum(map(_minutes, parts_of_run)))},

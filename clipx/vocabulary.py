@@ -21,7 +21,9 @@ class Vocabulary:
 
     def __init__(self, words: Mapping[str, str]):
         self.words = dict(words)
-        self._known = {part for phrase in words for part in words_in(phrase)}
+        self._known: dict[str, str] = {}  # single words; pictures behind one phrase are enough
+        for phrase, seen in sorted(words.items(), key=lambda item: item[1], reverse=True):
+            self._known |= dict.fromkeys(words_in(phrase), seen)
 
     def unknown(self, text: str) -> list[str]:
         """Words of the text that training never saw, in order, each once. Plurals and hyphens are seen through.
@@ -29,6 +31,11 @@ class Vocabulary:
         A text without a word ("?!") says nothing that training saw: its marks are what is unknown.
         """
         return list(dict.fromkeys(word for word in words_in(text) or text.split() if self._form(word) is None))
+
+    def coverage(self, text: str) -> dict[str, str]:
+        """Each word of the text -> ``"pictures"``, ``"text"`` or ``"unknown"``."""
+        forms = {word: self._form(word) for word in words_in(text) or text.split()}
+        return {word: "unknown" if form is None else self._known[form] for word, form in forms.items()}
 
     def rewrite(self, text: str) -> str:
         """The text in forms that training saw: an unseen plural becomes its singular, and the other way round."""

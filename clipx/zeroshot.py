@@ -152,7 +152,7 @@ def _known_templates(space: JointSpace, prompts: Prompts, label: str) -> tuple[P
     if not isinstance(prompts, str) or "{}" in prompts:
         return prompts, ()
     templates = get_prompts(prompts)
-    known = tuple(template for template in templates if not space.coverage(template.replace("{}", label)))
+    known = tuple(template for template in templates if not space.unknown(template.replace("{}", label)))
     return (known, tuple(t for t in templates if t not in known)) if known else (templates, ())
 
 

@@ -73,7 +73,7 @@ def save_space(space, folder: Path, words) -> Path:
         version="0",
         model_cfg=RESNET,
         preprocess_cfg=PREPROCESS,
-        words=dict.fromkeys(words, "pictures"),
+        vocabulary={"words": dict.fromkeys(words, "pictures")},
         token_index=range(49408),
     )
 

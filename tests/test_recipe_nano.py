@@ -91,8 +91,8 @@ def trained(recipe, data, tmp_path_factory) -> Path:
 def test_the_recipe_runs_and_its_space_loads(trained):
     space = clipx.load_space(trained)
     assert space.image_size == (96, 96) and space.dim == 256 and space.embedded
-    assert space.coverage("a photo of a chair") == []
-    assert space.coverage("a photo of a zyzzyva") == ["zyzzyva"]
+    assert space.unknown("a photo of a chair") == []
+    assert space.unknown("a photo of a zyzzyva") == ["zyzzyva"]
     about = json.loads((trained / "space.json").read_text())
     assert about["train"]["steps"] == 3 and about["data"]["caltech101"]["pictures"] == 4
     assert (trained.parent / "loss.png").stat().st_size > 1000
@@ -197,6 +197,6 @@ def test_nano_vit_is_near_nano():
 
 def test_nano_knows_the_words_that_later_parts_need():
     space = clipx.load_space("nano")
-    assert space.coverage("sea waves, crackling fire, can opening, seat, leg, back, wing, wheel") == []
-    assert space.coverage("giant extremely close not in distance a little remote far unseen") == []
-    assert space.coverage("photo sketch drawing depth map point cloud rendering sound") == []
+    assert space.unknown("sea waves, crackling fire, can opening, seat, leg, back, wing, wheel") == []
+    assert space.unknown("giant extremely close not in distance a little remote far unseen") == []
+    assert space.unknown("photo sketch drawing depth map point cloud rendering sound") == []

@@ -163,7 +163,11 @@ def spaces(tiny_space, tiny_vit_space, tmp_path_factory):
         about = {"name": name, "version": "0", "model_cfg": model_cfg, "preprocess_cfg": PREPROCESS}
         return str(
             save_embedded(
-                space.backbone.model, folder, **about, words=dict.fromkeys(WORDS, ""), token_index=range(49408)
+                space.backbone.model,
+                folder,
+                **about,
+                vocabulary={"words": dict.fromkeys(WORDS, "")},
+                token_index=range(49408),
             )
         )
 

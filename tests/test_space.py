@@ -91,7 +91,7 @@ def test_bad_text(space, texts):
 
 
 def test_open_vocabulary(space):
-    assert space.coverage("zxqw flurble") == []
+    assert space.unknown("zxqw flurble") == []
     space.require_words(["zxqw flurble"])
 
 
@@ -357,7 +357,13 @@ WORDS = {"a": "text", "photo": "text", "of": "text", "chair": "pictures", "night
 
 def save(space, folder, config=VIT, **changes):
     tokens = space.backbone.tokenizer([f"a photo of a {word}" for word in WORDS]).unique().tolist()
-    options = {"name": "toy", "version": "3", "model_cfg": config, "preprocess_cfg": PREPROCESS, "words": WORDS}
+    options = {
+        "name": "toy",
+        "version": "3",
+        "model_cfg": config,
+        "preprocess_cfg": PREPROCESS,
+        "vocabulary": {"words": WORDS},
+    }
     return save_embedded(space.backbone.model, folder, **{**options, "token_index": tokens, **changes})
 
 
@@ -409,7 +415,7 @@ def test_what_cannot_be_saved(tiny_vit_space, tmp_path):
     huge.visual.proj.data[0, 0] = 1e6
     with pytest.raises(InputError, match=r"visual\.proj: a weight does not fit float16"):
         save_embedded(
-            huge, tmp_path / "toy", name="x", version="1", model_cfg=VIT, preprocess_cfg={}, words={}, token_index=[]
+            huge, tmp_path / "toy", name="x", version="1", model_cfg=VIT, preprocess_cfg={}, vocabulary={"words": {}}
         )
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot write the space"):
@@ -534,8 +540,8 @@ def test_embedded_by_name(toy, monkeypatch):
 
 def test_coverage(toy):
     space = load_space(toy)
-    assert space.coverage("A photo of Chairs, night-stand; leaves! knife t-shirts night_stand") == []
-    assert space.coverage("a photo of a zebra, a Zebra and 7 ch\u00e4irs") == ["zebra", "and", "7", "ch\u00e4irs"]
+    assert space.unknown("A photo of Chairs, night-stand; leaves! knife t-shirts night_stand") == []
+    assert space.unknown("a photo of a zebra, a Zebra and 7 ch\u00e4irs") == ["zebra", "and", "7", "ch\u00e4irs"]
     space.require_words(["a photo of a chair", "leaf"])
     with pytest.raises(VocabularyError, match=r"space toy: words this space never saw: chiar \(nearest: chair"):
         space.require_words(["a chiar"])
@@ -629,7 +635,7 @@ def test_open_clip_folder(tmp_path, tiny_vit_space):
     (tmp_path / bb.CONFIG).write_text(json.dumps({"model_cfg": VIT, "preprocess_cfg": PREPROCESS}))
     space = load_space(tmp_path, dtype=torch.float64)
     assert space.dtype == torch.float64 and space.weights_sha256 == tiny_vit_space.weights_sha256
-    assert not space.embedded and space.coverage("zxqw") == []
+    assert not space.embedded and space.unknown("zxqw") == []
 
 
 def test_hub_offline(monkeypatch):

@@ -24,17 +24,17 @@ class TableSpace:
     dim: int = 2
     logit_scale: float = 10.0
     embedded: bool = True
-    unknown: tuple[str, ...] = ("wug",)
+    unseen: tuple[str, ...] = ("wug",)
 
     def encode_text(self, texts):
         return torch.tensor([SAID[text] for text in texts])
 
-    def coverage(self, text):
-        return [word for word in text.split() if word in self.unknown]
+    def unknown(self, text):
+        return [word for word in text.split() if word in self.unseen]
 
     def require_words(self, texts):
         for text in texts:
-            if words := self.coverage(text):
+            if words := self.unknown(text):
                 raise VocabularyError(f"words this space never saw: {words[0]}")
 
 
@@ -113,7 +113,7 @@ def test_a_named_set_leaves_out_what_the_space_never_saw_and_says_so(monkeypatch
     known = ZeroShotClassifier(TableSpace(), ["cat", "dog"], ("a {}", "the {}"))
     assert known.dropped_prompts == () and torch.equal(mixed.weights.vectors, known.weights.vectors)
     with pytest.raises(VocabularyError, match="never saw: a"):
-        ZeroShotClassifier(TableSpace(unknown=("a", "the")), ["cat", "dog"], "mixed")
+        ZeroShotClassifier(TableSpace(unseen=("a", "the")), ["cat", "dog"], "mixed")
 
 
 def test_sentences_that_cancel_out_are_refused(monkeypatch):
@@ -240,9 +240,7 @@ def test_labels_of_the_command_line(tmp_path):
             parse_labels(f"@{unreadable}")
 
 
-@pytest.mark.parametrize(
-    "text", ['"chair","table","wolf, grey"', "\u201cchair\u201d\t'table'\twolf, grey"]
-)
+@pytest.mark.parametrize("text", ['"chair","table","wolf, grey"', "\u201cchair\u201d\t'table'\twolf, grey"])
 def test_quotes_are_no_part_of_a_label(text, tmp_path):
     labels = ["chair", "table", "wolf, grey"]
     assert parse_labels(text) == labels

@@ -156,4 +156,4 @@ def _as_released(sound: Any, benchmark: str, seconds: float) -> Any:
 
 def _known(space: Any, template: str) -> bool:
     """Whether a space of few words knows those of a template."""
-    return not space.coverage(template.replace("{}", " "))
+    return not space.unknown(template.replace("{}", " "))

@@ -134,7 +134,7 @@ def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]
         return (by_query + (x @ q - item[kind][0]) / item[kind][1]) / 2
 
     # as in a space of open vocabulary: nouns that the space knows, little of them, and centred cosines
-    nouns = tuple(word for word in everyday_nouns() if not index.space.coverage(word))
+    nouns = tuple(word for word in everyday_nouns() if not index.space.unknown(word))
     own = index._table.vocabulary
     open_words = Vocabulary(nouns, index.space.encode_text(nouns).numpy(), own.scale, own.kinship, own=False)
     means = mean_vectors(snapshot.items, snapshot.modalities, len(snapshot.modality_names))
@@ -162,9 +162,7 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
             did = index.add([files], settings={"pointcloud": {"up": "z"}}, thumbnails=False)
             paths = index._current().columns["path"].to_pylist()
             kinds, labels = (np.array([Path(p).parts[i] for p in paths]) for i in (-3, -2))
-            shared = [
-                c for c in sorted(set(labels)) if len(set(kinds[labels == c])) > 1 and not index.space.coverage(c)
-            ]
+            shared = [c for c in sorted(set(labels)) if len(set(kinds[labels == c])) > 1 and not index.space.unknown(c)]
             queries = [("text", f'"{label}"', label, -1) for label in shared]
             queries += [
                 ("image", p, label, i)
@@ -236,7 +234,7 @@ def calibration(data: Path, sizes: tuple[int, ...] = (1_000, 100_000, 1_000_000)
             vectors.append(encoder.encode(samples).vectors.numpy())
             labels += [row["label"].lower() for row in part]
     photos, said = np.concatenate(vectors), np.array(labels)
-    asked = [label for label in sorted(set(labels)) if not space.coverage(label)]
+    asked = [label for label in sorted(set(labels)) if not space.unknown(label)]
     words = space.encode_text(asked).numpy()
     result: dict[str, Any] = {"photos": len(photos), "labels": len(asked)}
     for count in sizes:

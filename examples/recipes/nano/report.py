@@ -101,7 +101,7 @@ def untrain(folder: Path, target: Path) -> None:
         version="0",
         model_cfg=config["model_cfg"],
         preprocess_cfg=config["preprocess_cfg"],
-        words=json.loads((folder / "vocabulary.json").read_text())["words"],
+        vocabulary=json.loads((folder / "vocabulary.json").read_text()),
         token_index=range(config["model_cfg"]["text_cfg"]["vocab_size"]),
     )
 

@@ -1,0 +1,168 @@
+"""A text tower that takes any string without attention: a lexicon of nouns, and subwords for what it does not hold.
+
+The tokenizer finds the longest phrases of the lexicon, sees through plurals and joined words, drops articles and what
+names a style ("a photo of", "a drawing of", "origami"), and cuts the words that are left into subwords. The tower
+averages the vectors of the phrases, which are stored as product-quantised codes (Jegou et al., 2011), and adds what a
+small perceptron reads from the mean of the subwords' embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clipx.vocabulary import _other_number, words_in
+
+LONGEST = 5  # words of a phrase
+BOOK = 256  # entries of a code book: a code is a byte
+PICTURES, TEXT, SUBWORDS = "pictures", "text", "subwords"
+# What says nothing of the thing itself. A word of STYLES counts where nothing else is left: a toy, a statue.
+STOPS = frozenset(
+    "a an the this that these those some any one two many much my your his her its our their of in on at by to for from"
+    " with and or is are was were be being been it as very there here s".split()
+)
+STYLES = frozenset(
+    "photo photograph photos picture pictures image images snapshot itap shot closeup close-up close up view scene"
+    " drawing drawings sketch sketches doodle doodles painting paintings rendering render rendition art artwork cartoon"
+    " sculpture statue graffiti tattoo origami plushie plush toy plastic embroidered silhouette icon illustration"
+    " depth map point cloud obscure big manual model 3d cgi computer video game sound sounds noise recording line"
+    " good bad low high resolution quality blurry pixelated cropped corrupted jpeg bright dark clean dirty hard see"
+    " nice cool weird large small black white grayscale".split()
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A phrase that a text was found to hold, and how well it is known: PICTURES, TEXT or SUBWORDS."""
+
+    phrase: str
+    level: str
+    tokens: tuple[int, ...]
+
+
+class Lexicon:
+    """Texts -> (N, L) token ids, padded with 0.
+
+    Args:
+        phrases: lower-case phrase -> number of its vector.
+        subwords: WordPiece vocabulary in order; ``##`` marks those that go on within a word. The first is padding.
+        seen: numbers below it are of names that training had pictures of.
+    """
+
+    def __init__(self, phrases: Mapping[str, int], subwords: Sequence[str], seen: int):
+        self.phrases, self.seen = phrases, seen
+        self.subwords = {piece: i for i, piece in enumerate(subwords)}
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        rows = [[token for piece in self.pieces(text) for token in piece.tokens] for text in texts]
+        out = torch.zeros(len(rows), max(map(len, rows), default=1) or 1, dtype=torch.long)
+        for i, row in enumerate(rows):
+            out[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return out
+
+    def pieces(self, text: str) -> list[Piece]:
+        """What a text says, in order: phrases of the lexicon, and words known by their subwords only.
+
+        At least one piece comes back, whatever the text is.
+        """
+        words = words_in(text)
+        found, left = self._read(words, STOPS | STYLES)
+        if not found and not left:
+            found, left = self._read(words, STOPS)
+        if not found and not left:
+            found, left = self._read(words or [text], frozenset())
+        spelt = [Piece(word, SUBWORDS, self._spell(word)) for word in left]
+        return found + spelt
+
+    def coverage(self, text: str) -> dict[str, str]:
+        """Each phrase or word that counts -> ``"pictures"``, ``"text"`` or ``"subwords"``."""
+        return {piece.phrase: piece.level for piece in self.pieces(text)}
+
+    def _read(self, words: Sequence[str], skip: frozenset[str]) -> tuple[list[Piece], list[str]]:
+        """Phrases of the lexicon, longest first from the left, and the words outside them."""
+        found, left, at = [], [], 0
+        while at < len(words):
+            for length in range(min(LONGEST, len(words) - at), 0, -1):
+                some = words[at : at + length]
+                if some[0] in skip and (length == 1 or all(word in skip for word in some)):
+                    continue
+                if (number := self._number(some)) is not None:
+                    level = PICTURES if number < self.seen else TEXT
+                    found.append(Piece(" ".join(some), level, (len(self.subwords) + number,)))
+                    at += length
+                    break
+            else:
+                if words[at] not in skip:
+                    left.append(words[at])
+                at += 1
+        return found, left
+
+    def _number(self, words: Sequence[str]) -> int | None:
+        last = words[-1]
+        for form in (last, *_other_number(last)):
+            for joint in (" ", "-", "") if len(words) > 1 else (" ",):
+                number = self.phrases.get(joint.join([*words[:-1], form]))
+                if number is not None:
+                    return number
+        return None
+
+    def _spell(self, word: str) -> tuple[int, ...]:
+        """WordPiece: the longest known piece from the left, again and again."""
+        tokens, at = [], 0
+        while at < len(word):
+            for end in range(len(word), at, -1):
+                token = self.subwords.get(("##" if at else "") + word[at:end])
+                if token is not None:
+                    tokens.append(token)
+                    break
+            else:
+                end = at + 1  # a letter of no known alphabet
+                tokens.append(1)
+            at = end
+        return tuple(tokens)
+
+
+class LexiconText(nn.Module):
+    """(N, L) tokens of ``Lexicon`` -> (N, D), not normalised.
+
+    Args:
+        dim: D, a multiple of ``books``.
+        phrases: number of vectors in the lexicon.
+        books: bytes of a phrase's code.
+        subwords: size of the subword vocabulary.
+        width, hidden: of the subwords' embeddings and of the perceptron.
+        share: weight of the subwords' vector beside the phrases' mean, where a text has both.
+    """
+
+    def __init__(self, dim: int, phrases: int, books: int, subwords: int, width: int, hidden: int, share: float = 0.5):
+        super().__init__()
+        self.share = share
+        self.codes: Tensor
+        self.register_buffer("codes", torch.zeros(phrases, books, dtype=torch.uint8))
+        self.books = nn.Parameter(torch.zeros(books, BOOK, dim // books))
+        self.pieces = nn.Embedding(subwords, width, padding_idx=0)
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        phrases = tokens - self.pieces.num_embeddings
+        spelt = (tokens > 0) & (phrases < 0)
+        said = (phrases >= 0)[..., None]
+        vectors = torch.where(said, self.phrase_vectors(phrases.clamp(min=0)), 0)
+        noun = vectors.sum(1) / said.sum(1).clamp(min=1)
+        word = F.normalize(self.spelt(torch.where(spelt, tokens, 0)), dim=1)
+        weight = torch.where(said.any(1), self.share, 1.0) * spelt.any(1, keepdim=True)
+        return noun + weight.to(word.dtype) * word
+
+    def phrase_vectors(self, numbers: Tensor) -> Tensor:
+        """(...) numbers of phrases -> (..., D)."""
+        codes = self.codes[numbers].long()  # (..., books)
+        return self.books[torch.arange(len(self.books), device=codes.device), codes].flatten(-2)
+
+    def spelt(self, tokens: Tensor) -> Tensor:
+        """(N, L) subwords, padded with 0 -> (N, D)."""
+        count = (tokens > 0).sum(1, keepdim=True).clamp(min=1)
+        return self.read(self.pieces(tokens).sum(1) / count)
