@@ -107,14 +107,14 @@ class Backbone:
         return self.model.encode_text(self.tokenizer(texts).to(self.device))
 
     def of_domain(self, name: str) -> Backbone:
-        """The same model as it looks at pictures of a domain; weights are shared. Itself, where it knows no such one."""
+        """The same model as it looks at pictures of a domain, weights shared; itself, where it has no such domain."""
         if name not in self.domains:
             return self
         model, preprocess = self.model.of_domain(name), self.domains[name]
         return Backbone(model, self.tokenizer, preprocess, self.architecture, self.dim, self.domains)
 
     def encode_with_domain(self, x: Tensor) -> tuple[Tensor, list[str]]:
-        """(N, 3, *size) -> (N, D) as ``encode_image``, and the picture domain of each; "photo" where it knows one only."""
+        """(N, 3, *size) -> (N, D) as ``encode_image``, and the picture domain of each, "photo" if it has no other."""
         x = x.to(self.device, self.dtype)
         if not self.domains:
             return self.model.encode_image(x), [PHOTO] * len(x)
@@ -505,7 +505,7 @@ class _Timm(_Tower):
         return {f"{'block' if self.vit else 'stage'}{i}": y for i, y in enumerate(maps)}
 
     def dense(self, x: Tensor, path: str) -> Tensor:
-        """Convolutions: what is averaged, mapped cell by cell. SigLIP: its attention pool, each value standing alone."""
+        """Convolutions: what is averaged, mapped cell by cell. SigLIP: its attention pool on each value alone."""
         if self.averaged:
             return self.visual.head(self.trunk.forward_features(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         pool, tokens = self.trunk.attn_pool, self.trunk.forward_features(x)[:, self.trunk.num_prefix_tokens :]

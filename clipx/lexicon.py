@@ -2,8 +2,7 @@
 
 The tokenizer finds the longest phrases of the lexicon, sees through plurals and joined words, drops articles and what
 names a style ("a photo of", "a drawing of", "origami"), and cuts the words that are left into subwords. The tower
-averages the vectors of the phrases, which are stored as product-quantised codes (Jegou et al., 2011), and adds what a
-small perceptron reads from the mean of the subwords' embeddings.
+averages the vectors of the phrases and adds what a small perceptron reads from the mean of the subwords' embeddings.
 """
 
 from __future__ import annotations
@@ -18,21 +17,26 @@ from torch import Tensor, nn
 from clipx.vocabulary import _other_number, words_in
 
 LONGEST = 5  # words of a phrase
-BOOK = 256  # entries of a code book: a code is a byte
 PICTURES, TEXT, SUBWORDS = "pictures", "text", "subwords"
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # What says nothing of the thing itself. A word of STYLES counts where nothing else is left: a toy, a statue.
-STOPS = frozenset(
-    "a an the this that these those some any one two many much my your his her its our their of in on at by to for from"
-    " with and or is are was were be being been it as very there here s".split()
-)
-STYLES = frozenset(
-    "photo photograph photos picture pictures image images snapshot itap shot closeup close-up close up view scene"
-    " drawing drawings sketch sketches doodle doodles painting paintings rendering render rendition art artwork cartoon"
-    " sculpture statue graffiti tattoo origami plushie plush toy plastic embroidered silhouette icon illustration"
-    " depth map point cloud obscure big manual model 3d cgi computer video game sound sounds noise recording line"
-    " good bad low high resolution quality blurry pixelated cropped corrupted jpeg bright dark clean dirty hard see"
-    " nice cool weird large small black white grayscale".split()
-)
+STOPS = _set("""
+    a an the this that these those some any one two many much my your his her its our their of in on at by to for from
+    with and or is are was were be being been it as very there here s
+""")
+STYLES = _set("""
+    photo photograph photos picture pictures image images snapshot itap shot closeup close-up close up view scene
+    drawing drawings sketch sketches doodle doodles painting paintings rendering render rendition art artwork cartoon
+    sculpture statue graffiti tattoo origami plushie plush toy plastic embroidered silhouette icon illustration
+    depth map point cloud obscure big manual model 3d cgi computer video game sound sounds noise recording line
+    good bad low high resolution quality blurry pixelated cropped corrupted jpeg bright dark clean dirty hard see
+    nice cool weird large small black white grayscale
+""")
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class Lexicon:
 
     Args:
         phrases: lower-case phrase -> number of its vector.
-        subwords: WordPiece vocabulary in order; ``##`` marks those that go on within a word. The first is padding.
+        subwords: WordPiece vocabulary in order; ``##`` marks those that go on within a word. The first is padding, the
+            second what no piece spells.
         seen: numbers below it are of names that training had pictures of.
+        things: numbers below it are of what can stand in a picture; "red" and "running" count only on their own.
     """
 
-    def __init__(self, phrases: Mapping[str, int], subwords: Sequence[str], seen: int):
-        self.phrases, self.seen = phrases, seen
+    def __init__(self, phrases: Mapping[str, int], subwords: Sequence[str], seen: int, things: int):
+        self.phrases, self.seen, self.things = phrases, seen, things
         self.subwords = {piece: i for i, piece in enumerate(subwords)}
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -75,8 +81,9 @@ class Lexicon:
             found, left = self._read(words, STOPS)
         if not found and not left:
             found, left = self._read(words or [text], frozenset())
+        shown = [piece for piece in found if piece.tokens[0] < len(self.subwords) + self.things]
         spelt = [Piece(word, SUBWORDS, self._spell(word)) for word in left]
-        return found + spelt
+        return (shown or found) + spelt
 
     def coverage(self, text: str) -> dict[str, str]:
         """Each phrase or word that counts -> ``"pictures"``, ``"text"`` or ``"subwords"``."""
@@ -129,21 +136,27 @@ class Lexicon:
 class LexiconText(nn.Module):
     """(N, L) tokens of ``Lexicon`` -> (N, D), not normalised.
 
+    Vectors of phrases that pictures taught are kept as they are; the others are int8 coordinates on a common basis.
+
     Args:
-        dim: D, a multiple of ``books``.
-        phrases: number of vectors in the lexicon.
-        books: bytes of a phrase's code.
+        dim: D.
+        seen: number of phrases with vectors of their own, the first.
+        phrases: number of all phrases.
+        basis: coordinates of the others.
         subwords: size of the subword vocabulary.
         width, hidden: of the subwords' embeddings and of the perceptron.
-        share: weight of the subwords' vector beside the phrases' mean, where a text has both.
+        share: weight of the subwords' unit vector beside the phrases' mean, where a text has both.
     """
 
-    def __init__(self, dim: int, phrases: int, books: int, subwords: int, width: int, hidden: int, share: float = 0.5):
+    def __init__(
+        self, dim: int, seen: int, phrases: int, basis: int, subwords: int, width: int, hidden: int, share: float = 0.5
+    ):
         super().__init__()
         self.share = share
         self.codes: Tensor
-        self.register_buffer("codes", torch.zeros(phrases, books, dtype=torch.uint8))
-        self.books = nn.Parameter(torch.zeros(books, BOOK, dim // books))
+        self.seen = nn.Parameter(torch.zeros(seen, dim))
+        self.register_buffer("codes", torch.zeros(phrases - seen, basis, dtype=torch.int8))
+        self.basis = nn.Linear(basis, dim)
         self.pieces = nn.Embedding(subwords, width, padding_idx=0)
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
@@ -158,9 +171,12 @@ class LexiconText(nn.Module):
         return noun + weight.to(word.dtype) * word
 
     def phrase_vectors(self, numbers: Tensor) -> Tensor:
-        """(...) numbers of phrases -> (..., D)."""
-        codes = self.codes[numbers].long()  # (..., books)
-        return self.books[torch.arange(len(self.books), device=codes.device), codes].flatten(-2)
+        """(...) numbers of phrases -> (..., D) unit vectors."""
+        count = len(self.seen)
+        own = self.seen[numbers.clamp(max=count - 1)]
+        coded = self.codes[(numbers - count).clamp(min=0)].to(own.dtype) if len(self.codes) else None
+        rows = own if coded is None else torch.where((numbers < count)[..., None], own, self.basis(coded))
+        return F.normalize(rows, dim=-1)
 
     def spelt(self, tokens: Tensor) -> Tensor:
         """(N, L) subwords, padded with 0 -> (N, D)."""

@@ -39,16 +39,17 @@ class Modality(ABC):
     name: ClassVar[str]  # the entry point's name
     suffixes: ClassVar[tuple[str, ...]]  # lower case, with the dot; each suffix has one owner
     Config: ClassVar[type] = NoConfig  # a frozen dataclass; every field has a default and metadata={"help": ...}
+    domain: str = "photo"  # the picture domain of what it shows the space (``JointSpace.domains``)
     prompts: str = "photo"  # the prompt set that suits this sense as it is configured (clipx.prompts)
     context: str = ""  # what else decides the vectors than the config: part of the key of cached features
     tuned_on: str = ""  # the labels that settings of this config were fitted on, as far as the sense knows; or none
     array_key: ClassVar[str | None] = None  # the key under which an .npz data set holds this modality's samples
 
     def __init__(self, space: JointSpace, config: Any = None):
-        self.space = space
         self.config = self.Config() if config is None else config
         if not isinstance(self.config, self.Config):
             raise InputError(f"expected a {self.Config.__qualname__}, got {type(config).__name__}", where=self.name)
+        self.space = space.domain(self.domain)
 
     @abstractmethod
     def load(self, path: str | PathLike) -> Any:

@@ -440,6 +440,8 @@ def train_space(
     Two towers trained together from nothing wait for each other: measured on the same steps, the image tower then knows
     less than half as much (and so it does with words trained first and locked).
 
+    A recipe with ``make`` names a module that does all this in another way, such as from pretrained towers.
+
     Args:
         recipe: a folder with ``recipe.toml`` (or that file), as ``read_recipe`` describes it.
         data: folder of the data sets that the recipe names.
@@ -460,6 +462,8 @@ def train_space(
     from clipx.space import save_embedded
 
     plan, folder = read_recipe(recipe)
+    if "make" in plan:
+        return _made(plan, folder, Path(data), Path(out), resume, steps, exclude, seed)
     device = _device(device)
     out, words_out, tune_out = (prepare_folder(Path(out) / part, resume) for part in ("", "words", "tune"))
     model_cfg, preprocess = plan["model"], plan["preprocess"]
@@ -467,9 +471,9 @@ def train_space(
     stages, loss_name = settings.pop("stages"), settings.pop("loss")
     settings["seed"] = settings["seed"] if seed is None else seed
     share = 1.0 if steps is None else steps / settings["steps"]
-    config = _scaled(TrainConfig(**settings), share)
-    words_config = _scaled(TrainConfig(**plan["words"], seed=config.seed), share)
-    tune_config = _scaled(TrainConfig(**plan["tune"], seed=config.seed), share)
+    config = scaled(TrainConfig(**settings), share)
+    words_config = scaled(TrainConfig(**plan["words"], seed=config.seed), share)
+    tune_config = scaled(TrainConfig(**plan["tune"], seed=config.seed), share)
     model = build_model(model_cfg, config.seed).to(memory_format=torch.channels_last)
     require_trainable(model, str(folder))
     with processes.first_alone():  # it fills the cache
@@ -568,7 +572,25 @@ TUNE_DRAWS = 2**30  # where the batches of the last part begin, so that they are
 PLACE_WEIGHT = 4.0  # of a sentence's distance from its captions
 
 
-def _scaled(config: TrainConfig, share: float) -> TrainConfig:
+def _made(
+    plan: dict[str, Any],
+    folder: Path,
+    data: Path,
+    out: Path,
+    resume: bool,
+    steps: int | None,
+    exclude: tuple[str, ...],
+    seed: int | None,
+) -> Path:
+    """Hand over to the recipe's own ``make``; ``steps`` are those of its longest table of training."""
+    longest = max(table["steps"] for table in plan.values() if isinstance(table, dict) and "steps" in table)
+    share = 1.0 if steps is None else steps / longest
+    prepare_folder(out, resume)
+    module = _load_module(folder / plan["make"])
+    return module.make(data, out, plan, seed=seed or 0, share=share, exclude=exclude, resume=resume)
+
+
+def scaled(config: TrainConfig, share: float) -> TrainConfig:
     steps, warmup = (max(1, round(count * share)) for count in (config.steps, config.warmup))
     return dataclasses.replace(config, steps=steps, warmup=warmup)
 
@@ -605,9 +627,12 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
         raise FileError("no such recipe", where=path, remedy="name a folder that holds recipe.toml") from error
     except ValueError as error:
         raise FileError(f"is no TOML ({error})", where=path) from error
-    missing = {"name", "version", "licence", "source", "model", "preprocess", "train", "words", "tune"} - set(plan)
+    tables = {"make"} if "make" in plan else {"source", "train", "words", "tune"}
+    missing = {"name", "version", "licence", "model", "preprocess", *tables} - set(plan)
     if missing:
         raise InputError(f"the recipe lacks {', '.join(sorted(missing))}", where=path)
+    if "make" in plan:  # the rest is its module's
+        return plan, path.parent
     fields = {f.name for f in dataclasses.fields(TrainConfig)}
     for table, own in (
         ("train", fields | {"stages", "loss"}),

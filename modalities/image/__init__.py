@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipx.domains import PHOTO
 from clipx.errors import InputError
 from clipx.modality import Modality
 from clipx.pictures import SUFFIXES, on_white, open_picture
@@ -17,11 +19,26 @@ from clipx.pictures import SUFFIXES, on_white, open_picture
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+    from clipx.space import JointSpace
+
 _PICTURES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Settings of ``Image``."""
+
+    domain: str = field(
+        default="auto",
+        metadata={"help": "what pictures are: photo, drawing, render, ...; auto: the space looks, where it can tell"},
+    )
 
 
 class Image(Modality):
     """Pictures, encoded as the space's own image tower prescribes (size, mean, standard deviation).
+
+    A space with several picture domains (``JointSpace.domains``) looks at each picture as a photo first, and again as
+    what it turns out to be.
 
     A sample is a (3, H, W) float32 tensor, RGB in [0, 1]. Files and 8-bit arrays are resampled by Pillow to the size
     that the space asks for (``Preprocess.fit``), so that their vectors are open_clip's; any other tensor is resampled
@@ -32,6 +49,21 @@ class Image(Modality):
     suffixes = SUFFIXES
     prompts = "photo"
     array_key = "images"
+    Config = ImageConfig
+
+    config: ImageConfig
+
+    def __init__(self, space: JointSpace, config: ImageConfig | None = None):
+        super().__init__(space, config)
+        if self.config.domain not in ("auto", PHOTO) and self.config.domain not in space.domains:
+            raise InputError(
+                f"the space {space.name} has no picture domain {self.config.domain!r}",
+                remedy=f"one of auto, {', '.join(space.domains)}",
+            )
+
+    @property
+    def domain(self) -> str:  # type: ignore[override]  # a class attribute elsewhere
+        return PHOTO if self.config.domain == "auto" else self.config.domain
 
     def load(self, path: str | PathLike) -> Tensor:
         """Read a picture: turned upright by its EXIF tag, transparency laid on white, the first frame of several.
@@ -76,17 +108,27 @@ class Image(Modality):
     def vectors(self, samples: Sequence[Tensor]) -> Tensor:
         rows = []
         for start in range(0, len(samples), _PICTURES_AT_ONCE):
+            some = samples[start : start + _PICTURES_AT_ONCE]
             # resized one by one, so that pictures of different sizes share a batch
-            resized = [self._resized(sample) for sample in samples[start : start + _PICTURES_AT_ONCE]]
-            rows.append(self.space.encode_image(torch.cat(resized)))
+            pixels = torch.cat([self._resized(sample, self.space) for sample in some])
+            if self.config.domain != "auto":
+                rows.append(self.space.encode_image(pixels))
+                continue
+            found, domains = self.space.encode_with_domain(pixels)
+            for domain in sorted(set(domains) - {PHOTO}):
+                view = self.space.domain(domain)
+                places = [i for i, other in enumerate(domains) if other == domain]
+                found[places] = view.encode_image(torch.cat([self._resized(some[i], view) for i in places]))
+            rows.append(found)
         return torch.cat(rows)
 
-    def _resized(self, sample: Tensor) -> Tensor:
+    @staticmethod
+    def _resized(sample: Tensor, space: JointSpace) -> Tensor:
         if sample.ndim != 3 or sample.shape[0] != 3 or 0 in sample.shape or not sample.is_floating_point():
             raise InputError(f"a picture must be floating (3, H, W), got {tuple(sample.shape)} {sample.dtype}")
         if not ((sample >= 0) & (sample <= 1)).all():  # a NaN fails both
             raise InputError("a picture must lie in [0, 1]", remedy="divide 8-bit values by 255")
-        return self.space.preprocess.resize(sample[None].to(self.space.device)).clamp(0, 1)  # bicubic overshoots
+        return space.preprocess.resize(sample[None].to(space.device)).clamp(0, 1)  # bicubic overshoots
 
     def pictures(self, sample: Tensor) -> Tensor:
         return sample.detach().clone()[None]

@@ -121,6 +121,10 @@ class PointCloud(Modality):
         elif self.config.weights is not None:
             self.tuned_on = "unknown: the view weights were given"
 
+    @property
+    def domain(self) -> str:  # type: ignore[override]  # a class attribute elsewhere
+        return get_projection(self.config.projection).domain
+
     def among(self, classifier: ZeroShotClassifier) -> PointCloud:
         """Itself, or with ``weighting="entropy"`` one that weighs the views by the classifier's confidence."""
         if self.config.weighting != "entropy":

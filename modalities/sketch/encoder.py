@@ -38,6 +38,7 @@ class Sketch(Modality):
     name = "sketch"
     suffixes = (".svg", ".ndjson")
     prompts = "sketch"
+    domain = "drawing"
 
     @dataclass(frozen=True)
     class Config:

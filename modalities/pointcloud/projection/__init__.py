@@ -112,6 +112,7 @@ class Projection:
         normalize: whether the tower's mean and standard deviation apply; else its pictures go in as they are.
         prompts: what is said of such pictures by default, a set of ``clipx.prompts``: PointCLIP's zero-shot one of
             depth, ``"rendering"`` of what looks like one. The papers' other sets go by name.
+        domain: the picture domain that such pictures are of, where a space tells them from photos.
         turn: radians between neighbouring side views. Turned about the up axis by a part of it, a shape shows new
             sides.
         takes: what it draws besides the points: ``"triangles"``, ``"normals"``, ``"colors"``.
@@ -126,6 +127,7 @@ class Projection:
     normalize: bool
     prompts: str
     turn: float
+    domain: str
     takes: tuple[str, ...] = ()
     fixed: bool = True
     raw: bool = False
@@ -168,22 +170,23 @@ _V2_WEIGHTS = {
 
 PROJECTIONS: dict[str, Projection] = {
     "pointclip_v1": Projection(
-        partial(pointclip_v1, setting="zero_shot"), 6, normalize=False, prompts="pointclip", turn=pi / 2, raw=True
+        partial(pointclip_v1, setting="zero_shot"), 6, normalize=False, prompts="pointclip", turn=pi / 2,
+        domain="points", raw=True,
     ),
     "pointclip_v1_few_shot": Projection(
         partial(pointclip_v1, setting="few_shot"), 10, normalize=False, prompts="pointclip", turn=pi / 2,
-        raw=True,
+        domain="points", raw=True,
     ),
     "pointclip_v2": Projection(
-        pointclip_v2, 10, normalize=False, prompts="pointclip", turn=pi / 4, weights=_V2_WEIGHTS
+        pointclip_v2, 10, normalize=False, prompts="pointclip", turn=pi / 4, domain="depth", weights=_V2_WEIGHTS
     ),
-    "ortho_splat": Projection(ortho_splat, 6, normalize=True, prompts="rendering", turn=pi / 2),
+    "ortho_splat": Projection(ortho_splat, 6, normalize=True, prompts="rendering", turn=pi / 2, domain="render"),
     "shaded": Projection(
-        shaded, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("normals", "colors"), fixed=False,
-        backends=SOLID_BACKENDS,
+        shaded, 8, normalize=True, prompts="rendering", turn=pi / 4, domain="render",
+        takes=("normals", "colors"), fixed=False, backends=SOLID_BACKENDS,
     ),
     "mesh_raster": Projection(
-        mesh_raster, 8, normalize=True, prompts="rendering", turn=pi / 4, takes=("triangles", "colors"), fixed=False,
-        backends=SOLID_BACKENDS,
+        mesh_raster, 8, normalize=True, prompts="rendering", turn=pi / 4, domain="render",
+        takes=("triangles", "colors"), fixed=False, backends=SOLID_BACKENDS,
     ),
 }  # fmt: skip

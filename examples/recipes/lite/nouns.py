@@ -1,0 +1,105 @@
+"""The lexicon: which phrases there are, which of them share a vector, and what each is described by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from senses import sense_of
+from wordnet import DEPICTABLE, WordNet
+
+from clipx.lexicon import LONGEST, STOPS, STYLES
+
+
+@dataclass
+class Nouns:
+    """N meanings, in the order of their vectors.
+
+    Attributes:
+        phrases: lower-case phrase -> number of its meaning.
+        names: (N,) what each is called in the sentence that describes it.
+        offsets: (N,) its synset, if WordNet has it.
+        seen: how many, the first, have pictures in training.
+        things: how many, the first, can stand in a picture.
+    """
+
+    phrases: dict[str, int]
+    names: list[str]
+    offsets: list[str | None]
+    seen: int
+    things: int
+
+
+def collect(imagenet: list[tuple[str, str]], shown: Iterable[tuple[str, tuple[str, ...]]], wordnet: WordNet) -> Nouns:
+    """The names of pictures first, then every noun of WordNet that can be seen, then the commoner of the others.
+
+    Args:
+        imagenet: (name, synset) of the 1,000 classes; they get the numbers 0 to 999.
+        shown: concepts with training pictures: (name, other names).
+        wordnet: of them all.
+    """
+    phrases: dict[str, int] = {}
+    names = [plain(name) for name, _ in imagenet]
+    offsets: list[str | None] = [offset for _, offset in imagenet]
+    numbers: dict[str, int] = {}  # synset or name -> number
+    for i, (name, offset) in enumerate(imagenet):
+        numbers.setdefault(offset, i)
+        phrases.setdefault(plain(name), i)
+    synonyms = []
+    for name, others in shown:
+        offset = sense_of(name, wordnet)
+        own = offset is not None and offset in wordnet.senses(name)
+        key = offset if own and offset is not None else plain(name)
+        number = phrases.get(plain(name), numbers.get(key))
+        if number is None:
+            number = len(names)
+            names.append(plain(name))
+            offsets.append(offset)
+        numbers.setdefault(key, number)
+        phrases.setdefault(plain(name), number)
+        synonyms += [(plain(other), number) for other in others]
+    for other, number in synonyms:
+        phrases.setdefault(other, number)
+    seen = len(names)
+    tagged = common(wordnet)
+    things = 0
+    for depictable in (True, False):
+        for offset, synset in wordnet.synsets.items():
+            if (synset.file in DEPICTABLE) == depictable and (depictable or offset in tagged) and not synset.instance:
+                new = offset not in numbers
+                number = numbers.get(offset, len(names))
+                before = len(phrases)
+                for lemma in synset.lemmas:
+                    phrase = plain(lemma)
+                    if is_phrase(phrase) and phrase not in phrases and sense_of(lemma, wordnet) == offset:
+                        phrases[phrase] = number
+                if new and len(phrases) > before:
+                    numbers[offset] = number
+                    names.append(synset.lemmas[0])
+                    offsets.append(offset)
+        things = len(names) if depictable else things
+    return Nouns(phrases, names, offsets, seen, things)
+
+
+def common(wordnet: WordNet) -> set[str]:
+    """Synsets that occur in WordNet's tagged texts."""
+    found: set[str] = set()
+    for line in (wordnet.folder / "index.noun").read_text(encoding="latin1").splitlines():
+        if not line.startswith("  "):
+            part = line.split()
+            senses, tagged = int(part[2]), int(part[-int(part[2]) - 1])
+            found.update(part[-senses:][:tagged])
+    return found
+
+
+def is_phrase(phrase: str) -> bool:
+    """Whether the tokenizer can find it, and finds nothing else by it."""
+    words = phrase.split()
+    plain_words = all(word.isalnum() or "'" in word for word in phrase.replace("-", " ").split())
+    short = len(phrase) < 3 and phrase not in ("ox", "tv", "pc", "cd", "pi")
+    return plain_words and not short and len(words) <= LONGEST and not all(w in STOPS or w in STYLES for w in words)
+
+
+def plain(name: str) -> str:
+    """Lower case, single spaces, hyphens as spaces: as the tokenizer joins words."""
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

@@ -1,0 +1,85 @@
+"""What reads a word that the lexicon does not hold: subwords, distilled from the lexicon's own vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from parts import EXTRA
+from torch import Tensor, nn
+
+from clipx.errors import MissingDependencyError
+from clipx.lexicon import Lexicon, LexiconText
+from clipx.training import TrainConfig, train
+
+SUBWORDS = 8000
+TEMPERATURE = 0.05
+LONGEST = 12  # subwords of a phrase that training reads
+
+
+def subword_vocabulary(phrases: Sequence[str]) -> list[str]:
+    """WordPiece vocabulary: padding first, then what no piece spells.
+
+    Raises:
+        MissingDependencyError: tokenizers is not installed.
+    """
+    try:
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    except ImportError as error:
+        raise MissingDependencyError("the recipe needs tokenizers", remedy=EXTRA) from error
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordPieceTrainer(vocab_size=SUBWORDS, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
+    tokenizer.train_from_iterator(sorted(phrases), trainer)
+    found = tokenizer.get_vocab()
+    return sorted(found, key=found.__getitem__)
+
+
+def distil(
+    text: LexiconText, lexicon: Lexicon, vectors: Tensor, config: TrainConfig, out: Path, resume: bool, identity: dict
+) -> LexiconText:
+    """Teach ``text.pieces`` and ``text.read`` to guess the vectors of the lexicon's phrases from their spelling.
+
+    Args:
+        text: holds the vectors of the phrases already; these stand still.
+        lexicon: spells the phrases.
+        vectors: (P, D) unit, by number of phrase.
+        config, out, resume, identity: as ``clipx.training.train`` takes them.
+    """
+    names = sorted(lexicon.phrases)
+    rows = torch.zeros(len(names), LONGEST, dtype=torch.long)
+    for i, name in enumerate(names):
+        spelt = [token for word in name.replace("-", " ").split() for token in lexicon._spell(word)][:LONGEST]
+        rows[i, : len(spelt)] = torch.tensor(spelt)
+    numbers = torch.tensor([lexicon.phrases[name] for name in names])
+    single = torch.tensor([1.0 if " " not in name else 0.5 for name in names]).double()
+    reader = nn.ModuleDict({"pieces": text.pieces, "read": text.read})
+    nn.init.normal_(text.pieces.weight, std=0.3)
+
+    def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + draw)
+        chosen = torch.multinomial(single, config.batch_size, True, generator=generator)
+        tokens, wanted = rows[chosen], vectors[numbers[chosen]]
+        count = (tokens > 0).sum(1, keepdim=True).clamp(min=1)
+        guess = F.normalize(module["read"](module["pieces"](tokens).sum(1) / count), dim=1)
+        same = wanted @ wanted.T > 0.97
+        same.fill_diagonal_(False)
+        logits = (guess @ wanted.T / TEMPERATURE).masked_fill(same, -1e4)
+        cosine = 1 - (guess * wanted).sum(1).mean()
+        return {"loss": 2 * cosine + 0.3 * F.cross_entropy(logits, torch.arange(len(tokens))), "cosine": 1 - cosine}
+
+    train(reader, loss_of, config, out, identity=identity, resume=resume)
+    return text
+
+
+def compressed(vectors: np.ndarray, basis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(P, D) -> codes (P, basis) int8, matrix (D, basis), offset (D,): the vectors are codes @ matrix.T + offset."""
+    mean = vectors.mean(0)
+    _, _, axes = np.linalg.svd(np.linalg.qr(vectors - mean, mode="r"))
+    axes = axes[:basis]
+    rows = (vectors - mean) @ axes.T
+    step = np.maximum(np.abs(rows).max(0) / 127, 1e-12)
+    return np.round(rows / step).astype(np.int8), (axes * step[:, None]).T, mean
