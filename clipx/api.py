@@ -35,7 +35,7 @@ def classify(
     path: StrPath | Iterable[StrPath],
     labels: Sequence[str],
     modality: str | None = None,
-    space: StrPath | JointSpace = "nano",
+    space: StrPath | JointSpace | None = None,
     top: int | None = None,
     prompts: Prompts | None = None,
     none_threshold: float | None = None,
@@ -52,7 +52,7 @@ def classify(
         path: one file, or several; their modalities may differ.
         labels: the words to choose from.
         modality: a modality's name; told by each file's suffix when left out.
-        space: what ``clipx.load_space`` takes (loaded once and kept), or a ``JointSpace``.
+        space: what ``clipx.load_space`` takes (loaded once and kept; by default the embedded one), or a ``JointSpace``.
         top: how many predictions to keep; all by default.
         prompts: anything ``ZeroShotClassifier`` takes; each modality's own set by default.
         none_threshold: see ``ZeroShotClassifier``.
@@ -77,7 +77,7 @@ def classify(
 def embed(
     paths: StrPath | Iterable[StrPath],
     modality: str | None = None,
-    space: StrPath | JointSpace = "nano",
+    space: StrPath | JointSpace | None = None,
     device: str = "cpu",
     batch_size: int = 32,
     **config: Any,
@@ -173,7 +173,10 @@ def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:
     return ([path], True) if isinstance(path, str | PathLike) else (list(path), False)
 
 
-def _space(space: StrPath | JointSpace, device: str) -> JointSpace:
+def _space(space: StrPath | JointSpace | None, device: str) -> JointSpace:
+    from clipx.space import default_name
+
+    space = default_name() if space is None else space
     return _load_once(fspath(space), device) if isinstance(space, str | PathLike) else space
 
 

@@ -121,6 +121,16 @@ class Backbone:
         rows, which = self.model.encode_with_domain(x)
         return rows, [self.model.domains[i] for i in which.tolist()]
 
+    @property
+    def averages(self) -> bool:
+        """Whether a picture's vector is the mean of its cells', so that even the last stage says what is where."""
+        return getattr(self.tower, "averaged", False)
+
+    @property
+    def adds_words(self) -> bool:
+        """Whether the text tower adds up what words mean, whatever their order, so that a context is one more word."""
+        return isinstance(self.model, DomainCLIP)
+
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """(N, L) token ids -> (N, L, W), what the text tower begins with, before positions are added.
 

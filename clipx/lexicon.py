@@ -75,7 +75,7 @@ class Lexicon:
 
         At least one piece comes back, whatever the text is.
         """
-        words = words_in(text)
+        words = [word.removesuffix("'s") for word in words_in(text)]
         found, left = self._read(words, STOPS | STYLES)
         if not found and not left:
             found, left = self._read(words, STOPS)

@@ -26,7 +26,8 @@ class PromptLearner(nn.Module):
     Method: CoOp, Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022, arXiv 2109.01134.
 
     Args:
-        space: its text tower has to be CLIP's causal one.
+        space: its text tower has to be CLIP's causal one, or one that adds up words: there the context vectors live in
+            the joint space, begin at zero, and are added to what the sentence means.
         labels: K labels.
         template: one sentence with ``{}``; the context begins as the embeddings of its other words, before and behind
             the label, so that the untrained learner says just what the sentence says. Or M >= 1: that many vectors
@@ -43,6 +44,7 @@ class PromptLearner(nn.Module):
         VocabularyError: an embedded space never saw a word of the labels or of the template.
     """
 
+    meant: Tensor
     embedded: Tensor
     slots: Tensor
     end: Tensor
@@ -73,6 +75,13 @@ class PromptLearner(nn.Module):
             return text if space.vocabulary is None or drawn else space.vocabulary.rewrite(text)
 
         names = [spoken(label) for label in labels]
+        if self.backbone.adds_words:
+            sentences = names if drawn else [f"{before}{name}{behind}" for name in names]
+            meant = space.encode_text(sentences)
+            self.register_buffer("meant", meant, persistent=False)
+            count = len((before + behind).split())
+            self._begin(torch.zeros(count, space.dim), drawn, per_label, seed)
+            return
         if space.vocabulary is not None:
             names = [space.vocabulary.rewrite(name) for name in names]
         before, behind = said(before), said(behind)
@@ -92,14 +101,19 @@ class PromptLearner(nn.Module):
         self.register_buffer("slots", slots, persistent=False)
         embedded = self.backbone.embed_tokens(tokens[:, : int(self.end.max()) + 1]).detach().float()
         self.register_buffer("embedded", embedded, persistent=False)
-        start = embedded[0, slots[0]].cpu()  # (M, W)
+        self._begin(embedded[0, slots[0]].cpu(), drawn, per_label, seed)
+
+    def _begin(self, start: Tensor, drawn: bool, per_label: bool, seed: int) -> None:
+        """The context from its (M, W) first values."""
         if drawn:
             start = 0.02 * torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))
-        start = start.expand(len(names), -1, -1) if per_label else start
-        self.context = nn.Parameter(start.clone().to(space.device))
+        start = start.expand(len(self.labels), -1, -1) if per_label else start
+        self.context = nn.Parameter(start.clone().to(self.backbone.device))
 
     def forward(self) -> Tensor:
         """What the labels mean with the context as it is: (K, D) float32 unit rows."""
+        if self.backbone.adds_words:
+            return F.normalize(self.meant + self.context.sum(-2), dim=1)
         rows = torch.arange(len(self.labels), device=self.slots.device)[:, None].expand_as(self.slots)
         context = self.context.expand(len(self.labels), -1, -1)
         embedded = self.embedded.index_put((rows, self.slots), context)

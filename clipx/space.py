@@ -28,18 +28,19 @@ from clipx.preprocess import Preprocess
 from clipx.vocabulary import Vocabulary
 
 SPACES = Path(__file__).parent / "spaces"
+DEFAULT = "nano"
 TEXT_BATCH = 256
 
 
 def load_space(
-    name: str | PathLike, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    name: str | PathLike | None = None, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> JointSpace:
     """Load a joint space, frozen.
 
     Args:
-        name: one of
+        name: by default ``default_name()``, else one of
 
-            - ``"nano"`` or another embedded space: needs no network;
+            - ``"lite"`` or another embedded space: needs no network;
             - ``"ARCHITECTURE/TAG"``: weights open_clip knows, such as ``"ViT-B-32-quickgelu/openai"``;
             - ``"ARCHITECTURE/PATH"``: a weights file for one of open_clip's architectures, such as
               ``"RN50/weights.safetensors"``;
@@ -59,9 +60,14 @@ def load_space(
         raise InputError(f"device {device} has no float64", where="load_space", remedy="take float32")
     if not dtype.is_floating_point:
         raise InputError(f"a space computes in a floating dtype, got {dtype}", where="load_space")
-    space = _find(os.fspath(name))
+    space = _find(default_name() if name is None else os.fspath(name))
     space.backbone.to(device, dtype)
     return space
+
+
+def default_name() -> str:
+    """The space to take where none is named: ``$CLIPX_SPACE``, else the embedded one."""
+    return os.environ.get("CLIPX_SPACE") or DEFAULT
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -290,11 +290,13 @@ def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
 
 
 def space_name(flag: str | None) -> str:
-    """The space's name: the flag, else the environment's, else the user's config file's, else nano with a remark."""
+    """The space's name: the flag, else the environment's, else the user's config file's, else the embedded one."""
+    from clipx.space import default_name
+
     name = flag or os.environ.get("CLIPX_SPACE") or user_config().get("space")
     if name is None:
-        note(f"space: nano (a few hundred everyday words; for open vocabulary: --space {REAL_CLIP})")
-    return name or "nano"
+        note(f"space: {default_name()} (small; it knows nouns. A CLIP, fetched from the hub: --space {REAL_CLIP})")
+    return name or default_name()
 
 
 def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpace:

@@ -67,6 +67,7 @@ def demo(
     from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.progress import note, progress
     from clipx.registry import modality_of
+    from clipx.space import DEFAULT
     from clipx.training import prepare_folder
 
     started = time.perf_counter()
@@ -110,7 +111,7 @@ def demo(
         return _short(path)
 
     def command(*words: str) -> str:
-        return shlex.join(["clipx", *words, *(["--space", space] if space != "nano" else [])])
+        return shlex.join(["clipx", *words, *(["--space", space] if space != DEFAULT else [])])
 
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:

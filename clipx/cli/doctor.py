@@ -144,7 +144,7 @@ def _spaces(space: str | None, device: str, dtype: str) -> Iterator[dict[str, An
 
     names = embedded_names() if space is None else [space]
     if not names:
-        yield _line("broken", "space nano", "is missing from the package; reinstall clipx")
+        yield _line("broken", "spaces", "are missing from the package; reinstall clipx")
     for name in names:
         yield _tried(f"space {name}", partial(_try_space, name, device, dtype))
 

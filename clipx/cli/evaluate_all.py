@@ -28,14 +28,15 @@ def evaluate_all(
         Path, typer.Option("--out", "-o", help="The folder for a JSON file a table, tables.md and splits/.")
     ] = Path("clipx-results"),
     suite: Annotated[
-        Path | None, typer.Option("--suite", help="A TOML file of tables and commands. Default: nano's own results.")
+        Path | None,
+        typer.Option("--suite", help="A TOML file of tables and commands. Default: results.toml of the space."),
     ] = None,
     only: Annotated[str | None, typer.Option("--only", help="These tables, a,b,c. Default: all.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from a stopped run: keep the tables that are in --out.")
     ] = False,
     space: Annotated[
-        str | None, typer.Option("--space", help="Measure another space; by default each command's own, nano.")
+        str | None, typer.Option("--space", help="Measure another space; by default each command's own.")
     ] = None,
     page: Annotated[
         list[Path] | None,
@@ -59,10 +60,11 @@ def evaluate_all(
     from clipx.cli._output import emit, print_table, report, write_bytes
     from clipx.cli._tables import table, with_tables
     from clipx.progress import note, progress
-    from clipx.space import SPACES
+    from clipx.space import DEFAULT, SPACES
     from clipx.training import prepare_folder
 
-    path = suite or SPACES / "nano" / "results.toml"
+    own = SPACES / (space or DEFAULT) / "results.toml"
+    path = suite or (own if own.is_file() else SPACES / DEFAULT / "results.toml")
     planned = _tables(read_toml(path), path, only)
     for one in page or ():
         if not one.is_file():

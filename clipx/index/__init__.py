@@ -143,14 +143,14 @@ class Index:
     def create(
         cls,
         folder: str | PathLike[str],
-        space: str | PathLike[str] | JointSpace = "nano",
+        space: str | PathLike[str] | JointSpace | None = None,
         source: str | PathLike[str] | None = None,
     ) -> Index:
         """A new, empty index.
 
         Args:
             folder: made here; it must not exist or be empty.
-            space: whose vectors it holds; what ``clipx.load_space`` takes, or a space.
+            space: whose vectors it holds; what ``clipx.load_space`` takes, or a space; by default the embedded one.
             source: what ``clipx.load_space`` takes to load it again; its name when left out.
 
         Raises:
@@ -162,6 +162,9 @@ class Index:
             raise FileError("is an index already", where=folder, remedy="open it, or choose another folder")
         if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
             raise FileError("is in use for something else", where=folder, remedy="choose another folder")
+        from clipx.space import default_name
+
+        space = default_name() if space is None else space
         joint = _load(space)
         again = _source(space if source is None else source)
         meta = Meta(SpaceRecord(joint.id, joint.name, joint.version, joint.dim, again))

@@ -129,7 +129,8 @@ class Fit:
     def features(self, space: JointSpace, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1], any size -> what this fit reads of them, (N, C, h, w).
 
-        Prompts read ``space.dense_image``; a linear head the two stages before the last, side by side.
+        Prompts read ``space.dense_image``; a linear head the two stages before the last, side by side, and the
+        last as well where the tower averages it.
 
         Raises:
             SpaceMismatchError: another space. InputError: what are no pixels. UnsupportedError: the tower has no such
@@ -342,9 +343,9 @@ def seen(space: JointSpace, pixels: Tensor, kind: str, short_side_px: int) -> Te
     if not space.backbone.any_size:
         view = space.preprocess.sample(view, space.image_size).clamp(0, 1)
     stages = list(space.stages(view).values())
-    two = stages[-3:-1] or stages  # a tower of one block has none before it
-    grid = tuple(two[0].shape[-2:])
-    return torch.cat([s if tuple(s.shape[-2:]) == grid else F.interpolate(s, grid, mode="bilinear") for s in two], 1)
+    some = stages[-3:] if space.backbone.averages else stages[-3:-1] or stages  # a tower of one block has none before
+    grid = tuple(some[0].shape[-2:])
+    return torch.cat([s if tuple(s.shape[-2:]) == grid else F.interpolate(s, grid, mode="bilinear") for s in some], 1)
 
 
 def cell_depth(depths: Sequence[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

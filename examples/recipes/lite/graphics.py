@@ -33,6 +33,7 @@ MEAN, STD = 0.498, 0.502  # EfficientNet-lite's own, folded into the first layer
 SHARES = {"sketches": 0.5, "lines": 0.12, "renders": 0.14, "dots": 0.12, "shaded": 0.06, "depth": 0.06}
 PHOTOS = ("caltech101", "clothing", "caltech256_5classes")
 ROWS, SOME = 16000, 500  # of a bank: pictures that fit a domain's head, and that tell domains from photos
+KEPT = 2  # blocks whose kernels stay
 SCALE = 20.0  # on the cosine with a name's free vector
 
 
@@ -169,17 +170,27 @@ def domain_pictures(
 
 
 class Namer(nn.Module):
-    """Pixels -> logits over names, by the cosine with a free vector each."""
+    """Pixels -> logits over names, by the cosine with a free vector each.
+
+    The first layers find edges in drawings as well as in photos: their kernels stay, and only their statistics adapt,
+    which takes half of the time of a step.
+    """
 
     def __init__(self, count: int):
         super().__init__()
         self.trunk = efficientnet("lite0")
         self.trunk.classifier = nn.Identity()
         fold_normalisation(self.trunk)
+        for part in (self.trunk.conv_stem, self.trunk.bn1, *self.trunk.blocks[:KEPT]):
+            part.requires_grad_(False)
         self.vectors = nn.Parameter(torch.randn(count, 1280) * 0.03)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return SCALE * F.normalize(self.trunk(pixels).float(), dim=1) @ F.normalize(self.vectors, dim=1).T
+        trunk = self.trunk
+        with torch.no_grad():
+            x = trunk.blocks[:KEPT](trunk.bn1(trunk.conv_stem(pixels)))
+        features = trunk.forward_head(trunk.bn2(trunk.conv_head(trunk.blocks[KEPT:](x))))
+        return SCALE * F.normalize(features.float(), dim=1) @ F.normalize(self.vectors, dim=1).T
 
 
 @torch.no_grad()

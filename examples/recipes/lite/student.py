@@ -56,15 +56,14 @@ def distil(
         rows[i, : len(spelt)] = torch.tensor(spelt)
     numbers = torch.tensor([lexicon.phrases[name] for name in names])
     single = torch.tensor([1.0 if " " not in name else 0.5 for name in names]).double()
-    reader = nn.ModuleDict({"pieces": text.pieces, "read": text.read})
+    reader = Reader(text)
     nn.init.normal_(text.pieces.weight, std=0.3)
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + draw)
         chosen = torch.multinomial(single, config.batch_size, True, generator=generator)
         tokens, wanted = rows[chosen], vectors[numbers[chosen]]
-        count = (tokens > 0).sum(1, keepdim=True).clamp(min=1)
-        guess = F.normalize(module["read"](module["pieces"](tokens).sum(1) / count), dim=1)
+        guess = F.normalize(module(tokens), dim=1)
         same = wanted @ wanted.T > 0.97
         same.fill_diagonal_(False)
         logits = (guess @ wanted.T / TEMPERATURE).masked_fill(same, -1e4)
@@ -73,6 +72,17 @@ def distil(
 
     train(reader, loss_of, config, out, identity=identity, resume=resume)
     return text
+
+
+class Reader(nn.Module):
+    """The parts of a text tower that learn, and what they make of (N, L) subwords: (N, D)."""
+
+    def __init__(self, text: LexiconText):
+        super().__init__()
+        self.pieces, self.read = text.pieces, text.read
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return LexiconText.spelt(self, tokens)  # type: ignore[arg-type]  # it has all that this asks for
 
 
 def compressed(vectors: np.ndarray, basis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,111 @@
+"""The text tower that takes any string: what its tokenizer finds, and what the tower makes of it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clipx.lexicon import PICTURES, SUBWORDS, TEXT, Lexicon, LexiconText
+
+PHRASES = {"cat": 0, "dog": 1, "polar bear": 2, "bear": 3, "leaf": 4, "t shirt": 5, "red": 6, "teddy bear": 2}
+SUBS = [
+    "[PAD]",
+    "[UNK]",
+    *"abcdefghijklmnopqrstuvwxyz",
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"),
+    "ze",
+    "##bra",
+]
+
+
+@pytest.fixture
+def lexicon():
+    return Lexicon(PHRASES, SUBS, seen=3, things=6)
+
+
+@pytest.fixture
+def tower():
+    torch.manual_seed(0)
+    text = LexiconText(8, seen=3, phrases=7, basis=4, subwords=len(SUBS), width=6, hidden=5)
+    with torch.no_grad():
+        text.seen.normal_()
+        text.codes.copy_(torch.randint(-127, 128, text.codes.shape))
+    return text.eval()
+
+
+def found(lexicon, text):
+    return {piece.phrase: piece.level for piece in lexicon.pieces(text)}
+
+
+def test_the_longest_phrase_wins(lexicon):
+    assert found(lexicon, "a polar bear and a bear") == {"polar bear": PICTURES, "bear": TEXT}
+
+
+@pytest.mark.parametrize("text", ["cats", "the cat's", "a photo of two cats.", "itap of my cat", "a drawing of a CAT"])
+def test_number_articles_and_styles_do_not_matter(lexicon, text):
+    assert lexicon([text]).tolist() == lexicon(["cat"]).tolist()
+
+
+def test_irregular_joints_and_plurals(lexicon):
+    assert lexicon(["leaves"]).tolist() == lexicon(["leaf"]).tolist()
+    assert lexicon(["t-shirts"]).tolist() == lexicon(["T shirt"]).tolist()
+
+
+def test_every_template_of_clip_says_its_noun(lexicon):
+    from clipx.prompts import get_prompts
+
+    for template in get_prompts("openai"):
+        assert lexicon([template.replace("{}", "polar bear")]).tolist() == lexicon(["polar bear"]).tolist(), template
+
+
+def test_a_word_that_is_no_thing_counts_only_on_its_own(lexicon):
+    assert found(lexicon, "a red cat") == {"cat": PICTURES}
+    assert found(lexicon, "red") == {"red": TEXT}
+
+
+def test_coverage_says_how_well_a_word_is_known(lexicon):
+    assert lexicon.coverage("a photo of a cat, a bear and a zebra") == {
+        "cat": PICTURES,
+        "bear": TEXT,
+        "zebra": SUBWORDS,
+    }
+
+
+def test_words_that_say_nothing_else_count(lexicon):
+    assert [piece.phrase for piece in lexicon.pieces("a photo")] == ["photo"]
+    assert [piece.phrase for piece in lexicon.pieces("the")] == ["the"]
+
+
+@pytest.mark.parametrize("text", ["zebra", "?!", "猫", "x" * 500, "a photo of", "\u0301"])
+def test_any_string_has_a_vector(lexicon, tower, text):
+    assert lexicon.pieces(text)
+    row = tower(lexicon([text]))
+    assert row.shape == (1, 8) and row.isfinite().all() and row.norm() > 0
+
+
+def test_spelling_takes_the_longest_pieces(lexicon):
+    (piece,) = lexicon.pieces("zebra")
+    assert [SUBS[token] for token in piece.tokens] == ["ze", "##bra"]
+
+
+def test_a_vector_does_not_depend_on_the_batch(lexicon, tower):
+    texts = ["cat", "zebra", "a polar bear in a zebra crossing of leaves", "red"]
+    together = tower(lexicon(texts))
+    alone = torch.cat([tower(lexicon([text])) for text in texts])
+    torch.testing.assert_close(together, alone)
+
+
+def test_phrases_are_averaged_and_spelling_is_added(lexicon, tower):
+    def row(text):
+        return tower(lexicon([text]))[0]
+
+    seen = F.normalize(tower.seen, dim=1)
+    coded = F.normalize(tower.basis(tower.codes.float()), dim=1)
+    torch.testing.assert_close(row("cat"), seen[0])
+    torch.testing.assert_close(row("bear"), coded[0])
+    torch.testing.assert_close(row("cat and bear"), (seen[0] + coded[0]) / 2)
+    spelt = F.normalize(row("zebra"), dim=0)
+    torch.testing.assert_close(row("cat zebra"), seen[0] + tower.share * spelt)
+
+
+def test_synonyms_share_a_vector(lexicon):
+    assert lexicon(["teddy bear"]).tolist() == lexicon(["polar bear"]).tolist()
