@@ -1,5 +1,6 @@
 """Fixtures that many tests share: small random spaces, and the folder of shared test data where there is one."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -121,3 +122,46 @@ def run_json(run):
         return json.loads(out)
 
     return call
+
+
+# The data sets of the recipes ----------------------------------------------------------------------------------------
+
+RECIPE_LABELS = {
+    "caltech101": ["airplane", "chair"],
+    "grocery_store": ["avocado", "banana"],
+    "clothing": ["dress", "hat"],
+    "caltech256_5classes": ["dog", "horse"],
+}
+
+
+@pytest.fixture(scope="session")
+def recipe_data(tmp_path_factory) -> Path:
+    """The layout of the real data sets with four flat pictures a set and eight drawings."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name, labels in RECIPE_LABELS.items():
+        folder = root / "images" / name
+        folder.mkdir(parents=True)
+        rows = [{"path": f"{i}.png", "label": labels[i % 2], "split": "train" if i < 4 else "test"} for i in range(6)]
+        for row in rows:
+            pixels = np.full((30, 40, 3), rng.integers(0, 255, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / row["path"])
+        write_table(folder / "labels.csv", rows)
+    folder = root / "images" / "quickdraw"
+    folder.mkdir()
+    rows, lines = [], []
+    for i in range(8):
+        rows.append({"npz_index": i, "label": ["cat", "bed"][i % 2], "split": "train", "key_id": str(i)})
+        drawing = [[[0, 255, 120], [0, int(rng.integers(1, 255)), 30]], [[5, 9], [5, 9]]]
+        lines.append(json.dumps({"word": rows[-1]["label"], "key_id": str(i), "drawing": drawing}))
+    write_table(folder / "labels.csv", rows)
+    (folder / "quickdraw_simplified.ndjson").write_text("\n".join(lines))
+    np.savez(folder / "quickdraw_64.npz", images=rng.integers(0, 255, (8, 64, 64), dtype=np.uint8))
+    return root
+
+
+def write_table(path: Path, rows: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,6 +1,5 @@
 """The recipe of nano, whole, on a few steps of made-up data; and what ships, by its hash and its card."""
 
-import csv
 import hashlib
 import json
 import os
@@ -8,9 +7,7 @@ import signal
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import clipx
 from clipx import training
@@ -19,38 +16,11 @@ from clipx.space import SPACES, embedded_names
 from clipx.training import train_space
 
 RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "nano"
-LABELS = {
-    "caltech101": ["airplane", "chair"],
-    "grocery_store": ["avocado", "banana"],
-    "clothing": ["dress", "hat"],
-    "caltech256_5classes": ["dog", "horse"],
-}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """The layout of the real data sets with four flat pictures a set and eight drawings."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for name, labels in LABELS.items():
-        folder = root / "images" / name
-        folder.mkdir(parents=True)
-        rows = [{"path": f"{i}.png", "label": labels[i % 2], "split": "train" if i < 4 else "test"} for i in range(6)]
-        for row in rows:
-            pixels = np.full((30, 40, 3), rng.integers(0, 255, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / row["path"])
-        write_table(folder / "labels.csv", rows)
-    folder = root / "images" / "quickdraw"
-    folder.mkdir()
-    rows, lines = [], []
-    for i in range(8):
-        rows.append({"npz_index": i, "label": ["cat", "bed"][i % 2], "split": "train", "key_id": str(i)})
-        drawing = [[[0, 255, 120], [0, int(rng.integers(1, 255)), 30]], [[5, 9], [5, 9]]]
-        lines.append(json.dumps({"word": rows[-1]["label"], "key_id": str(i), "drawing": drawing}))
-    write_table(folder / "labels.csv", rows)
-    (folder / "quickdraw_simplified.ndjson").write_text("\n".join(lines))
-    np.savez(folder / "quickdraw_64.npz", images=rng.integers(0, 255, (8, 64, 64), dtype=np.uint8))
-    return root
+def data(recipe_data) -> Path:
+    return recipe_data
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +44,6 @@ def recipe(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
     path.write_text(text)
     return path
-
-
-def write_table(path: Path, rows: list[dict]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @pytest.fixture(scope="module")

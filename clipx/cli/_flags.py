@@ -51,7 +51,7 @@ SpaceFlag = Annotated[
     str | None,
     typer.Option(
         "--space",
-        help="The joint space: lite, nano, an open_clip name such as ViT-B-32-quickgelu/openai, hf-hub:... or a folder. "
+        help="The joint space: lite, nano, an open_clip name such as ViT-B-32-quickgelu/openai, hf-hub:..., a folder. "
         "Default: $CLIPX_SPACE, else the user's config file, else lite.",
         show_default=False,
     ),

