@@ -266,9 +266,7 @@ def train_audio(
         "synthetic": batches.synthetic,
     }  # fmt: skip
     identity = about | {"space": space.id}
-    train(
-        trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after
-    )
+    train(trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after)
 
     def finish() -> dict[str, Any]:
         plot_history(out)
