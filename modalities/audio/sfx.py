@@ -29,9 +29,9 @@ WIDTHS = (64, 128, 256, 512)
 class SfxTower(nn.Module):
     """Waveforms -> vectors, not normalised.
 
-    The network is given blocks of 2.3 s in the paper, and the mean over blocks is taken. Here it hears a whole window at
-    once: the maximum over all its time, which tells more of short sounds and makes silence around them harmless
-    (ESC-10, four folds: 91.9 % by blocks, 94.7 % at once).
+    In the paper the network hears blocks of 2.3 s, and the mean over blocks is taken. Here it hears a whole window at
+    once and takes the maximum over all its time: silence around a short sound does no harm. A ridge regression on
+    ESC-10, four folds, names 94.7 % of the clips so, and 91.9 % by blocks.
 
     Args:
         dim: D, the width of the output.
