@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 RIDGE = 1.0  # shrinkage of the labels' map, in units of the features' mean variance
 WHITENING = 0.3  # added to the outputs' covariance, in units of its mean variance
 LABEL_WEIGHTS = (2.0, 3.0, 4.0, 6.0)  # deviation of the labels' map's targets in units of the categories' map's
+SLACK = 0.005  # of top-1 by folds, given up for words that no sound was labelled with
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,11 @@ def fit_map(heard: Heard, words: Tensor, directions: Tensor, label_weight: float
 
 
 def choose_label_weight(heard: Heard, words: Tensor, directions: Tensor) -> float:
-    """One of ``LABEL_WEIGHTS``: the best mean of two figures on the sounds that it is given, the smaller on a tie.
+    """One of ``LABEL_WEIGHTS``, by two figures on the sounds that it is given.
 
     One is top-1 on each fold by the others, or by quarters of each label where fewer than two folds are named; the
-    other, of three labels and more, is top-1 of each label by the others, its word ranked among all.
+    other, of three labels and more, is top-1 of each label by the others, its word ranked among all. Of the weights
+    whose first figure is within ``SLACK`` of the best, the one with the best second figure; the smaller on a tie.
     """
     known = heard.kinds.unique()
     groups: Sequence[str] = heard.groups
@@ -148,8 +150,9 @@ def choose_label_weight(heard: Heard, words: Tensor, directions: Tensor) -> floa
             right.append((known[scores.argmax(1)] == tested.kinds).double().mean().item())
         return sum(right) / max(1, len(right))
 
-    found = [top1(by_fold, weight) + top1(by_label, weight) for weight in LABEL_WEIGHTS]
-    return LABEL_WEIGHTS[found.index(max(found))]
+    seen = [top1(by_fold, weight) for weight in LABEL_WEIGHTS]
+    good = [weight for weight, figure in zip(LABEL_WEIGHTS, seen, strict=True) if figure >= max(seen) - SLACK]
+    return max(good, key=lambda weight: top1(by_label, weight))
 
 
 def directions_of(space: JointSpace, prompts: Prompts) -> Tensor:
