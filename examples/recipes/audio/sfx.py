@@ -105,15 +105,18 @@ def unseen(space: clipx.JointSpace, tower: Path, folder: Path, synthetic: float)
     ranks = np.array([
         next(one.rank for one in found if one.label == row["label"]) for found, row in zip(named, rows, strict=True)
     ])  # fmt: skip
-    words = {word for label in LABELS for word in spoken(label).split()} if synthetic else set()
-    made = np.array([bool(words & set(row["label"].split())) for row in rows])
+    words = tuple(word for label in LABELS for word in spoken(label).split()) if synthetic else ()
+    made = np.array([any(word.startswith(words) for word in row["label"].split()) for row in rows])  # hammering, too
     animals = np.array([row["set"] == "animals" for row in rows])
     parts = {"all": made >= 0, "animals": animals, "things": ~animals, "made": made, "never made": ~made}
     found = {}
     for part, chosen in parts.items():
         if chosen.any():
             top1, top5 = ranks[chosen] <= 1, ranks[chosen] <= 5
-            found[part] = {"count": int(chosen.sum()), "labels": len({r["label"] for r, c in zip(rows, chosen) if c})}
+            found[part] = {
+                "count": int(chosen.sum()),
+                "labels": len({rows[i]["label"] for i in np.flatnonzero(chosen)}),
+            }
             found[part] |= {"acc1": float(top1.mean()), "acc5": float(top5.mean()), "ci95": bootstrap_ci95(top5)}
     return {"labels": len(names), "not in the vocabulary": sorted(unknown), "chance5": 5 / len(names), "parts": found}
 
@@ -179,12 +182,16 @@ def card(space: str, figures: dict, about: dict) -> str:
     synthetic = (
         f"; {len(made)} kinds of synthesised sounds, {about['train']['synthetic']:.0%} of the weight" if made else ""
     )
-    fit = about["fit"]
-    return (HERE / "card-sfx.md").read_text().format(
-        space=space, table=table(figures), apart=apart, sounds=about["sounds"], synthetic=synthetic,
-        kilobytes=round((SHIPPED / space / WEIGHTS).stat().st_size / 1e3), megabytes=f"{NETWORK.stat().st_size / 1e6:.1f}",
-        label_weight=fit["label_weight"], ridge=fit["ridge"], whitening=fit["whitening"], categories=fit["categories"],
-    )  # fmt: skip
+    said = {key: about["fit"][key] for key in ("label_weight", "ridge", "whitening", "categories")} | {
+        "space": space,
+        "table": table(figures),
+        "apart": apart,
+        "sounds": about["sounds"],
+        "synthetic": synthetic,
+        "kilobytes": round((SHIPPED / space / WEIGHTS).stat().st_size / 1e3),
+        "megabytes": f"{NETWORK.stat().st_size / 1e6:.1f}",
+    }
+    return (HERE / "card-sfx.md").read_text().format(**said)
 
 
 if __name__ == "__main__":
