@@ -264,3 +264,31 @@ def test_the_command(data, run, run_json):
     assert "held-out fold" in out
     found = run_json("classify", str(data / "cat1.wav"), "--labels", "cat,chair", "--tower", "out/tower")
     assert found["results"][0]["modality"] == "audio"
+
+
+def test_the_recipes_texts():
+    """The card says what was measured, what the network's licence asks for, and leaves nothing open."""
+    import importlib.util
+
+    path = Path(__file__).parents[1] / "examples/recipes/audio/sfx.py"
+    spec = importlib.util.spec_from_file_location("audio_sfx", path)
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    row = {"count": 4, "labels": 2, "acc1": 0.25, "acc5": 0.5, "ci95": [0.2, 0.8]}
+    figures = {
+        "cross_validation": {"acc1": 0.95, "ci95": [0.9, 1.0], "count": 320, "folds": {"1": 0.9, "2": 1.0}},
+        "without": {
+            "acc1": 0.5, "ci95": [0.4, 0.6], "count": 64, "chance": 0.1,
+            "classes": {"rain": {"right": 30, "n": 32, "most_often": "rain"},
+                        "sea_waves": {"right": 2, "n": 32, "most_often": "rain"}},
+        },
+        "more": {"labels": 45, "chance5": 5 / 45, "parts": {"all": row}},
+    }  # fmt: skip
+    about = {"sounds": 318, "fit": {"label_weight": 3.0, "ridge": 1.0, "whitening": 0.3, "categories": 209}}
+    card = recipe.card("nano", figures, about)
+    for said in (
+        *("95.0% (90.0% to 100.0%)", "rain 30 of 32, sea waves 2 of 32 (most often rain)", "50.0% (20.0% to 80.0%)"),
+        *("CC BY 4.0", "Ma and Alexander Lerch", "318 clips"),
+    ):
+        assert said in card
+    assert not set("{}") & set(card)
