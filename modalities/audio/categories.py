@@ -1,8 +1,8 @@
 """What the sound-effects network's three classifiers call their outputs: categories of the Universal Category System.
 
 The checkpoint has no names. They follow from the alphabetical order of the system's 82 categories, of which each
-classifier misses a few, and from listening: outputs of the three were aligned by their responses to ESC-10's training
-folds, to this project's synthetic sounds and to test signals (clicks, sweeps, rattles). Where the order leaves a choice
+classifier misses a few, and from listening: outputs of the three were aligned by their responses to ESC-10's folds 1 to
+4, to this project's synthetic sounds and to test signals (clicks, sweeps, rattles). Where the order leaves a choice
 that listening did not settle, the output has no name. Source of the categories and of what belongs to each:
 universalcategorysystem.com, in the public domain.
 """

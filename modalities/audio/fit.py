@@ -4,8 +4,9 @@ Two maps are added up. One takes the network's 512 features to the words of the 
 takes the probabilities of the network's own categories (``categories``) to the words for what these hold, which needs
 no sound: it reaches words that no sound was labelled with, as in ConSE (Norouzi et al., arXiv 1312.5650). Outputs are
 then centred on the training sounds and whitened by their covariance, so that no word, seen or unseen, is near to
-everything. How much the labels weigh against the categories is chosen on the training sounds: by folds, and by leaving
-labels out.
+everything. The price: a sound lies less near to its own word, and to its pictures; a ``WHITENING`` of 10 and more takes
+that back, and the reach with it. How much the labels weigh against the categories is chosen on the training sounds: by
+folds, and by leaving labels out.
 """
 
 from __future__ import annotations

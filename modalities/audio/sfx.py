@@ -30,8 +30,7 @@ class SfxTower(nn.Module):
     """Waveforms -> vectors, not normalised.
 
     In the paper the network hears blocks of 2.3 s, and the mean over blocks is taken. Here it hears a whole window at
-    once and takes the maximum over all its time: silence around a short sound does no harm. A ridge regression on
-    ESC-10, four folds, names 94.7 % of the clips so, and 91.9 % by blocks.
+    once and takes the maximum over all its time: silence around a short sound does little harm.
 
     Args:
         dim: D, the width of the output.
