@@ -330,6 +330,12 @@ def test_a_sound_tower_learns(tower, any_device, ask):
     assert all(np.isfinite(json.loads(row)["loss"]) for row in rows) and 0 <= found["acc1"] <= 1
 
 
+def test_the_pretrained_sound_tower_is_fitted(any_device, ask):
+    flags = f"--tower sfx --crop-s 0.5 --device {any_device}"
+    (found,) = ask(f"train audio sounds --fold 1 {flags} -o towers-{any_device}-sfx")["results"]
+    assert Path(found["tower"]).is_dir() and 0 <= found["acc1"] <= 1
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

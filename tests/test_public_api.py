@@ -27,8 +27,8 @@ PUBLIC = {
         "shots_needed", "smoothed_cross_entropy",
     ],
     "clipx.modalities.audio": [
-        "Audio", "AudioConfig", "AudioTrainConfig", "ESResNeXt", "LogMelTower", "LongSound", "Sound", "load_audioclip",
-        "load_tower", "read_sound", "synthesise", "train_audio",
+        "Audio", "AudioConfig", "AudioTrainConfig", "ESResNeXt", "LogMelTower", "LongSound", "SfxTower", "Sound",
+        "load_audioclip", "load_tower", "read_sound", "synthesise", "train_audio",
     ],
     "clipx.modalities.depth": [
         "Depth", "DepthMap", "EstimateConfig", "Estimator", "Fit", "FitConfig", "Intrinsics", "cloud_ply",

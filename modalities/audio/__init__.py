@@ -1,4 +1,4 @@
-"""Sounds as a sense: files, windows, two towers, and their training."""
+"""Sounds as a sense: files, windows, three towers, and their training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _HOMES = {
     "ESResNeXt": "esresnext",
     "LogMelTower": "logmel",
     "LongSound": "files",
+    "SfxTower": "sfx",
     "Sound": "files",
     "load_audioclip": "checkpoint",
     "load_tower": "towers",

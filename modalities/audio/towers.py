@@ -15,11 +15,12 @@ from clipx.errors import FileError, InputError
 from clipx.modalities.audio.checkpoint import load_audioclip
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.logmel import LogMelConfig, LogMelTower
+from clipx.modalities.audio.sfx import SfxTower, network_state
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
-KINDS = ("logmel", "fbsp")
+KINDS = ("logmel", "fbsp", "sfx")
 WEIGHTS, ABOUT = "weights.safetensors", "audio.json"
 SHIPPED = Path(__file__).parent / "towers"
 
@@ -30,7 +31,7 @@ class Tower:
 
     Args:
         net: (B, C, T) times ``full_scale`` at ``sample_rate_hz`` -> (B, D).
-        kind: "logmel" or "fbsp".
+        kind: "logmel", "fbsp" or "sfx".
         window_s: length in seconds of the pieces that it was trained on.
         about: what ``audio.json`` holds.
     """
@@ -51,7 +52,7 @@ class Tower:
 
 
 def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = None) -> Any:
-    """An untrained net; the global random state is left as it was.
+    """An untrained net, of "sfx" its last layer only; the global random state is left as it was.
 
     Raises:
         InputError: an unknown kind.
@@ -60,8 +61,18 @@ def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = 
         raise InputError(f"no audio tower named {kind!r}", remedy=f"one of {', '.join(KINDS)}")
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        net = LogMelTower(dim, logmel) if kind == "logmel" else ESResNeXt(dim)
+        if kind == "sfx":
+            net: Any = SfxTower(dim)
+            net.network.load_state_dict(network_state())
+            net.network.eval().requires_grad_(False)
+        else:
+            net = LogMelTower(dim, logmel) if kind == "logmel" else ESResNeXt(dim)
         return net.to(memory_format=torch.channels_last)
+
+
+def kind_of(net: nn.Module) -> str:
+    """The name of a net among ``KINDS``."""
+    return "sfx" if isinstance(net, SfxTower) else "logmel" if isinstance(net, LogMelTower) else "fbsp"
 
 
 def save_tower(
@@ -69,8 +80,10 @@ def save_tower(
 ) -> Path:
     """Write a folder that ``load_tower`` takes: weights, by default in half precision, and ``audio.json``.
 
+    Of an ``SfxTower`` only the last layer is written: the frozen network comes with clipx once for all spaces.
+
     Args:
-        net: a ``LogMelTower`` or an ``ESResNeXt``.
+        net: a ``LogMelTower``, an ``ESResNeXt`` or an ``SfxTower``.
         folder: made where it is not there.
         space: the space that it was trained in.
         window_s: length of the pieces that it was trained on.
@@ -80,12 +93,12 @@ def save_tower(
     """
     from safetensors.torch import save_file
 
-    kind = "logmel" if isinstance(net, LogMelTower) else "fbsp"
+    kind = kind_of(net)
     exact = ("running_", "fbsp.", "window", "num_batches")
     state = {
         key: (value.half() if half and value.is_floating_point() and not any(e in key for e in exact) else value)
         .detach().cpu().contiguous()
-        for key, value in net.state_dict().items()
+        for key, value in _own(net).state_dict().items()
     }  # fmt: skip
     record = {"schema": 1, "tower": kind, "space": space.id, "dim": space.dim, "window_s": window_s}
     if isinstance(net, LogMelTower):
@@ -128,7 +141,7 @@ def load_tower(path: str | PathLike, space: JointSpace) -> Tower:
         window_s = float(about["window_s"])
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"names no tower that can be built: {error}", where=path / ABOUT) from error
-    _fill(net, path / WEIGHTS)
+    _fill(_own(net), path / WEIGHTS)
     return Tower(net.to(space.device).eval().requires_grad_(False), about["tower"], window_s, about)
 
 
@@ -138,6 +151,11 @@ def shipped_tower(space: JointSpace) -> Path | None:
         if _read_about(about.parent)["space"] == space.id:
             return about.parent
     return None
+
+
+def _own(net: Any) -> nn.Module:
+    """What a tower's folder holds of it."""
+    return net.last if isinstance(net, SfxTower) else net
 
 
 def _released(path: Path, space: JointSpace) -> nn.Module:

@@ -39,7 +39,7 @@ from clipx.modalities.audio.files import Sound, mix, read_sound, resample
 from clipx.modalities.audio.losses import AudioScales, trimodal_loss
 from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
 from clipx.modalities.audio.synthesis import synthesise
-from clipx.modalities.audio.towers import new_tower, save_tower
+from clipx.modalities.audio.towers import kind_of, new_tower, save_tower
 from clipx.modalities.audio.windows import windows
 from clipx.progress import progress
 from clipx.prompts import Prompts, spoken
@@ -58,7 +58,7 @@ PROMPTS = ("a sound of a {}", "a photo of a {}", "{}")  # a label's target is th
 class AudioTrainConfig:
     """How an audio tower is trained."""
 
-    tower: str = field(default="logmel", metadata={"help": "logmel (small, for processors) or fbsp (AudioCLIP's)"})
+    tower: str = field(default="logmel", metadata={"help": "logmel (small), fbsp (AudioCLIP's) or sfx (pretrained)"})
     epochs: int = field(default=160, metadata={"help": "as many sounds are seen as the training set holds, so often"})
     batch_size: int = field(default=32, metadata={"help": "sounds a step"})
     lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
@@ -218,6 +218,17 @@ def train_audio(
     names = ranked + [name for name in imagined if name not in ranked]
     heard_of = torch.tensor([name not in exclude for name in names])  # a word left out is no wrong answer either
     classifier = ZeroShotClassifier(space, names, prompts)
+    text = classifier.weights.vectors.to(space.device)
+    truth = torch.tensor([ranked.index(label) for label in held.labels])
+    about = {
+        "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
+        "skip": [*skip], "prompts": prompts if isinstance(prompts, str) else list(prompts), "channels": 1,
+    }  # fmt: skip
+    if config.tower == "sfx":
+        if images is not None:
+            raise InputError("--tower sfx is fitted to words alone", where=images, remedy="leave --images out")
+        fitted = (space, text, taught, held, names, imagined, prompts, config, about)
+        return processes.by_the_first(lambda: _fitted(*fitted, ranked=ranked, out=out))
     trainee = _Trainee(new_tower(config.tower, space.dim, config.seed))
     if isinstance(trainee.net, ESResNeXt) and not config.learn_front_end:
         trainee.net.fbsp.requires_grad_(False)
@@ -225,7 +236,6 @@ def train_audio(
     pictures = None if images is None else _image_targets(space, Path(images), names, out, exclude)
     batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
     heard = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
-    truth = torch.tensor([ranked.index(label) for label in held.labels])
     steps = max(1, round(config.epochs * len(taught) / (batches.recorded * processes.count())))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
@@ -233,7 +243,6 @@ def train_audio(
         checkpoint_every=max(1, steps // 20),
     )  # fmt: skip
     curve = _Curve(out / "accuracy.jsonl", max(1, steps // 10))
-    text = classifier.weights.vectors.to(space.device)
 
     def judge(sounds: Sequence[Sound] = heard) -> Tensor:
         """(N, K) cosines of sounds with the set's labels, by the weights of this moment."""
@@ -259,12 +268,11 @@ def train_audio(
         apart = trimodal_loss(vectors, known, right, text_scale, image, image_targets, image_scale)
         return {"loss": apart + penalty, "scale": text_scale}
 
-    about = {
-        "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
-        "skip": [*skip], "prompts": prompts if isinstance(prompts, str) else list(prompts), "train": asdict(config),
-        "pictures": 0 if pictures is None else len(pictures.vectors), "channels": 1,
+    about |= {
+        "train": asdict(config),
+        "pictures": 0 if pictures is None else len(pictures.vectors),
         "synthetic": batches.synthetic,
-    }  # fmt: skip
+    }
     identity = about | {"space": space.id}
     train(
         trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after
@@ -278,14 +286,7 @@ def train_audio(
             scores = judge()
             curve.add(steps, classification(scores, truth)["acc1"])
             curve.plot()
-            table = confusion(scores.argmax(1).cpu(), truth, len(ranked))
-            shares = per_class_accuracy(table)
-            figures |= classification(scores, truth) | {
-                "count": len(held),
-                "classes": {n: round(float(s), 4) for n, s in zip(ranked, shares, strict=True) if np.isfinite(s)},
-                "confusion": table.tolist(),
-            }
-            figures = {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
+            figures |= _figures(scores, truth, ranked)
         elif fold is None:
             own = torch.tensor([ranked.index(label) for label in taught.labels])
             sounds = [Sound(wave, trainee.net.sample_rate_hz) for wave in batches.waves[: len(taught)]]
@@ -294,6 +295,37 @@ def train_audio(
         return {"tower": str(folder)} | figures
 
     return processes.by_the_first(finish)
+
+
+def _fitted(*given: Any, ranked: list[str], out: Path) -> dict[str, Any]:
+    """Fit the sound-effects tower, see ``fit_tower`` for what is given; judge it and write it."""
+    from clipx.modalities.audio.fit import fit_tower
+
+    space, text, taught, held, _, _, _, config, _ = given
+    vectors, net, about = fit_tower(*given)
+    scores = vectors @ text[: len(ranked)].cpu().T
+    truth = torch.tensor([ranked.index(label) for label in (held if len(held) else taught).labels])
+    figures: dict[str, Any] = {"steps": 0}
+    if len(held):
+        figures |= _figures(scores, truth, ranked)
+    else:
+        figures["training_acc1"] = classification(scores, truth)["acc1"]
+    counted = ("tower", "crop_s", "synthetic", "synthetic_count")
+    about["train"] = {name: value for name, value in asdict(config).items() if name in counted}
+    folder = save_tower(net, out / "tower", space, config.crop_s, about | {"figures": figures})
+    return {"tower": str(folder)} | figures
+
+
+def _figures(scores: Tensor, truth: Tensor, ranked: list[str]) -> dict[str, Any]:
+    """Accuracies, and the table of confusions, of N sounds by their scores (N, K)."""
+    table = confusion(scores.argmax(1).cpu(), truth, len(ranked))
+    shares = per_class_accuracy(table)
+    figures = classification(scores, truth) | {
+        "count": len(truth),
+        "classes": {n: round(float(s), 4) for n, s in zip(ranked, shares, strict=True) if np.isfinite(s)},
+        "confusion": table.tolist(),
+    }
+    return {k: None if isinstance(v, float) and v != v else v for k, v in figures.items()}
 
 
 def cross_validate(
@@ -488,8 +520,7 @@ def _encoder(space: JointSpace, net: Any, window_s: float) -> Audio:
     from clipx.modalities.audio.towers import Tower
 
     audio = Audio(space, AudioConfig())
-    kind = "fbsp" if isinstance(net, ESResNeXt) else "logmel"
-    audio.__dict__["tower"] = Tower(net, kind, window_s, {"channels": 1})
+    audio.__dict__["tower"] = Tower(net, kind_of(net), window_s, {"channels": 1})
     return audio
 
 

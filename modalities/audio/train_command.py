@@ -16,7 +16,8 @@ def train(
         "runs/audio"
     ),
     tower: Annotated[
-        Literal["logmel", "fbsp"], typer.Option("--tower", help="The small tower, or AudioCLIP's.")
+        Literal["logmel", "fbsp", "sfx"],
+        typer.Option("--tower", help="The small tower, AudioCLIP's, or the pretrained one, fitted in closed form."),
     ] = "logmel",
     fold: Annotated[
         str | None, typer.Option("--fold", help="The fold to hold out, or all: each in turn. Default: none.")
