@@ -53,7 +53,11 @@ class Modality(ABC):
 
     @abstractmethod
     def load(self, path: str | PathLike) -> Any:
-        """Read one file into a sample. Raises FileError or InputError, never anything else, on a bad file."""
+        """Read one file into a sample. Raises FileError or InputError, never anything else, on a bad file.
+
+        A sense may take more, by name and with defaults: what the table of a labelled set says of a file in the column
+        of that name, such as ``up``.
+        """
 
     @abstractmethod
     def vectors(self, samples: Sequence[Any]) -> Tensor:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from clipx.cli._dataset import read_data
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
-from clipx.modalities.pointcloud import benchmarks
+from clipx.modalities.pointcloud import PointCloud, benchmarks
 from clipx.modalities.pointcloud.benchmarks import SCANOBJECTNN_CLASSES, read_benchmark
 
 NAMES = np.array(["chair", "night_stand"])
@@ -433,3 +434,20 @@ def test_the_picture_of_many_classes_is_not_named(tmp_path):
     tables = [rng.integers(0, 5, (k, k)) for k in (70, 70, 70)]
     picture = Image.open(io.BytesIO(confusion_png(["a", "b", "c"], tables, [f"class {i}" for i in range(70)])))
     assert picture.width > 1000 and picture.height > 1000
+
+
+def test_a_table_says_which_axis_of_a_file_points_up(run, here, tiny_space):
+    """The column is given to the sense, and takes part in the key of cached vectors."""
+    points = np.random.default_rng(0).normal(size=(60, 3)) * [1, 2, 4]
+    rows = ["path,label,up", "0.xyz,chair,y", "1.xyz,table,z", "2.xyz,chair,"]
+    for i in range(3):
+        (here / f"{i}.xyz").write_text("\n".join(" ".join(map(str, point)) for point in points))
+    (here / "labels.csv").write_text("\n".join(rows))
+    items = read_data(here, PointCloud).items
+    assert [item.load(PointCloud(tiny_space)).up for item in items] == ["y", "z", "y"]
+    assert items[1].load(PointCloud(tiny_space, PointCloud.Config(up="x"))).up == "x"
+    contents = [item.content() if callable(item.content) else item.content.read_bytes() for item in items]
+    assert len(set(contents)) == 3
+    (here / "labels.csv").write_text("path,label,up\n0.xyz,chair,w\n1.xyz,table,y\n")
+    status, _, err = run("eval pointcloud .")
+    assert status and "the up axis must be x, y or z, got 'w'" in err

@@ -117,6 +117,7 @@ def test_the_recipe_runs_and_its_space_loads(made):
     assert photos[:, -1].abs().max() < 1e-3  # the last coordinate is the words'
 
 
+@pytest.mark.slow
 def test_what_a_stopped_run_finished_is_taken_over_and_the_bytes_are_the_same(made, recipe, recipe_data, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(made.parent, copy)
@@ -128,6 +129,7 @@ def test_what_a_stopped_run_finished_is_taken_over_and_the_bytes_are_the_same(ma
         assert torch.equal(files[0][name], files[2][name]), name
 
 
+@pytest.mark.slow
 def test_excluded_concepts_lose_their_pictures_or_their_shapes_alone(made, recipe, recipe_data, tmp_path):
     whole, left = (
         load_space(made),

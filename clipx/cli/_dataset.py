@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -109,7 +109,8 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     """Read a labelled set, keeping the rows whose columns have the wanted values.
 
     Args:
-        data: a folder with labels.csv, or that file: columns ``path`` (from its folder), ``label`` and any others; or,
+        data: a folder with labels.csv, or that file: columns ``path`` (from its folder), ``label`` and any others, of
+            which those that ``Modality.load`` takes, such as ``up``, are told to it; or,
             beside an .npz, ``npz_index`` in place of ``path``, and the .npz must agree about the labels. A folder of
             class folders: their names are the labels; what folders inside them are called (train, test) is the column
             ``split``. An .npz: the modality's ``array_key`` (N, ...), ``labels`` (N,) as class names or as integers
@@ -157,7 +158,8 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     check_present(paths, where=table)
     classes = sorted({row["label"] for row in rows} - {""})  # of the whole table: a split without a class is no easier
     labels = [row["label"] for row in kept]
-    items = file_items(paths, table.parent)
+    asked = _asked_for(modality.load, 2)
+    items = file_items(paths, table.parent, [{key: row[key] for key in asked if row.get(key)} for row in kept])
     return _checked(table.parent.resolve().name, items, labels, classes, table, kept)
 
 
@@ -232,7 +234,7 @@ def _from_arrays(
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
     kept = [(i, record) for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
     # A sample hears of the facts that its modality asks for; the others are said of the data as a whole.
-    asked = {name: fact for name, fact in about.items() if name in _asked_for(modality)}
+    asked = {name: fact for name, fact in about.items() if name in _asked_for(modality.from_array, 2)}
     items = [
         Item(
             f"{i:08d}",
@@ -332,10 +334,10 @@ def _values(row: np.ndarray) -> bytes:
     return np.ascontiguousarray(row, dtype=np.float32 if row.dtype.kind in "fiu" else None).tobytes()
 
 
-def _asked_for(modality: type[Modality]) -> set[str]:
-    """The names of the facts that ``from_array`` takes."""
+def _asked_for(method: Callable[..., Any], first: int) -> set[str]:
+    """The names of the facts about a sample that a method takes, from its parameter ``first`` on."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = list(inspect.signature(modality.from_array).parameters.values())[2:]  # without self and the array
+    parameters = list(inspect.signature(method).parameters.values())[first:]  # without self, and the path or array
     return {parameter.name for parameter in parameters if parameter.kind in named}
 
 

@@ -61,14 +61,27 @@ class _Read:
     error: ClipxError | None = None
 
 
-def file_items(paths: Sequence[Path], root: Path | None = None) -> list[Item]:
-    """Files as items, under their path as given, or relative to ``root`` where they are below it."""
+def file_items(
+    paths: Sequence[Path], root: Path | None = None, facts: Sequence[Mapping[str, str]] | None = None
+) -> list[Item]:
+    """Files as items, under their path as given, or relative to ``root`` where they are below it.
 
-    def item(path: Path) -> Item:
-        name = path.relative_to(root) if root and path.is_relative_to(root) else path
-        return Item(str(name), path, lambda modality: modality.load(path))
+    Args:
+        paths: N files.
+        root: of the data.
+        facts: what is known of each besides its content, arguments of ``Modality.load``.
+    """
 
-    return [item(path) for path in paths]
+    def item(path: Path, about: Mapping[str, str]) -> Item:
+        name = str(path.relative_to(root) if root and path.is_relative_to(root) else path)
+        if not about:
+            return Item(name, path, lambda modality: modality.load(path))
+        said = json.dumps(dict(about), sort_keys=True).encode() + b"\0"
+        return Item(
+            name, lambda: said + path.read_bytes(), lambda modality: modality.load(path, **about), path.read_bytes
+        )
+
+    return [item(path, about) for path, about in zip(paths, facts or [{}] * len(paths), strict=True)]
 
 
 def encode(

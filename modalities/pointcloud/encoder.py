@@ -6,7 +6,7 @@ import copy
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,14 +146,14 @@ class PointCloud(Modality):
                 return True
         return holds_points(path)
 
-    def load(self, path: str | PathLike) -> Cloud:
-        """Read a cloud or a mesh. ``Config.up`` wins over the axis that the file names.
+    def load(self, path: str | PathLike, up: str | None = None) -> Cloud:
+        """Read a cloud or a mesh. ``Config.up`` wins over ``up``, and that over the axis that the file names.
 
         Raises:
             FileError: see ``read_geometry``.
             InputError: fewer than two different points, a mesh without area, or a cloud for a projection of meshes.
         """
-        return load_cloud(path, self.config)
+        return load_cloud(path, self.config, up)
 
     def from_array(self, array: Any, up: str | None = None, **about: Any) -> Cloud:
         """(P, 3) numbers -> a sample. ``Config.up`` wins over ``up``.
@@ -232,9 +232,13 @@ class PointCloud(Modality):
         return Cloud(torch.stack([turn.cos(), turn / 6, turn.sin()], dim=1))
 
 
-def load_cloud(path: str | PathLike, config: CloudConfig) -> Cloud:
+def load_cloud(path: str | PathLike, config: CloudConfig, up: str | None = None) -> Cloud:
     """Read a cloud or a mesh as those settings say; see ``PointCloud.load``."""
-    return to_cloud(read_geometry(path), config, str(path))
+    found = read_geometry(path)
+    if up is not None:
+        require_axis(up, AXES, str(path))
+        found = replace(found, up=up)
+    return to_cloud(found, config, str(path))
 
 
 def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) -> Cloud:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from senses import sense_of
-from wordnet import DEPICTABLE, WordNet
+from senses import reviewed_names, sense_of
+from wordnet import ARTIFACT, DEPICTABLE, WordNet
 
 from clipx.lexicon import LONGEST, STOPS, STYLES
 
@@ -63,9 +63,12 @@ def collect(imagenet: list[tuple[str, str]], shown: Iterable[tuple[str, tuple[st
     seen = len(names)
     tagged = common(wordnet)
     things = 0
+    reviewed = {sense_of(name, wordnet): name for name in reviewed_names()}
     for depictable in (True, False):
         for offset, synset in wordnet.synsets.items():
-            if (synset.file in DEPICTABLE) == depictable and (depictable or offset in tagged) and not synset.instance:
+            wanted = depictable or offset in tagged
+            named = not synset.instance or synset.file == ARTIFACT or offset in reviewed
+            if (synset.file in DEPICTABLE) == depictable and wanted and named:
                 new = offset not in numbers
                 number = numbers.get(offset, len(names))
                 before = len(phrases)
@@ -78,6 +81,10 @@ def collect(imagenet: list[tuple[str, str]], shown: Iterable[tuple[str, tuple[st
                     names.append(synset.lemmas[0])
                     offsets.append(offset)
         things = len(names) if depictable else things
+    for name in reviewed_names():
+        number = numbers.get(sense_of(name, wordnet) or "")
+        if number is not None and is_phrase(plain(name)):
+            phrases.setdefault(plain(name), number)
     return Nouns(phrases, names, offsets, seen, things)
 
 

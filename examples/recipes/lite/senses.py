@@ -17,7 +17,6 @@ from clipx.errors import FileError
 # How many places a sense is put back, by lexicographer file (wninput(5WN)): animals and artefacts not at all.
 BACK = {5: 0, 6: 0, 17: 0.5, 8: 1.2, 13: 1.2, 18: 2, 19: 2, 20: 2.5, 27: 2.5, 25: 2.5, 14: 3, 4: 3.5, 11: 3.5, 15: 3.5}
 BACK_ELSE = 5.0
-ANIMAL = 5
 
 
 def sense_of(name: str, wordnet: WordNet) -> str | None:
@@ -33,6 +32,11 @@ def sense_of(name: str, wordnet: WordNet) -> str | None:
         if senses := wordnet.senses(ending):
             return min(senses, key=lambda o: senses.index(o) + BACK.get(wordnet.synsets[o].file, BACK_ELSE))
     return None
+
+
+def reviewed_names() -> list[str]:
+    """The names that ``senses.csv`` speaks of."""
+    return list(_table())
 
 
 def _named(sense: str, wordnet: WordNet) -> str:

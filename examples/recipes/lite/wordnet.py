@@ -13,7 +13,7 @@ from clipx.errors import FileError
 
 # Lexicographer files (wninput(5WN)) of what can be seen or stand in a picture.
 DEPICTABLE = frozenset({5, 6, 8, 13, 15, 17, 18, 19, 20, 27})
-PERSON, LOCATION = 18, 15
+ARTIFACT = 6
 
 
 @dataclass(frozen=True)
