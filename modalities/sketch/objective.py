@@ -158,6 +158,9 @@ class Objective:
 class PhotoObjective(Objective):
     """CLIPasso's: a tower's stages and embedding of the drawing against those of the photo.
 
+    The stages of a tower that averages its last one, such as lite's, are normalised over channels at each place, as
+    LPIPS does (Zhang et al., CVPR 2018).
+
     Args:
         targets: T photos.
         space: whose tower.
@@ -194,7 +197,10 @@ class PhotoObjective(Objective):
 
     def _encode(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         rows, stages = self.space.encode_with_stages(pixels.expand(-1, 3, -1, -1))
-        return {name: stages[name] for name in self.grids}, rows
+        kept = {name: stages[name] for name in self.grids}
+        if self.space.backbone.averages:  # its stages differ in scale by orders of magnitude
+            kept = {name: F.normalize(stage, dim=1) * stage.shape[1] ** 0.5 for name, stage in kept.items()}
+        return kept, rows
 
     def _weights(self, places: Tensor) -> dict[str, Tensor]:
         """(T, V, 1, S, S) -> by stage (T V, 1, h, w), of mean 1."""

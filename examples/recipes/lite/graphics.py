@@ -88,7 +88,7 @@ class Graphics:
         shown, labels = np.concatenate([p for p, _ in photos]), [label for _, own in photos for label in own]
         add("lines", shown, labels, "drawing", exclude)
         labels, _, shown, clouds = pictures.procedural(cache, seed, {**shapes, "rooms": 0})
-        add("renders", shown, labels, "render", solid)
+        add("renders", shown, labels, "", solid)  # of six styles
         add("dots", clouds, labels, "points", solid)
         for name, domain in (("shaded", "render"), ("pointclip_v2", "depth")):
             views, own = projected(cache / f"{name}.npy", name, clouds, labels)
@@ -144,12 +144,15 @@ def projected(path: Path, projection: str, clouds: np.ndarray, labels: list[str]
 
 
 def domain_pictures(
-    source: Graphics, domain: str, tower: nn.Module, photo_tower: nn.Module, side: int, cache: Path
+    source: Graphics, domain: str, tower: nn.Module | None, photo_tower: nn.Module, side: int, cache: Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the tower says of a domain's pictures: (N, C), their names (N,); and the photo tower's (M, C) of some."""
+    """What the tower says of a domain's pictures: (N, C), their names (N,); and the photo tower's (M, C) of some.
+
+    Without a tower the first two are empty.
+    """
     banks = [(name, bank) for name, bank in source.banks.items() if bank.domain == domain]
-    key = f"{state_sha256(tower.state_dict())} {source.seed} {domain}"
-    found, names, others = [], [], []
+    key = f"{source.seed} {domain}"
+    found, names, others = [np.zeros((0, 1280))], [np.zeros(0, int)], []
     for name, bank in banks:
         count = min(len(bank.names), ROWS)
         rows = np.linspace(0, len(bank.names) - 1, count).astype(int)
@@ -162,8 +165,10 @@ def domain_pictures(
             pixels = source.shown(name, some, side, np.random.default_rng([source.seed, 8, start]))
             return (pixels.clamp(0, 1) - MEAN) / STD
 
-        found.append(pooled(tower, batch, count, cache, f"{key} {name}"))
-        names.append(bank.names[rows])
+        if tower is not None:
+            hashed = state_sha256(tower.state_dict())
+            found.append(pooled(tower, batch, count, cache, f"{hashed} {key} {name}"))
+            names.append(bank.names[rows])
         some = len(rows[:: max(1, len(rows) // SOME)])
         others.append(pooled(photo_tower, as_photo, some, cache, f"photo {side} {key} {name}"))
     return np.concatenate(found).astype(np.float64), np.concatenate(names), np.concatenate(others).astype(np.float64)

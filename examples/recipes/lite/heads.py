@@ -39,10 +39,10 @@ class PhotoHead:
         """(N, C) -> (N, dim - 1) unit rows."""
         return unit((features - self.mean) @ self.matrix.T)
 
-    def linear(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weight (dim, C) and bias (dim,) of the layer that does it."""
+    def linear(self, mean: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Weight (dim, C) and bias (dim,) of the layer that does it, also for pictures of another mean."""
         weight = np.concatenate([self.matrix, np.zeros((1, self.matrix.shape[1]))])
-        return weight, -weight @ self.mean
+        return weight, -weight @ (self.mean if mean is None else mean)
 
 
 def lengthened(directions: np.ndarray, lengths: np.ndarray | float) -> np.ndarray:
@@ -56,7 +56,7 @@ def lengthened(directions: np.ndarray, lengths: np.ndarray | float) -> np.ndarra
 
 
 def domain_head(
-    features: np.ndarray, names: np.ndarray, words: np.ndarray, *, scale: float = 20.0, decay: float = 1e-4
+    features: np.ndarray, names: np.ndarray, words: np.ndarray, *, scale: float = 12.0, decay: float = 1e-4
 ) -> tuple[np.ndarray, np.ndarray]:
     """A linear map from a tower's features to the joint space whose text side stands still.
 

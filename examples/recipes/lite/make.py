@@ -45,7 +45,6 @@ from clipx.space import save_embedded
 from clipx.training import TrainConfig, scaled
 
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
-DOMAINS = {"drawing": "graphics", "render": "graphics", "points": "graphics", "depth": "graphics"}
 RIDGE_PHOTOS = 0.05  # of a class's mean over training photos; the classifier's rows have teacher.RIDGE
 # Lengths of the part of a word that photos see. Seen classes win too often: with 41 of Caltech-101's classes left out,
 # these have the best harmonic mean of seen and unseen ones on training photos (calibrated stacking, Chao et al., 2016).
@@ -199,10 +198,14 @@ def make(
         set_linear(model.visual.head.proj, *head.linear())
         numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
         by_domain = [features[:: max(1, len(features) // 3000)]]
-        for domain in DOMAINS:
-            own, names, seen_as_photo = domain_pictures(source, domain, second, trunk, side, cache / "features")
-            set_linear(model.heads[domain][0], *domain_head(own, names, vectors[numbers]))
+        for domain, tower in model_cfg["domains"].items():
+            eyes = None if tower == "photo" else second
+            own, names, seen_as_photo = domain_pictures(source, domain, eyes, trunk, side, cache / "features")
             by_domain.append(seen_as_photo)
+            if tower == "photo":  # the photos' own map; only the mean is another
+                set_linear(model.heads[domain][0], *head.linear(seen_as_photo.mean(0)))
+            else:
+                set_linear(model.heads[domain][0], *domain_head(own, names, vectors[numbers]))
         set_linear(model.which, *domain_classifier(by_domain))
     return save_embedded(
         model.eval(),

@@ -10,6 +10,8 @@ from wordnet import ARTIFACT, DEPICTABLE, WordNet
 
 from clipx.lexicon import LONGEST, STOPS, STYLES
 
+TAXA = {"genus", "family", "order", "class", "phylum", "division", "suborder", "superfamily", "subfamily", "tribe"}
+
 
 @dataclass
 class Nouns:
@@ -68,6 +70,7 @@ def collect(imagenet: list[tuple[str, str]], shown: Iterable[tuple[str, tuple[st
         for offset, synset in wordnet.synsets.items():
             wanted = depictable or offset in tagged
             named = not synset.instance or synset.file == ARTIFACT or offset in reviewed
+            named = named and not is_taxon(offset, wordnet)
             if (synset.file in DEPICTABLE) == depictable and wanted and named:
                 new = offset not in numbers
                 number = numbers.get(offset, len(names))
@@ -86,6 +89,11 @@ def collect(imagenet: list[tuple[str, str]], shown: Iterable[tuple[str, tuple[st
         if number is not None and is_phrase(plain(name)):
             phrases.setdefault(plain(name), number)
     return Nouns(phrases, names, offsets, seen, things)
+
+
+def is_taxon(offset: str, wordnet: WordNet) -> bool:
+    """Whether a synset is a scientific group, such as Emberiza (a bird genus), which nobody looks for in photos."""
+    return any(name.split()[-1] in TAXA for name in wordnet.chain(offset, 1))
 
 
 def common(wordnet: WordNet) -> set[str]:
