@@ -72,7 +72,7 @@ def main() -> None:
     path.write_text(HOUSE, encoding="ascii")
 
     # A modality and a space: files in, unit vectors out. What clipx does with vectors works from here on.
-    space = clipx.load_space("nano")
+    space = clipx.load_space()
     sense = TextArt(space)
     seen = sense.encode([sense.load(path)])
     for found in clipx.ZeroShotClassifier(space, ["house", "fish", "umbrella", "cup"], sense.prompts).predict(seen)[0]:

@@ -26,7 +26,7 @@ def main() -> None:
     out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="clipx-"))
     out.mkdir(parents=True, exist_ok=True)
 
-    space = clipx.load_space("nano")
+    space = clipx.load_space()
     pixels = read_rgb(ROOM)  # (3, H, W) in [0, 1]
 
     # Words and bins are plain data. Fitted on nothing, their metres are a guess; at best their order means something.

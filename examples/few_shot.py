@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
 
-    space = clipx.load_space("nano")
+    space = clipx.load_space()
     sense = clipx.get_modality("pointcloud")(space)
     names = sorted(SOLIDS)
     each = 2 * args.shots + 8  # shots, as many to choose the probe's strength on, and eight to be tested on

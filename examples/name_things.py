@@ -23,7 +23,7 @@ LABELS = ["airplane", "cat", "chair", "cup", "fish", "house", "table", "toilet",
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for names.csv; a temporary one by default")
-    parser.add_argument("--space", default="nano", help="what clipx.load_space takes")
+    parser.add_argument("--space", help="what clipx.load_space takes; by default the space that comes with clipx")
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
     out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ SOUNDS = ["helicopter", "rain"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for the sounds; a temporary one by default")
-    parser.add_argument("--tower", help="a trained tower's folder; by default the one clipx ships for nano")
+    parser.add_argument("--tower", help="a trained tower's folder; by default the one clipx ships for the space")
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
     out.mkdir(parents=True, exist_ok=True)

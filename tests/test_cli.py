@@ -279,7 +279,7 @@ def test_where_the_space_comes_from(run_json, run, space_folder, tmp_path, monke
     import clipx.space
 
     monkeypatch.setattr(clipx.space, "SPACES", tmp_path)
-    assert run(line)[2].splitlines()[0].startswith("space: nano (a few hundred everyday words; for open vocabulary")
+    assert run(line)[2].splitlines()[0].startswith("space: lite (small; it knows nouns")
 
 
 # Mistakes: one line on stderr, exit status 2, nothing on stdout, nothing written --------------------------------------

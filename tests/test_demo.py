@@ -46,8 +46,8 @@ def demo(tiny_space, tmp_path_factory):
     plan = (samples / "demo.toml").read_text()
     assert '"--steps", "150", "--seeds", "2"' in plan
     plan = plan.replace('"150", "--seeds", "2"', '"2", "--seeds", "1"')
-    assert ', "--fit", "rooms-words"]' in plan and 'spaces = ["nano"]' in plan  # the fit is nano's alone
-    plan = plan.replace(', "--fit", "rooms-words"]', "]").replace('spaces = ["nano"]', "spaces = []")
+    assert ', "--fit", "rooms-words"]' in plan and 'spaces = ["lite"]' in plan  # the fit is lite's alone
+    plan = plan.replace(', "--fit", "rooms-words"]', "]").replace('spaces = ["lite"]', "spaces = []")
     (samples / "demo.toml").write_text(plan)
     out = tmp_path_factory.mktemp("demo") / "clipx-demo"
     printed = io.StringIO()

@@ -1,4 +1,4 @@
-"""Every script of examples/ runs, offline, with nano, and writes only where it is told to."""
+"""Every script of examples/ runs, offline, with the default space, and writes only where it is told to."""
 
 import importlib.util
 import sys
@@ -64,4 +64,4 @@ def test_sounds_are_skipped_in_one_line_without_a_tower(example, monkeypatch):
 
     monkeypatch.setattr(encoder, "shipped_tower", lambda space: None)
     said, _ = example("sounds_to_pictures")
-    assert said.startswith("skipped: audio: the space nano has no audio tower") and said.count("\n") == 1
+    assert said.startswith("skipped: audio: the space lite has no audio tower") and said.count("\n") == 1

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import clipx
 from clipx.errors import ClipxError
+from clipx.modalities.image import Image
 from clipx.space import SPACES, load_space
 from clipx.training import train_space
 
@@ -177,6 +179,32 @@ def test_lite_takes_any_word_and_tells_how_well_it_knows_it():
     assert known["cask"] == known["zebras"] == "pictures" and known["blorbomat"] == "subwords"
     cosines = space.encode_text(["cask", "trousers", "zebra"]) @ space.encode_text(["barrel", "pants", "zebras"]).T
     assert cosines.argmax(1).tolist() == [0, 1, 2] and cosines.diag().min() > 0.7
+
+
+def test_photos_are_looked_at_as_photos_and_drawings_as_drawings():
+    """Grey and dark photos, too; the drawings are those of the demo."""
+    import skimage
+
+    space = load_space("lite")
+    sense = Image(space)
+
+    def domains(paths):
+        pixels = [space.preprocess.resize(sense.load(path)[None]) for path in paths]
+        return space.encode_with_domain(torch.cat(pixels))[1]
+
+    photos = Path(skimage.__file__).parent / "data"
+    photos = [photos / name for name in ("chelsea.png", "coffee.png", "astronaut.png", "camera.png", "rocket.jpg")]
+    drawings = [RECIPE.parents[1] / "data" / f"{name}.png" for name in ("umbrella", "house", "fish", "clock")]
+    assert domains(photos) == ["photo"] * 5 and domains(drawings) == ["drawing"] * 4
+
+
+def test_a_photo_is_named_by_words_that_stand_above_the_classes_of_the_tower():
+    import skimage
+
+    photos = Path(skimage.__file__).parent / "data"
+    labels = ["cat", "dog", "cup", "rocket", "motorcycle", "car", "toilet", "tree"]
+    found = clipx.classify([photos / f"{name}.png" for name in ("chelsea", "coffee")], labels, space="lite", top=1)
+    assert [best[0].label for best in found] == ["cat", "cup"]
 
 
 def test_all_of_lite_is_at_most_thirty_megabytes():

@@ -61,9 +61,9 @@ def test_no_file_of_a_package_is_missing(wheel, contents):
 
 
 def test_embedded_spaces_are_whole(contents):
-    """nano, and whatever other spaces come with clipx, are there with their weights, words and card."""
+    """lite, and whatever other spaces come with clipx, are there with their weights, words and card."""
     spaces = {name.split("/")[2] for name in contents if name.startswith("clipx/spaces/") and name.count("/") == 3}
-    assert "nano" in spaces
+    assert {"lite", "nano"} <= set(spaces)
     for space in spaces:
         held = {name.split("/")[3] for name in contents if name.startswith(f"clipx/spaces/{space}/")}
         assert held >= {"space.json", "open_clip_config.json", "weights.safetensors", "vocabulary.json", "README.md"}

@@ -111,7 +111,8 @@ def demo(
         return _short(path)
 
     def command(*words: str) -> str:
-        return shlex.join(["clipx", *words, *(["--space", space] if space != DEFAULT else [])])
+        own = space != DEFAULT and "--space" not in words
+        return shlex.join(["clipx", *words, *(["--space", space] if own else [])])
 
     with progress("looking", len(wanted)) as advance:
         for entry in wanted:
@@ -200,7 +201,8 @@ def demo(
         words = [*map(typed, entry["run"]), "-o", _short(out / entry["folder"])]
         note(command(*words))
         with contextlib.redirect_stdout(io.StringIO()):
-            status = main([*words, "--space", space, "--device", device])
+            own = [] if "--space" in words else ["--space", space]
+            status = main([*words, *own, "--device", device])
         if status == 130:
             raise KeyboardInterrupt
         if status:

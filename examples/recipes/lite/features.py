@@ -60,12 +60,19 @@ def pooled(trunk: nn.Module, batches: Callable[[int, int], Tensor], count: int, 
     return np.concatenate(rows)
 
 
-def photo_features(trunk: nn.Module, name: str, size: int, paths: Sequence[Path], cache: Path) -> np.ndarray:
-    """(N, C) pooled features of N photos in files."""
+def photo_features(
+    trunk: nn.Module, name: str, size: int, paths: Sequence[Path], cache: Path, faded: bool = False
+) -> np.ndarray:
+    """(N, C) pooled features of N photos in files; ``faded``: of grey ones, of less contrast and light by turns."""
     preprocess = photos_as(size)
     contents = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
 
     def batch(start: int, stop: int) -> Tensor:
-        return preprocess.normalize(torch.stack([photo(path, preprocess) for path in paths[start:stop]]))
+        pixels = torch.stack([photo(path, preprocess) for path in paths[start:stop]])
+        if faded:
+            contrast = torch.linspace(0.3, 1.0, 7)[torch.arange(start, stop) % 7].view(-1, 1, 1, 1)
+            light = torch.linspace(0, 1, 5)[torch.arange(start, stop) % 5].view(-1, 1, 1, 1) * (1 - contrast)
+            pixels = (pixels.mean(1, keepdim=True) * contrast + light).expand(-1, 3, -1, -1)
+        return preprocess.normalize(pixels)
 
-    return pooled(trunk, batch, len(paths), cache, f"{name} {size} {contents}")
+    return pooled(trunk, batch, len(paths), cache, f"{name} {size} {contents}{' faded' if faded else ''}")

@@ -148,11 +148,11 @@ def domain_pictures(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the tower says of a domain's pictures: (N, C), their names (N,); and the photo tower's (M, C) of some.
 
-    Without a tower the first two are empty.
+    Without a tower the first are the photo tower's, too.
     """
     banks = [(name, bank) for name, bank in source.banks.items() if bank.domain == domain]
     key = f"{source.seed} {domain}"
-    found, names, others = [np.zeros((0, 1280))], [np.zeros(0, int)], []
+    found, names, others = [], [], []
     for name, bank in banks:
         count = min(len(bank.names), ROWS)
         rows = np.linspace(0, len(bank.names) - 1, count).astype(int)
@@ -160,17 +160,20 @@ def domain_pictures(
         def batch(start: int, stop: int, size: int = SIDE, name: str = name, rows: np.ndarray = rows) -> Tensor:
             return source.shown(name, rows[start:stop], size, np.random.default_rng([source.seed, 7, start]))
 
-        def as_photo(start: int, stop: int, name: str = name, rows: np.ndarray = rows) -> Tensor:
-            some = rows[:: max(1, len(rows) // SOME)][start:stop]
-            pixels = source.shown(name, some, side, np.random.default_rng([source.seed, 8, start]))
+        some = rows if tower is None else rows[:: max(1, count // SOME)]
+
+        def as_photo(start: int, stop: int, name: str = name, some: np.ndarray = some) -> Tensor:
+            pixels = source.shown(name, some[start:stop], side, np.random.default_rng([source.seed, 8, start]))
             return (pixels.clamp(0, 1) - MEAN) / STD
 
-        if tower is not None:
+        others.append(pooled(photo_tower, as_photo, len(some), cache, f"photo {side} {key} {name} {len(some)}"))
+        if tower is None:
+            found.append(others.pop())
+            others.append(found[-1][:: max(1, count // SOME)])
+        else:
             hashed = state_sha256(tower.state_dict())
             found.append(pooled(tower, batch, count, cache, f"{hashed} {key} {name}"))
-            names.append(bank.names[rows])
-        some = len(rows[:: max(1, len(rows) // SOME)])
-        others.append(pooled(photo_tower, as_photo, some, cache, f"photo {side} {key} {name}"))
+        names.append(bank.names[rows])
     return np.concatenate(found).astype(np.float64), np.concatenate(names), np.concatenate(others).astype(np.float64)
 
 

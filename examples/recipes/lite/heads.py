@@ -56,16 +56,23 @@ def lengthened(directions: np.ndarray, lengths: np.ndarray | float) -> np.ndarra
 
 
 def domain_head(
-    features: np.ndarray, names: np.ndarray, words: np.ndarray, *, scale: float = 12.0, decay: float = 1e-4
+    features: np.ndarray,
+    names: np.ndarray,
+    words: np.ndarray,
+    begin: np.ndarray | None = None,
+    *,
+    scale: float = 12.0,
+    decay: float = 1e-4,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A linear map from a tower's features to the joint space whose text side stands still.
 
-    It begins as ridge regression to the words and goes on by cross-entropy over the cosines, L-BFGS on all rows.
+    It begins as ridge regression to the words, or as ``begin``, and goes on by cross-entropy over the cosines.
 
     Args:
         features: (N, C) of the domain's training pictures.
         names: (N,) rows of ``words``.
         words: (K, D) unit vectors.
+        begin: (D, C) a map to begin with, of features without their mean, that is to stay what it is as far as it can.
         scale: what a cosine is multiplied by before the softmax.
         decay: of what the map moves away from where it began.
 
@@ -77,10 +84,13 @@ def domain_head(
     counts = np.bincount(names, minlength=len(words))
     share = counts[names] ** -0.5
     share /= share.sum()
-    target = words - share @ words[names]  # of the mean picture, nothing
-    gram = (x * share[:, None]).T @ x
-    gram += 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
-    start = np.linalg.solve(gram, (x * share[:, None]).T @ target[names])
+    if begin is None:
+        target = words - share @ words[names]  # of the mean picture, nothing
+        gram = (x * share[:, None]).T @ x
+        gram += 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
+        start = np.linalg.solve(gram, (x * share[:, None]).T @ target[names])
+    else:
+        start = np.ascontiguousarray(begin.T) * spread
     rows, wanted = torch.tensor(x, dtype=torch.float32), torch.from_numpy(names)
     weights = torch.tensor(share, dtype=torch.float32)
     text, first = torch.tensor(words, dtype=torch.float32), torch.tensor(start, dtype=torch.float32)

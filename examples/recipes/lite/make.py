@@ -46,6 +46,7 @@ from clipx.training import TrainConfig, scaled
 
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
 RIDGE_PHOTOS = 0.05  # of a class's mean over training photos; the classifier's rows have teacher.RIDGE
+KINDS = 3.0  # how much the mean of the classes below a word counts beside what the word is described by
 # Lengths of the part of a word that photos see. Seen classes win too often: with 41 of Caltech-101's classes left out,
 # these have the best harmonic mean of seen and unseen ones on training photos (calibrated stacking, Chao et al., 2016).
 SEEN, UNSEEN = 0.8, 1.0
@@ -100,6 +101,7 @@ class TextSide:
         described: (N,) of them.
         head: of the photo tower.
         features, names: of training photos, and their concepts.
+        wordnet: of the nouns.
         left_out: classes of ImageNet whose rows take no part.
     """
 
@@ -110,6 +112,7 @@ class TextSide:
         head: PhotoHead,
         features: np.ndarray,
         names: np.ndarray,
+        wordnet: WordNet,
         left_out: frozenset[int] = frozenset(),
     ):
         rows = np.array([i for i in range(len(IMAGENET_CLASSNAMES)) if i not in left_out])
@@ -129,7 +132,23 @@ class TextSide:
         lengths = np.full(len(directions), UNSEEN)
         lengths[rows] = LONGEST * size[rows] / size.mean()
         lengths[numbers] = SEEN
+        self._name_kinds(nouns, directions, unit(head.rows), rows, set(numbers), wordnet)
         self.vectors = lengthened(directions, lengths)
+
+    @staticmethod
+    def _name_kinds(
+        nouns: Nouns, directions: np.ndarray, classes: np.ndarray, rows: np.ndarray, taken: set[int], wordnet: WordNet
+    ) -> None:
+        """A word above classes, such as "cat", is where the classes below it are on average, in place."""
+        below: dict[str, list[int]] = {}
+        synsets = [offset for _, offset in imagenet()]
+        for row in rows:
+            for above in wordnet.ancestors(synsets[row]):
+                below.setdefault(above, []).append(row)
+        for number, offset in enumerate(nouns.offsets):
+            kinds = below.get(offset or "", [])
+            if kinds and number not in taken and number >= len(IMAGENET_CLASSNAMES):
+                directions[number] = unit(classes[kinds].mean(0, keepdims=True) * KINDS + directions[[number]])[0]
 
 
 def make(
@@ -175,7 +194,7 @@ def make(
     described = Described(
         sentence_vectors(spoken, cache / "sentences").astype(np.float64), tree(nouns.offsets, wordnet)
     )
-    vectors = TextSide(nouns, described, head, features, photos.names).vectors
+    vectors = TextSide(nouns, described, head, features, photos.names, wordnet).vectors
 
     model_cfg = json.loads(json.dumps(plan["model"]))
     spelling = subword_vocabulary(list(nouns.phrases))
@@ -197,15 +216,17 @@ def make(
         model.towers["graphics"].trunk.load_state_dict(second.state_dict())
         set_linear(model.visual.head.proj, *head.linear())
         numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
-        by_domain = [features[:: max(1, len(features) // 3000)]]
+        faded = photo_features(trunk, "lite0", side, photos.paths[::5], cache / "features", faded=True)
+        by_domain = [np.concatenate([features[::2], faded])]
         for domain, tower in model_cfg["domains"].items():
             eyes = None if tower == "photo" else second
             own, names, seen_as_photo = domain_pictures(source, domain, eyes, trunk, side, cache / "features")
             by_domain.append(seen_as_photo)
-            if tower == "photo":  # the photos' own map; only the mean is another
-                set_linear(model.heads[domain][0], *head.linear(seen_as_photo.mean(0)))
+            if tower == "photo":  # it knows more than it is shown here
+                fitted = domain_head(own, names, vectors[numbers], head.linear()[0], decay=1e-3)
             else:
-                set_linear(model.heads[domain][0], *domain_head(own, names, vectors[numbers]))
+                fitted = domain_head(own, names, vectors[numbers])
+            set_linear(model.heads[domain][0], *fitted)
         set_linear(model.which, *domain_classifier(by_domain))
     return save_embedded(
         model.eval(),
