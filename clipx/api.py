@@ -52,7 +52,8 @@ def classify(
         path: one file, or several; their modalities may differ.
         labels: the words to choose from.
         modality: a modality's name; told by each file's suffix when left out.
-        space: what ``clipx.load_space`` takes (loaded once and kept; by default the embedded one), or a ``JointSpace``.
+        space: what ``clipx.load_space`` takes, loaded once and kept, or a ``JointSpace``; by default ``$CLIPX_SPACE``,
+            else lite.
         top: how many predictions to keep; all by default.
         prompts: anything ``ZeroShotClassifier`` takes; each modality's own set by default.
         none_threshold: see ``ZeroShotClassifier``.

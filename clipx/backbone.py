@@ -61,6 +61,7 @@ class Backbone:
         domains: Mapping[str, Preprocess] | None = None,
     ):
         self.domains = dict(domains or {})
+        self.photos: Backbone = self  # of a view of a domain, the whole
         self.model: Any = freeze(model)
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.architecture, self.dim = architecture, dim
@@ -108,17 +109,19 @@ class Backbone:
 
     def of_domain(self, name: str) -> Backbone:
         """The same model as it looks at pictures of a domain, weights shared; itself, where it has no such domain."""
-        if name not in self.domains:
-            return self
-        model, preprocess = self.model.of_domain(name), self.domains[name]
-        return Backbone(model, self.tokenizer, preprocess, self.architecture, self.dim, self.domains)
+        if name == PHOTO or name not in self.domains:
+            return self.photos
+        view = copy.copy(self.photos)
+        view.model, view.preprocess = self.photos.model.of_domain(name), self.domains[name]
+        view.tower = _tower(view.model.visual)
+        return view
 
     def encode_with_domain(self, x: Tensor) -> tuple[Tensor, list[str]]:
         """(N, 3, *size) -> (N, D) as ``encode_image``, and the picture domain of each, "photo" if it has no other."""
         x = x.to(self.device, self.dtype)
         if not self.domains:
             return self.model.encode_image(x), [PHOTO] * len(x)
-        rows, which = self.model.encode_with_domain(x)
+        rows, which = self.photos.model.encode_with_domain(x)
         return rows, [self.model.domains[i] for i in which.tolist()]
 
     @property
@@ -643,7 +646,7 @@ CONFIG = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
 HUB_EXTRA = "pip install 'clipx-senses[hub]'"
-WAYS_OUT = "without the hub, take the embedded space nano or a local folder or weights file"
+WAYS_OUT = "without the hub, take the embedded space lite or a local folder or weights file"
 
 
 def create(architecture: str, pretrained: str | PathLike) -> Backbone:
@@ -783,7 +786,8 @@ def random_backbone(
             parameter.data.fill_(1)
     preprocess = {"mean": 0.5, "std": 0.5, **(preprocess or {})}
     text = config.get("text_cfg", {})
-    tokenizer = None if text.get("hf_tokenizer_name") or text.get("hf_model_name") else build_tokenizer(config)
+    elsewhere = text.get("hf_tokenizer_name") or text.get("hf_model_name") or has_lexicon(config)
+    tokenizer = None if elsewhere else build_tokenizer(config)
     sized = Preprocess.from_config(preprocess, size=_pair(model.visual.image_size), where=architecture)
     return Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
 
@@ -873,6 +877,8 @@ def build_tokenizer(config: Mapping[str, Any], folder: Path | None = None, *, wh
     Raises:
         SpaceError: the tokenizer cannot be had, or its vocabulary is not the model's.
     """
+    if has_lexicon(config):
+        raise SpaceError("its words are in vocabulary.json: it loads as an embedded space", where=where)
     text = config.get("text_cfg", {})
     context = text.get("context_length", 77)
     options = dict(text.get("tokenizer_kwargs") or {})

@@ -7,33 +7,45 @@ averages the vectors of the phrases and adds what a small perceptron reads from 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clipx.errors import InputError
 from clipx.vocabulary import _other_number, words_in
 
 LONGEST = 5  # words of a phrase
-PICTURES, TEXT, SUBWORDS = "pictures", "text", "subwords"
+PICTURES, TEXT, SUBWORDS, UNKNOWN = "pictures", "text", "subwords", "unknown"
+UNSPELT = 1  # the token of what no subword spells
+LONGEST_WORD = 64  # letters of a word that are spelt; the rest says nothing more
+LONGEST_TEXT = 256  # tokens of a text
 
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# What says nothing of the thing itself. A word of STYLES counts where nothing else is left: a toy, a statue.
+# What says nothing of the thing itself. STYLES are skipped where other words are left, else FRAMES, else MEDIA, else
+# the last word counts: "a photo of a toy" is a toy, "a drawing of a cloud" a cloud, "a photo of a drawing" a drawing.
 STOPS = _set("""
     a an the this that these those some any one two many much my your his her its our their of in on at by to for from
     with and or is are was were be being been it as very there here s
 """)
-STYLES = _set("""
-    photo photograph photos picture pictures image images snapshot itap shot closeup close-up close up view scene
-    drawing drawings sketch sketches doodle doodles painting paintings rendering render rendition art artwork cartoon
+MEDIA = _set("""
+    photo photograph photos picture pictures image images snapshot itap drawing drawings sketch sketches rendering
+    render sound sounds noise recording
+""")
+FRAMES = MEDIA | _set("depth map point cloud")
+STYLES = FRAMES | _set("""
+    shot closeup close up view scene doodle doodles painting paintings rendition art artwork cartoon
     sculpture statue graffiti tattoo origami plushie plush toy plastic embroidered silhouette icon illustration
-    depth map point cloud obscure big manual model 3d cgi computer video game sound sounds noise recording line
+    obscure big manual model 3d cgi computer video game line
     good bad low high resolution quality blurry pixelated cropped corrupted jpeg bright dark clean dirty hard see
     nice cool weird large small black white grayscale
 """)
@@ -41,7 +53,7 @@ STYLES = _set("""
 
 @dataclass(frozen=True)
 class Piece:
-    """A phrase that a text was found to hold, and how well it is known: PICTURES, TEXT or SUBWORDS."""
+    """A phrase that a text was found to hold, and how well it is known: PICTURES, TEXT, SUBWORDS or UNKNOWN."""
 
     phrase: str
     level: str
@@ -62,10 +74,27 @@ class Lexicon:
     def __init__(self, phrases: Mapping[str, int], subwords: Sequence[str], seen: int, things: int):
         self.phrases, self.seen, self.things = phrases, seen, things
         self.subwords = {piece: i for i, piece in enumerate(subwords)}
+        self.longest = max(map(len, subwords))
+
+    def check(self, text_cfg: Mapping[str, Any]) -> None:
+        """Raise ValueError unless the words fit the tower of those arguments: other numbers would be other nouns."""
+        own = {"subwords": len(self.subwords), "seen": self.seen, "phrases": 1 + max(self.phrases.values())}
+        wrong = [name for name, count in own.items() if text_cfg[name] != count]
+        if wrong:
+            raise ValueError(f"the vocabulary does not fit the text tower: {', '.join(wrong)}")
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> (N, L) token ids.
+
+        Raises:
+            InputError: a text has more than 256 tokens.
+        """
         rows = [[token for piece in self.pieces(text) for token in piece.tokens] for text in texts]
-        out = torch.zeros(len(rows), max(map(len, rows), default=1) or 1, dtype=torch.long)
+        for row, text in zip(rows, texts, strict=True):
+            if len(row) > LONGEST_TEXT:
+                what = f"a text of {len(row)} tokens does not fit the {LONGEST_TEXT} this space reads"
+                raise InputError(what, where=f"{text[:40]}...", remedy="shorten it")
+        out = torch.zeros(len(rows), max(map(len, rows), default=1), dtype=torch.long)
         for i, row in enumerate(rows):
             out[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return out
@@ -75,62 +104,75 @@ class Lexicon:
 
         At least one piece comes back, whatever the text is.
         """
-        words = [word.removesuffix("'s") for word in words_in(text)]
-        found, left = self._read(words, STOPS | STYLES)
-        if not found and not left:
-            found, left = self._read(words, STOPS)
-        if not found and not left:
-            found, left = self._read(words or [text], frozenset())
+        clauses = [plain_words(clause) for clause in re.split(r"[,;:!?()\n]", text)]
+        for skip in (STOPS | STYLES, STOPS | FRAMES, STOPS | MEDIA):
+            found, left = self._read(clauses, skip)
+            if found or left:
+                break
+        else:
+            found, left = self._read([(plain_words(text) or [text.strip()])[-1:]], frozenset())
         shown = [piece for piece in found if piece.tokens[0] < len(self.subwords) + self.things]
-        spelt = [Piece(word, SUBWORDS, self._spell(word)) for word in left]
-        return (shown or found) + spelt
+        spelt = [self._spelt(word) for word in left]
+        known = [piece for piece in spelt if piece.level != UNKNOWN]
+        return (shown or found) + (known or ([] if found else spelt))
 
     def coverage(self, text: str) -> dict[str, str]:
-        """Each phrase or word that counts -> ``"pictures"``, ``"text"`` or ``"subwords"``."""
+        """Each phrase or word of the text that counts -> its level; a word in no known alphabet is ``"unknown"``."""
         return {piece.phrase: piece.level for piece in self.pieces(text)}
 
-    def _read(self, words: Sequence[str], skip: frozenset[str]) -> tuple[list[Piece], list[str]]:
+    def _read(self, clauses: Sequence[Sequence[str]], skip: frozenset[str]) -> tuple[list[Piece], list[str]]:
         """Phrases of the lexicon, longest first from the left, and the words outside them."""
-        found, left, at = [], [], 0
-        while at < len(words):
-            for length in range(min(LONGEST, len(words) - at), 0, -1):
-                some = words[at : at + length]
-                if some[0] in skip and (length == 1 or all(word in skip for word in some)):
-                    continue
-                if (number := self._number(some)) is not None:
-                    level = PICTURES if number < self.seen else TEXT
-                    found.append(Piece(" ".join(some), level, (len(self.subwords) + number,)))
-                    at += length
-                    break
-            else:
-                if words[at] not in skip:
-                    left.append(words[at])
-                at += 1
+        found, left = [], []
+        for words in clauses:
+            at = 0
+            while at < len(words):
+                for length in range(min(LONGEST, len(words) - at), 0, -1):
+                    some = words[at : at + length]
+                    if some[0] in skip:
+                        continue
+                    if (number := self._number(some)) is not None:
+                        level = PICTURES if number < self.seen else TEXT
+                        found.append(Piece(" ".join(some), level, (len(self.subwords) + number,)))
+                        at += length
+                        break
+                else:
+                    if words[at] not in skip:
+                        left.append(words[at])
+                    at += 1
         return found, left
 
     def _number(self, words: Sequence[str]) -> int | None:
-        last = words[-1]
-        for form in (last, *_other_number(last)):
-            for joint in (" ", "-", "") if len(words) > 1 else (" ",):
+        """Of a phrase in either number; two words may be one, such as "see saw", if not both are nouns themselves."""
+        joints = [" "]
+        if len(words) == 2 and not STOPS & set(words) and not all(word in self.phrases for word in words):
+            joints.append("")
+        for form in (words[-1], *_other_number(words[-1])):
+            for joint in joints:
                 number = self.phrases.get(joint.join([*words[:-1], form]))
                 if number is not None:
                     return number
         return None
 
-    def _spell(self, word: str) -> tuple[int, ...]:
+    def _spelt(self, word: str) -> Piece:
         """WordPiece: the longest known piece from the left, again and again."""
         tokens, at = [], 0
-        while at < len(word):
-            for end in range(len(word), at, -1):
+        while at < min(len(word), LONGEST_WORD):
+            for end in range(min(len(word), at + self.longest), at, -1):
                 token = self.subwords.get(("##" if at else "") + word[at:end])
                 if token is not None:
                     tokens.append(token)
                     break
             else:
                 end = at + 1  # a letter of no known alphabet
-                tokens.append(1)
             at = end
-        return tuple(tokens)
+        return Piece(word, SUBWORDS, tuple(tokens)) if tokens else Piece(word, UNKNOWN, (UNSPELT,))
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of a text as the lexicon has them: lower case, without accents, possessives and odd widths."""
+    plain = unicodedata.normalize("NFKD", text)
+    plain = "".join(letter for letter in plain if unicodedata.category(letter) not in ("Mn", "Cf"))
+    return [word.removesuffix("'s") for word in words_in(plain)]
 
 
 class LexiconText(nn.Module):

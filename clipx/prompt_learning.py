@@ -26,8 +26,8 @@ class PromptLearner(nn.Module):
     Method: CoOp, Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022, arXiv 2109.01134.
 
     Args:
-        space: its text tower has to be CLIP's causal one, or one that adds up words: there the context vectors live in
-            the joint space, begin at zero, and are added to what the sentence means.
+        space: its text tower has to be CLIP's causal one, or one that adds up words: there the context is one vector of
+            the joint space, whatever M is, which begins at zero and is added to what the sentence means.
         labels: K labels.
         template: one sentence with ``{}``; the context begins as the embeddings of its other words, before and behind
             the label, so that the untrained learner says just what the sentence says. Or M >= 1: that many vectors
@@ -79,8 +79,7 @@ class PromptLearner(nn.Module):
             sentences = names if drawn else [f"{before}{name}{behind}" for name in names]
             meant = space.encode_text(sentences)
             self.register_buffer("meant", meant, persistent=False)
-            count = len((before + behind).split())
-            self._begin(torch.zeros(count, space.dim), drawn, per_label, seed)
+            self._begin(torch.zeros(1, space.dim), False, per_label, seed)
             return
         if space.vocabulary is not None:
             names = [space.vocabulary.rewrite(name) for name in names]

@@ -254,10 +254,11 @@ class JointSpace:
 
     def domain(self, name: str) -> JointSpace:
         """The same space as it looks at pictures of a domain; itself where it has no such one. Weights are shared."""
-        if name not in self.backbone.domains:
+        backbone = self.backbone.of_domain(name)
+        if backbone is self.backbone:
             return self
         view = copy.copy(self)
-        view.backbone = self.backbone.of_domain(name)
+        view.backbone = backbone
         return view
 
     def encode_with_domain(self, pixels: Tensor) -> tuple[Tensor, list[str]]:
@@ -266,10 +267,11 @@ class JointSpace:
         Args:
             pixels: (N, 3, H, W).
         """
-        pixels = self.preprocess.resize(self.checked(pixels)).clamp(0, 1)
+        photos = self.backbone.photos
+        pixels = photos.preprocess.resize(self.checked(pixels)).clamp(0, 1)
         if not len(pixels):
             return self.encode_image(pixels), []
-        rows, domains = self.backbone.encode_with_domain(self.preprocess.normalize(pixels))
+        rows, domains = photos.encode_with_domain(photos.preprocess.normalize(pixels))
         return _unit(rows), domains
 
     def encode_image(self, pixels: Tensor, resize: bool = True, normalize: bool = True) -> Tensor:
@@ -457,6 +459,8 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         lexicon = Lexicon(**words) if bb.has_lexicon(model_cfg) else None
         vocabulary = Vocabulary(words["words"]) if lexicon is None else None
         state = _unpack(load_bytes(blob), model_cfg)
+        if lexicon is not None:
+            lexicon.check(model_cfg["text_cfg"])
         backbone = bb.build(model_cfg, preprocess_cfg, architecture=about["name"], weights=state, tokenizer=lexicon)
     except ClipxError:
         raise
@@ -466,11 +470,17 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         about["name"],
         backbone,
         version=about["version"],
-        weights_sha256=about["weights_sha256"],
+        weights_sha256=about["weights_sha256"] if lexicon is None else _whole_sha256(about, config, words),
         vocabulary=vocabulary,
         lexicon=lexicon,
         embedded=True,
     )
+
+
+def _whole_sha256(about: Mapping[str, Any], *files: Mapping[str, Any]) -> str:
+    """Identity of weights whose meaning other files decide, too: the numbers of phrases, the towers of domains."""
+    said = json.dumps([about["weights_sha256"], *files], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def save_embedded(

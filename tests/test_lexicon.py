@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clipx.lexicon import PICTURES, SUBWORDS, TEXT, Lexicon, LexiconText
+from clipx.errors import InputError
+from clipx.lexicon import PICTURES, SUBWORDS, TEXT, UNKNOWN, Lexicon, LexiconText
+from clipx.space import load_space
 
 PHRASES = {"cat": 0, "dog": 1, "polar bear": 2, "bear": 3, "leaf": 4, "t shirt": 5, "red": 6, "teddy bear": 2}
 SUBS = [
@@ -80,6 +82,50 @@ def test_any_string_has_a_vector(lexicon, tower, text):
     assert lexicon.pieces(text)
     row = tower(lexicon([text]))
     assert row.shape == (1, 8) and row.isfinite().all() and row.norm() > 0
+
+
+def test_neighbours_are_not_glued_into_other_nouns(lexicon):
+    glued = Lexicon({**PHRASES, "agate": 6, "gate": 3, "handbag": 6, "hand": 3, "bag": 4, "teapot": 5}, SUBS, 3, 7)
+    assert found(glued, "a photo of a gate") == {"gate": TEXT}
+    assert found(glued, "a hand, a bag") == found(glued, "hand bag") == {"hand": TEXT, "bag": TEXT}
+    assert found(glued, "a tea pot") == {"tea pot": TEXT}
+
+
+def test_every_single_word_is_found_behind_an_article():
+    lexicon = load_space("lite").lexicon
+    words = [phrase for phrase in lexicon.phrases if " " not in phrase]
+    wrong = [word for word in words if lexicon.pieces(f"a photo of a {word}") != lexicon.pieces(word)]
+    assert len(words) > 20_000 and wrong == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a photo of a statue", "a painting of a toy", "a sculpture", "a computer", "a photo of a drawing"]
+)
+def test_words_of_style_are_taken_where_they_are_what_is_meant(text):
+    lexicon = load_space("lite").lexicon
+    assert set(lexicon.coverage(text)) <= {"statue", "toy", "sculpture", "computer", "drawing"}
+    assert "subwords" not in lexicon.coverage(text).values()
+
+
+def test_accents_and_widths_do_not_matter(lexicon):
+    assert lexicon(["c\u00e1t"]).tolist() == lexicon(["\uff43\uff41\uff54"]).tolist() == lexicon(["cat"]).tolist()
+
+
+def test_a_word_in_no_known_alphabet_is_unknown_and_says_nothing_beside_another(lexicon):
+    assert lexicon.coverage("\u732b") == {"\u732b": UNKNOWN}
+    assert lexicon(["\u732b cat"]).tolist() == lexicon(["cat"]).tolist()
+
+
+def test_long_words_and_texts(lexicon):
+    assert len(lexicon.pieces("x" * 100_000)[0].tokens) == 64
+    with pytest.raises(InputError, match="a text of 300 tokens does not fit the 256"):
+        lexicon(["cat " * 300])
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused(lexicon):
+    lexicon.check({"subwords": len(SUBS), "seen": 3, "phrases": 7})
+    with pytest.raises(ValueError, match="subwords"):
+        lexicon.check({"subwords": len(SUBS) + 1, "seen": 3, "phrases": 7})
 
 
 def test_spelling_takes_the_longest_pieces(lexicon):

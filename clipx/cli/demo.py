@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipx.modality import Modality
+    from clipx.space import JointSpace
     from clipx.zeroshot import ZeroShotClassifier
 
 HITS = 5  # of a search
@@ -67,7 +68,7 @@ def demo(
     from clipx.cli._work import make_classifier, open_space, space_name
     from clipx.progress import note, progress
     from clipx.registry import modality_of
-    from clipx.space import DEFAULT
+    from clipx.space import default_name
     from clipx.training import prepare_folder
 
     started = time.perf_counter()
@@ -111,7 +112,7 @@ def demo(
         return _short(path)
 
     def command(*words: str) -> str:
-        own = space != DEFAULT and "--space" not in words
+        own = space != default_name() and "--space" not in words
         return shlex.join(["clipx", *words, *(["--space", space] if own else [])])
 
     with progress("looking", len(wanted)) as advance:
@@ -238,7 +239,7 @@ def demo(
     sections = [part for part in sections if part.rows]
     for path, data in files.items():
         write_bytes(path, data)
-    html = page(panels, sections, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint.embedded))
+    html = page(panels, sections, f"{joint.name} ({joint.id})", _summary(results, len(labels)), _caveat(joint))
     write_bytes(out / "index.html", html.encode())
     seconds = round(time.perf_counter() - started, 1)
     record = report("demo", results, space=joint.name, space_id=joint.id, page=out / "index.html", seconds=seconds)
@@ -384,12 +385,13 @@ def _summary(results: list[dict[str, Any]], labels: int) -> str:
     )
 
 
-def _caveat(embedded: bool) -> str:
+def _caveat(space: JointSpace) -> str:
     from clipx.cli._work import REAL_CLIP
 
-    if not embedded:
+    if not space.embedded:
         return "The space is a pretrained CLIP with an open vocabulary."
+    known = "takes English nouns" if space.vocabulary is None else "knows a few hundred everyday words"
     return (
-        "The space is embedded in clipx: it is small and knows a few hundred everyday words. "
+        f"The space is embedded in clipx: it is small and {known}. "
         f"For an open vocabulary take a real CLIP: clipx demo --space {REAL_CLIP}"
     )

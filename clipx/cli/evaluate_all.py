@@ -60,10 +60,10 @@ def evaluate_all(
     from clipx.cli._output import emit, print_table, report, write_bytes
     from clipx.cli._tables import table, with_tables
     from clipx.progress import note, progress
-    from clipx.space import DEFAULT, SPACES
+    from clipx.space import DEFAULT, SPACES, default_name
     from clipx.training import prepare_folder
 
-    own = SPACES / (space or DEFAULT) / "results.toml"
+    own = SPACES / (space or default_name()) / "results.toml"
     path = suite or (own if own.is_file() else SPACES / DEFAULT / "results.toml")
     planned = _tables(read_toml(path), path, only)
     for one in page or ():

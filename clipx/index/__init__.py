@@ -150,7 +150,8 @@ class Index:
 
         Args:
             folder: made here; it must not exist or be empty.
-            space: whose vectors it holds; what ``clipx.load_space`` takes, or a space; by default the embedded one.
+            space: whose vectors it holds; what ``clipx.load_space`` takes, or a space; by default
+                ``$CLIPX_SPACE``, else lite.
             source: what ``clipx.load_space`` takes to load it again; its name when left out.
 
         Raises:

@@ -159,7 +159,7 @@ def choose_label_weight(heard: Heard, words: Tensor, directions: Tensor) -> floa
 def directions_of(space: JointSpace, prompts: Prompts) -> Tensor:
     """(C, D) unit vectors of the network's categories, by the words for what they hold that the space knows."""
     template = "{}" if isinstance(prompts, Mapping) else prompts
-    words = list(dict.fromkeys(word for held in HOLDS.values() for word in held if not space.coverage(word)))
+    words = list(dict.fromkeys(word for held in HOLDS.values() for word in held if not space.unknown(word)))
     named: dict[str, Tensor] = {}
     if words:
         vectors = dict(zip(words, ZeroShotClassifier(space, words, template).weights.vectors.cpu(), strict=True))

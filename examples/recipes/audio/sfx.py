@@ -97,7 +97,7 @@ def unseen(space: clipx.JointSpace, tower: Path, folder: Path, synthetic: float)
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = sorted({row["label"] for row in rows})
-    unknown = {name for name in names if space.coverage(name)}  # a closed vocabulary cannot say them
+    unknown = {name for name in names if space.unknown(name)}  # a closed vocabulary cannot say them
     rows, names = [row for row in rows if row["label"] not in unknown], [n for n in names if n not in unknown]
     audio = Audio(space, AudioConfig(tower=str(tower)))
     vectors = audio.encode([audio.load(folder / row["path"]) for row in rows])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from senses import reviewed_names, sense_of
 from wordnet import ARTIFACT, DEPICTABLE, WordNet
 
-from clipx.lexicon import LONGEST, STOPS, STYLES
+from clipx.lexicon import LONGEST, STOPS, plain_words
 
 TAXA = {"genus", "family", "order", "class", "phylum", "division", "suborder", "superfamily", "subfamily", "tribe"}
 
@@ -110,11 +110,11 @@ def common(wordnet: WordNet) -> set[str]:
 def is_phrase(phrase: str) -> bool:
     """Whether the tokenizer can find it, and finds nothing else by it."""
     words = phrase.split()
-    plain_words = all(word.isalnum() or "'" in word for word in phrase.replace("-", " ").split())
+    spelt = all(word.isalnum() or "'" in word for word in words)
     short = len(phrase) < 3 and phrase not in ("ox", "tv", "pc", "cd", "pi")
-    return plain_words and not short and len(words) <= LONGEST and not all(w in STOPS or w in STYLES for w in words)
+    return spelt and not short and len(words) <= LONGEST and not all(w in STOPS for w in words)
 
 
 def plain(name: str) -> str:
-    """Lower case, single spaces, hyphens as spaces: as the tokenizer joins words."""
-    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
+    """As the tokenizer joins words."""
+    return " ".join(plain_words(name))
