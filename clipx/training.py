@@ -591,6 +591,7 @@ def _made(
 
 
 def scaled(config: TrainConfig, share: float) -> TrainConfig:
+    """The same with another number of steps: a share of them, and of the warm-up."""
     steps, warmup = (max(1, round(count * share)) for count in (config.steps, config.warmup))
     return dataclasses.replace(config, steps=steps, warmup=warmup)
 

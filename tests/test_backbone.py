@@ -462,7 +462,7 @@ def test_what_goes_wrong_online_is_said(monkeypatch):
 def test_offline(monkeypatch):
     monkeypatch.setattr(bb, "_reachable", lambda: False)
     for fetch in (lambda: bb.create_from_hub("org/model"), lambda: bb.create("ViT-B-32-quickgelu", "openai")):
-        with pytest.raises(SpaceError, match=r"offline, or the hub cannot be reached.*nano.*local folder"):
+        with pytest.raises(SpaceError, match=r"offline, or the hub cannot be reached.*lite.*local folder"):
             fetch()
 
 

@@ -167,7 +167,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "mask": ("rembg", mask, "pip install 'clipx-senses[mask]'"),
     "hub": ("transformers", hub, "pip install 'clipx-senses[hub]'"),
 }
-NOT_IMPORTED = {"all", "docs", "test"}  # by the package itself
+NOT_IMPORTED = {"all", "docs", "recipes", "test"}  # by the package itself
 
 
 def test_every_extra_is_accounted_for():

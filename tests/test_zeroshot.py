@@ -205,7 +205,7 @@ def test_a_space_given_by_name_is_loaded_once(files, monkeypatch, tiny_space):
     [
         ({"modality": "smell"}, "no modality named 'smell'; installed: "),
         ({"colour": 1}, "image has no setting 'colour'"),
-        ({"up": "z"}, "image has no setting 'up'; known: none"),
+        ({"up": "z"}, "image has no setting 'up'; known: domain"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"top": 0}, "top must be at least 1"),
     ],
