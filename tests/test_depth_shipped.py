@@ -26,15 +26,17 @@ def near_and_far(metres):
     return lamp.mean() + 0.4 < wall.mean() and floor.mean() + 0.4 < wall.mean()
 
 
-def test_the_card_names_every_fit_by_its_hash(nano):
-    card = (SHIPPED / "nano" / "README.md").read_text()
-    fits = shipped_fits(nano)
+@pytest.mark.parametrize("name", ["lite", "nano"])
+def test_the_card_names_every_fit_by_its_hash(name):
+    space = load_space(name)
+    card = (SHIPPED / name / "README.md").read_text()
+    fits = shipped_fits(space)
     assert list(fits) == ["rooms", "rooms-words"]
     for name, path in fits.items():
         assert f"| `{name}` |" in card and f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`" in card
         assert path.stat().st_size < 250_000
-        fit = load_fit(name, nano)
-        assert fit.unit == "m" and fit.space_id == nano.id
+        fit = load_fit(name, space)
+        assert fit.unit == "m" and fit.space_id == space.id
 
 
 def test_the_first_is_what_nothing_else_means(nano, tiny_space):

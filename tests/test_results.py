@@ -139,6 +139,19 @@ def summary():
     )
 
 
+def summary_of_lite():
+    """The README's table of lite: its card's figures."""
+    yield "| what | names | n | top-1 (95 %) | top-5 | regime |"
+    yield "|---|---:|---:|---|---:|---|"
+    for row in json.loads((SPACES / "lite" / "figures.json").read_text())["rows"]:
+        top5 = f"{row['metrics']['acc5']:.1%}"
+        yield f"| {row['name']} | {row['labels']} | {row['n']} | {share(row)} | {top5} | {row['regime']} |"
+
+
+def test_the_readme_s_table_of_lite_is_that_of_its_card():
+    assert "\n".join(["", *summary_of_lite(), ""]) in (ROOT / "README.md").read_text()
+
+
 def test_the_readme_s_results_are_those_of_the_records():
     assert "\n".join(["", *summary(), ""]) in (ROOT / "README.md").read_text()
 

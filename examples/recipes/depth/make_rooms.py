@@ -1,12 +1,13 @@
 """Rooms that are made, not photographed, with their true depth: a set for ``clipx train depth`` without any licence.
 
     python examples/recipes/depth/make_rooms.py rooms
-    clipx train depth rooms --kind linear --mean-map -o modalities/depth/fits/nano/rooms.safetensors
-    clipx train depth rooms --kind prompts -o modalities/depth/fits/nano/rooms-words.safetensors
+    clipx train depth rooms --space nano --kind linear --mean-map -o modalities/depth/fits/nano/rooms.safetensors
+    clipx train depth rooms --space nano --kind prompts -o modalities/depth/fits/nano/rooms-words.safetensors
 
-make the fits that come with nano. The first line writes ``rooms/labels.csv`` with the folds train (160 rooms) and test
-(24), pictures of 384 x 288 pixels and depth in millimetres; ``--samples examples/data/rooms`` also copies the first
-three test rooms there, with their true depth in colours, for ``clipx demo``. The same seeds give the same rooms.
+make the fits that come with nano, and ``--space lite`` those of lite. The first line writes ``rooms/labels.csv`` with
+the folds train (160 rooms) and test (24), pictures of 384 x 288 pixels and depth in millimetres; with
+``--samples examples/data/rooms`` it also copies the first three test rooms there, with their true depth in colours, for
+``clipx demo``. The same seeds give the same rooms.
 """
 
 import argparse
