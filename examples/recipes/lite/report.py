@@ -31,11 +31,10 @@ nano = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(nano)
 
 SHAPES = "bathtub,bed,chair,desk,dresser,monitor,night stand,sofa,table,toilet"
+# Sounds of ESC-10 are not here: the shipped sound tower learnt from all of its folds, and its card has them held out.
 ROWS = [
     *nano.ROWS,
-    ("ESC-10 sounds, fold 4", "audio", "audio", ["--where", "split=esc10", "--where", "fold=4", "--labels",
-     "chainsaw,clock_tick,crackling_fire,crying_baby,dog,helicopter,rain,rooster,sea_waves,sneezing"], nano.SEEN),
-    ("46 sounds beyond ESC-10", "audio", "audio_more", [], nano.UNSEEN),
+    ("45 sounds beyond ESC-10", "audio", "audio_more", [], nano.UNSEEN),
     ("39 meshes, rendered", "pointcloud", "meshes", ["--projection", "mesh_raster"], "names known, shapes never seen"),
 ]  # fmt: skip
 
