@@ -56,8 +56,8 @@ class DomainCLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(init_logit_scale))
 
     def _new_head(self, dim: int, tower: str) -> nn.Module:
-        trunk = (self.visual if tower == PHOTO else self.towers[tower]).trunk
-        return nn.Sequential(nn.Linear(trunk.num_features, dim))
+        visual: Any = self.visual if tower == PHOTO else self.towers[tower]
+        return nn.Sequential(nn.Linear(visual.trunk.num_features, dim))
 
     @property
     def domains(self) -> tuple[str, ...]:

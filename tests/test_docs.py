@@ -168,7 +168,7 @@ def test_the_site_builds_and_asks_the_network_for_nothing(tmp_path):
     for page in site.rglob("*.html"):
         assert not asked.search(page.read_text(encoding="utf-8")), page
     assert "doc-heading" in (site / "api" / "core.html").read_text(encoding="utf-8")
-    assert (site / "cards" / "nano.html").is_file() and (site / "examples" / "few_shot.html").is_file()
+    assert (site / "cards" / "lite.html").is_file() and (site / "examples" / "few_shot.html").is_file()
 
 
 # What the README shows ------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def cells(lines, apart):
 def test_the_readme_shows_what_its_commands_print(commands, output, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.setenv("CLIPX_SPACE", "nano")
+    monkeypatch.setenv("CLIPX_SPACE", "lite")
     for command in commands.strip().splitlines():
         status, printed, err = run(command.removeprefix("clipx "))
         assert status == 0, err

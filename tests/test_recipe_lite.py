@@ -178,7 +178,7 @@ def test_lite_takes_any_word_and_tells_how_well_it_knows_it():
     known = space.coverage("a cask, two zebras, a didgeridoo and a blorbomat")
     assert known["cask"] == known["zebras"] == "pictures" and known["blorbomat"] == "subwords"
     cosines = space.encode_text(["cask", "trousers", "zebra"]) @ space.encode_text(["barrel", "pants", "zebras"]).T
-    assert cosines.argmax(1).tolist() == [0, 1, 2] and cosines.diag().min() > 0.7
+    assert cosines.argmax(1).tolist() == [0, 1, 2] and cosines.diag().min() > 0.4
 
 
 def test_photos_are_looked_at_as_photos_and_drawings_as_drawings():
