@@ -32,7 +32,7 @@ def main() -> None:
         views = Image.open(out / "views.png").convert("RGB")
         save("views", [views])
         rooms = DATA / "rooms"
-        run("depth", rooms / "room-1.jpg", "--fit", "rooms-words", "--space", "nano", "-o", out / "d.png")
+        run("depth", rooms / "room-1.jpg", "--fit", "rooms-words", "-o", out / "d.png")
         save("depth", [Image.open(p) for p in (rooms / "room-1.jpg", out / "d-color.png", rooms / "room-1-true.png")])
     horse = Image.open(Path(skimage.__file__).parent / "data" / "horse.png").convert("L")
     save("drawings", [horse, *(drawn(DATA / "drawings" / f"horse-{count}.svg") for count in (8, 16, 32))])
