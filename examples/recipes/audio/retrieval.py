@@ -38,9 +38,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds audio/ and images/")
     parser.add_argument("--runs", type=Path, required=True, help="what `clipx train audio --fold all -o` wrote")
+    parser.add_argument("--space", default="nano", help="the space of those runs")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    found = measure(args.data, args.runs)
+    found = measure(args.data, args.runs, args.space)
     if args.json:
         print(json.dumps(found, indent=1))
         return
@@ -50,9 +51,9 @@ def main() -> None:
     print(f"mAP of sound / text pivot: {found['of_text_pivot']:.2f}")
 
 
-def measure(data: Path, runs: Path) -> dict:
+def measure(data: Path, runs: Path, name: str = "nano") -> dict:
     """Figures of all folds that have a tower, over the queries that have pictures."""
-    space = clipx.load_space("nano")
+    space = clipx.load_space(name)
     pictures, shown = gallery(data, space)
     sounds = read_labels(data / "audio", where=[("split", "esc10")])
     names = sorted(set(sounds.labels))
