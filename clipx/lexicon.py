@@ -117,7 +117,10 @@ class Lexicon:
         return (shown or found) + (known or ([] if found else spelt))
 
     def coverage(self, text: str) -> dict[str, str]:
-        """Each phrase or word of the text that counts -> its level; a word in no known alphabet is ``"unknown"``."""
+        """Each phrase or word that takes part in the text's vector -> its level.
+
+        Words that do not, such as "red" in "a red car", are left out; one in no known alphabet is ``"unknown"``.
+        """
         return {piece.phrase: piece.level for piece in self.pieces(text)}
 
     def _read(self, clauses: Sequence[Sequence[str]], skip: frozenset[str]) -> tuple[list[Piece], list[str]]:
@@ -203,14 +206,13 @@ class LexiconText(nn.Module):
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        phrases = tokens - self.pieces.num_embeddings
-        spelt = (tokens > 0) & (phrases < 0)
-        said = (phrases >= 0)[..., None]
-        vectors = torch.where(said, self.phrase_vectors(phrases.clamp(min=0)), 0)
-        noun = vectors.sum(1) / said.sum(1).clamp(min=1)
-        word = F.normalize(self.spelt(torch.where(spelt, tokens, 0)), dim=1)
-        weight = torch.where(said.any(1), self.share, 1.0) * spelt.any(1, keepdim=True)
-        return noun + weight.to(word.dtype) * word
+        numbers = tokens - self.pieces.num_embeddings
+        is_phrase, is_subword = numbers >= 0, (tokens > 0) & (numbers < 0)
+        vectors = torch.where(is_phrase[..., None], self.phrase_vectors(numbers.clamp(min=0)), 0)
+        mean = vectors.sum(1) / is_phrase.sum(1, keepdim=True).clamp(min=1)
+        guess = F.normalize(self.spelt(torch.where(is_subword, tokens, 0)), dim=1)
+        weight = torch.where(is_phrase.any(1, keepdim=True), self.share, 1.0) * is_subword.any(1, keepdim=True)
+        return mean + weight.to(guess.dtype) * guess
 
     def phrase_vectors(self, numbers: Tensor) -> Tensor:
         """(...) numbers of phrases -> (..., D) unit vectors."""

@@ -160,6 +160,17 @@ def recipe_data(tmp_path_factory) -> Path:
     return root
 
 
+def cut_down(recipe: Path, changes: dict[str, str], folder: Path) -> Path:
+    """A copy of a recipe in that folder, with these lines changed and nothing else."""
+    text = recipe.read_text()
+    for before, after in changes.items():
+        assert before in text, before
+        text = text.replace(before, after)
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
 def write_table(path: Path, rows: list[dict]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])

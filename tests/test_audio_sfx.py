@@ -15,7 +15,7 @@ from clipx.errors import FileError, InputError
 from clipx.modalities.audio import fit, sfx
 from clipx.modalities.audio.categories import CATEGORIES, HOLDS
 from clipx.modalities.audio.encoder import Audio, AudioConfig
-from clipx.modalities.audio.fit import Heard, choose_label_weight, directions_of, fit_map
+from clipx.modalities.audio.fit import SoundFeatures, choose_label_weight, directions_of, fit_map
 from clipx.modalities.audio.towers import WEIGHTS, load_tower, new_tower, save_tower
 from clipx.modalities.audio.train import AudioTrainConfig, cross_validate, train_audio
 
@@ -39,8 +39,8 @@ def noise(seconds, seed=0):
 def test_the_network_equals_the_wheels_own(net):
     """Spectrograms by the formula of examples/recipes/audio/convert.py; half precision is what differs."""
     frames, bands = np.meshgrid(np.arange(100), np.arange(96), indexing="ij")
-    heard = [0.4 + 0.4 * np.sin(0.1 * (k + 1) * frames + 0.05 * (k + 2) * bands) for k in range(2)]
-    features = net.network.features(torch.tensor(np.stack(heard), dtype=torch.float32).transpose(1, 2))
+    sounds = [0.4 + 0.4 * np.sin(0.1 * (k + 1) * frames + 0.05 * (k + 2) * bands) for k in range(2)]
+    features = net.network.features(torch.tensor(np.stack(sounds), dtype=torch.float32).transpose(1, 2))
     assert np.abs(features - GOLDEN["features"]).max() < 0.005 * GOLDEN["features"].max()
     categories = torch.cat(net.network.categories(features), dim=1)
     assert np.abs(categories - GOLDEN["categories"]).max() < 0.02
@@ -121,7 +121,7 @@ def heard_of(kinds, seed=0, groups=None, width=6, categories=4):
     features = 5 * centres[kinds] + torch.randn(len(kinds), width, generator=rng, dtype=torch.float64)
     shares = torch.rand(len(kinds), categories, generator=rng, dtype=torch.float64)
     weight = 1 / torch.bincount(kinds).double()[kinds]
-    return Heard(
+    return SoundFeatures(
         torch.cat([features, shares], 1), torch.arange(len(kinds)), kinds, tuple(groups or [""] * len(kinds)),
         weight / weight.sum(),
     )  # fmt: skip
@@ -133,30 +133,30 @@ def unit(rows, dim, seed):
 
 def test_the_closed_form_centres_and_whitens():
     """Outputs have mean 0 on the training sounds, and a covariance of C / (C + noise): no direction stands out."""
-    heard = heard_of([0, 0, 0, 0, 1, 1, 2, 2])
-    slope, offset = fit_map(heard, unit(3, 5, 1), unit(4, 5, 2), 3.0)
-    out = heard.means() @ slope.T + offset
-    weight = heard.weight[:, None]
+    sounds = heard_of([0, 0, 0, 0, 1, 1, 2, 2])
+    slope, offset = fit_map(sounds, unit(3, 5, 1), unit(4, 5, 2), 3.0)
+    out = sounds.means() @ slope.T + offset
+    weight = sounds.weight[:, None]
     assert (weight * out).sum(0).abs().max() < 1e-9
     values = torch.linalg.eigvalsh(out.T @ (weight * out))
     assert values.max() < 1 and values.min() > -1e-9
-    assert (heard.vectors(slope, offset) @ unit(3, 5, 1).double().T).argmax(1).equal(heard.kinds)
+    assert (sounds.vectors(slope, offset) @ unit(3, 5, 1).double().T).argmax(1).equal(sounds.kinds)
 
 
 def test_what_all_words_share_changes_nothing_but_the_scale():
     """A text side whose vectors all lean one way is taken as if they did not."""
-    heard, words, directions = heard_of([0, 0, 1, 1, 2, 2]), unit(3, 5, 1), unit(4, 5, 2)
+    sounds, words, directions = heard_of([0, 0, 1, 1, 2, 2]), unit(3, 5, 1), unit(4, 5, 2)
     lean = 3 * unit(1, 5, 3)
-    one, other = (fit_map(heard, words + by, directions + by, 2.0)[0] for by in (0 * lean, lean))
+    one, other = (fit_map(sounds, words + by, directions + by, 2.0)[0] for by in (0 * lean, lean))
     assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_a_category_reaches_a_word_that_no_sound_was_labelled_with():
-    heard = heard_of([0, 0, 0, 1, 1, 1])
+    sounds = heard_of([0, 0, 0, 1, 1, 1])
     words = torch.eye(5)[:3]
     directions = torch.cat([torch.eye(5)[2:3], torch.zeros(1, 5), torch.eye(5)[3:5]])  # the second has no name
-    slope, offset = fit_map(heard, words, directions, 2.0)
-    unseen = heard.means().mean(0, keepdim=True).clone()
+    slope, offset = fit_map(sounds, words, directions, 2.0)
+    unseen = sounds.means().mean(0, keepdim=True).clone()
     unseen[:, 6] += 1  # the first category
     assert ((unseen @ slope.T + offset) @ words.double().T).argmax().item() == 2
     assert slope[:, 7].abs().max() == 0
@@ -164,11 +164,11 @@ def test_a_category_reaches_a_word_that_no_sound_was_labelled_with():
 
 def test_the_weight_is_chosen_on_the_sounds_given():
     groups = ["1", "2"] * 6
-    heard = heard_of([k for k in (0, 1, 2) for _ in range(4)], groups=groups)
+    sounds = heard_of([k for k in (0, 1, 2) for _ in range(4)], groups=groups)
     words, directions = unit(3, 5, 1), unit(4, 5, 2)
-    chosen = choose_label_weight(heard, words, directions)
-    assert chosen in fit.LABEL_WEIGHTS and chosen == choose_label_weight(heard, words, directions)
-    assert choose_label_weight(heard.chosen(heard.kinds < 2), words, directions) in fit.LABEL_WEIGHTS
+    chosen = choose_label_weight(sounds, words, directions)
+    assert chosen in fit.LABEL_WEIGHTS and chosen == choose_label_weight(sounds, words, directions)
+    assert choose_label_weight(sounds.subset(sounds.kinds < 2), words, directions) in fit.LABEL_WEIGHTS
 
 
 def test_directions_are_of_the_words_that_a_space_knows(tiny_space):
@@ -222,14 +222,14 @@ def test_the_figures_are_the_encoders(data, tiny_space, tmp_path):
     found = train_audio(data, tiny_space, tmp_path / "run", config, where=[("fold", "1")], prompts=PROMPTS)
     assert "acc1" not in found and found["training_acc1"] > 0.5
     audio = Audio(tiny_space, AudioConfig(tower=found["tower"]))
-    heard = audio.encode([audio.load(data / f"table{i}.wav") for i in (0, 2)]).vectors
+    sounds = audio.encode([audio.load(data / f"table{i}.wav") for i in (0, 2)]).vectors
     paths = [data / f"table{i}.wav" for i in (0, 2)]
     pooled = [fit._pooled_file(path, fit.Stamp.of(path), 0.3, "cpu") for path in paths]
     assert len(pooled[0]) == 3
-    kept = fit._heard(pooled, ["table"] * 2, [""] * 2, ["table"])
+    kept = fit._features_of(pooled, ["table"] * 2, [""] * 2, ["table"])
     last = audio.tower.net.last
     vectors = kept.vectors(last.weight.double(), last.bias.double())
-    assert torch.allclose(heard.double(), vectors, atol=1e-4)
+    assert torch.allclose(sounds.double(), vectors, atol=1e-4)
 
 
 def test_labels_left_out_and_synthetic_sounds(data, tiny_space, tmp_path, monkeypatch):

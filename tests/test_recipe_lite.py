@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import cut_down
 from safetensors.torch import load_file
 
 import clipx
@@ -84,8 +85,7 @@ def made_up(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
     """The recipe itself, cut down in size and in nothing else."""
-    text = (RECIPE / "recipe.toml").read_text()
-    for before, after in {
+    changes = {
         "embed_dim = 512": "embed_dim = 8",
         "basis = 64": "basis = 3",
         "image_size = 224": "image_size = 64",
@@ -93,12 +93,8 @@ def recipe(tmp_path_factory) -> Path:
         "shapes_of_others = 32": "shapes_of_others = 1",
         "batch_size = 96": "batch_size = 4",
         "batch_size = 512": "batch_size = 16",
-    }.items():
-        assert before in text, before
-        text = text.replace(before, after)
-    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
-    path.write_text(text)
-    return path
+    }
+    return cut_down(RECIPE / "recipe.toml", changes, tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="module")

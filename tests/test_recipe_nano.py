@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import cut_down
 
 import clipx
 from clipx import training
@@ -26,8 +27,7 @@ def data(recipe_data) -> Path:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
     """The recipe itself, cut down in size and in nothing else."""
-    text = (RECIPE / "recipe.toml").read_text()
-    for before, after in {
+    changes = {
         '"source.py"': f'"{RECIPE / "source.py"}"',
         "shapes_of_modelnet10 = 400": "shapes_of_modelnet10 = 2",
         "shapes_of_others = 40": "shapes_of_others = 1",
@@ -38,12 +38,8 @@ def recipe(tmp_path_factory) -> Path:
         "layers = [1, 2, 2, 1]": "layers = [1, 1, 1, 1]",
         "width = 32": "width = 8",
         "stages = [[0.5, 64], [0.85, 80]": "stages = [[0.5, 64], [0.6, 80]",
-    }.items():
-        assert before in text, before
-        text = text.replace(before, after)
-    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
-    path.write_text(text)
-    return path
+    }
+    return cut_down(RECIPE / "recipe.toml", changes, tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
 
     Args:
         data: a folder with labels.csv, or that file: columns ``path`` (from its folder), ``label`` and any others, of
-            which those that ``Modality.load`` takes, such as ``up``, are told to it; or,
+            which those that ``Modality.load`` takes, such as ``up``, are passed to it; or,
             beside an .npz, ``npz_index`` in place of ``path``, and the .npz must agree about the labels. A folder of
             class folders: their names are the labels; what folders inside them are called (train, test) is the column
             ``split``. An .npz: the modality's ``array_key`` (N, ...), ``labels`` (N,) as class names or as integers

@@ -46,7 +46,7 @@ SLACK = 0.005  # of top-1 by folds, given up for words that no sound was labelle
 
 
 @dataclass(frozen=True)
-class Heard:
+class SoundFeatures:
     """What the network makes of N sounds.
 
     Args:
@@ -70,13 +70,13 @@ class Heard:
         """(N, F): a sound is the mean over its windows."""
         return _by_owner(self.windows, self.owners, len(self))
 
-    def chosen(self, keep: Tensor) -> Heard:
+    def subset(self, keep: Tensor) -> SoundFeatures:
         """Those sounds only; ``keep`` is (N,) bool."""
         held = keep[self.owners]
         places = keep.cumsum(0) - 1
         weight = self.weight[keep]
         groups = tuple(group for group, kept in zip(self.groups, keep.tolist(), strict=True) if kept)
-        return Heard(
+        return SoundFeatures(
             self.windows[held], places[self.owners[held]], self.kinds[keep], groups, weight / weight.sum().clamp(1e-12)
         )
 
@@ -86,11 +86,11 @@ class Heard:
         return F.normalize(_by_owner(rows, self.owners, len(self)), dim=1)
 
 
-def fit_map(heard: Heard, words: Tensor, directions: Tensor, label_weight: float) -> tuple[Tensor, Tensor]:
+def fit_map(sounds: SoundFeatures, words: Tensor, directions: Tensor, label_weight: float) -> tuple[Tensor, Tensor]:
     """The tower's last layer in closed form.
 
     Args:
-        heard: the training sounds.
+        sounds: the training sounds.
         words: (K, D) unit vectors of the labels; any text side will do.
         directions: (C, D) unit vectors of the network's categories; a category without a name has zeros.
         label_weight: how much the labels weigh against the categories.
@@ -98,7 +98,7 @@ def fit_map(heard: Heard, words: Tensor, directions: Tensor, label_weight: float
     Returns:
         slope (D, F) and offset (D,).
     """
-    x, weight = heard.means(), heard.weight[:, None]
+    x, weight = sounds.means(), sounds.weight[:, None]
     x, words, directions = x.double(), words.double(), directions.double()
     named = directions.norm(dim=1, keepdim=True) > 0
     directions = torch.where(named, directions - directions[named[:, 0]].mean(0), directions)  # what all words share
@@ -106,7 +106,7 @@ def fit_map(heard: Heard, words: Tensor, directions: Tensor, label_weight: float
     x = x - middle
     count = x.shape[1] - len(directions)
     features, probabilities = x[:, :count], x[:, count:]
-    targets = words[heard.kinds]
+    targets = words[sounds.kinds]
     targets = targets - (weight * targets).sum(0)
 
     def deviation(rows: Tensor) -> Tensor:
@@ -125,28 +125,28 @@ def fit_map(heard: Heard, words: Tensor, directions: Tensor, label_weight: float
     return slope.T.contiguous(), -(middle @ slope)
 
 
-def choose_label_weight(heard: Heard, words: Tensor, directions: Tensor) -> float:
+def choose_label_weight(sounds: SoundFeatures, words: Tensor, directions: Tensor) -> float:
     """One of ``LABEL_WEIGHTS``, by two figures on the sounds that it is given.
 
     One is top-1 on each fold by the others, or by quarters of each label where fewer than two folds are named; the
     other, of three labels and more, is top-1 of each label by the others, its word ranked among all. Of the weights
     whose first figure is within ``SLACK`` of the best, the one with the best second figure; the smaller on a tie.
     """
-    known = heard.kinds.unique()
-    groups: Sequence[str] = heard.groups
+    known = sounds.kinds.unique()
+    groups: Sequence[str] = sounds.groups
     if len(set(groups)) < 2:
-        turns = (F.one_hot(heard.kinds).cumsum(0) - 1)[torch.arange(len(heard)), heard.kinds]
+        turns = (F.one_hot(sounds.kinds).cumsum(0) - 1)[torch.arange(len(sounds)), sounds.kinds]
         groups = [str(turn % 4) for turn in turns.tolist()]
     by_fold = [torch.tensor([group == name for group in groups]) for name in sorted(set(groups))]
-    by_label = [heard.kinds == kind for kind in known] if len(known) > 2 else []
+    by_label = [sounds.kinds == kind for kind in known] if len(known) > 2 else []
 
     def top1(held: list[Tensor], weight: float) -> float:
         right = []
         for out in held:
             if (~out).sum() < 2 or not out.any():
                 continue
-            slope, offset = fit_map(heard.chosen(~out), words, directions, weight)
-            tested = heard.chosen(out)
+            slope, offset = fit_map(sounds.subset(~out), words, directions, weight)
+            tested = sounds.subset(out)
             scores = tested.vectors(slope, offset) @ words[known].double().T
             right.append((known[scores.argmax(1)] == tested.kinds).double().mean().item())
         return sum(right) / max(1, len(right))
@@ -181,7 +181,7 @@ def fit_tower(
     config: AudioTrainConfig,
     about: dict[str, Any],
 ) -> tuple[Tensor, SfxTower, dict[str, Any]]:
-    """Fit a tower, and hear the held-out sounds, or without any the training sounds.
+    """Fit a tower, and encode the held-out sounds, or without any the training sounds.
 
     Args:
         space: the frozen space.
@@ -198,7 +198,7 @@ def fit_tower(
     """
     words, device, window_s = words.cpu(), str(space.device), config.crop_s
     paths = [*taught.paths, *held.paths]
-    with progress("hearing", len(paths)) as advance:
+    with progress("encoding sounds", len(paths)) as advance:
         pooled = []
         for path in paths:
             pooled.append(_pooled_file(path, Stamp.of(path), window_s, device))
@@ -211,12 +211,12 @@ def fit_tower(
                 made.append((label, rows := _pooled_synthetic(recipe, seed, window_s, device)))
                 digest.update(rows.numpy().tobytes())
                 advance(1)
-    recorded = _heard(pooled[: len(taught)], taught.labels, taught.folds, names)
+    recorded = _features_of(pooled[: len(taught)], taught.labels, taught.folds, names)
     everything = recorded
     if made:
         share = config.synthetic
-        unreal = _heard([rows for _, rows in made], [label for label, _ in made], [""] * len(made), names)
-        everything = Heard(
+        unreal = _features_of([rows for _, rows in made], [label for label, _ in made], [""] * len(made), names)
+        everything = SoundFeatures(
             torch.cat([recorded.windows, unreal.windows]),
             torch.cat([recorded.owners, unreal.owners + len(recorded)]),
             torch.cat([recorded.kinds, unreal.kinds]),
@@ -231,7 +231,7 @@ def fit_tower(
     with torch.no_grad():
         net.last.weight.copy_(slope)
         net.last.bias.copy_(offset)
-    judged = _heard(pooled[len(taught) :], held.labels, held.folds, names) if len(held) else recorded
+    judged = _features_of(pooled[len(taught) :], held.labels, held.folds, names) if len(held) else recorded
     vectors = judged.vectors(slope, offset).float()
     chosen = {
         "ridge": RIDGE,
@@ -250,11 +250,13 @@ def fit_tower(
     return vectors, net, about
 
 
-def _heard(pooled: Sequence[Tensor], labels: Sequence[str], folds: Sequence[str], names: Sequence[str]) -> Heard:
+def _features_of(
+    pooled: Sequence[Tensor], labels: Sequence[str], folds: Sequence[str], names: Sequence[str]
+) -> SoundFeatures:
     kinds = torch.tensor([names.index(label) for label in labels])
     weight = 1 / torch.bincount(kinds).double()[kinds]
     owners = torch.repeat_interleave(torch.arange(len(pooled)), torch.tensor([len(rows) for rows in pooled]))
-    return Heard(torch.cat(list(pooled)).double(), owners, kinds, tuple(folds), weight / weight.sum())
+    return SoundFeatures(torch.cat(list(pooled)).double(), owners, kinds, tuple(folds), weight / weight.sum())
 
 
 def _by_owner(rows: Tensor, owners: Tensor, count: int) -> Tensor:
@@ -279,11 +281,11 @@ def _pooled_synthetic(recipe: str, seed: int, window_s: float, device: str) -> T
 @torch.no_grad()
 def _pooled(sound: Sound, window_s: float, device: str) -> Tensor:
     """(W, F) of its windows, which overlap by half, as the encoder cuts them; on the CPU."""
-    net = _ear(device)
+    net = _frozen(device)
     pieces = windows(sound, window_s, window_s / 2, SAMPLE_RATE_HZ)
     return torch.cat([net.pooled(net.listen(mix(piece.samples)[None].to(device))).cpu() for piece in pieces])
 
 
 @lru_cache(maxsize=1)
-def _ear(device: str) -> SfxTower:
+def _frozen(device: str) -> SfxTower:
     return new_tower("sfx", 1).to(device).eval().requires_grad_(False)

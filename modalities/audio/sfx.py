@@ -29,8 +29,8 @@ WIDTHS = (64, 128, 256, 512)
 class SfxTower(nn.Module):
     """Waveforms -> vectors, not normalised.
 
-    In the paper the network hears blocks of 2.3 s, and the mean over blocks is taken. Here it hears a whole window at
-    once and takes the maximum over all its time: silence around a short sound does little harm.
+    In the paper the network processes blocks of 2.3 s, and the mean over blocks is taken. Here it processes a whole
+    window at once and takes the maximum over time: silence around a short sound does little harm.
 
     Args:
         dim: D, the width of the output.
@@ -65,21 +65,21 @@ class SfxTower(nn.Module):
         # edges are reflected, which needs half a frame of samples
         x = F.pad(x, (0, max(0, N_FFT // 2 + 1 - x.shape[1])))
         spectra = torch.stft(x, N_FFT, HOP, window=self.window, return_complex=True)
-        heard = torch.log10(1 + 10_000 * (self.mel @ spectra.abs().square())) / LOUDEST
-        return F.pad(heard, (0, max(0, SHORTEST - heard.shape[2])))
+        mels = torch.log10(1 + 10_000 * (self.mel @ spectra.abs().square())) / LOUDEST
+        return F.pad(mels, (0, max(0, SHORTEST - mels.shape[2])))
 
-    def body(self, heard: Tensor) -> Tensor:
+    def body(self, mels: Tensor) -> Tensor:
         """(B, 96, n) -> (B, dim)."""
-        return self.head(self.pooled(heard))
+        return self.head(self.pooled(mels))
 
     @property
     def last(self) -> nn.Linear:
         """The layer that makes the output of what ``pooled`` returns."""
         return self.head
 
-    def pooled(self, heard: Tensor) -> Tensor:
+    def pooled(self, mels: Tensor) -> Tensor:
         """(B, 96, n) -> (B, 512 + 226): features, and the square roots of the categories' probabilities."""
-        features = self.network.features(heard)
+        features = self.network.features(mels)
         return torch.cat([features, *(p.sqrt() for p in self.network.categories(features))], dim=1)
 
 
@@ -100,10 +100,10 @@ class SfxNetwork(nn.Module):
             for names in CATEGORIES
         )
 
-    def features(self, heard: Tensor) -> Tensor:
+    def features(self, mels: Tensor) -> Tensor:
         """(B, 96, n) -> (B, 512): the mean over frequency, then the maximum over time; n >= 8."""
         # channels last: a fifth faster on processors
-        x = heard.transpose(1, 2)[:, None].contiguous(memory_format=torch.channels_last)
+        x = mels.transpose(1, 2)[:, None].contiguous(memory_format=torch.channels_last)
         for index, conv in enumerate(self.convs):
             x = F.relu(conv(x))
             if index in (1, 3, 5):

