@@ -470,17 +470,19 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         about["name"],
         backbone,
         version=about["version"],
-        weights_sha256=about["weights_sha256"] if lexicon is None else _whole_sha256(about, config, words),
+        weights_sha256=about["weights_sha256"] if lexicon is None else _whole_sha256(about["weights_sha256"], folder),
         vocabulary=vocabulary,
         lexicon=lexicon,
         embedded=True,
     )
 
 
-def _whole_sha256(about: Mapping[str, Any], *files: Mapping[str, Any]) -> str:
+def _whole_sha256(weights_sha256: str, folder: Path) -> str:
     """Identity of weights whose meaning other files decide, too: the numbers of phrases, the towers of domains."""
-    said = json.dumps([about["weights_sha256"], *files], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    digest = hashlib.sha256(weights_sha256.encode())
+    for name in (bb.CONFIG, "vocabulary.json"):
+        digest.update((folder / name).read_bytes().replace(b"\r\n", b"\n"))  # git may write either
+    return digest.hexdigest()
 
 
 def save_embedded(

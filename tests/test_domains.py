@@ -129,3 +129,19 @@ def test_coop_learns_where_words_are_added_up(space):
     classifier = fit_shots("coop", Embedding(rows, space.id, "image"), labels, zeroshot, 8, space=space)
     found = [best[0].label for best in classifier.predict(Embedding(rows, space.id, "image"), 1)]
     assert found == ["cat", "dog"] * 8
+
+
+@pytest.mark.parametrize("file", [bb.CONFIG, "vocabulary.json"])
+def test_identity_covers_what_decides_the_meaning_of_the_weights(space, tmp_path, file):
+    folder = save_embedded(
+        space.backbone.model, tmp_path / "domains", name="domains", version="1", model_cfg=CONFIG,
+        preprocess_cfg=PHOTO, vocabulary=WORDS,
+    )  # fmt: skip
+    before = load_space(folder).id
+    text = (folder / file).read_text()
+    (folder / file).write_bytes(text.replace("\n", "\r\n").encode())
+    assert load_space(folder).id == before
+    changed = text.replace('"wolf": 2', '"fox": 2').replace('"interpolation": "bicubic"', '"interpolation": "bilinear"')
+    assert changed != text
+    (folder / file).write_text(changed)
+    assert load_space(folder).id != before
