@@ -51,8 +51,9 @@ class DomainCLIP(nn.Module):
         self.tower_of = dict(domains or {})
         self.heads = nn.ModuleDict({name: self._new_head(embed_dim, tower) for name, tower in self.tower_of.items()})
         features = self.visual.trunk.num_features
-        self.which = nn.Linear(features, 1 + len(self.heads)) if self.heads else None
+        self.domain_classifier = nn.Linear(features, 1 + len(self.heads)) if self.heads else None
         self.text = LexiconText(embed_dim, **text_cfg)
+        self.to(memory_format=torch.channels_last)  # convolutional towers are a quarter faster so on processors
         self.logit_scale = nn.Parameter(torch.tensor(init_logit_scale))
 
     def _new_head(self, dim: int, tower: str) -> nn.Module:
@@ -82,9 +83,9 @@ class DomainCLIP(nn.Module):
         """(N, 3, H, W) prepared as photos -> their (N, D) as photos, and (N,) numbers of their ``domains``."""
         features = self.visual.trunk(image)
         rows = self.visual.head(features)
-        if self.which is None:
+        if self.domain_classifier is None:
             return rows, torch.zeros(len(rows), dtype=torch.long, device=rows.device)
-        scores = self.which(features).float()
+        scores = self.domain_classifier(features).float()
         scores[:, 0] += MARGIN
         return rows, scores.argmax(1)
 

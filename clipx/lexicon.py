@@ -106,13 +106,13 @@ class Lexicon:
         """
         clauses = [plain_words(clause) for clause in re.split(r"[,;:!?()\n]", text)]
         for skip in (STOPS | STYLES, STOPS | FRAMES, STOPS | MEDIA):
-            found, left = self._read(clauses, skip)
+            found, left = self._phrases_in(clauses, skip)
             if found or left:
                 break
         else:
-            found, left = self._read([(plain_words(text) or [text.strip()])[-1:]], frozenset())
+            found, left = self._phrases_in([(plain_words(text) or [text.strip()])[-1:]], frozenset())
         shown = [piece for piece in found if piece.tokens[0] < len(self.subwords) + self.things]
-        spelt = [self._spelt(word) for word in left]
+        spelt = [self._as_subwords(word) for word in left]
         known = [piece for piece in spelt if piece.level != UNKNOWN]
         return (shown or found) + (known or ([] if found else spelt))
 
@@ -123,7 +123,7 @@ class Lexicon:
         """
         return {piece.phrase: piece.level for piece in self.pieces(text)}
 
-    def _read(self, clauses: Sequence[Sequence[str]], skip: frozenset[str]) -> tuple[list[Piece], list[str]]:
+    def _phrases_in(self, clauses: Sequence[Sequence[str]], skip: frozenset[str]) -> tuple[list[Piece], list[str]]:
         """Phrases of the lexicon, longest first from the left, and the words outside them."""
         found, left = [], []
         for words in clauses:
@@ -156,7 +156,7 @@ class Lexicon:
                     return number
         return None
 
-    def _spelt(self, word: str) -> Piece:
+    def _as_subwords(self, word: str) -> Piece:
         """WordPiece: the longest known piece from the left, again and again."""
         tokens, at = [], 0
         while at < min(len(word), LONGEST_WORD):
@@ -202,15 +202,17 @@ class LexiconText(nn.Module):
         self.seen = nn.Parameter(torch.zeros(seen, dim))
         self.register_buffer("codes", torch.zeros(phrases - seen, basis, dtype=torch.int8))
         self.basis = nn.Linear(basis, dim)
-        self.pieces = nn.Embedding(subwords, width, padding_idx=0)
-        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.subword_embedding = nn.Embedding(subwords, width, padding_idx=0)
+        self.subword_mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim)
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        numbers = tokens - self.pieces.num_embeddings
+        numbers = tokens - self.subword_embedding.num_embeddings
         is_phrase, is_subword = numbers >= 0, (tokens > 0) & (numbers < 0)
         vectors = torch.where(is_phrase[..., None], self.phrase_vectors(numbers.clamp(min=0)), 0)
         mean = vectors.sum(1) / is_phrase.sum(1, keepdim=True).clamp(min=1)
-        guess = F.normalize(self.spelt(torch.where(is_subword, tokens, 0)), dim=1)
+        guess = F.normalize(self.from_subwords(torch.where(is_subword, tokens, 0)), dim=1)
         weight = torch.where(is_phrase.any(1, keepdim=True), self.share, 1.0) * is_subword.any(1, keepdim=True)
         return mean + weight.to(guess.dtype) * guess
 
@@ -222,7 +224,7 @@ class LexiconText(nn.Module):
         rows = own if coded is None else torch.where((numbers < count)[..., None], own, self.basis(coded))
         return F.normalize(rows, dim=-1)
 
-    def spelt(self, tokens: Tensor) -> Tensor:
+    def from_subwords(self, tokens: Tensor) -> Tensor:
         """(N, L) subwords, padded with 0 -> (N, D)."""
         count = (tokens > 0).sum(1, keepdim=True).clamp(min=1)
-        return self.read(self.pieces(tokens).sum(1) / count)
+        return self.subword_mlp(self.subword_embedding(tokens).sum(1) / count)

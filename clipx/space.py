@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -300,7 +300,14 @@ class JointSpace:
             return pixels.new_zeros(0, self.dim, dtype=torch.float32)
         return _unit(self.backbone.encode_image(self.preprocess.normalize(pixels) if normalize else pixels))
 
-    def dense_image(self, pixels: Tensor, normalize: bool = True, path: str = "value", resize: bool = False) -> Tensor:
+    def dense_image(
+        self,
+        pixels: Tensor,
+        normalize: bool = True,
+        path: str = "value",
+        resize: bool = False,
+        unit: Literal["cell", "picture"] = "cell",
+    ) -> Tensor:
         """Pixels -> (N, D, h, w) float32, unit over D: what each place shows, in the joint space.
 
         The picture is first resampled to the nearest multiple of the tower's stride, so that a cell is exactly one
@@ -311,12 +318,17 @@ class JointSpace:
             normalize: as in ``encode_image``.
             path: ``"value"`` or ``"token"``, see ``Backbone.dense``.
             resize: squash to ``image_size`` first, whatever the aspect ratio.
+            unit: what is of unit norm: each ``"cell"``, or each ``"picture"``, whose cells then have a mean square of
+                1. Where a picture's vector is the mean of its cells, those of the background are short.
 
         Raises:
             UnsupportedError: the tower has no such features.
             InputError: as in ``encode_image``.
         """
-        return _unit(self._look(lambda x: self.backbone.dense(x, path), pixels, normalize, resize))
+        cells = self._look(lambda x: self.backbone.dense(x, path), pixels, normalize, resize).float()
+        if unit == "cell":
+            return _unit(cells)
+        return cells / cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
 
     def stages(self, pixels: Tensor, normalize: bool = True) -> dict[str, Tensor]:
         """Pixels -> features by stage, each (N, C, h, w), first to last; sizes as in ``dense_image``.

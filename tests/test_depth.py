@@ -374,6 +374,12 @@ def test_large_photos_are_seen_smaller(space):
     assert (high, wide) == (50, 50)
 
 
+def test_a_fit_looks_at_small_photos_enlarged(space):
+    assert viewed(space, torch.zeros(1, 3, 20, 30), 60, enlarge=True).shape == (1, 3, 60, 90)
+    high, wide = viewed(space, torch.zeros(1, 3, 10, 10_000), 400, enlarge=True).shape[-2:]
+    assert high * wide <= 4096 * space.backbone.stride[0] ** 2 * 1.01
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -40,7 +40,7 @@ def space(tmp_path_factory):
 
 def always(space, domain):
     """Let the classifier of domains say one thing whatever it sees."""
-    which = space.backbone.model.which
+    which = space.backbone.model.domain_classifier
     with torch.no_grad():
         which.weight.zero_()
         which.bias.copy_(torch.tensor([9.0 * (name == domain) for name in space.domains]))
@@ -95,8 +95,8 @@ def test_the_image_sense_looks_again_at_what_is_no_photo(space, domain):
     always(space, domain)
     samples = list(picture())
     looked = Image(space).vectors(samples)
-    told = Image(space, ImageConfig(domain)).vectors(samples)
-    torch.testing.assert_close(looked, told)
+    named = Image(space, ImageConfig(domain)).vectors(samples)
+    torch.testing.assert_close(looked, named)
     torch.testing.assert_close(looked, torch.cat([Image(space).vectors([sample]) for sample in samples]))
 
 

@@ -152,6 +152,13 @@ def test_the_readme_s_table_of_lite_is_that_of_its_card():
     assert "\n".join(["", *summary_of_lite(), ""]) in (ROOT / "README.md").read_text()
 
 
+def test_what_the_readme_says_of_the_sounds_of_lite():
+    figures = json.loads((ROOT / "modalities" / "audio" / "towers" / "lite" / "figures.json").read_text())
+    folds, without = figures["cross_validation"]["acc1"], figures["without"]["acc1"]
+    said = f"each fold held out: {folds:.1%}; each class left out and ranked among the ten: {without:.1%}"
+    assert said in " ".join((ROOT / "README.md").read_text().split())
+
+
 def test_the_readme_s_results_are_those_of_the_records():
     assert "\n".join(["", *summary(), ""]) in (ROOT / "README.md").read_text()
 

@@ -116,6 +116,14 @@ def test_batches_do_not_matter(space):
     assert torch.equal(space.encode_image(x), whole)
 
 
+def test_cells_of_a_picture_keep_their_lengths_where_the_picture_has_the_norm(space):
+    x = picture(n=2)
+    cells, whole = space.dense_image(x), space.dense_image(x, unit="picture")
+    torch.testing.assert_close(whole.square().sum(1).mean((1, 2)), torch.ones(2))
+    assert whole.norm(dim=1).std() > 0  # some are shorter than others
+    torch.testing.assert_close(torch.nn.functional.normalize(whole, dim=1), cells)
+
+
 def test_input_is_untouched(space):
     x = picture(h=space.image_size[0], w=space.image_size[1])
     before = x.clone()

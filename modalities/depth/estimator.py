@@ -204,8 +204,12 @@ class Estimator:
         return depth, shares
 
 
-def viewed(space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX) -> Tensor:
-    """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``, never up.
+def viewed(
+    space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX, *, enlarge: bool = False
+) -> Tensor:
+    """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``.
+
+    With ``enlarge`` a smaller photo is scaled up to it, so that a cell shows as much of any photo.
 
     Raises:
         InputError: as ``JointSpace.checked``.
@@ -213,6 +217,7 @@ def viewed(space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX
     pixels = space.checked(pixels)
     height, width = pixels.shape[-2:]
     most = MAX_CELLS * math.prod(space.backbone.stride)
-    scale = min(1.0, short_side_px / min(height, width), math.sqrt(most / (height * width)))
+    scale = min(short_side_px / min(height, width), math.sqrt(most / (height * width)))
+    scale = scale if enlarge else min(1.0, scale)
     size = max(1, round(height * scale)), max(1, round(width * scale))
     return space.preprocess.sample(pixels, size).clamp(0, 1)

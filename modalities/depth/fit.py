@@ -337,9 +337,10 @@ def default_side(space: JointSpace, kind: str) -> int:
 
 def seen(space: JointSpace, pixels: Tensor, kind: str, short_side_px: int) -> Tensor:
     """What a fit of that kind reads of a photo, see ``Fit.features``."""
-    view = viewed(space, pixels, short_side_px)
+    view = viewed(space, pixels, short_side_px, enlarge=True)
     if kind == "prompts":
-        return space.dense_image(view, resize=not space.backbone.any_size)
+        unit = "picture" if space.backbone.averages else "cell"
+        return space.dense_image(view, resize=not space.backbone.any_size, unit=unit)
     if not space.backbone.any_size:
         view = space.preprocess.sample(view, space.image_size).clamp(0, 1)
     stages = list(space.stages(view).values())

@@ -2,8 +2,8 @@
 
 A tower that has seen nothing but photos is blind to line drawings and to dots. This one starts from the same weights,
 at 112 px, and learns to name sketches (QuickDraw), photos turned into line drawings, procedural renders and views of
-procedural clouds, with a free vector for every name. Its last map into the joint space is fitted afterwards, a domain
-at a time, in closed form (domains.py). No shape of ModelNet, and no test picture, takes part.
+procedural clouds, by a free vector for every name and by its word, which stands still. Its last map into the joint
+space is fitted afterwards, a domain at a time (heads.py). No shape of ModelNet, and no test picture, takes part.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from lines import line_drawings
 
 SIDE = 112  # of what the tower looks at
 MEAN, STD = 0.498, 0.502  # EfficientNet-lite's own, folded into the first layer: PointCLIP shows a tower raw depth
-SHARES = {"sketches": 0.5, "lines": 0.12, "renders": 0.14, "dots": 0.12, "shaded": 0.06, "depth": 0.06}
+SHARES = {"sketches": 0.5, "lines": 0.12, "renders": 0.1, "dots": 0.2, "shaded": 0.02, "depth": 0.06}
 PHOTOS = ("caltech101", "clothing", "caltech256_5classes")
 ROWS, SOME = 16000, 500  # of a bank: pictures that fit a domain's head, and that tell domains from photos
 KEPT = 2  # blocks whose kernels stay
-SCALE = 20.0  # on the cosine with a name's free vector
+SCALE = 20.0  # on the cosine with a name's vector
 
 
 @dataclass
@@ -178,27 +178,33 @@ def domain_pictures(
 
 
 class Namer(nn.Module):
-    """Pixels -> logits over names, by the cosine with a free vector each.
+    """Pixels -> logits over K names, twice: by the cosine with a free vector each, and with its word.
 
     The first layers find edges in drawings as well as in photos: their kernels stay, and only their statistics adapt,
     which takes half of the time of a step.
+
+    Args:
+        words: (K, D) unit vectors of the names in the joint space.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, words: Tensor):
         super().__init__()
         self.trunk = efficientnet("lite0")
         self.trunk.classifier = nn.Identity()
         fold_normalisation(self.trunk)
         for part in (self.trunk.conv_stem, self.trunk.bn1, *self.trunk.blocks[:KEPT]):
             part.requires_grad_(False)
-        self.vectors = nn.Parameter(torch.randn(count, 1280) * 0.03)
+        self.vectors = nn.Parameter(torch.randn(len(words), 1280) * 0.03)
+        self.joint = nn.Linear(1280, words.shape[1])
+        self.register_buffer("words", words.float(), persistent=False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         trunk = self.trunk
         with torch.no_grad():
             x = trunk.blocks[:KEPT](trunk.bn1(trunk.conv_stem(pixels)))
-        features = trunk.forward_head(trunk.bn2(trunk.conv_head(trunk.blocks[KEPT:](x))))
-        return SCALE * F.normalize(features.float(), dim=1) @ F.normalize(self.vectors, dim=1).T
+        features = trunk.forward_head(trunk.bn2(trunk.conv_head(trunk.blocks[KEPT:](x)))).float()
+        free = F.normalize(features, dim=1) @ F.normalize(self.vectors, dim=1).T
+        return SCALE * free, SCALE * F.normalize(self.joint(features), dim=1) @ self.words.T
 
 
 @torch.no_grad()
@@ -210,23 +216,31 @@ def fold_normalisation(trunk: nn.Module) -> None:
 
 
 def train_graphics(
-    source: Graphics, config: TrainConfig, stages: list[list], out: Path, resume: bool, identity: dict
+    source: Graphics,
+    words: Tensor,
+    config: TrainConfig,
+    stages: list[list],
+    out: Path,
+    resume: bool,
+    identity: dict,
 ) -> Namer:
     """The trained tower, averaged weights, in eval mode.
 
     Args:
         source: of the batches.
+        words: (K, D) unit vectors of ``source.names``.
         config, out, resume, identity: as ``clipx.training.train`` takes them.
         stages: pairs of (until which fraction of the steps, side in pixels); small pictures first are cheap.
     """
     torch.manual_seed(config.seed)
-    net = Namer(len(source.names)).to(memory_format=torch.channels_last)
+    net = Namer(words).to(memory_format=torch.channels_last)
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         side = next(side for until, side in stages if step < until * config.steps)
         pixels, names = source.batch(draw, config.batch_size, side)
-        logits = module(pixels.contiguous(memory_format=torch.channels_last))
-        return {"loss": F.cross_entropy(logits, names, label_smoothing=0.1)}
+        by = module(pixels.contiguous(memory_format=torch.channels_last))
+        free, said = (F.cross_entropy(logits, names, label_smoothing=0.1) for logits in by)
+        return {"loss": free + said, "free": free, "words": said}
 
     train(net, loss_of, config, out, identity=identity | {"stages": stages}, resume=resume)
     return net

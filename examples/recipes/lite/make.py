@@ -211,12 +211,13 @@ def make(
     settings = dict(plan["graphics"])
     stages, _ = settings.pop("stages"), settings.pop("shapes")
     config = scaled(TrainConfig(**settings, seed=seed), share)
-    second = train_graphics(source, config, stages, out / "graphics", resume, identity).trunk.eval()
+    numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
+    shown_words = target[torch.from_numpy(numbers)]
+    second = train_graphics(source, shown_words, config, stages, out / "graphics", resume, identity).trunk.eval()
     with torch.no_grad():
         model.visual.trunk.load_state_dict(trunk.state_dict())
         model.towers["graphics"].trunk.load_state_dict(second.state_dict())
         set_linear(model.visual.head.proj, *head.linear())
-        numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
         faded = photo_features(trunk, "lite0", side, photos.paths[::5], cache / "features", faded=True)
         by_domain = [np.concatenate([features[::2], faded])]
         for domain, tower in model_cfg["domains"].items():
@@ -228,7 +229,7 @@ def make(
             else:
                 fitted = domain_head(own, names, vectors[numbers])
             set_linear(model.heads[domain][0], *fitted)
-        set_linear(model.which, *domain_classifier(by_domain))
+        set_linear(model.domain_classifier, *domain_classifier(by_domain))
     return save_embedded(
         model.eval(),
         out / "space",

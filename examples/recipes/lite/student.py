@@ -50,7 +50,7 @@ def subword_vocabulary(phrases: Sequence[str]) -> list[str]:
 def distil(
     text: LexiconText, lexicon: Lexicon, vectors: Tensor, config: TrainConfig, out: Path, resume: bool, identity: dict
 ) -> LexiconText:
-    """Teach ``text.pieces`` and ``text.read`` to guess the vectors of the lexicon's phrases from their spelling.
+    """Teach the subwords' embeddings and perceptron to guess the vectors of the lexicon's phrases from their spelling.
 
     Args:
         text: holds the vectors of the phrases already; these stand still.
@@ -61,14 +61,14 @@ def distil(
     names = sorted(lexicon.phrases)
     rows = torch.zeros(len(names), LONGEST, dtype=torch.long)
     for i, name in enumerate(names):
-        spelt = [token for word in name.replace("-", " ").split() for token in lexicon._spelt(word).tokens][:LONGEST]
-        rows[i, : len(spelt)] = torch.tensor(spelt)
+        spelt = [token for word in name.replace("-", " ").split() for token in lexicon._as_subwords(word).tokens]
+        rows[i, : len(spelt[:LONGEST])] = torch.tensor(spelt[:LONGEST])
     numbers = torch.tensor([lexicon.phrases[name] for name in names])
     single = torch.tensor([1.0 if " " not in name else 0.5 for name in names]).double()
     reader = Reader(text)
     with torch.no_grad():
-        text.pieces.weight.normal_(std=0.3, generator=torch.Generator().manual_seed(config.seed))
-        text.pieces.weight[0] = 0  # padding
+        text.subword_embedding.weight.normal_(std=0.3, generator=torch.Generator().manual_seed(config.seed))
+        text.subword_embedding.weight[0] = 0  # padding
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + draw)
@@ -90,10 +90,10 @@ class Reader(nn.Module):
 
     def __init__(self, text: LexiconText):
         super().__init__()
-        self.pieces, self.read = text.pieces, text.read
+        self.subword_embedding, self.subword_mlp = text.subword_embedding, text.subword_mlp
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return LexiconText.spelt(self, tokens)  # type: ignore[arg-type]  # it has all that this asks for
+        return LexiconText.from_subwords(self, tokens)  # type: ignore[arg-type]  # it has all that this asks for
 
 
 def compressed(vectors: np.ndarray, basis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
