@@ -337,9 +337,14 @@ class JointSpace:
         """
         return self._look(self.backbone.stages, pixels, normalize)
 
-    def encode_with_stages(self, pixels: Tensor, normalize: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """``encode_image`` and ``stages`` of one pass, at ``image_size``: (N, D) unit rows and features by stage."""
-        rows, stages = self._look(self.backbone.encode_with_stages, pixels, normalize, resize=True)
+    def encode_with_stages(
+        self, pixels: Tensor, normalize: bool = True, resize: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """``encode_image`` and ``stages`` of one pass: (N, D) unit rows and features by stage.
+
+        At ``image_size``; with ``resize=False`` at the pixels' own size, as ``dense_image`` takes them.
+        """
+        rows, stages = self._look(self.backbone.encode_with_stages, pixels, normalize, resize)
         return _unit(rows), stages
 
     def attention(self, pixels: Tensor, normalize: bool = True) -> Tensor:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipx.errors import ClipxError
+from clipx.modalities.sketch.plotter import hpgl
 from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg, travel_sorted
 
 
@@ -100,6 +101,60 @@ def test_layers_are_inkscapes_and_begin_with_their_number():
     assert text.index("layer-2") < text.index("stroke-004")
     with pytest.raises(ClipxError, match="do not add up"):
         to_svg(some_strokes(), layers=[4, 4])
+
+
+def test_an_animation_draws_every_stroke_in_turn_and_shows_the_same_drawing(tmp_path):
+    resvg, strokes = pytest.importorskip("resvg_py"), some_strokes()
+    moving = to_svg(strokes, seconds=4)
+    (tmp_path / "a.svg").write_text(moving)
+    torch.testing.assert_close(read_svg(tmp_path / "a.svg").points, strokes.points, atol=1e-3, rtol=0)
+    assert "<script" not in moving
+    said = re.findall(r"#stroke-(\d+)\{stroke-dasharray:(\S+) .*?animation:draw (\S+)s linear (\S+)s both", moving)
+    numbers, dashes, lasting, begins = zip(*((int(n), *map(float, rest)) for n, *rest in said), strict=True)
+    assert numbers == tuple(range(len(strokes)))
+    ends = np.add(lasting, begins)
+    np.testing.assert_allclose(begins, [0, *ends[:-1]], atol=0.01)  # one after another
+    assert ends[-1] == pytest.approx(4, abs=0.01)
+    svgelements = pytest.importorskip("svgelements")
+    paths = [e for e in svgelements.SVG.parse(tmp_path / "a.svg").elements() if isinstance(e, svgelements.Path)]
+    assert all(dash > path.length() for dash, path in zip(dashes, paths, strict=True))  # no gap in a stroke
+    both = [resvg.svg_to_bytes(text) for text in (moving, to_svg(strokes))]
+    shown = [np.asarray(Image.open(io.BytesIO(bytes(one))).convert("RGB"), float) for one in both]
+    np.testing.assert_array_equal(*shown)  # by a renderer that knows no animations
+
+
+def test_vpype_plots_the_layers_in_their_order():
+    vpype, strokes = pytest.importorskip("vpype"), some_strokes()
+    page = io.StringIO(to_svg(strokes, width_mm=150, layers=[4, 5]))
+    found = vpype.read_multilayer_svg(page, 0.1, crop=False)
+    assert {number: len(lines) for number, lines in found.layers.items()} == {1: 4, 2: 5}  # and no page's edge
+    px_per_mm, scale = 96 / 25.4, 150 / 224
+    begins = [[line[0].real / px_per_mm / scale, line[0].imag / px_per_mm / scale + 28] for line in found.layers[1]]
+    np.testing.assert_allclose(begins, strokes.points[:4, 0], atol=0.01)
+
+
+def test_hpgl_draws_the_strokes_in_millimetres():
+    vpype, strokes = pytest.importorskip("vpype"), some_strokes(2)
+    unit_mm = vpype.config_manager.get_plotter_config("hp7475a").plotter_unit_length / 96 * 25.4
+    points = hpgl(to_svg(strokes, width_mm=150), "hp7475a")
+    assert points.startswith("IN;") and points.count("SP1;") == 1
+    lines = re.findall(r"PU([-\d]+,[-\d]+);PD([-\d,]+);", points)
+    assert len(lines) == 2  # a line each
+    for line, cubic in zip(lines, strokes.points, strict=True):
+        places = np.array(list(map(int, ",".join(line).split(",")))).reshape(-1, 2)
+        way = places[-1] - places[0]
+        wanted = (cubic[3] - cubic[0]).numpy() * 150 / 224 / unit_mm
+        assert sorted(np.abs(way)) == pytest.approx(sorted(np.abs(wanted)), abs=2)  # the paper may lie across
+
+
+@pytest.mark.parametrize(
+    ("width_mm", "device", "said"),
+    [(150, "ouija", "vpype knows no plotter 'ouija'"), (None, "hp7475a", "draws millimetres"), (900, "hp7475a", "900")],
+)
+def test_what_no_plotter_draws(width_mm, device, said):
+    pytest.importorskip("vpype")
+    with pytest.raises(ClipxError, match=said):
+        hpgl(to_svg(some_strokes(2), width_mm=width_mm), device)
 
 
 def test_a_pen_travels_less_when_sorted():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from clipx.errors import ClipxError
     from clipx.modalities.sketch.draw import DrawConfig, Drawing
     from clipx.modalities.sketch.objective import Meaning
+    from clipx.modalities.sketch.svg import Strokes
     from clipx.modalities.sketch.target import Target
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
+FILM_S = 4.0  # of an animated SVG
 RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
 
 
@@ -80,16 +82,27 @@ def sketch(
     size_mm: Annotated[
         float | None, typer.Option("--size-mm", help="Width on paper, in millimetres. Default: in pixels.")
     ] = None,
+    hpgl: Annotated[
+        str | None,
+        typer.Option("--hpgl", help="Also HPGL for a pen plotter, such as hp7475a; with --size-mm (extra: plotter)."),
+    ] = None,
     gif: Annotated[
         bool, typer.Option("--gif", help="Also films: how it was found, and drawn stroke by stroke.")
     ] = False,
+    animate: Annotated[
+        bool, typer.Option("--animate", help="A browser draws the .svg stroke by stroke, in 4 seconds; no script.")
+    ] = False,
     mp4: Annotated[bool, typer.Option("--mp4", help="The same as MP4 (extra: video).")] = False,
     space: SpaceFlag = None,
+    about: Annotated[
+        str | None,
+        typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there."),
+    ] = None,
     saliency_space: Annotated[
         str | None,
         typer.Option(
             "--saliency-space",
-            help="Whose tower says where strokes start. Default: --space's if a ViT, else nano-vit's.",
+            help="Whose tower says where strokes start. Default: --space's if it can, else nano-vit's.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder --out.")] = False,
@@ -115,6 +128,7 @@ def sketch(
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.saliency import default_space
+    from clipx.modalities.sketch.svg import to_svg
     from clipx.progress import progress
     from clipx.training import prepare_folder
 
@@ -126,7 +140,8 @@ def sketch(
     if any(photos) and not all(photos):
         raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
     meant = not any(photos)
-    for flag, given in (("--mask", mask), ("--fix-scale", fix_scale), ("--saliency-space", saliency_space)):
+    of_photos = {"--mask": mask, "--fix-scale": fix_scale, "--saliency-space": saliency_space, "--about": about}
+    for flag, given in of_photos.items():
         if meant and given:
             raise InputError(f"{flag} is for photos")
     if text is not None:
@@ -142,6 +157,14 @@ def sketch(
     _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
         raise InputError(f"--size-mm must be a positive number of millimetres, got {size_mm:g}")
+    if hpgl is not None:  # now, not after the work
+        from clipx.modalities.sketch.plotter import hpgl as try_hpgl
+
+        if size_mm is None:
+            raise InputError("--hpgl draws millimetres", remedy="say how wide with --size-mm")
+        if color or (color is None and meant):
+            raise InputError("--hpgl draws with one pen", remedy="--no-color")
+        try_hpgl(to_svg(_blank(), width_mm=size_mm), hpgl)
     if mask is not None and len(files) > 1 and mask != "auto":
         raise InputError("a mask is for one photo", where=mask, remedy="call clipx sketch for each, or --mask auto")
     changes: dict[str, Any] = {
@@ -160,6 +183,7 @@ def sketch(
         from clipx.modalities.sketch.film import find_ffmpeg
 
         find_ffmpeg()  # now, not after the work
+    formats = _Formats(size_mm, hpgl, gif, mp4, animate)
     found_in: dict[int, Target | Meaning] = {}
     failures: dict[str, ClipxError] = {}
     if not meant:
@@ -202,6 +226,7 @@ def sketch(
                 joint,
                 plan,
                 saliency_space=looks,
+                about=about,
                 out=None if one_file else kept,
                 resume=resume,
                 progress=told,
@@ -213,7 +238,7 @@ def sketch(
                 source = text if text is not None else str(files[i])
                 title = text if text is not None else files[i].name
                 results += _write_all(
-                    drawn, names[i], source, title, out, one_file, strokes == "auto", order, size_mm, gif, mp4
+                    drawn, names[i], source, title, out, one_file, strokes == "auto", order, formats
                 )
             stopped = found[0].stopped
             if stopped:
@@ -310,6 +335,16 @@ def stroke_counts(text: str) -> tuple[int, ...]:
         raise InputError(f"--strokes takes numbers such as 16 or 4,8,16,32, got {text!r}") from error
 
 
+def _blank() -> Strokes:
+    """A square drawing without strokes."""
+    import torch
+
+    from clipx.modalities.sketch.svg import Strokes
+
+    none = torch.zeros(0)
+    return Strokes(torch.zeros(0, 4, 2), none, none, torch.zeros(0, 3), (0, 0, 224, 224))
+
+
 def _slug(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-")[:40] or "text"
 
@@ -332,6 +367,17 @@ def _checkpoints(out: Path) -> list[Path]:
 # ------------------------------------------------------------------------------------------------------------- output
 
 
+@dataclass(frozen=True)
+class _Formats:
+    """What is written of a drawing beside the plain SVG; see the options of those names."""
+
+    size_mm: float | None
+    hpgl: str | None
+    gif: bool
+    mp4: bool
+    animate: bool
+
+
 def _write_all(
     drawn: Sequence[Drawing],
     name: str,
@@ -341,14 +387,13 @@ def _write_all(
     one_file: bool,
     auto: bool,
     order: str | None,
-    size_mm: float | None,
-    gif: bool,
-    mp4: bool,
+    formats: _Formats,
 ) -> list[dict[str, Any]]:
     """Write the drawings of one target, fewest strokes first, and say what was written."""
     from clipx.cli._output import write_bytes
     from clipx.modalities.sketch import film
     from clipx.modalities.sketch.draw import knee
+    from clipx.modalities.sketch.plotter import hpgl
     from clipx.modalities.sketch.svg import to_svg, travel_sorted
 
     chosen = knee({len(drawing.strokes): drawing.loss for drawing in drawn}) if auto else None
@@ -361,13 +406,18 @@ def _write_all(
         strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} strokes"})
         if order == "travel":
             strokes = strokes[travel_sorted(strokes.points)]
-        write_bytes(path, to_svg(strokes, width_mm=size_mm).encode())
+        write_bytes(
+            path, to_svg(strokes, width_mm=formats.size_mm, seconds=FILM_S if formats.animate else None).encode()
+        )
         written = [path]
+        if formats.hpgl is not None:
+            written.append(path.with_suffix(".hpgl"))
+            write_bytes(written[-1], hpgl(to_svg(strokes, width_mm=formats.size_mm), formats.hpgl).encode())
         if not one_file:
             written.append(path.with_suffix(".png"))
             write_bytes(written[-1], film.png(strokes))
         for suffix, make in ((".gif", film.gif), (".mp4", film.mp4)):
-            if (gif, mp4)[suffix == ".mp4"]:
+            if (formats.gif, formats.mp4)[suffix == ".mp4"]:
                 for kind, frames in (("", drawing.film), ("-strokes", film.stroke_by_stroke(strokes))):
                     written.append(path.with_name(f"{path.stem}{kind}{suffix}"))
                     write_bytes(written[-1], make(frames))

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import FileError, InputError
+from clipx.errors import FileError, InputError, UnsupportedError
 from clipx.modalities.sketch.initial import SEEDS, SPREAD, initial_strokes
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
@@ -66,6 +66,10 @@ class DrawConfig:
     learn_color: bool = field(default=False, metadata={"help": "let every stroke find its colour and opacity"})
     views: int = field(default=AUGMENTED, metadata={"help": "random views a step, beside the plain one"})
     pool: int = field(default=32, metadata={"help": "views to choose from, encoded once; 0 draws new ones each step"})
+    side: int = field(default=0, metadata={"help": "side in pixels of what the tower looks at; 0: its own size"})
+    stages: tuple[str, ...] = field(default=(), metadata={"help": "stages compared; by default those of its family"})
+    semantic: float = field(default=0.1, metadata={"help": "weight of the semantic term beside the geometric one"})
+    across: bool = field(default=True, metadata={"help": "see the drawing as a drawing, where the space can"})
     small_views: bool = field(default=True, metadata={"help": "warp views at the tower's size, not the canvas's"})
     window: int = field(default=100, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
     min_gain: float = field(default=0.01, metadata={"help": "of the loss, that counts as a gain"})
@@ -97,6 +101,7 @@ class DrawConfig:
                 spread=SPREAD,
                 focus=0.0,
                 revive=False,
+                across=False,
                 clipasso_stop=True,
             ),
         }
@@ -156,6 +161,7 @@ def draw(
     config: DrawConfig | None = None,
     *,
     saliency_space: JointSpace | None = None,
+    about: str | None = None,
     out: str | PathLike | None = None,
     resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
@@ -169,6 +175,8 @@ def draw(
         config: how.
         saliency_space: whose tower says where strokes on a photo start; ``space`` by default if it is a ViT, else
             ``nano-vit``.
+        about: what to draw on each photo, such as "the cat": strokes start where the tower sees that. Default: where it
+            sees what the photo shows most.
         out: a folder for a checkpoint every hundred steps and at Ctrl-C, which ends the call with the best so far.
         resume: go on from the checkpoint in ``out``: the same strokes, bit for bit on a CPU, as if undisturbed.
         progress: told (step, steps, lowest plain loss) after every step.
@@ -188,7 +196,7 @@ def draw(
         raise InputError(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
-    maps = _saliency_maps(targets, saliency_space, space)
+    maps = _saliency_maps(targets, saliency_space or default_space(space), about)
     objective = objective_for(targets, space, config, maps)
     runs = _start(targets, maps, config)
     path = None if out is None else Path(out) / "drawing.safetensors"
@@ -255,14 +263,20 @@ TENSORS = ("strokes", "mean", "square", "age", "kept", "best", "film")  # of _Ru
 
 
 def _saliency_maps(
-    targets: Sequence[Target | Meaning], looks: JointSpace | None, space: JointSpace
+    targets: Sequence[Target | Meaning], looks: JointSpace, about: str | None
 ) -> list[np.ndarray]:
     """Where a tower looks on each photo; none for meanings."""
-    photos = [target for target in targets if isinstance(target, Target)]
-    if not photos:
-        return []
-    looks = looks or default_space(space)
-    return [saliency(looks, photo.pixels) for photo in photos]
+    meant = None
+    if about is not None:
+        if looks.supports("class_attention"):
+            raise UnsupportedError(
+                "a class token looks where it looks, whatever is asked for",
+                where=looks.name,
+                remedy="leave --about out, or take --saliency-space lite",
+            )
+        looks.require_words([about])
+        meant = looks.embed_text([about]).vectors[0]
+    return [saliency(looks, target.pixels, meant) for target in targets if isinstance(target, Target)]
 
 
 def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], config: DrawConfig) -> _Runs:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from clipx.errors import InputError, MissingDependencyError, UnsupportedError
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.svg import Strokes
+from clipx.modalities.sketch.svg import PIECES, Strokes, lengths_along
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -29,7 +29,6 @@ GREYS = 16  # of a GIF in black: enough for a line's edge
 COLOURS = 127  # of a GIF in colour, beside white
 LEVELS = 32  # of red, green and blue that a GIF's colours are looked up by
 MP4_RATE_HZ = 30
-PIECES = 32  # a stroke is measured by
 
 
 def pixels(strokes: Strokes, scale: float = 1.0) -> Tensor:
@@ -82,7 +81,7 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
         raise InputError(f"a film has at least 1 frame, got {frames}")
     if not len(strokes):
         return [strokes] * frames
-    along = _along(strokes.points)  # (N, PIECES + 1)
+    along = lengths_along(strokes.points)  # (N, PIECES + 1)
     # A dot takes time too, as long as its width would.
     done = torch.cumsum(along[:, -1].double() + strokes.width_px.clamp(min=1e-3), 0)
     film = []
@@ -175,15 +174,6 @@ def loss_curve(histories: Mapping[str, Sequence[float]], title: str) -> bytes:
 
 
 # ------------------------------------------------------------------------------------------------------------ strokes
-
-
-def _along(points: Tensor) -> Tensor:
-    """(N, 4, 2) -> (N, PIECES + 1) way from the start of each stroke to even values of its parameter."""
-    t = torch.linspace(0, 1, PIECES + 1, dtype=points.dtype)[:, None]
-    a, b, c, d = (points[:, None, i] for i in range(4))  # (N, 1, 2)
-    places = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
-    steps = (places[:, 1:] - places[:, :-1]).norm(dim=-1)
-    return torch.nn.functional.pad(steps.cumsum(1), (1, 0))
 
 
 def _first_part(points: Tensor, t: float) -> Tensor:

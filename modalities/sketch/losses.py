@@ -26,6 +26,7 @@ def clipasso_loss(
     stages: Iterable[str],
     views: int = 1,
     weights: Mapping[str, Tensor] | None = None,
+    semantic_weight: float = SEMANTIC_WEIGHT,
 ) -> Tensor:
     """CLIPasso's loss of each of B drawings, each seen in V views: geometric + 0.1 semantic.
 
@@ -41,7 +42,7 @@ def clipasso_loss(
         (B,). A drawing's loss does not depend on the others: the gradient of the sum is each one's own.
     """
     geometric = geometric_loss(sketch[0], target[0], stages, views, weights)
-    return geometric + SEMANTIC_WEIGHT * semantic_loss(sketch[1], target[1], views)
+    return geometric + semantic_weight * semantic_loss(sketch[1], target[1], views)
 
 
 def geometric_loss(

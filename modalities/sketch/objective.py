@@ -88,7 +88,9 @@ class Objective:
     def __init__(self, space: JointSpace, config: DrawConfig):
         self.space, self.config, self.device = space, config, space.device
         height, width = space.image_size
-        self.side = height if config.small_views and height == width < CANVAS else CANVAS
+        drawing = config.across and "drawing" in space.domains
+        self.eyes = space.domain("drawing") if drawing else space  # how drawings are seen
+        self.side = config.side or (height if config.small_views and height == width < CANVAS else CANVAS)
         self.pool: ViewDraws | None = None
         if config.pool and config.views:
             self.pool = self._draw(torch.Generator().manual_seed(0), config.pool)
@@ -180,10 +182,12 @@ class PhotoObjective(Objective):
             if weighed:
                 places = [_places(*pair, config.focus) for pair in zip(targets, maps, strict=True)]
                 self.places = self._fitted(torch.stack(places)[:, None].to(self.device))
-            _, stages = space.encode_with_stages(self.photos[:1])
-            self.grids = {name: (stages[name].shape[-2], stages[name].shape[-1]) for name in stage_names(stages)}
+            _, stages = space.encode_with_stages(self.photos[:1], resize=not config.side)
+            names = config.stages or stage_names(stages)
+            self.grids = {name: (stages[name].shape[-2], stages[name].shape[-1]) for name in names}
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
-            parts = [self._encode(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
+            parts = [self._seen(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
+            self.meant = space.encode_image(torch.stack(photos).to(self.device))  # (T, D)
             looks = {}
             if self.places is not None:
                 seen = self.places[:, None] if self.pool is None else apply_views(self.places, self.pool)
@@ -196,7 +200,11 @@ class PhotoObjective(Objective):
         )
 
     def _encode(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        rows, stages = self.space.encode_with_stages(pixels.expand(-1, 3, -1, -1))
+        kept, rows = self._seen(pixels)
+        return kept, rows if self.eyes is self.space else self.eyes.encode_image(pixels.expand(-1, 3, -1, -1))
+
+    def _seen(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        rows, stages = self.space.encode_with_stages(pixels.expand(-1, 3, -1, -1), resize=not self.config.side)
         kept = {name: stages[name] for name in self.grids}
         if self.space.backbone.averages:  # its stages differ in scale by orders of magnitude
             kept = {name: F.normalize(stage, dim=1) * stage.shape[1] ** 0.5 for name, stage in kept.items()}
@@ -216,17 +224,23 @@ class PhotoObjective(Objective):
                 return torch.cat(parts)
 
             weights = {} if self.places is None else self._weights(seen(self.places))
-            return *self._encode(seen(self.photos).flatten(0, 1)), weights
+            kept, vectors = self._seen(seen(self.photos).flatten(0, 1))
+            return kept, vectors if self.eyes is self.space else self._meant(rows, 1 + len(draws[0])), weights
 
         def known(value: Tensor) -> Tensor:
             return value[rows[:, None], which].flatten(0, 1)
 
         stages, embedded, weights = self.known
         found, places = ({name: known(value) for name, value in kind.items()} for kind in (stages, weights))
-        return found, known(embedded), places
+        vectors = known(embedded) if self.eyes is self.space else self._meant(rows, len(which))
+        return found, vectors, places
+
+    def _meant(self, rows: Tensor, views: int) -> Tensor:
+        """(B V, D) the photos' own vectors, which drawings seen as drawings are compared with."""
+        return self.meant[rows].repeat_interleave(views, 0)
 
     def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
-        return clipasso_loss(drawn, wanted[:2], self.grids, views, wanted[2])
+        return clipasso_loss(drawn, wanted[:2], self.grids, views, wanted[2], self.config.semantic)
 
 
 def _unframed(target: Target) -> Tensor:
@@ -272,7 +286,7 @@ class MeaningObjective(Objective):
                 row[: len(target.away)] = target.away.vectors
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        return self.space.encode_image(pixels.expand(-1, 3, -1, -1))
+        return self.eyes.encode_image(pixels.expand(-1, 3, -1, -1))
 
     def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> tuple[Tensor, Tensor]:
         views = 1 + self.config.views if draws else len(which)

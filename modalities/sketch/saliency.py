@@ -58,7 +58,7 @@ def default_space(space: JointSpace) -> JointSpace:
     """Whose tower says where a drawing in ``space`` starts: its own if it is a ViT, else ``nano-vit``'s."""
     from clipx.space import embedded_names, load_space
 
-    if space.supports("class_attention") or DEFAULT not in embedded_names():
+    if space.supports("class_attention") or space.backbone.averages or DEFAULT not in embedded_names():
         return space
     return load_space(DEFAULT, device=space.device)
 
@@ -78,8 +78,10 @@ def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None)
     Raises:
         UnsupportedError: the tower has neither.
     """
-    fitted = space.preprocess.sample(pixels.detach()[None].to(space.device), space.image_size).clamp(0, 1)
     size = int(pixels.shape[-2]), int(pixels.shape[-1])
+    if space.backbone.averages:
+        return class_activation(space, pixels, embedding, size)
+    fitted = space.preprocess.sample(pixels.detach()[None].to(space.device), space.image_size).clamp(0, 1)
     if space.supports("stages"):
         with torch.enable_grad():
             # the embedding as the tower gives it: once normalised, its gradient is another one
@@ -89,6 +91,28 @@ def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None)
     grid = fitted.shape[-2] // space.backbone.stride[0], fitted.shape[-1] // space.backbone.stride[1]
     with torch.no_grad():
         return attention_map(space.attention(fitted)[0], grid, size)
+
+
+def class_activation(
+    space: JointSpace, pixels: Tensor, embedding: Tensor | None, size: tuple[int, int]
+) -> np.ndarray:
+    """Class activation map (Zhou et al., CVPR 2016): how much each cell adds to the similarity with a vector.
+
+    Args:
+        space: whose picture vector is the mean of its cells.
+        pixels: (3, H, W) RGB in [0, 1]; looked at twice as large as the space's ``image_size``.
+        embedding: (D,), such as a text's; the picture's own vector by default.
+        size: (H, W) of the result.
+
+    Returns:
+        (H, W), stretched to [0, 1].
+    """
+    fine = tuple(2 * side for side in space.image_size)
+    looked_at = space.preprocess.sample(pixels.detach()[None].to(space.device), fine).clamp(0, 1)
+    with torch.no_grad():
+        cells = space.dense_image(looked_at, unit="picture")[0]  # (D, h, w)
+        towards = cells.mean((1, 2)) if embedding is None else embedding.reshape(-1).to(cells)
+        return _enlarged(torch.einsum("dhw,d->hw", cells, towards).relu(), size)
 
 
 def attention_map(attention: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -55,7 +55,13 @@ class Strokes:
         )
 
 
-def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int] | None = None) -> str:
+def to_svg(
+    strokes: Strokes,
+    *,
+    width_mm: float | None = None,
+    layers: list[int] | None = None,
+    seconds: float | None = None,
+) -> str:
     """An SVG document: ``viewBox`` in canvas pixels, a title, the settings as JSON, one path a stroke.
 
     A drawing in pixels lies on a white page. One in millimetres has none: a plotter's pen would draw its edge.
@@ -65,6 +71,8 @@ def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int]
         width_mm: the paper width of what is shown; the height follows. None: size in pixels.
         layers: how many strokes each layer has, in order; one layer holds all by default. Layers are Inkscape's, their
             labels begin with 1, 2, ...: AxiDraw's software plots them by that number.
+        seconds: animate it: a browser then draws one stroke after another, in that time, once. It needs no script, and
+            whoever knows no CSS animations shows the whole drawing.
 
     Raises:
         InputError: a number is not finite, or the layers do not add up to the strokes.
@@ -77,6 +85,8 @@ def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int]
         raise InputError(f"layers of {layers} strokes do not add up to {len(strokes)}")
     if width_mm is not None and not 0 < width_mm < math.inf:
         raise InputError(f"the width must be a positive number of millimetres, got {width_mm}")
+    if seconds is not None and not 0 < seconds < 3600:
+        raise InputError(f"seconds must be positive and less than an hour, got {seconds}")
     _, _, width, height = strokes.box
     left, top, *shown = (_number(value) for value in strokes.box)
     if width_mm is None:
@@ -89,6 +99,8 @@ def to_svg(strokes: Strokes, *, width_mm: float | None = None, layers: list[int]
         f"<title>{_text(str(strokes.about.get('title', 'a drawing')))}</title>",
         f"<metadata>{_text(json.dumps(strokes.about, sort_keys=True, allow_nan=False))}</metadata>",
     ]
+    if seconds is not None:
+        lines.append(_animation(strokes, seconds))
     if width_mm is None:
         lines.append(f'<rect x="{left}" y="{top}" width="{shown[0]}" height="{shown[1]}" fill="white"/>')
     first = 0
@@ -151,6 +163,33 @@ def travel_sorted(points: Tensor) -> Tensor:
     return torch.tensor(order, dtype=torch.long)
 
 
+PIECES = 32  # a stroke is measured by
+
+
+def lengths_along(points: Tensor) -> Tensor:
+    """(N, 4, 2) -> (N, PIECES + 1) way from the start of each stroke to even values of its parameter."""
+    t = torch.linspace(0, 1, PIECES + 1, dtype=points.dtype)[:, None]
+    a, b, c, d = (points[:, None, i] for i in range(4))  # (N, 1, 2)
+    places = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+    steps = (places[:, 1:] - places[:, :-1]).norm(dim=-1)
+    return torch.nn.functional.pad(steps.cumsum(1), (1, 0))
+
+
+def _animation(strokes: Strokes, seconds: float) -> str:
+    """A style sheet by which each stroke's dash, as long as the stroke, comes in from before its start."""
+    length = lengths_along(strokes.points)[:, -1] * 1.01 + strokes.width_px  # a dot takes time, too
+    until = length.double().cumsum(0)
+    rules = ["@keyframes draw{from{stroke-dashoffset:var(--begin)}to{stroke-dashoffset:0}}"]
+    for index, (long, end) in enumerate(zip(length.tolist(), until.tolist(), strict=True)):
+        share, begin = seconds / float(until[-1]), end - long
+        hidden = long + float(strokes.width_px[index])  # its round end is not seen either
+        rules.append(
+            f"#stroke-{index:03d}{{stroke-dasharray:{_number(long)} {_number(2 * hidden)};--begin:{_number(hidden)}px;"
+            f"animation:draw {_number(long * share)}s linear {_number(begin * share)}s both}}"
+        )
+    return f"<style>{''.join(rules)}</style>"
+
+
 def _text(said: str) -> str:
     """XML's characters only: a file's name may hold any byte, a sentence control characters."""
     return escape(re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", said))
@@ -178,7 +217,7 @@ def _is_ours(root: ET.Element) -> bool:
     others = [child.tag for child in root if child.tag != f"{{{SVG}}}g"]
     pages = [child for child in root if child.tag == f"{{{SVG}}}rect"]
     return (
-        set(others) <= {f"{{{SVG}}}{name}" for name in ("title", "metadata", "rect")}
+        set(others) <= {f"{{{SVG}}}{name}" for name in ("title", "metadata", "style", "rect")}
         and all(page.get("fill") == "white" for page in pages)
         and all(set(layer.attrib) <= {"id", f"{{{INKSCAPE}}}groupmode", f"{{{INKSCAPE}}}label"} for layer in layers)
         and all(path.tag == f"{{{SVG}}}path" and set(path.attrib) <= _OWN for layer in layers for path in layer)
