@@ -131,9 +131,9 @@ class Lexicon:
             while at < len(words):
                 for length in range(min(LONGEST, len(words) - at), 0, -1):
                     some = words[at : at + length]
-                    if some[0] in skip:
-                        continue
-                    if (number := self._number(some)) is not None:
+                    number = self._number(some)
+                    known = number is not None and number < self.seen and length > 1  # a toy poodle is no poodle
+                    if number is not None and (known or some[0] not in skip):
                         level = PICTURES if number < self.seen else TEXT
                         found.append(Piece(" ".join(some), level, (len(self.subwords) + number,)))
                         at += length

@@ -72,6 +72,13 @@ def test_coverage_says_how_well_a_word_is_known(lexicon):
     }
 
 
+def test_a_name_that_was_shown_may_begin_with_a_word_of_style():
+    shown = Lexicon({"poodle": 0, "toy poodle": 1, "saw": 2, "see saw": 3, "big cat": 4, "cat": 5}, SUBS, 4, 6)
+    assert found(shown, "a photo of a toy poodle") == {"toy poodle": PICTURES}
+    assert found(shown, "a drawing of a see saw") == {"see saw": PICTURES}
+    assert found(shown, "a photo of a big cat") == {"cat": TEXT}  # a template, more likely than a lion
+
+
 def test_words_that_say_nothing_else_count(lexicon):
     assert [piece.phrase for piece in lexicon.pieces("a photo")] == ["photo"]
     assert [piece.phrase for piece in lexicon.pieces("the")] == ["the"]

@@ -24,8 +24,9 @@ from clipx.modalities.sketch.draw import DrawConfig, draw
 from clipx.modalities.sketch.losses import geometric_loss
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
+from clipx.modalities.sketch.saliency import default_space
 from clipx.modalities.sketch.svg import read_svg, to_svg
-from clipx.modalities.sketch.target import load_target, prepare
+from clipx.modalities.sketch.target import load_target, prepare, without_frame
 
 QUICK = DrawConfig(strokes=(6,), seeds=(0, 1000), steps=8, views=2, pool=4, halving=False)
 
@@ -45,7 +46,12 @@ def target():
 
 
 def maps_of(target, space):
-    return drawing._saliency_maps([target], None, space)
+    return drawing._saliency_maps([target], default_space(space), None)
+
+
+def started(target, space, config):
+    maps = maps_of(target, space)
+    return drawing._start([target], maps, config, objective_for([target], space, config, maps))
 
 
 def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, tiny_space):
@@ -143,7 +149,7 @@ def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space, monkeyp
 
 def test_adam_is_torchs(target, tiny_space):
     config = DrawConfig(strokes=(5,), seeds=(0,), steps=6, views=0, pool=0, decay=False, lr=0.7, window=0)
-    runs = drawing._start([target], maps_of(target, tiny_space), config)
+    runs = started(target, tiny_space, config)
     points = torch.nn.Parameter(runs.strokes[..., :8].unflatten(-1, (4, 2)).clone())
     adam = torch.optim.Adam([points], lr=0.7)
     objective = objective_for([target], tiny_space, config, maps_of(target, tiny_space))
@@ -170,7 +176,7 @@ def test_what_is_learnt_moves_and_stays_in_range(target, tiny_space):
         for name in ("width_px", "color"):
             assert torch.equal(getattr(first, name), getattr(last, name)) == (name not in moved)
         assert (last.color >= 0).all() and (last.color <= 1).all() and (last.alpha <= 1).all()
-    far = drawing._start([target], maps_of(target, tiny_space), replace(plain, learn_width=True, learn_color=True))
+    far = started(target, tiny_space, replace(plain, learn_width=True, learn_color=True))
     far.strokes[..., 8:] = torch.tensor([80.0, 2.0, -1.0, 0.5, 3.0])
     objective = objective_for([target], tiny_space, plain, maps_of(target, tiny_space))
     drawing._step(far, objective, replace(plain, learn_width=True, learn_color=True), 0)
@@ -185,7 +191,7 @@ def test_importance_is_what_leaving_a_stroke_out_costs(target, tiny_space):
     for k in (0, 5):
         others = found.strokes[[i for i in range(6) if i != k]]
         loss = float(objective.plain(0, rasterize(others.points, 224)[None])[0])
-        assert found.importance[k] == pytest.approx(loss - found.loss, rel=0.01, abs=1e-8)
+        assert found.importance[k] == pytest.approx(loss - found.loss, rel=0.01, abs=5e-8)
     (start,) = draw([target], tiny_space, replace(config, rank=False))
     assert start.importance == [] and torch.equal(start.strokes.points, start.seeds[0].points)
 
@@ -430,7 +436,7 @@ def test_places_count_by_saliency_and_the_frame_not_at_all(target, tiny_space):
     assert float(places[:, 112:].sum() / places.sum()) == pytest.approx(0.3 / 2 + 0.7, abs=1e-4)
     narrow = replace(target, box=(0, 104, 224, 16))
     assert (objectives._places(narrow, even, 0.7) == 1).all()
-    outside = objectives._unframed(target)
+    outside = without_frame(target)
     assert torch.equal(outside[:, :top], target.pixels[:, top : top + 1].expand(-1, top, -1))
     config = replace(QUICK, pool=0)
     for one in (QUICK, config):  # of the pool's views and of fresh ones
@@ -458,7 +464,7 @@ def test_weights_scale_what_a_place_adds_to_the_geometric_loss():
 
 def test_strokes_that_shrank_to_dots_start_anew_twice(target, tiny_space):
     config = DrawConfig(strokes=(6,), seeds=(0,), steps=20, views=0, pool=0)
-    runs = drawing._start([target], maps_of(target, tiny_space), config)
+    runs = started(target, tiny_space, config)
     runs.strokes[0, [1, 4], :8] = 100.0
     runs.mean += 1
     before = runs.strokes.clone()
@@ -484,8 +490,8 @@ def test_a_revived_stroke_moves_as_a_new_one_does(target):
         def __call__(self, of, pictures, step):
             return 1000 * pictures.mean(dim=(1, 2, 3)), torch.ones(len(of))
 
-    config = DrawConfig(strokes=(4,), seeds=(0,), steps=400, decay=False, window=0)
-    runs = drawing._start([target], maps_of(target, load_space("nano-vit")), config)
+    config = DrawConfig(strokes=(4,), seeds=(0,), steps=400, decay=False, window=0, start="points", lr=1.0)
+    runs = started(target, load_space("nano-vit"), config)
     for step in range(100):
         drawing._step(runs, Pull(), config, step)
     runs.strokes[0, 2, :8] = 112.0  # a dot
@@ -495,7 +501,7 @@ def test_a_revived_stroke_moves_as_a_new_one_does(target):
     drawing._step(runs, Pull(), config, 100)
     moved = (runs.strokes[0, 2, :8] - before).abs()
     assert torch.allclose(moved, torch.full((8,), config.lr), rtol=1e-3)
-    fresh = drawing._start([target], maps_of(target, load_space("nano-vit")), config)
+    fresh = started(target, load_space("nano-vit"), config)
     fresh.strokes[0, 2, :8] = before
     for step in range(3):  # and so do the steps that follow
         drawing._step(fresh, Pull(), config, step)

@@ -128,7 +128,7 @@ def test_a_pen_draws_stroke_after_stroke():
         assert torch.equal(frame.points[:whole], strokes.points[:whole])  # what is drawn stays
         assert torch.equal(frame.points[whole, 0], strokes.points[whole, 0])
         assert torch.equal(frame.color, strokes.color[: whole + 1])
-    ways = [float(film._along(frame.points)[:, -1].sum()) for frame in frames]
+    ways = [float(film.lengths_along(frame.points)[:, -1].sum()) for frame in frames]
     paces = np.diff([0, *ways])
     assert paces.max() < 2 * np.median(paces)
 

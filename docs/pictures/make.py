@@ -1,6 +1,6 @@
 """The README's pictures, from the sample files: python docs/pictures/make.py (in a clone, with the default space).
 
-views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth from words, the truth.
+views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth by a ridge and by words, the truth.
 drawings.png: a photo that comes with scikit-image, and drawings of it that come with the clone.
 """
 
@@ -32,8 +32,10 @@ def main() -> None:
         views = Image.open(out / "views.png").convert("RGB")
         save("views", [views])
         rooms = DATA / "rooms"
-        run("depth", rooms / "room-1.jpg", "--fit", "rooms-words", "-o", out / "d.png")
-        save("depth", [Image.open(p) for p in (rooms / "room-1.jpg", out / "d-color.png", rooms / "room-1-true.png")])
+        run("depth", rooms / "room-2.jpg", "-o", out / "ridge.png")
+        run("depth", rooms / "room-2.jpg", "--fit", "rooms-words", "-o", out / "words.png")
+        shown = rooms / "room-2.jpg", out / "ridge-color.png", out / "words-color.png", rooms / "room-2-true.png"
+        save("depth", [Image.open(path) for path in shown])
     horse = Image.open(Path(skimage.__file__).parent / "data" / "horse.png").convert("L")
     save("drawings", [horse, *(drawn(DATA / "drawings" / f"horse-{count}.svg") for count in (8, 16, 32))])
 

@@ -174,7 +174,8 @@ def sketch(
         "learn_width": meant if width is None else width,
         "learn_color": meant if color is None else color,
     } | ({} if order is None else {"rank": order == "importance"})
-    plan = DrawConfig.preset(preset, **changes | ({} if steps is None else {"steps": steps}))
+    named = "meaning" if meant and preset == "default" else preset
+    plan = DrawConfig.preset(named, **changes | ({} if steps is None else {"steps": steps}))
     if order in ("travel", "importance") and plan.learn_color:
         raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
     if order == "importance" and max(counts) > RANKED:

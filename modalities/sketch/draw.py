@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from clipx.errors import FileError, InputError, UnsupportedError
+from clipx.modalities.sketch.contours import contour_strokes, pruned
 from clipx.modalities.sketch.initial import SEEDS, SPREAD, initial_strokes
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.saliency import default_space, saliency, start_probabilities
+from clipx.modalities.sketch.saliency import default_space, grey, saliency, start_probabilities
 from clipx.modalities.sketch.svg import Strokes
-from clipx.modalities.sketch.target import CANVAS, Target
+from clipx.modalities.sketch.target import CANVAS, Target, within_frame, without_frame
 from clipx.modalities.sketch.views import AUGMENTED
 from clipx.training import stop_asked
 
@@ -43,6 +44,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
 WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
 FREE_SPREAD = 0.1  # of a stroke that starts anywhere
+CANDIDATES = 64  # contours at least among which the strokes of a drawing are chosen
 RANKED = 128  # strokes at most for which leaving each one out is tried
 FRAMES = 100  # of a film at most
 SEEN_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
@@ -56,22 +58,23 @@ class DrawConfig:
 
     strokes: tuple[int, ...] = field(default=(16,), metadata={"help": "stroke counts, each drawn with every seed"})
     seeds: tuple[int, ...] = field(default=SEEDS, metadata={"help": "the best seed's drawing is kept"})
-    steps: int = field(default=500, metadata={"help": "optimiser steps at most"})
-    lr: float = field(default=1.0, metadata={"help": "pixels that a control point moves in a step, at first"})
+    steps: int = field(default=100, metadata={"help": "optimiser steps at most"})
+    lr: float = field(default=0.5, metadata={"help": "pixels that a control point moves in a step, at first"})
     width_px: float = field(default=3.0, metadata={"help": "full width of a stroke on the canvas of 224 pixels"})
+    start: str = field(default="contours", metadata={"help": "of a photo's strokes: contours, or points as CLIPasso"})
     spread: float = field(default=0.12, metadata={"help": "how far a photo's strokes reach at first, of the canvas"})
     focus: float = field(default=0.7, metadata={"help": "share of the geometric loss that goes by saliency; 0: none"})
     revive: bool = field(default=True, metadata={"help": "start strokes shrunk to a dot anew, at 1/4 and 1/2"})
     learn_width: bool = field(default=False, metadata={"help": "let every stroke find its width"})
     learn_color: bool = field(default=False, metadata={"help": "let every stroke find its colour and opacity"})
-    views: int = field(default=AUGMENTED, metadata={"help": "random views a step, beside the plain one"})
-    pool: int = field(default=32, metadata={"help": "views to choose from, encoded once; 0 draws new ones each step"})
-    side: int = field(default=0, metadata={"help": "side in pixels of what the tower looks at; 0: its own size"})
+    views: int = field(default=2, metadata={"help": "random views a step, beside the plain one"})
+    pool: int = field(default=16, metadata={"help": "views to choose from, encoded once; 0 draws new ones each step"})
+    side: int = field(default=0, metadata={"help": "side in pixels of what the tower looks at; 0: see small_views"})
     stages: tuple[str, ...] = field(default=(), metadata={"help": "stages compared; by default those of its family"})
-    semantic: float = field(default=0.1, metadata={"help": "weight of the semantic term beside the geometric one"})
+    semantic: float = field(default=0.0, metadata={"help": "weight of the semantic term; 0: 0.1, or 1 with across"})
     across: bool = field(default=True, metadata={"help": "see the drawing as a drawing, where the space can"})
-    small_views: bool = field(default=True, metadata={"help": "warp views at the tower's size, not the canvas's"})
-    window: int = field(default=100, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
+    small_views: bool = field(default=True, metadata={"help": "views at the tower's size or less, not the canvas's"})
+    window: int = field(default=40, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
     min_gain: float = field(default=0.01, metadata={"help": "of the loss, that counts as a gain"})
     halving: bool = field(default=True, metadata={"help": "drop the weaker half of the seeds at 1/4 and 1/2"})
     decay: bool = field(default=True, metadata={"help": "let the step size fall to a tenth"})
@@ -86,11 +89,14 @@ class DrawConfig:
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> DrawConfig:
-        """``"default"`` or ``"clipasso"``, with some fields changed."""
+        """``"default"``, ``"meaning"`` (of what has no photo) or ``"clipasso"``, with some fields changed."""
         presets = {
             "default": cls(),
+            "meaning": cls(steps=500, lr=1.0, views=AUGMENTED, pool=32, window=100),
             "clipasso": cls(
                 steps=2001,
+                lr=1.0,
+                views=AUGMENTED,
                 pool=0,
                 small_views=False,
                 window=0,
@@ -98,6 +104,7 @@ class DrawConfig:
                 decay=False,
                 keep_aspect=False,
                 rank=False,
+                start="points",
                 spread=SPREAD,
                 focus=0.0,
                 revive=False,
@@ -118,8 +125,12 @@ class DrawConfig:
             raise InputError(f"a drawing has 1 to {MAX_STROKES} strokes, got {', '.join(map(str, self.strokes))}")
         if self.steps < 1 or self.views < 0 or self.pool < 0 or 0 < self.pool < self.views:
             raise InputError("steps must be at least 1, views at least 0, the pool 0 or at least as many as the views")
+        if self.start not in ("contours", "points"):
+            raise InputError(f"start must be contours or points, got {self.start!r}")
         if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
             raise InputError(f"focus must be 0 to 1 and spread above 0 to 1, got {self.focus} and {self.spread}")
+        if not (math.isfinite(self.semantic) and self.semantic >= 0 and 0 <= self.side <= 1024):
+            raise InputError(f"semantic must be at least 0 and side 0 to 1024, got {self.semantic} and {self.side}")
         if not (math.isfinite(self.lr) and self.lr > 0 and 0 < self.width_px <= CANVAS):
             raise InputError(f"lr must be positive and width_px above 0 to {CANVAS}, got {self.lr} and {self.width_px}")
         if min(self.seeds) < 0 or self.window < 0 or not (math.isfinite(self.min_gain) and self.min_gain >= 0):
@@ -198,7 +209,7 @@ def draw(
         )
     maps = _saliency_maps(targets, saliency_space or default_space(space), about)
     objective = objective_for(targets, space, config, maps)
-    runs = _start(targets, maps, config)
+    runs = _start(targets, maps, config, objective)
     path = None if out is None else Path(out) / "drawing.safetensors"
     identity = {
         "config": asdict(config),
@@ -279,7 +290,9 @@ def _saliency_maps(
     return [saliency(looks, target.pixels, meant) for target in targets if isinstance(target, Target)]
 
 
-def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], config: DrawConfig) -> _Runs:
+def _start(
+    targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], config: DrawConfig, objective: Objective
+) -> _Runs:
     of, rows, chances = [], [], []
     for number, target in enumerate(targets):
         spread, pixels = config.spread, None
@@ -289,12 +302,17 @@ def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], conf
         else:
             spread, chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
         chances.append(chance)
+        lines: dict[tuple[int, int], Tensor] = {}
+        if isinstance(target, Target) and config.start == "contours":
+            lines = _contours(number, target, maps[number], objective, config)
         for count in config.strokes:
             for seed in config.seeds:
                 of.append((number, count, seed))
                 strokes = torch.zeros(max(config.strokes), 13)
                 strokes[:, POINTS], strokes[:, WIDTH], strokes[:, ALPHA] = AWAY, config.width_px, 1
                 points = initial_strokes(chance, count, seed, spread)
+                own = lines.get((count, seed), points[:0])
+                points = torch.cat([own, points[: count - len(own)]])
                 strokes[:count, POINTS] = points.flatten(1)
                 if config.learn_color:
                     strokes[:count, COLOR] = _colors(points[:, 0], pixels, seed)
@@ -305,6 +323,32 @@ def _start(targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], conf
     alive, film = list(range(len(of))), strokes[None][:0]
     history: list[list[float]] = [[] for _ in of]
     return _Runs(of, strokes, zero, zero.clone(), age, strokes.clone(), best, film, alive, history, chances)
+
+
+@torch.no_grad()
+def _contours(
+    number: int, target: Target, looks: np.ndarray, objective: Objective, config: DrawConfig
+) -> dict[tuple[int, int], Tensor]:
+    """(stroke count, seed) -> (N, 4, 2) contours of a photo that the objective would miss most; N at most the count."""
+    found = {}
+    luminance, inside = grey(without_frame(target)), looks * within_frame(target)
+    few = [count for count in config.strokes if count <= RANKED]
+    for seed in config.seeds:
+        most = max(CANDIDATES, *(2 * count for count in few), *config.strokes)
+        points = contour_strokes(luminance, inside, most, seed)
+        found.update({(count, seed): points[:count] for count in config.strokes})
+        points = points[: max(CANDIDATES, *(2 * count for count in few))] if few else points[:0]
+        rows = torch.zeros(len(points) + 1, 13)  # the last draws nothing
+        rows[:, POINTS], rows[:, WIDTH], rows[:, ALPHA] = AWAY, config.width_px, 1
+        rows[:-1, POINTS] = points.flatten(1)
+
+        def losses(kept: list[list[int]], rows: Tensor = rows) -> Tensor:
+            pictures = (paint(rows[some], config).to(objective.device) for some in torch.tensor(kept).split(32))
+            return torch.cat([objective.plain(number, picture) for picture in pictures]).cpu()
+
+        for count, kept in pruned(len(points), few, losses).items():
+            found[count, seed] = points[kept]
+    return found
 
 
 def _colors(starts: Tensor, pixels: Tensor | None, seed: int) -> Tensor:

@@ -5,6 +5,7 @@ Maps are float32 arrays (H, W).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ GREY = (0.2125, 0.7154, 0.0721)
 # XDoG (Winnemoeller et al., 2012) with CLIPasso's settings.
 SIGMA, K, GAMMA, PHI, EPSILON = 0.8, 10, 0.98, 200, -0.1
 TEMPERATURE = 0.3
+WORDS = 5  # that say what a photo shows
 
 
 def start_probabilities(
@@ -98,21 +100,46 @@ def class_activation(
 ) -> np.ndarray:
     """Class activation map (Zhou et al., CVPR 2016): how much each cell adds to the similarity with a vector.
 
+    The mean of two maps, of the picture at ``image_size`` and at twice that: the one is steadier, the other finer.
+
     Args:
         space: whose picture vector is the mean of its cells.
-        pixels: (3, H, W) RGB in [0, 1]; looked at twice as large as the space's ``image_size``.
-        embedding: (D,), such as a text's; the picture's own vector by default.
+        pixels: (3, H, W) RGB in [0, 1].
+        embedding: (D,), such as a text's; by default the mean of the words that fit the picture best, of those that
+            the space knows from pictures, or the picture's own vector where it has no list of words.
         size: (H, W) of the result.
 
     Returns:
         (H, W), stretched to [0, 1].
     """
-    fine = tuple(2 * side for side in space.image_size)
-    looked_at = space.preprocess.sample(pixels.detach()[None].to(space.device), fine).clamp(0, 1)
+    maps = []
     with torch.no_grad():
-        cells = space.dense_image(looked_at, unit="picture")[0]  # (D, h, w)
-        towards = cells.mean((1, 2)) if embedding is None else embedding.reshape(-1).to(cells)
-        return _enlarged(torch.einsum("dhw,d->hw", cells, towards).relu(), size)
+        towards = _best_words(space, pixels) if embedding is None else embedding.reshape(-1)
+        for scale in (1, 2):
+            fine = tuple(scale * side for side in space.image_size)
+            looked_at = space.preprocess.sample(pixels.detach()[None].to(space.device), fine).clamp(0, 1)
+            cells = space.dense_image(looked_at, unit="picture")[0]  # (D, h, w)
+            maps.append(_enlarged(torch.einsum("dhw,d->hw", cells, towards.to(cells)).relu(), size))
+    return _stretched(sum(maps))
+
+
+def _best_words(space: JointSpace, pixels: Tensor) -> Tensor:
+    """(D,): the mean of the ``WORDS`` best words for a picture, weighed by their probabilities."""
+    own = space.encode_image(pixels[None].to(space.device))[0]
+    known = _words_with_pictures(space)
+    if known is None:
+        return own
+    best = (known @ own).topk(WORDS)
+    return (space.logit_scale * best.values).softmax(0) @ known[best.indices]
+
+
+@lru_cache(maxsize=2)
+def _words_with_pictures(space: JointSpace) -> Tensor | None:
+    """(K, D) of the words that the space knows from pictures; None where it has no list of them."""
+    if space.lexicon is None:
+        return None
+    words = sorted(phrase for phrase, number in space.lexicon.phrases.items() if number < space.lexicon.seen)
+    return space.encode_text(words)
 
 
 def attention_map(attention: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

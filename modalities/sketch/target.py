@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from clipx.errors import InputError, MissingDependencyError
 from clipx.pictures import eight_bits, on_white, open_picture
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 CANVAS = 224  # pixels
+FRAME = 8  # pixels at a photo's border in which nothing is drawn
 MARGIN = 20  # pixels of the photo that fix_scale adds to its longer side
 
 
@@ -141,3 +143,18 @@ def _mask_of(picture: Picture) -> np.ndarray:
         if alpha.min() < 255:
             return alpha >= 128
     return np.asarray(eight_bits(picture).convert("L")) >= 128
+
+
+def without_frame(target: Target) -> Tensor:
+    """The photo, its outermost pixels repeated to the canvas's edge: a white margin would make the frame a line."""
+    top, left, height, width = target.box
+    photo = target.pixels[None, :, top : top + height, left : left + width]
+    return F.pad(photo, (left, CANVAS - left - width, top, CANVAS - top - height), mode="replicate")[0]
+
+
+def within_frame(target: Target) -> np.ndarray:
+    """(224, 224) float32: 1 inside the photo, 0 at its border and beyond."""
+    top, left, height, width = target.box
+    inside = np.zeros((CANVAS, CANVAS), np.float32)
+    inside[top + FRAME : top + height - FRAME, left + FRAME : left + width - FRAME] = 1
+    return inside

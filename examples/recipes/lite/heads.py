@@ -59,7 +59,7 @@ def domain_head(
     features: np.ndarray,
     names: np.ndarray,
     words: np.ndarray,
-    begin: np.ndarray | None = None,
+    begin: tuple[np.ndarray, np.ndarray] | None = None,
     *,
     scale: float = 12.0,
     decay: float = 1e-4,
@@ -72,7 +72,7 @@ def domain_head(
         features: (N, C) of the domain's training pictures.
         names: (N,) rows of ``words``.
         words: (K, D) unit vectors.
-        begin: (D, C) the initial map, of centred features; ``decay`` penalises the distance from it.
+        begin: weight (D, C) and bias (D,) of the initial map; ``decay`` penalises the distance from it.
         scale: what a cosine is multiplied by before the softmax.
         decay: of what the map moves away from where it began.
 
@@ -88,13 +88,13 @@ def domain_head(
         target = words - share @ words[names]  # of the mean picture, nothing
         gram = (x * share[:, None]).T @ x
         gram += 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
-        start = np.linalg.solve(gram, (x * share[:, None]).T @ target[names])
+        start, offset = np.linalg.solve(gram, (x * share[:, None]).T @ target[names]), np.zeros(words.shape[1])
     else:
-        start = np.ascontiguousarray(begin.T) * spread
+        start, offset = np.ascontiguousarray(begin[0].T) * spread, begin[0] @ mean + begin[1]
     rows, wanted = torch.tensor(x, dtype=torch.float32), torch.from_numpy(names)
     weights = torch.tensor(share, dtype=torch.float32)
     text, first = torch.tensor(words, dtype=torch.float32), torch.tensor(start, dtype=torch.float32)
-    linear, bias = first.clone().requires_grad_(), torch.zeros(words.shape[1], requires_grad=True)
+    linear, bias = first.clone().requires_grad_(), torch.tensor(offset, dtype=torch.float32, requires_grad=True)
     seen = torch.tensor(counts > 0)
     size = float(first.norm() / np.sqrt(x.shape[1]))
     optimiser = torch.optim.LBFGS([linear, bias], max_iter=60, line_search_fn="strong_wolfe")

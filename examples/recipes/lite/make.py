@@ -213,7 +213,8 @@ def make(
     config = scaled(TrainConfig(**settings, seed=seed), share)
     numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
     shown_words = target[torch.from_numpy(numbers)]
-    second = train_graphics(source, shown_words, config, stages, out / "graphics", resume, identity).trunk.eval()
+    namer = train_graphics(source, shown_words, config, stages, out / "graphics", resume, identity)
+    second = namer.trunk
     with torch.no_grad():
         model.visual.trunk.load_state_dict(trunk.state_dict())
         model.towers["graphics"].trunk.load_state_dict(second.state_dict())
@@ -224,10 +225,10 @@ def make(
             eyes = None if tower == "photo" else second
             own, names, seen_as_photo = domain_pictures(source, domain, eyes, trunk, side, cache / "features")
             by_domain.append(seen_as_photo)
-            if tower == "photo":  # it knows more than it is shown here
-                fitted = domain_head(own, names, vectors[numbers], head.linear()[0], decay=1e-3)
-            else:
-                fitted = domain_head(own, names, vectors[numbers])
+            # a map that knows more than it is shown here; of the photos' the mean is another one
+            weight = head.linear()[0]
+            begin = (weight, -weight @ own.mean(0)) if tower == "photo" else linear_of(namer.joint)
+            fitted = domain_head(own, names, vectors[numbers], begin, decay=1e-3)
             set_linear(model.heads[domain][0], *fitted)
         set_linear(model.domain_classifier, *domain_classifier(by_domain))
     return save_embedded(
@@ -257,6 +258,11 @@ def fill_text(text: Any, vectors: np.ndarray, seen: int) -> None:
         text.seen.copy_(torch.from_numpy(vectors[:seen]))
         text.codes.copy_(torch.from_numpy(codes))
         set_linear(text.basis, matrix, offset)
+
+
+def linear_of(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias."""
+    return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
 
 
 def set_linear(layer: Any, weight: np.ndarray, bias: np.ndarray) -> None:
