@@ -9,6 +9,7 @@ import copy
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
@@ -189,14 +190,17 @@ class Backbone:
         self._require("tokens" if path == "token" else "dense")
         return self.tower.dense(x.to(self.device, self.dtype), path)
 
-    def stages(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> features by stage, each (N, C, h, w), from the first to the last.
+    def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> features by stage, each (N, C, h, w), from the first to the last, or to the one named.
 
         ModifiedResNet: ``stem``, ``layer1`` to ``layer4``. Transformers: ``block0``, ``block1``, ...: patch tokens
         after each block. Other timm towers: ``stage0``, ``stage1``, ...
         """
         self._require("stages")
-        return self.tower.stages(x.to(self.device, self.dtype))
+        found = self.tower.stages(x.to(self.device, self.dtype), last)
+        if last is not None and last not in found:
+            raise InputError(f"no stage {last!r}", where=self.architecture, remedy=f"one of {', '.join(found)}")
+        return found
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """``encode_image`` and ``stages`` of (N, 3, *size) in one pass."""
@@ -327,7 +331,8 @@ class _Tower:
     def dense(self, x: Tensor, path: str) -> Tensor:
         raise NotImplementedError
 
-    def stages(self, x: Tensor) -> dict[str, Tensor]:
+    def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
+        """What comes behind the stage ``last`` need not be computed."""
         raise NotImplementedError
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -349,10 +354,12 @@ class _ResNet(_Tower):
         side = visual.image_size // 32
         self.grid = (side, side)
 
-    def stages(self, x: Tensor) -> dict[str, Tensor]:
+    def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         found = {}
         for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
             x = found[name] = getattr(self.visual, name)(x)
+            if name == last:
+                break
         return found
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -404,7 +411,7 @@ class _ViT(_Tower):
             ["stages", *["attention", "class_attention"] * plain, *["dense"] * (plain and joint), *["tokens"] * joint]
         )
 
-    def stages(self, x: Tensor) -> dict[str, Tensor]:
+    def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         return self._maps(*self._run(x))
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -492,6 +499,7 @@ class _Timm(_Tower):
         self.stride = tuple(visual.image_size)
         self.averaged = not self.vit and _averages(self.trunk) and _is_linear(visual.head)
         can = {"stages"} if hasattr(self.trunk, "forward_intermediates") else set()
+        self.depth = len(self.trunk.blocks if self.vit else self.trunk.feature_info)
         if self.vit:
             self.stride = tuple(self.trunk.patch_embed.patch_size)
             pool = self.trunk.attn_pool
@@ -507,8 +515,11 @@ class _Timm(_Tower):
             self.stride = (side, side)
         self.capabilities = frozenset(can)
 
-    def stages(self, x: Tensor) -> dict[str, Tensor]:
-        return self._maps(self.trunk.forward_intermediates(x, intermediates_only=True))
+    def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
+        number = re.fullmatch(r"(?:block|stage)(\d+)", last or "")
+        some = list(range(min(self.depth, int(number[1]) + 1))) if number else None
+        early = {"indices": some, "stop_early": number is not None}
+        return self._maps(self.trunk.forward_intermediates(x, intermediates_only=True, **early))
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         last, maps = self.trunk.forward_intermediates(x)

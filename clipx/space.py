@@ -330,12 +330,12 @@ class JointSpace:
             return _unit(cells)
         return cells / cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
 
-    def stages(self, pixels: Tensor, normalize: bool = True) -> dict[str, Tensor]:
-        """Pixels -> features by stage, each (N, C, h, w), first to last; sizes as in ``dense_image``.
+    def stages(self, pixels: Tensor, normalize: bool = True, last: str | None = None) -> dict[str, Tensor]:
+        """Pixels -> features by stage, each (N, C, h, w), first to last, or to ``last``; sizes as in ``dense_image``.
 
         ModifiedResNet: stem, layer1 .. layer4; ViT: block0, block1, ... (patch tokens after each block).
         """
-        return self._look(self.backbone.stages, pixels, normalize)
+        return self._look(lambda x: self.backbone.stages(x, last), pixels, normalize)
 
     def encode_with_stages(
         self, pixels: Tensor, normalize: bool = True, resize: bool = True

@@ -31,12 +31,14 @@ def names(folder):
 
 @pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(before, after, monkeypatch, capsys):
-    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")  # so that it is put back
-    if before is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # so that they are put back
+        monkeypatch.setenv(name, before or "")
+        if before is None or name == "GOMP_SPINCOUNT":
+            monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "argv", ["clipx", "--version"])
     monkeypatch.setattr("atexit.register", lambda function: None)
     assert clipx.cli.main() == 0 and os.environ["OMP_WAIT_POLICY"] == after
+    assert os.environ.get("GOMP_SPINCOUNT") == (None if before else "20000")
 
 
 def test_help_lists_the_commands_without_importing_torch():

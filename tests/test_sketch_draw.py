@@ -130,7 +130,7 @@ def test_a_film_is_no_longer_for_more_steps():
 
 def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space, monkeypatch):
     seeds = (0, 1000, 2000, 3000)
-    config = DrawConfig(strokes=(4,), seeds=seeds, steps=8, views=0, pool=0, halving=True, window=0)
+    config = DrawConfig(strokes=(4,), seeds=seeds, steps=8, views=0, pool=0, halving=True, window=0, start="points")
     steps, alive, step_of = [], [], drawing._step
 
     def counted(runs, *rest):
@@ -143,6 +143,11 @@ def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space, monkeyp
     assert alive == [4, 4, 2, 2, 1, 1, 1, 1]
     assert steps == list(range(1, 9)) and len(found.history) == 8 and set(found.losses) == set(seeds)
     assert found.loss == min(found.losses.values())
+    alive.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "_step", counted)
+        draw([target], tiny_space, replace(config, start="contours", steps=40))
+    assert alive == [4, 4] + [1] * 38  # the best start is nearly the best drawing
     (rested,) = draw([target], tiny_space, DrawConfig(strokes=(4,), seeds=(0,), steps=50, window=5, min_gain=0.9))
     assert len(rested.history) == 6
 

@@ -34,8 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the process is ours: at its end Python need not look through the libraries' objects once more
         atexit.register(gc.freeze)
         # Read when torch is loaded, which is later: its threads sleep while they wait for one another. By default they
-        # spin, and on a busy machine keep those that they wait for off the processors.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        # spin, and on a busy machine keep those that they wait for off the processors. Half a millisecond of spinning
+        # is left: small steps, such as those of a drawing, take half as long again where each one wakes a thread up.
+        if "OMP_WAIT_POLICY" not in os.environ:
+            os.environ["OMP_WAIT_POLICY"] = "passive"
+            os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--traceback" in args or os.environ.get("CLIPX_DEBUG", "0") not in ("", "0")
     args = [arg for arg in args if arg != "--traceback"]

@@ -125,7 +125,7 @@ class Objective:
             draws = [self._draw(torch.Generator().manual_seed(s * 1_000_003 + step), config.views) for _, _, s in of]
             views = torch.cat([apply_views(one[None], draw) for one, draw in zip(fitted, draws, strict=True)])
         count = views.shape[1]
-        drawn = self._encode(views.flatten(0, 1))
+        drawn = self._encode(views.flatten(0, 1), count)
         wanted = self._wanted(rows, which, draws)
         with torch.no_grad():
             plain = self._loss(_every(drawn, count), _every(wanted, count), 1)
@@ -138,7 +138,7 @@ class Objective:
         for part in self._fitted(images).split(ENCODED_AT_ONCE):
             rows = torch.full((len(part),), target)
             wanted = self._wanted(rows, torch.tensor([0]), None if self.pool is not None else [])
-            parts.append(self._loss(self._encode(part), wanted, 1))
+            parts.append(self._loss(self._encode(part, 1), wanted, 1))
         return torch.cat(parts)
 
     def _draw(self, stream: torch.Generator, count: int) -> ViewDraws:
@@ -149,8 +149,8 @@ class Objective:
             return images
         return self.space.preprocess.sample(images, (self.side, self.side)).clamp(0, 1)  # bicubic overshoots
 
-    def _encode(self, pixels: Tensor) -> Any:
-        """(B, 1 or 3, S, S) -> features."""
+    def _encode(self, pixels: Tensor, views: int) -> Any:
+        """(B V, 1 or 3, S, S) drawings, each in V views, the plain one first -> features."""
         raise NotImplementedError
 
     def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> Any:
@@ -188,7 +188,10 @@ class PhotoObjective(Objective):
                 self.places = self._fitted(torch.stack(places)[:, None].to(self.device))
             _, stages = space.encode_with_stages(self.photos[:1], resize=self.resize)
             names = config.stages or stage_names(stages)
+            if missing := [name for name in names if name not in stages]:
+                raise InputError(f"no stage {missing[0]!r}; there are {', '.join(stages)}", where=space.name)
             self.grids = {name: (stages[name].shape[-2], stages[name].shape[-1]) for name in names}
+            self.last = [name for name in stages if name in names][-1]
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
             parts = [self._seen(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
             self.meant = space.encode_image(torch.stack(photos).to(self.device))  # (T, D)
@@ -203,12 +206,19 @@ class PhotoObjective(Objective):
             {name: value.unflatten(0, shape) for name, value in looks.items()},
         )
 
-    def _encode(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _encode(self, pixels: Tensor, views: int) -> tuple[dict[str, Tensor], Tensor]:
         kept, rows = self._seen(pixels)
-        return kept, rows if self.eyes is self.space else self.eyes.encode_image(pixels.expand(-1, 3, -1, -1))
+        if self.eyes is not self.space:  # what it is, is seen in the plain view; where things are, in all
+            rows = self.eyes.encode_image(pixels[::views].expand(-1, 3, -1, -1)).repeat_interleave(views, 0)
+        return kept, rows
 
     def _seen(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        rows, stages = self.space.encode_with_stages(pixels.expand(-1, 3, -1, -1), resize=self.resize)
+        """Features by stage, and vectors, unless drawings are seen by other eyes."""
+        pixels = pixels.expand(-1, 3, -1, -1)
+        if self.eyes is self.space:
+            rows, stages = self.space.encode_with_stages(pixels, resize=self.resize)
+        else:
+            rows, stages = pixels.new_zeros(len(pixels), 0), self.space.stages(pixels, last=self.last)
         kept = {name: stages[name] for name in self.grids}
         if self.space.backbone.averages:  # its stages differ in scale by orders of magnitude
             kept = {name: F.normalize(stage, dim=1) * stage.shape[1] ** 0.5 for name, stage in kept.items()}
@@ -282,7 +292,7 @@ class MeaningObjective(Objective):
             if target.away is not None:
                 row[: len(target.away)] = target.away.vectors
 
-    def _encode(self, pixels: Tensor) -> Tensor:
+    def _encode(self, pixels: Tensor, views: int) -> Tensor:
         return self.eyes.encode_image(pixels.expand(-1, 3, -1, -1))
 
     def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> tuple[Tensor, Tensor]:
