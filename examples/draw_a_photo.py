@@ -1,9 +1,9 @@
 """Draw a photo in a few Bezier strokes.
 
-    python examples/draw_a_photo.py --out drawn --steps 500 --strokes 16
+    python examples/draw_a_photo.py --out drawn --steps 100 --strokes 16
 
-Strokes are moved by gradients until the frozen image tower sees the drawing as it sees the photo (CLIPasso). Nothing is
-trained.
+Strokes start on the photo's contours and are moved by gradients until the frozen image tower sees the drawing as it
+sees the photo (CLIPasso). Nothing is trained.
 """
 
 import argparse
@@ -23,18 +23,18 @@ from clipx.modalities.sketch.target import load_target
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for the drawing; a temporary one by default")
-    parser.add_argument("--steps", type=int, default=60, help="of the optimiser; 500 for a drawing worth keeping")
+    parser.add_argument("--steps", type=int, default=40, help="of the optimiser; 100 for a drawing worth keeping")
     parser.add_argument("--strokes", type=int, default=8)
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
     out.mkdir(parents=True, exist_ok=True)
 
-    space = clipx.load_space("nano")
+    space = clipx.load_space()
     photo = out / "photo.png"
     Image.fromarray(skimage.data.coffee()).save(photo)
     target = load_target(photo)  # a square canvas of 224 pixels, the aspect ratio kept
 
-    # Starts are random and end in different drawings; of several seeds the best is kept. One shows how it goes.
+    # Seeds start on other contours and end in other drawings; of several the best is kept. One shows how it goes.
     config = DrawConfig(strokes=(args.strokes,), steps=args.steps, seeds=(0,))
     (best,) = draw([target], space, config)
     print(f"loss of the plain view: {best.history[0]:.3f} at first, {best.loss:.3f} in the end")
@@ -47,7 +47,7 @@ def main() -> None:
     (out / "drawing.png").write_bytes(png(best.strokes, scale=2))
     (out / "search.gif").write_bytes(gif(best.film))  # how it was found
 
-    # A tower that had no part in it judges. Under some 200 steps it is seldom convinced.
+    # A tower that had no part in it judges.
     labels = ["cup", "cat", "fish", "house", "chair"]
     for prediction in clipx.classify(out / "drawing.svg", labels, space="nano-vit", top=2):
         print(f"nano-vit says {prediction.label}: {prediction.probability:.0%}")

@@ -358,6 +358,10 @@ def bad_photo(kind: str, path: Path) -> None:
         ("good", ["--mask", "small.png"], "photo's own size"),
         ("good", ["--mask", "none.png"], "no such file"),
         ("good", ["--strokes", "0"], "1 to 4096"),
+        ("good", ["--hpgl", "hp7475a"], "--size-mm"),
+        ("good", ["--hpgl", "hp7475a", "--size-mm", "90", "--color"], "one pen"),
+        ("good", ["--hpgl", "ouija", "--size-mm", "90"], "no plotter 'ouija'"),
+        ("good", ["--hpgl", "hp7475a", "--size-mm", "900"], "a smaller --size-mm"),
         ("good", ["--strokes", "1000000"], "1 to 4096"),
         ("good", ["--strokes", "4096", "--seeds", "64"], "side by side"),
         ("good", ["--seed", "-1"], "seed"),
@@ -379,6 +383,59 @@ def test_bad_input_is_one_line_and_tears_nothing(kind, more, message, tmp_path, 
     error = capsys.readouterr().err
     assert message in error and error.startswith("error:") and error.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == before and (tmp_path / "taken").read_text() == "mine"
+
+
+def test_the_command_plots_and_animates(tmp_path, capsys, monkeypatch, tiny_space):
+    pytest.importorskip("vpype")
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    photo().save(tmp_path / "disc.png")
+    args = ["sketch", str(tmp_path / "disc.png"), "--steps", "1", "--seeds", "1", "--strokes", "3", "--json"]
+    assert main([*args, "-o", str(tmp_path / "out"), "--size-mm", "90", "--hpgl", "hp7475a", "--animate"]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["results"]
+    assert str(tmp_path / "out" / "disc-3.hpgl") in made["files"]
+    assert (tmp_path / "out" / "disc-3.hpgl").read_text().count("PD") == 3
+    svg = (tmp_path / "out" / "disc-3.svg").read_text()
+    assert svg.count("animation:draw") == 3 and 'width="90mm"' in svg
+
+
+def test_drawings_are_seen_as_drawings_where_the_space_can(target, tiny_space):
+    lite = load_space("lite")
+    objective = objective_for([target], lite, QUICK, maps_of(target, lite))
+    assert objective.side == 128 and objective.semantic == 1
+    page = torch.rand(1, 1, 224, 224, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    kept, rows = objective._encode(objective._fitted(page), 1)
+    assert list(kept) == ["stage2", "stage3"]
+    drawing_eyes = lite.domain("drawing")
+    torch.testing.assert_close(rows, drawing_eyes.encode_image(objective._fitted(page).expand(-1, 3, -1, -1)))
+    _, wanted, _ = objective._wanted(torch.tensor([0]), torch.tensor([0, 1]), None)
+    torch.testing.assert_close(wanted, lite.encode_image(without_frame(target)[None]).expand(2, -1))
+    loss, _ = objective([(0, 6, 0)], page, 0)
+    (gradient,) = torch.autograd.grad(loss.sum(), page)
+    assert gradient.abs().sum() > 0
+    plain = objective_for([target], lite, DrawConfig.preset("clipasso"), maps_of(target, lite))
+    assert plain.eyes is lite and plain.side == 224 and plain.semantic == 0.1
+    assert objective_for([target], tiny_space, QUICK).semantic == 0.1
+    with pytest.raises(InputError, match="no stage 'stage9'"):
+        objective_for([target], lite, replace(QUICK, stages=("stage9",)), maps_of(target, lite))
+
+
+def test_lite_looks_where_the_thing_is_that_one_asks_for():
+    import skimage.data
+
+    lite = load_space("lite")
+    shown = skimage.data.chelsea(), skimage.data.coffee()
+    cat, cup = (Image.fromarray(picture).resize((200, 200)) for picture in shown)
+    both = Image.new("RGB", (400, 200))
+    both.paste(cat, (0, 0))
+    both.paste(cup, (200, 0))
+    both = prepare(both)
+    for word, left in (("the cat", True), ("a cup", False)):
+        (seen,) = drawing._saliency_maps([both], lite, word)
+        inside = seen[both.box[0] : both.box[0] + both.box[2]]
+        share = inside[:, :112].sum() / inside.sum()
+        assert (share > 0.6) == left and (share < 0.4) != left
+    with pytest.raises(ClipxError, match="class token"):
+        drawing._saliency_maps([both], load_space("nano-vit"), "a cat")
 
 
 def test_many_photos_are_drawn_in_parts(tmp_path, capsys, monkeypatch, tiny_space):

@@ -124,6 +124,17 @@ def test_cells_of_a_picture_keep_their_lengths_where_the_picture_has_the_norm(sp
     torch.testing.assert_close(torch.nn.functional.normalize(whole, dim=1), cells)
 
 
+def test_stages_up_to_one_are_the_first_of_all(space):
+    x = picture(h=space.image_size[0], w=space.image_size[1])
+    every = space.stages(x)
+    some = space.stages(x, last=list(every)[1])
+    assert list(every)[:2] == list(some)[:2] and len(some) <= len(every)
+    for name in some:
+        torch.testing.assert_close(some[name], every[name])
+    with pytest.raises(InputError, match="no stage 'layer9'"):
+        space.stages(x, last="layer9")
+
+
 def test_input_is_untouched(space):
     x = picture(h=space.image_size[0], w=space.image_size[1])
     before = x.clone()

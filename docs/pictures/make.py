@@ -1,7 +1,8 @@
 """The README's pictures, from the sample files: python docs/pictures/make.py (in a clone, with the default space).
 
-views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth by a ridge and by words, the truth.
-drawings.png: a photo that comes with scikit-image, and drawings of it that come with the clone.
+views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth by a ridge and by words, and the
+truth.
+drawings.png: two photos that come with scikit-image, and drawings of them that come with the clone.
 """
 
 from __future__ import annotations
@@ -36,8 +37,11 @@ def main() -> None:
         run("depth", rooms / "room-2.jpg", "--fit", "rooms-words", "-o", out / "words.png")
         shown = rooms / "room-2.jpg", out / "ridge-color.png", out / "words-color.png", rooms / "room-2-true.png"
         save("depth", [Image.open(path) for path in shown])
-    horse = Image.open(Path(skimage.__file__).parent / "data" / "horse.png").convert("L")
-    save("drawings", [horse, *(drawn(DATA / "drawings" / f"horse-{count}.svg") for count in (8, 16, 32))])
+    rows = []
+    for name in ("chelsea", "coffee"):
+        photo = Image.open(Path(skimage.__file__).parent / "data" / f"{name}.png").convert("RGB")
+        rows.append([photo, *(drawn(DATA / "drawings" / f"{name}-{count}.svg") for count in (4, 8, 16, 32))])
+    save("drawings", *rows)
 
 
 def run(*words: object) -> None:
@@ -53,15 +57,22 @@ def drawn(path: Path) -> Image.Image:
     return page.crop((round(left), round(top), round(left + width), round(top + height)))
 
 
-def save(name: str, pictures: list[Image.Image]) -> None:
-    """Side by side at one height, as wide together as WIDE."""
-    ratio = sum(picture.width / picture.height for picture in pictures)
-    height = round((WIDE - GAP * (len(pictures) - 1)) / ratio)
-    page, at = Image.new("RGB", (WIDE, height), "white"), 0
-    for picture in pictures:
-        width = round(height * picture.width / picture.height)
-        page.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (at, 0))
-        at += width + GAP
+def save(name: str, *rows: list[Image.Image]) -> None:
+    """The pictures of a row side by side at one height, as wide together as WIDE; rows one below another."""
+    lines = []
+    for pictures in rows:
+        ratio = sum(picture.width / picture.height for picture in pictures)
+        height = round((WIDE - GAP * (len(pictures) - 1)) / ratio)
+        line, at = Image.new("RGB", (WIDE, height), "white"), 0
+        for picture in pictures:
+            width = round(height * picture.width / picture.height)
+            line.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (at, 0))
+            at += width + GAP
+        lines.append(line)
+    page, top = Image.new("RGB", (WIDE, sum(line.height + GAP for line in lines) - GAP), "white"), 0
+    for line in lines:
+        page.paste(line, (0, top))
+        top += line.height + GAP
     buffer = io.BytesIO()
     page.quantize(256).save(buffer, "PNG", optimize=True)
     (HERE / f"{name}.png").write_bytes(buffer.getvalue())
