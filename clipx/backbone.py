@@ -200,7 +200,8 @@ class Backbone:
         found = self.tower.stages(x.to(self.device, self.dtype), last)
         if last is not None and last not in found:
             raise InputError(f"no stage {last!r}", where=self.architecture, remedy=f"one of {', '.join(found)}")
-        return found
+        names = list(found)
+        return {name: found[name] for name in (names if last is None else names[: names.index(last) + 1])}
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """``encode_image`` and ``stages`` of (N, 3, *size) in one pass."""
@@ -517,8 +518,8 @@ class _Timm(_Tower):
 
     def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         number = re.fullmatch(r"(?:block|stage)(\d+)", last or "")
-        some = list(range(min(self.depth, int(number[1]) + 1))) if number else None
-        early = {"indices": some, "stop_early": number is not None}
+        some = list(range(int(number[1]) + 1)) if number and int(number[1]) < self.depth else None
+        early = {"indices": some, "stop_early": some is not None}
         return self._maps(self.trunk.forward_intermediates(x, intermediates_only=True, **early))
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

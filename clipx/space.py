@@ -308,7 +308,7 @@ class JointSpace:
         resize: bool = False,
         unit: Literal["cell", "picture"] = "cell",
     ) -> Tensor:
-        """Pixels -> (N, D, h, w) float32, unit over D: what each place shows, in the joint space.
+        """Pixels -> (N, D, h, w) float32: what each place shows, in the joint space.
 
         The picture is first resampled to the nearest multiple of the tower's stride, so that a cell is exactly one
         patch (ViT) or 32 x 32 pixels (ModifiedResNet); positions of other sizes are interpolated.
@@ -318,32 +318,47 @@ class JointSpace:
             normalize: as in ``encode_image``.
             path: ``"value"`` or ``"token"``, see ``Backbone.dense``.
             resize: squash to ``image_size`` first, whatever the aspect ratio.
-            unit: what is of unit norm: each ``"cell"``, or each ``"picture"``, whose cells then have a mean square of
+            unit: what is of unit norm: each ``"cell"``, or each ``"picture"``, whose cells have squared norms of mean
                 1. Where a picture's vector is the mean of its cells, those of the background are short.
 
         Raises:
             UnsupportedError: the tower has no such features.
             InputError: as in ``encode_image``.
         """
+        if unit not in ("cell", "picture"):
+            raise InputError(f"unit must be cell or picture, got {unit!r}", where="dense_image")
         cells = self._look(lambda x: self.backbone.dense(x, path), pixels, normalize, resize).float()
         if unit == "cell":
             return _unit(cells)
         return cells / cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
 
-    def stages(self, pixels: Tensor, normalize: bool = True, last: str | None = None) -> dict[str, Tensor]:
+    def stages(
+        self, pixels: Tensor, normalize: bool = True, resize: bool = False, last: str | None = None
+    ) -> dict[str, Tensor]:
         """Pixels -> features by stage, each (N, C, h, w), first to last, or to ``last``; sizes as in ``dense_image``.
 
         ModifiedResNet: stem, layer1 .. layer4; ViT: block0, block1, ... (patch tokens after each block).
         """
-        return self._look(lambda x: self.backbone.stages(x, last), pixels, normalize)
+        return self._look(lambda x: self.backbone.stages(x, last), pixels, normalize, resize)
 
     def encode_with_stages(
         self, pixels: Tensor, normalize: bool = True, resize: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``encode_image`` and ``stages`` of one pass: (N, D) unit rows and features by stage.
 
-        At ``image_size``; with ``resize=False`` at the pixels' own size, as ``dense_image`` takes them.
+        At ``image_size``; with ``resize=False`` at the pixels' own size, as ``dense_image`` takes them, which only a
+        tower whose vector is the mean of its cells can embed.
+
+        Raises:
+            InputError: pixels of another size than ``image_size``, and a tower that embeds only that.
         """
+        if not resize and not self.backbone.averages and tuple(pixels.shape[-2:]) != self.image_size:
+            height, width = self.image_size
+            raise InputError(
+                f"this tower embeds {height} x {width} pixels only, got {pixels.shape[-2]} x {pixels.shape[-1]}",
+                where=self.name,
+                remedy="leave resize=True",
+            )
         rows, stages = self._look(self.backbone.encode_with_stages, pixels, normalize, resize)
         return _unit(rows), stages
 

@@ -32,6 +32,15 @@ def test_strokes_lie_on_the_contour_and_go_round_it():
     assert 2 <= len(strokes) <= 8  # long ones
 
 
+def test_a_shaded_backdrop_has_no_contours():
+    ramp = np.linspace(0.25, 0.7, 224)[None].repeat(224, axis=0)
+    y, x = np.mgrid[:224, :224]
+    grey = np.where((x - 112) ** 2 + (y - 100) ** 2 < 60**2, 0.95, ramp)
+    strokes = contour_strokes(grey, np.ones((224, 224)), 16, 0)
+    off = np.abs(np.linalg.norm(places_on(strokes) - (112, 100), axis=2) - 60)
+    assert len(strokes) >= 2 and off.max() < TOLERANCE + 2
+
+
 def test_what_is_salient_comes_first_and_what_is_not_to_be_drawn_never():
     grey = np.minimum(disc(30, (60, 112)), disc(30, (164, 112)))
     looks = np.full((224, 224), 0.2)
@@ -90,6 +99,24 @@ def test_what_is_worth_something_only_together_is_looked_at_again():
     losses = lambda lists: -torch.tensor([float(len(set().union(*(says[i] for i in kept)))) for kept in lists])  # noqa: E731
     (kept,) = pruned(4, (3,), losses).values()
     assert set().union(*(says[i] for i in kept)) == {0, 1, 2}
+
+
+def test_a_start_does_not_depend_on_the_other_counts(tiny_space):
+    from clipx.modalities.sketch import draw as drawing
+    from clipx.modalities.sketch.objective import objective_for
+
+    rng = np.random.default_rng(0)
+    from PIL import Image
+
+    busy = prepare(Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).resize((300, 300)))
+    looks = np.ones((224, 224), np.float32)
+    starts = {}
+    for counts in ((16,), (16, 64), (64, 200)):
+        plan = DrawConfig(strokes=counts, seeds=(1000,), views=0, pool=0)
+        starts[counts] = drawing._contours(0, busy, looks, objective_for([busy], tiny_space, plan), plan)
+    assert torch.equal(starts[16,][16, 1000], starts[16, 64][16, 1000])
+    assert torch.equal(starts[16, 64][64, 1000], starts[64, 200][64, 1000])
+    assert {count: len(points) for (count, _), points in starts[64, 200].items()} == {64: 64, 200: 200}
 
 
 def test_a_drawing_starts_on_contours_or_on_points(tiny_space):

@@ -385,6 +385,13 @@ def test_bad_input_is_one_line_and_tears_nothing(kind, more, message, tmp_path, 
     assert {path.name for path in tmp_path.iterdir()} == before and (tmp_path / "taken").read_text() == "mine"
 
 
+def test_what_is_drawn_of_photos_only(target, tiny_space):
+    with pytest.raises(InputError, match="nothing to look for"):
+        draw([Meaning.of_text(tiny_space, "a cat")], tiny_space, about="a cat")
+    with pytest.raises(InputError, match="pixels only"):
+        draw([target], tiny_space, DrawConfig(side=32 + tiny_space.image_size[0]))
+
+
 def test_the_command_plots_and_animates(tmp_path, capsys, monkeypatch, tiny_space):
     pytest.importorskip("vpype")
     monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
@@ -394,6 +401,13 @@ def test_the_command_plots_and_animates(tmp_path, capsys, monkeypatch, tiny_spac
     (made,) = json.loads(capsys.readouterr().out)["results"]
     assert str(tmp_path / "out" / "disc-3.hpgl") in made["files"]
     assert (tmp_path / "out" / "disc-3.hpgl").read_text().count("PD") == 3
+    photo(224, 150).save(tmp_path / "wide.png")  # fits A3, which a square of that width does not
+    wide = ["sketch", str(tmp_path / "wide.png"), "--steps", "1", "--seeds", "1", "--strokes", "2"]
+    assert main([*wide, "-o", str(tmp_path / "wide"), "--size-mm", "350", "--hpgl", "hp7475a"]) == 0
+    photo(75, 224).save(tmp_path / "tall.png")
+    tall = ["sketch", str(tmp_path / "tall.png"), "-o", str(tmp_path / "tall"), "--size-mm", "190", "--hpgl", "hp7475a"]
+    assert main(tall) == 2 and not (tmp_path / "tall").exists()  # known before the work
+    capsys.readouterr()
     svg = (tmp_path / "out" / "disc-3.svg").read_text()
     assert svg.count("animation:draw") == 3 and 'width="90mm"' in svg
 

@@ -339,7 +339,7 @@ def seen(space: JointSpace, pixels: Tensor, kind: str, short_side_px: int) -> Te
     """What a fit of that kind reads of a photo, see ``Fit.features``."""
     view = viewed(space, pixels, short_side_px, enlarge=True)
     if kind == "prompts":
-        unit = "picture" if space.backbone.averages else "cell"
+        unit: Literal["picture", "cell"] = "picture" if space.backbone.averages else "cell"
         return space.dense_image(view, resize=not space.backbone.any_size, unit=unit)
     if not space.backbone.any_size:
         view = space.preprocess.sample(view, space.image_size).clamp(0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from clipx.errors import ClipxError
     from clipx.modalities.sketch.draw import DrawConfig, Drawing
     from clipx.modalities.sketch.objective import Meaning
-    from clipx.modalities.sketch.svg import Strokes
     from clipx.modalities.sketch.target import Target
     from clipx.modality import Modality
     from clipx.space import JointSpace
@@ -128,7 +127,6 @@ def sketch(
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.saliency import default_space
-    from clipx.modalities.sketch.svg import to_svg
     from clipx.progress import progress
     from clipx.training import prepare_folder
 
@@ -157,14 +155,10 @@ def sketch(
     _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
         raise InputError(f"--size-mm must be a positive number of millimetres, got {size_mm:g}")
-    if hpgl is not None:  # now, not after the work
-        from clipx.modalities.sketch.plotter import hpgl as try_hpgl
-
-        if size_mm is None:
-            raise InputError("--hpgl draws millimetres", remedy="say how wide with --size-mm")
-        if color or (color is None and meant):
-            raise InputError("--hpgl draws with one pen", remedy="--no-color")
-        try_hpgl(to_svg(_blank(), width_mm=size_mm), hpgl)
+    if hpgl is not None and size_mm is None:
+        raise InputError("--hpgl draws millimetres", remedy="say how wide with --size-mm")
+    if hpgl is not None and (color or (color is None and meant)):
+        raise InputError("--hpgl draws with one pen", remedy="--no-color")
     if mask is not None and len(files) > 1 and mask != "auto":
         raise InputError("a mask is for one photo", where=mask, remedy="call clipx sketch for each, or --mask auto")
     changes: dict[str, Any] = {
@@ -191,6 +185,8 @@ def sketch(
         found_in.update(_photos(files, mask, fix_scale, plan, failures))
         if not found_in:
             conclude(report("sketch", []), failures, as_json, lambda: None)
+    if hpgl is not None:  # now, not after the work
+        _check_fits(found_in.values(), size_mm, hpgl)
     check_writable(out if one_file else prepare_folder(out, resume=True) / "drawing.svg")
     if not resume and _checkpoints(out):
         raise InputError(
@@ -256,6 +252,7 @@ def sketch(
         space_id=joint.id,
         saliency_space_id=None if looks is None else looks.id,
         settings=asdict(plan),
+        about=about,
     )
     if not one_file:
         settings = {key: value for key, value in record.items() if key != "results"}
@@ -336,14 +333,19 @@ def stroke_counts(text: str) -> tuple[int, ...]:
         raise InputError(f"--strokes takes numbers such as 16 or 4,8,16,32, got {text!r}") from error
 
 
-def _blank() -> Strokes:
-    """A square drawing without strokes."""
+def _check_fits(photos: Iterable[Target | Meaning], size_mm: float | None, plotter: str) -> None:
+    """Raise InputError unless drawings of the photos, or a square one where there are none, fit the plotter's paper."""
     import torch
 
-    from clipx.modalities.sketch.svg import Strokes
+    from clipx.modalities.sketch.plotter import hpgl
+    from clipx.modalities.sketch.svg import Strokes, to_svg
+    from clipx.modalities.sketch.target import CANVAS, Target
 
     none = torch.zeros(0)
-    return Strokes(torch.zeros(0, 4, 2), none, none, torch.zeros(0, 3), (0, 0, 224, 224))
+    for box in {photo.box for photo in photos if isinstance(photo, Target)} or {(0, 0, CANVAS, CANVAS)}:
+        top, left, height, width = box
+        empty = Strokes(torch.zeros(0, 4, 2), none, none, torch.zeros(0, 3), (left, top, width, height))
+        hpgl(to_svg(empty, width_mm=size_mm), plotter)
 
 
 def _slug(text: str) -> str:

@@ -12,6 +12,7 @@ SIGMAS = (2.0, 1.4, 2.8)  # pixels: how far the photo is smoothed, see ``contour
 TOLERANCE = 2.5  # pixels that a cubic may be off its contour
 SHORTEST = 8  # pixels of a contour that is drawn
 NEAR = 4  # pixels about a stroke in which another one counts as drawn already
+FAINT = 0.05  # of the photo's largest contrast: a shade of the backdrop is no contour
 JITTER = 0.3  # of the logarithm of how much a contour counts, for seeds to differ
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
@@ -38,6 +39,7 @@ def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int) 
     sigma = SIGMAS[seed // 1000 % len(SIGMAS)]
     contrast = sobel(gaussian(grey, sigma))
     edges = canny(grey, sigma, low_threshold=0.4, high_threshold=0.8, use_quantiles=True) & (looks > 0)
+    edges &= contrast > FAINT * contrast[looks > 0].max(initial=0)
     left = (contrast * looks).astype(np.float64)
     pieces = [piece for chain in chains(edges) for piece in fitted(chain)]
     value = np.exp(np.random.default_rng(seed).normal(0, JITTER, len(pieces)))

@@ -9,7 +9,6 @@ A sentence, a sound or a cloud is drawn by the same loss without its geometric t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -44,9 +43,10 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
 WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
 FREE_SPREAD = 0.1  # of a stroke that starts anywhere
-CANDIDATES = 64  # contours at least among which the strokes of a drawing are chosen
+CANDIDATES = (64, 256)  # contours among which up to 32 strokes are chosen, and up to 128
 RANKED = 128  # strokes at most for which leaving each one out is tried
 FRAMES = 100  # of a film at most
+CHECKPOINT_EVERY = 25  # steps
 SEEN_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
 # A stroke is 13 numbers: 8 coordinates, width, opacity, RGB.
 POINTS, WIDTH, ALPHA, COLOR = slice(0, 8), 8, 9, slice(10, 13)
@@ -71,12 +71,14 @@ class DrawConfig:
     pool: int = field(default=16, metadata={"help": "views to choose from, encoded once; 0 draws new ones each step"})
     side: int = field(default=0, metadata={"help": "side in pixels of what the tower looks at; 0: see small_views"})
     stages: tuple[str, ...] = field(default=(), metadata={"help": "stages compared; by default those of its family"})
-    semantic: float = field(default=0.0, metadata={"help": "weight of the semantic term; 0: 0.1, or 1 with across"})
+    semantic: float | None = field(
+        default=None, metadata={"help": "weight of the semantic term. Default: 0.1, or 1 where across applies"}
+    )
     across: bool = field(default=True, metadata={"help": "see the drawing as a drawing, where the space can"})
     small_views: bool = field(default=True, metadata={"help": "views at the tower's size or less, not the canvas's"})
     window: int = field(default=40, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
     min_gain: float = field(default=0.01, metadata={"help": "of the loss, that counts as a gain"})
-    halving: bool = field(default=True, metadata={"help": "drop the weaker half of the seeds at 1/4 and 1/2"})
+    halving: bool = field(default=True, metadata={"help": "drop weak seeds: at 1/20 of the steps, or 1/4 and 1/2"})
     decay: bool = field(default=True, metadata={"help": "let the step size fall to a tenth"})
     keep_aspect: bool = field(default=True, metadata={"help": "no stretching to a square"})
     rank: bool = field(default=True, metadata={"help": "order strokes by what leaving each one out costs"})
@@ -129,7 +131,8 @@ class DrawConfig:
             raise InputError(f"start must be contours or points, got {self.start!r}")
         if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
             raise InputError(f"focus must be 0 to 1 and spread above 0 to 1, got {self.focus} and {self.spread}")
-        if not (math.isfinite(self.semantic) and self.semantic >= 0 and 0 <= self.side <= 1024):
+        semantic = 0.0 if self.semantic is None else self.semantic
+        if not (math.isfinite(semantic) and semantic >= 0 and 0 <= self.side <= 1024):
             raise InputError(f"semantic must be at least 0 and side 0 to 1024, got {self.semantic} and {self.side}")
         if not (math.isfinite(self.lr) and self.lr > 0 and 0 < self.width_px <= CANVAS):
             raise InputError(f"lr must be positive and width_px above 0 to {CANVAS}, got {self.lr} and {self.width_px}")
@@ -184,11 +187,11 @@ def draw(
         targets: photos, see ``load_target``, or meanings, see ``Meaning``; not both.
         space: whose tower judges. Photos need ``stages``.
         config: how.
-        saliency_space: whose tower says where strokes on a photo start; ``space`` by default if it is a ViT, else
-            ``nano-vit``.
+        saliency_space: whose tower says where strokes on a photo start; by default ``space`` if it is a ViT or its
+            vector is the mean of its cells, else ``nano-vit``.
         about: what to draw on each photo, such as "the cat": strokes start where the tower sees that. Default: where it
             sees what the photo shows most.
-        out: a folder for a checkpoint every hundred steps and at Ctrl-C, which ends the call with the best so far.
+        out: a folder for a checkpoint every 25 steps and at Ctrl-C, which ends the call with the best so far.
         resume: go on from the checkpoint in ``out``: the same strokes, bit for bit on a CPU, as if undisturbed.
         progress: told (step, steps, lowest plain loss) after every step.
         stop_after: stop after this step with a checkpoint, as Ctrl-C does.
@@ -199,29 +202,34 @@ def draw(
         SpaceMismatchError: a meaning of another space.
         UnsupportedError: the tower has no stages, or no attention or Grad-CAM to start from.
     """
-    config = config or DrawConfig()
     if not targets:
         return []
-    if not isinstance(targets[0], Target):  # what has no photo has no contours
-        config = replace(config, start="points")
+    of_photos = isinstance(targets[0], Target)
+    config = config or DrawConfig.preset("default" if of_photos else "meaning")
+    if about is not None and not of_photos:
+        raise InputError("what has no photo has nothing to look for on it", where="about", remedy="leave it out")
     total = len(targets) * len(config.seeds) * len(config.strokes) * max(config.strokes)
     if total > MAX_TOTAL:
         raise InputError(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
-    maps = _saliency_maps(targets, saliency_space or default_space(space), about)
-    objective = objective_for(targets, space, config, maps)
-    runs = _start(targets, maps, config, objective)
+    looks = (saliency_space or default_space(space)) if of_photos else space
     path = None if out is None else Path(out) / "drawing.safetensors"
     identity = {
         "config": asdict(config),
         "space": f"{space.id} {space.dtype}",
         "targets": [target.sha256() for target in targets],
-        "start": hashlib.sha256(runs.strokes.numpy().tobytes()).hexdigest(),
+        "looks": looks.id,
+        "about": about,
     }
-    first = _load(path, runs, identity) if resume and path is not None else 0
-    stopped = False
+    first, stopped = 0, False
     with stop_asked() as asked:
+        maps = _saliency_maps(targets, looks, about)
+        objective = objective_for(targets, space, config, maps)
+        resumed = resume and path is not None and path.exists()
+        runs = _start(targets, maps, replace(config, start="points") if resumed else config, objective)
+        if resumed and path is not None:
+            first = _load(path, runs, identity)
         for step in range(first, config.steps):
             if stopped or not runs.alive:
                 break
@@ -230,7 +238,7 @@ def draw(
             _revive(runs, config, step + 1)
             stopped = asked() or step + 1 == stop_after
             done = step + 1 == config.steps or not runs.alive
-            if path is not None and (stopped or done or (step + 1) % 100 == 0):
+            if path is not None and (stopped or done or (step + 1) % CHECKPOINT_EVERY == 0):
                 _save(path, runs, identity, step + 1)
             if progress:
                 progress(step + 1, config.steps, float(runs.best.min()))
@@ -305,7 +313,7 @@ def _start(
             spread, chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
         chances.append(chance)
         lines: dict[tuple[int, int], Tensor] = {}
-        if isinstance(target, Target) and config.start == "contours":
+        if isinstance(target, Target) and config.start == "contours":  # what has no photo has no contours
             lines = _contours(number, target, maps[number], objective, config)
         for count in config.strokes:
             for seed in config.seeds:
@@ -331,25 +339,28 @@ def _start(
 def _contours(
     number: int, target: Target, looks: np.ndarray, objective: Objective, config: DrawConfig
 ) -> dict[tuple[int, int], Tensor]:
-    """(stroke count, seed) -> (N, 4, 2) contours of a photo that the objective would miss most; N at most the count."""
+    """(stroke count, seed) -> (N, 4, 2) contours of a photo that the objective would miss most; N at most the count.
+
+    Of more than ``RANKED`` strokes the most salient are taken: leaving each one out would take too long.
+    """
     found = {}
     luminance, inside = grey(without_frame(target)), looks * within_frame(target)
-    few = [count for count in config.strokes if count <= RANKED]
     for seed in config.seeds:
-        most = max(CANDIDATES, *(2 * count for count in few), *config.strokes)
-        points = contour_strokes(luminance, inside, most, seed)
+        points = contour_strokes(luminance, inside, max(CANDIDATES[-1], *config.strokes), seed)
         found.update({(count, seed): points[:count] for count in config.strokes})
-        points = points[: max(CANDIDATES, *(2 * count for count in few))] if few else points[:0]
-        rows = torch.zeros(len(points) + 1, 13)  # the last draws nothing
-        rows[:, POINTS], rows[:, WIDTH], rows[:, ALPHA] = AWAY, config.width_px, 1
-        rows[:-1, POINTS] = points.flatten(1)
+        rows = torch.zeros(len(points), 13)
+        rows[:, POINTS], rows[:, WIDTH], rows[:, ALPHA] = points.flatten(1), config.width_px, 1
 
         def losses(kept: list[list[int]], rows: Tensor = rows) -> Tensor:
             pictures = (paint(rows[some], config).to(objective.device) for some in torch.tensor(kept).split(32))
             return torch.cat([objective.plain(number, picture) for picture in pictures]).cpu()
 
-        for count, kept in pruned(len(points), few, losses).items():
-            found[count, seed] = points[kept]
+        least = 0  # a count is chosen among as many, whatever other counts are asked for
+        for most in CANDIDATES:
+            counts = [count for count in config.strokes if least < count <= most // 2]
+            for count, kept in pruned(min(most, len(points)), counts, losses).items():
+                found[count, seed] = points[kept]
+            least = most // 2
     return found
 
 
@@ -404,12 +415,13 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
 
 
 def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
-    """Take out the runs that have come to rest, and at a quarter and half of the steps the weaker seeds."""
+    """Take out the runs that have come to rest, and weak seeds: early on, or at a quarter and half of the steps."""
     alive = [run for run in runs.alive if not _at_rest(runs.history[run], config)]
-    # strokes on contours are nearly what they will be: the best seed is known early
-    first, second = (0, config.steps // 20) if config.start == "contours" else (config.steps // 4, config.steps // 2)
-    if config.halving and done in (first, second):
-        keep = 2 if done == first else 4  # a half, a quarter
+    rounds = {config.steps // 4: 2, config.steps // 2: 4}  # a half, a quarter is left
+    if config.start == "contours":  # which are nearly what they will be: the best seed is known early
+        rounds = {max(1, config.steps // 20): 4}
+    if config.halving and done in rounds:
+        keep = rounds[done]
         strong = set()
         for group in _groups(runs).values():
             strong |= set(sorted(group, key=lambda run: float(runs.best[run]))[: -(-len(group) // keep)])

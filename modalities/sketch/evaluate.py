@@ -38,7 +38,7 @@ def photo_picture(target: Target) -> Tensor:
 
 
 def random_strokes(like: Strokes, seed: int) -> Strokes:
-    """As many strokes of the same widths, made as the initial ones are, but from pixels drawn uniformly in the box."""
+    """As many short curves of the same widths, as CLIPasso starts with, at pixels drawn uniformly in the box."""
     left, top, width, height = (round(value) for value in like.box)
     chance = np.zeros((CANVAS, CANVAS))
     chance[top : top + height, left : left + width] = 1 / (height * width)

@@ -97,7 +97,7 @@ def evaluate(
     Every photo is drawn with every stroke count and seed; the judge has no part in
     it, so strokes start where --space looks. The judge then sees, beside the best
     seed's drawings: the photos, the initial strokes before optimisation, random
-    strokes (as the initial ones, from places drawn uniformly), and edge maps of the
+    strokes (short curves at places drawn uniformly), and edge maps of the
     drawings' ink. It names them among the labels, and finds each one's photo among
     all photos. Intervals are 95 % bootstraps over the photos; p values are
     McNemar's exact test, two-sided.

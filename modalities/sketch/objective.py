@@ -93,8 +93,11 @@ class Objective:
         self.eyes = space.domain("drawing") if drawing else space  # how drawings are seen
         own = min(height, SMALL if space.backbone.averages else height)
         self.side = config.side or (own if config.small_views and height == width and own < CANVAS else CANVAS)
-        self.resize = not (config.side or space.backbone.averages)  # to the one size that the tower takes
-        self.semantic = config.semantic or (1.0 if drawing else SEMANTIC_WEIGHT)
+        if config.side and not space.backbone.averages and space.image_size != (config.side, config.side):
+            raise InputError(f"this tower looks at {height} x {width} pixels only", where=space.name, remedy="side=0")
+        self.resize = not space.backbone.averages  # to the one size that the tower takes
+        default = 1.0 if drawing else SEMANTIC_WEIGHT
+        self.semantic = default if config.semantic is None else config.semantic
         self.pool: ViewDraws | None = None
         if config.pool and config.views:
             self.pool = self._draw(torch.Generator().manual_seed(0), config.pool)
@@ -194,7 +197,9 @@ class PhotoObjective(Objective):
             self.last = [name for name in stages if name in names][-1]
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
             parts = [self._seen(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
-            self.meant = space.encode_image(torch.stack(photos).to(self.device))  # (T, D)
+            if self.eyes is not space:
+                whole = torch.stack(photos).split(ENCODED_AT_ONCE)
+                self.meant = torch.cat([space.encode_image(part.to(self.device)) for part in whole])  # (T, D)
             looks = {}
             if self.places is not None:
                 seen = self.places[:, None] if self.pool is None else apply_views(self.places, self.pool)
@@ -218,7 +223,8 @@ class PhotoObjective(Objective):
         if self.eyes is self.space:
             rows, stages = self.space.encode_with_stages(pixels, resize=self.resize)
         else:
-            rows, stages = pixels.new_zeros(len(pixels), 0), self.space.stages(pixels, last=self.last)
+            rows = pixels.new_zeros(len(pixels), 0)
+            stages = self.space.stages(pixels, resize=self.resize, last=self.last)
         kept = {name: stages[name] for name in self.grids}
         if self.space.backbone.averages:  # its stages differ in scale by orders of magnitude
             kept = {name: F.normalize(stage, dim=1) * stage.shape[1] ** 0.5 for name, stage in kept.items()}

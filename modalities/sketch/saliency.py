@@ -5,8 +5,8 @@ Maps are float32 arrays (H, W).
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -57,7 +57,10 @@ DEFAULT = "nano-vit"  # of the spaces that come with clipx, the one whose class 
 
 
 def default_space(space: JointSpace) -> JointSpace:
-    """Whose tower says where a drawing in ``space`` starts: its own if it is a ViT, else ``nano-vit``'s."""
+    """Whose tower says where a drawing in ``space`` starts: its own if it can, else ``nano-vit``'s.
+
+    A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less.
+    """
     from clipx.space import embedded_names, load_space
 
     if space.supports("class_attention") or space.backbone.averages or DEFAULT not in embedded_names():
@@ -66,10 +69,12 @@ def default_space(space: JointSpace) -> JointSpace:
 
 
 def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None) -> np.ndarray:
-    """What the space's image tower looks at: attention of a transformer, Grad-CAM of a ModifiedResNet.
+    """What the space's image tower looks at.
+
+    Attention of a transformer, Grad-CAM of a ModifiedResNet, class activation where a vector is the mean of cells.
 
     Args:
-        space: looks at the picture at its own ``image_size``.
+        space: looks at the picture at its own ``image_size``; class activation at twice that, too.
         pixels: (3, H, W) RGB in [0, 1].
         embedding: (D,), whose similarity Grad-CAM traces back, such as a text's; see ``grad_cam``. Attention has no use
             for it.
@@ -116,11 +121,12 @@ def class_activation(
     with torch.no_grad():
         towards = _best_words(space, pixels) if embedding is None else embedding.reshape(-1)
         for scale in (1, 2):
-            fine = tuple(scale * side for side in space.image_size)
+            height, width = space.image_size
+            fine = scale * height, scale * width
             looked_at = space.preprocess.sample(pixels.detach()[None].to(space.device), fine).clamp(0, 1)
             cells = space.dense_image(looked_at, unit="picture")[0]  # (D, h, w)
             maps.append(_enlarged(torch.einsum("dhw,d->hw", cells, towards.to(cells)).relu(), size))
-    return _stretched(sum(maps))
+    return _stretched(maps[0] + maps[1])
 
 
 def _best_words(space: JointSpace, pixels: Tensor) -> Tensor:
@@ -129,17 +135,22 @@ def _best_words(space: JointSpace, pixels: Tensor) -> Tensor:
     known = _words_with_pictures(space)
     if known is None:
         return own
-    best = (known @ own).topk(WORDS)
+    known = known.to(own)
+    best = (known @ own).topk(min(WORDS, len(known)))
     return (space.logit_scale * best.values).softmax(0) @ known[best.indices]
 
 
-@lru_cache(maxsize=2)
+_known: WeakKeyDictionary[JointSpace, Tensor] = WeakKeyDictionary()  # what was read of a space's words
+
+
 def _words_with_pictures(space: JointSpace) -> Tensor | None:
     """(K, D) of the words that the space knows from pictures; None where it has no list of them."""
-    if space.lexicon is None:
+    if space.lexicon is None or not space.lexicon.seen:
         return None
-    words = sorted(phrase for phrase, number in space.lexicon.phrases.items() if number < space.lexicon.seen)
-    return space.encode_text(words)
+    if space not in _known:
+        words = sorted(phrase for phrase, number in space.lexicon.phrases.items() if number < space.lexicon.seen)
+        _known[space] = space.encode_text(words)
+    return _known[space]
 
 
 def attention_map(attention: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -163,6 +163,7 @@ def travel_sorted(points: Tensor) -> Tensor:
     return torch.tensor(order, dtype=torch.long)
 
 
+KEYFRAMES = "@keyframes draw"
 PIECES = 32  # a stroke is measured by
 
 
@@ -179,7 +180,7 @@ def _animation(strokes: Strokes, seconds: float) -> str:
     """A style sheet by which each stroke's dash, as long as the stroke, comes in from before its start."""
     length = lengths_along(strokes.points)[:, -1] * 1.01 + strokes.width_px  # a dot takes time, too
     until = length.double().cumsum(0)
-    rules = ["@keyframes draw{from{stroke-dashoffset:var(--begin)}to{stroke-dashoffset:0}}"]
+    rules = [f"{KEYFRAMES}{{from{{stroke-dashoffset:var(--begin)}}to{{stroke-dashoffset:0}}}}"]
     for index, (long, end) in enumerate(zip(length.tolist(), until.tolist(), strict=True)):
         share, begin = seconds / float(until[-1]), end - long
         hidden = long + float(strokes.width_px[index])  # its round end is not seen either
@@ -219,6 +220,7 @@ def _is_ours(root: ET.Element) -> bool:
     return (
         set(others) <= {f"{{{SVG}}}{name}" for name in ("title", "metadata", "style", "rect")}
         and all(page.get("fill") == "white" for page in pages)
+        and all((style.text or "").startswith(KEYFRAMES) for style in root.iter(f"{{{SVG}}}style"))
         and all(set(layer.attrib) <= {"id", f"{{{INKSCAPE}}}groupmode", f"{{{INKSCAPE}}}label"} for layer in layers)
         and all(path.tag == f"{{{SVG}}}path" and set(path.attrib) <= _OWN for layer in layers for path in layer)
         and all(path.get("id", "").startswith("stroke-") for layer in layers for path in layer)

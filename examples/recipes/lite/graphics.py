@@ -229,7 +229,7 @@ def train_graphics(
     Args:
         source: of the batches.
         words: (K, D) unit vectors of ``source.names``.
-        config, out, resume, identity: as ``clipx.training.train`` takes them.
+        config, out, resume, identity: as ``clipx.training.train`` takes them; ``identity`` says which words.
         stages: pairs of (until which fraction of the steps, side in pixels); small pictures first are cheap.
     """
     torch.manual_seed(config.seed)

@@ -59,22 +59,22 @@ def domain_head(
     features: np.ndarray,
     names: np.ndarray,
     words: np.ndarray,
-    begin: tuple[np.ndarray, np.ndarray] | None = None,
+    begin: tuple[np.ndarray, np.ndarray],
     *,
     scale: float = 12.0,
     decay: float = 1e-4,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A linear map from a tower's features to the joint space whose text side stands still.
 
-    It begins as ridge regression to the words, or as ``begin``, and goes on by cross-entropy over the cosines.
+    It begins as another map and goes on by cross-entropy over the cosines.
 
     Args:
         features: (N, C) of the domain's training pictures.
         names: (N,) rows of ``words``.
         words: (K, D) unit vectors.
-        begin: weight (D, C) and bias (D,) of the initial map; ``decay`` penalises the distance from it.
+        begin: weight (D, C) and bias (D,) of the initial map.
         scale: what a cosine is multiplied by before the softmax.
-        decay: of what the map moves away from where it began.
+        decay: of the squared distance of the weight from where it began.
 
     Returns:
         Weight (D, C) and bias (D,).
@@ -84,13 +84,7 @@ def domain_head(
     counts = np.bincount(names, minlength=len(words))
     share = counts[names] ** -0.5
     share /= share.sum()
-    if begin is None:
-        target = words - share @ words[names]  # of the mean picture, nothing
-        gram = (x * share[:, None]).T @ x
-        gram += 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
-        start, offset = np.linalg.solve(gram, (x * share[:, None]).T @ target[names]), np.zeros(words.shape[1])
-    else:
-        start, offset = np.ascontiguousarray(begin[0].T) * spread, begin[0] @ mean + begin[1]
+    start, offset = np.ascontiguousarray(begin[0].T) * spread, begin[0] @ mean + begin[1]
     rows, wanted = torch.tensor(x, dtype=torch.float32), torch.from_numpy(names)
     weights = torch.tensor(share, dtype=torch.float32)
     text, first = torch.tensor(words, dtype=torch.float32), torch.tensor(start, dtype=torch.float32)

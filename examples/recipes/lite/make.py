@@ -213,7 +213,8 @@ def make(
     config = scaled(TrainConfig(**settings, seed=seed), share)
     numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
     shown_words = target[torch.from_numpy(numbers)]
-    namer = train_graphics(source, shown_words, config, stages, out / "graphics", resume, identity)
+    taught = identity | {"words": hashlib.sha256(shown_words.numpy().tobytes()).hexdigest()}
+    namer = train_graphics(source, shown_words, config, stages, out / "graphics", resume, taught)
     second = namer.trunk
     with torch.no_grad():
         model.visual.trunk.load_state_dict(trunk.state_dict())
