@@ -35,7 +35,8 @@ def write_files(folder):
     for name in ("photo.jpg", "room.jpg", "cat.jpg"):
         Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(folder / name)
     (folder / "clipx-demo").mkdir()
-    Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(folder / "clipx-demo/horse.png")
+    for name in ("chelsea", "coffee"):
+        Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(folder / f"clipx-demo/{name}.png")
     points = rng.normal(size=(48, 200, 3)).astype(np.float32)
     np.savez(folder / "scan.npz", points=points[0])
     for name in ("test.npz", "train.npz"):

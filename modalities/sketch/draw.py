@@ -213,7 +213,7 @@ def draw(
         raise InputError(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
-    looks = (saliency_space or default_space(space)) if of_photos else space
+    looks = (saliency_space or default_space(space, about)) if of_photos else space
     path = None if out is None else Path(out) / "drawing.safetensors"
     identity = {
         "config": asdict(config),

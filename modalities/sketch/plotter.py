@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from importlib import import_module
 
 from clipx.errors import InputError, MissingDependencyError
 
@@ -23,7 +24,7 @@ def hpgl(svg: str, device: str) -> str:
             than any of its papers.
     """
     try:
-        import vpype
+        vpype = import_module("vpype")
     except ImportError as error:
         raise MissingDependencyError("HPGL needs vpype", remedy="pip install 'clipx-senses[plotter]'") from error
     known = vpype.config_manager.get_plotter_list()

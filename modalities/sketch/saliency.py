@@ -56,14 +56,15 @@ def start_probabilities(
 DEFAULT = "nano-vit"  # of the spaces that come with clipx, the one whose class token can be asked where it looks
 
 
-def default_space(space: JointSpace) -> JointSpace:
+def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
     """Whose tower says where a drawing in ``space`` starts: its own if it can, else ``nano-vit``'s.
 
-    A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less.
+    A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less, but it can tell
+    what is asked for (``about``), which a class token's attention cannot.
     """
     from clipx.space import embedded_names, load_space
 
-    if space.supports("class_attention") or space.backbone.averages or DEFAULT not in embedded_names():
+    if about is not None or space.supports("class_attention") or space.backbone.averages or DEFAULT not in embedded_names():
         return space
     return load_space(DEFAULT, device=space.device)
 
