@@ -86,7 +86,7 @@ def test_every_command_runs(run, tmp_path, monkeypatch):
     for words in KEPT:
         status, _, err = run("", *shortened(words))
         assert status == 0, f"clipx {' '.join(words)}: {err}"
-    for name in ("room.png", "fish.html", "views.png", "mistakes.png", "room.ply", "nyu.safetensors", "cat.svg"):
+    for name in ("ridge.png", "fish.html", "views.png", "mistakes.png", "room.ply", "nyu.safetensors", "cat.svg"):
         assert (folder / name).stat().st_size > 100, name
 
 

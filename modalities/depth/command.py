@@ -82,7 +82,7 @@ def depth(
     as_json: JsonFlag = False,
     config: ConfigFlag = None,
 ) -> None:
-    """Estimate how far everything in a photo is, from what words say of near and far.
+    """Estimate how far everything in a photo is: by a fit on frozen features, or by words of near and far.
 
     Writes a 16-bit PNG in millimetres, the same in colours with a scale, an .npz
     with all numbers, and a picture of what each word responds to. nano comes with

@@ -91,7 +91,7 @@ def sketch(
     animate: Annotated[
         bool, typer.Option("--animate", help="A browser draws the .svg stroke by stroke, in 4 seconds; no script.")
     ] = False,
-    mp4: Annotated[bool, typer.Option("--mp4", help="The same as MP4 (extra: video).")] = False,
+    mp4: Annotated[bool, typer.Option("--mp4", help="The films of --gif as MP4 (extra: video).")] = False,
     space: SpaceFlag = None,
     about: Annotated[
         str | None,
