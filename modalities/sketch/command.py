@@ -201,7 +201,8 @@ def sketch(
         if not found_in:
             conclude(report("sketch", []), failures, as_json, lambda: None)
     else:
-        looks = default_space(joint, about) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+        other = saliency_space
+        looks = default_space(joint, about) if other is None else open_space(other, device, dtype, seed)
     files = [files[i] for i in found_in] if files else []
     names, targets = [names[i] for i in found_in], list(found_in.values())
     at_once = max(1, RUNS_AT_ONCE // (len(counts) * seeds))

@@ -64,7 +64,8 @@ def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
     """
     from clipx.space import embedded_names, load_space
 
-    if about is not None or space.supports("class_attention") or space.backbone.averages or DEFAULT not in embedded_names():
+    knows = about is not None or space.supports("class_attention") or space.backbone.averages
+    if knows or DEFAULT not in embedded_names():
         return space
     return load_space(DEFAULT, device=space.device)
 
