@@ -131,7 +131,7 @@ def test_a_photo_is_drawn_on_a_device_as_on_the_cpu(device, tiny_space):
         assert torch.allclose(found.strokes.points, wanted.strokes.points, atol=0.5)
     for count in (3, 12):  # as many steps of the device, however many strokes
         pretend_device.called.clear()
-        draw([prepare(photo)], space, replace(config, strokes=(count,)))
+        draw([prepare(photo)], space, replace(config, strokes=(count,), start="points"))
         steps.append(sum(pretend_device.called.values()))
     assert steps[0] == steps[1]
 

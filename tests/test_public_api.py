@@ -153,6 +153,10 @@ def hub(tmp_path):
     import_module("clipx.backbone").build_tokenizer(config, tmp_path)
 
 
+def plotter(tmp_path):
+    import_module("clipx.modalities.sketch.plotter").hpgl("<svg/>", "hp7475a")
+
+
 def heic(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     import_module("clipx.pictures").open_picture(tmp_path / "a.heic")
@@ -163,6 +167,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "las": ("laspy", las, "pip install 'clipx-senses[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-senses[h5]'"),
     "open3d": ("open3d", open3d, "pip install 'clipx-senses[open3d]'"),
+    "plotter": ("vpype", plotter, "pip install 'clipx-senses[plotter]'"),
     "video": ("imageio_ffmpeg", video, "pip install 'clipx-senses[video]'"),
     "mask": ("rembg", mask, "pip install 'clipx-senses[mask]'"),
     "hub": ("transformers", hub, "pip install 'clipx-senses[hub]'"),
