@@ -229,7 +229,8 @@ def test_frozen(backbone):
     backbone.encode_image(noise(backbone))
     backbone.stages(noise(backbone))
     assert not any(p.requires_grad for p in model.parameters())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    for name, value in model.state_dict().items():  # open_clip leaves a parameter of CoCa as memory was: maybe NaN
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 def test_frozen_survives_copies(backbones):
