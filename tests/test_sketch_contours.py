@@ -94,7 +94,7 @@ def test_what_would_be_missed_least_goes_first():
 
 
 def test_what_is_worth_something_only_together_is_looked_at_again():
-    """Of two strokes that say the same either may go, and then the other must stay: costs are measured anew."""
+    """Of two strokes that say the same either may go, and then the other must stay: costs are measured again."""
     says = [{0}, {0}, {1}, {2}]
     losses = lambda lists: -torch.tensor([float(len(set().union(*(says[i] for i in kept)))) for kept in lists])  # noqa: E731
     (kept,) = pruned(4, (3,), losses).values()
