@@ -166,7 +166,7 @@ def _cells(line: str, where: StrPath) -> list[str]:
 
 def _unquoted(label: str) -> str:
     """Without a pair of quotes around it, of any alphabet."""
-    pairs = ('""', "\'\'", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "\u00ab\u00bb")
+    pairs = ('""', "''", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "\u00ab\u00bb")
     return label[1:-1].strip() if len(label) > 2 and label[0] + label[-1] in pairs else label
 
 

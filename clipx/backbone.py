@@ -195,13 +195,18 @@ class Backbone:
 
         ModifiedResNet: ``stem``, ``layer1`` to ``layer4``. Transformers: ``block0``, ``block1``, ...: patch tokens
         after each block. Other timm towers: ``stage0``, ``stage1``, ...
+
+        Raises:
+            UnsupportedError: the tower has no stages. InputError: none of the name ``last``.
         """
         self._require("stages")
         found = self.tower.stages(x.to(self.device, self.dtype), last)
-        if last is not None and last not in found:
-            raise InputError(f"no stage {last!r}", where=self.architecture, remedy=f"one of {', '.join(found)}")
+        if last is None:
+            return found
         names = list(found)
-        return {name: found[name] for name in (names if last is None else names[: names.index(last) + 1])}
+        if last not in names:
+            raise InputError(f"no stage {last!r}", where=self.architecture, remedy=f"one of {', '.join(names)}")
+        return {name: found[name] for name in names[: names.index(last) + 1]}
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """``encode_image`` and ``stages`` of (N, 3, *size) in one pass."""
@@ -500,7 +505,6 @@ class _Timm(_Tower):
         self.stride = tuple(visual.image_size)
         self.averaged = not self.vit and _averages(self.trunk) and _is_linear(visual.head)
         can = {"stages"} if hasattr(self.trunk, "forward_intermediates") else set()
-        self.depth = len(self.trunk.blocks if self.vit else self.trunk.feature_info)
         if self.vit:
             self.stride = tuple(self.trunk.patch_embed.patch_size)
             pool = self.trunk.attn_pool
@@ -518,7 +522,8 @@ class _Timm(_Tower):
 
     def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         number = re.fullmatch(r"(?:block|stage)(\d+)", last or "")
-        some = list(range(int(number[1]) + 1)) if number and int(number[1]) < self.depth else None
+        depth = len(getattr(self.trunk, "feature_info", ()))
+        some = list(range(int(number[1]) + 1)) if number and int(number[1]) < depth else None
         early = {"indices": some, "stop_early": some is not None}
         return self._maps(self.trunk.forward_intermediates(x, intermediates_only=True, **early))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST = 32  # times as long as wide: beyond it only the middle of a picture is resampled, else memory has no bound
 
+
 @dataclass(frozen=True)
 class Preprocess:
     """The published preprocessing of one image tower; read from its config, never assumed.

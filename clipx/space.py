@@ -338,6 +338,9 @@ class JointSpace:
         """Pixels -> features by stage, each (N, C, h, w), first to last, or to ``last``; sizes as in ``dense_image``.
 
         ModifiedResNet: stem, layer1 .. layer4; ViT: block0, block1, ... (patch tokens after each block).
+
+        Raises:
+            UnsupportedError: the tower has no stages. InputError: none of the name ``last``, or as in ``encode_image``.
         """
         return self._look(lambda x: self.backbone.stages(x, last), pixels, normalize, resize)
 

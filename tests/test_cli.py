@@ -576,8 +576,9 @@ def test_paths_of_a_table_may_be_absolute_but_not_blank(run_json, run, labelled)
 DIALECTS = {
     "semicolons": lambda text: text.replace(",", ";").encode(),
     "tabs": lambda text: text.replace(",", "\t").encode(),
-    "Excel's mark and separator line": lambda text: b"\xef\xbb\xbfsep=;\r\n"
-    + text.replace("\n", "\r\n").replace(",", ";").encode(),
+    "Excel's mark and separator line": lambda text: (
+        b"\xef\xbb\xbfsep=;\r\n" + text.replace("\n", "\r\n").replace(",", ";").encode()
+    ),
     "UTF-16": lambda text: text.replace(",", "\t").encode("utf-16"),
     "upper case": lambda text: text.replace("path,label,split", "PATH,Label,Split").encode(),
     "blanks": lambda text: text.replace(",", " , ").encode(),

@@ -154,7 +154,7 @@ def hub(tmp_path):
 
 
 def plotter(tmp_path):
-    import_module("clipx.modalities.sketch.plotter").hpgl("<svg/>", "hp7475a")
+    import_module("clipx.modalities.sketch.plotter").hpgl('<svg width="9mm" height="9mm"/>', "hp7475a")
 
 
 def heic(tmp_path):

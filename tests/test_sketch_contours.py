@@ -5,9 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch.contours import TOLERANCE, chains, contour_strokes, fitted, pruned
 from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.objective import objective_for
 from clipx.modalities.sketch.target import prepare
 
 
@@ -102,12 +105,7 @@ def test_what_is_worth_something_only_together_is_looked_at_again():
 
 
 def test_a_start_does_not_depend_on_the_other_counts(tiny_space):
-    from clipx.modalities.sketch import draw as drawing
-    from clipx.modalities.sketch.objective import objective_for
-
     rng = np.random.default_rng(0)
-    from PIL import Image
-
     busy = prepare(Image.fromarray(rng.integers(0, 256, (60, 60, 3), np.uint8)).resize((300, 300)))
     looks = np.ones((224, 224), np.float32)
     starts = {}
@@ -121,8 +119,6 @@ def test_a_start_does_not_depend_on_the_other_counts(tiny_space):
 
 def test_a_drawing_starts_on_contours_or_on_points(tiny_space):
     y, x = np.mgrid[:200, :200]
-    from PIL import Image
-
     dark = ((x - 100) ** 2 + (y - 100) ** 2 < 70**2)[..., None]
     target = prepare(Image.fromarray(np.where(dark, 40, 230).astype(np.uint8).repeat(3, axis=2)))
     plan = DrawConfig(strokes=(4,), seeds=(0,), steps=1, views=0, pool=0)

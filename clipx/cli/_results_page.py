@@ -50,7 +50,7 @@ def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
     return _CARD.substitute(
         rank=hit.rank,
         short=escape(Path(hit.path).name),
-        name=escape(name) + ' <strong>(missing: moved or deleted)</strong>' * hit.missing,
+        name=escape(name) + " <strong>(missing: moved or deleted)</strong>" * hit.missing,
         path=escape(hit.path, quote=True),
         modality=escape(hit.modality + place),
         words=escape(", ".join(hit.words)),

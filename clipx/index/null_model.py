@@ -141,4 +141,3 @@ class Tail:
                 log_rate = -np.log1p(np.maximum(self.shape * t / self.scale, -1)) / self.shape  # -1: the tail's end
         beyond = np.asarray(scores) >= self.threshold
         return np.where(beyond, self.share * np.exp(log_rate), (above + 1) / (len(self.scores) + 1))
-

@@ -155,8 +155,6 @@ def sketch(
     _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
         raise InputError(f"--size-mm must be a positive number of millimetres, got {size_mm:g}")
-    if hpgl is not None and size_mm is None:
-        raise InputError("--hpgl draws millimetres", remedy="say how wide with --size-mm")
     if hpgl is not None and (color or (color is None and meant)):
         raise InputError("--hpgl draws with one pen", remedy="--no-color")
     if mask is not None and len(files) > 1 and mask != "auto":
@@ -200,9 +198,10 @@ def sketch(
         found_in.update(_meanings(files, attach(joint), failures))
         if not found_in:
             conclude(report("sketch", []), failures, as_json, lambda: None)
+    elif saliency_space is None:
+        looks = default_space(joint, about)
     else:
-        other = saliency_space
-        looks = default_space(joint, about) if other is None else open_space(other, device, dtype, seed)
+        looks = open_space(saliency_space, device, dtype, seed)
     files = [files[i] for i in found_in] if files else []
     names, targets = [names[i] for i in found_in], list(found_in.values())
     at_once = max(1, RUNS_AT_ONCE // (len(counts) * seeds))

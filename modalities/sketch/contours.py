@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SIGMAS = (2.0, 1.4, 2.8)  # pixels: how far the photo is smoothed, see ``contour_strokes``
+SIGMAS = (2.0, 1.4, 2.8)  # pixels: of the Gaussian that smooths the photo, see ``contour_strokes``
 TOLERANCE = 2.5  # pixels that a cubic may be off its contour
 SHORTEST = 8  # pixels of a contour that is drawn
 NEAR = 4  # pixels about a stroke in which another one counts as drawn already
 FAINT = 0.05  # of the photo's largest contrast: a shade of the backdrop is no contour
-JITTER = 0.3  # of the logarithm of how much a contour counts, for seeds to differ
+JITTER = 0.3  # standard deviation of the logarithm of a contour's random weight
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
@@ -28,7 +28,8 @@ def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int) 
         grey: (H, W) luminance.
         looks: (H, W) saliency in [0, 1]; 0 where nothing is to be drawn.
         count: how many at most.
-        seed: of how much contours count; its thousands say how fine they are, as seeds of one call are 1,000 apart.
+        seed: of random weights of the contours; ``seed // 1000 % 3`` chooses the smoothing from ``SIGMAS``, since the
+            default seeds are 0, 1000 and 2000.
 
     Returns:
         (N, 4, 2) float32, x then y, in pixels; N at most ``count``, and less where contours run out.

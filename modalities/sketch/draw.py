@@ -1,10 +1,12 @@
 """Draw a photo in few strokes: move them until a frozen tower sees the drawing as it sees the photo.
 
 Method: CLIPasso (Vinker et al., SIGGRAPH 2022). ``DrawConfig.preset("clipasso")`` keeps its constants. The default
-keeps its loss and changes how it is minimised: all seeds, stroke counts and photos are one tensor and one encoder call,
-the photo's features are computed once for a pool of views, weak seeds are dropped, and what has come to rest stops. The
-geometric loss counts more where a tower looks and not at the photo's frame; strokes that shrank to dots start anew.
-A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans et al., 2022).
+starts on the photo's contours (``contours``) and takes few, small steps: all seeds, stroke counts and photos are one
+tensor and one encoder call, the photo's features are computed once for a pool of views, weak seeds are dropped, and
+what has come to rest stops. The geometric loss counts more where a tower looks and not at the photo's frame; the
+semantic one compares the drawing, seen as a drawing where the space can, with the photo. Strokes that shrank to dots
+are placed again. A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans
+et al., 2022).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.saliency import default_space, grey, saliency, start_probabilities
 from clipx.modalities.sketch.svg import Strokes
-from clipx.modalities.sketch.target import CANVAS, Target, within_frame, without_frame
+from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
 from clipx.modalities.sketch.views import AUGMENTED
 from clipx.training import stop_asked
 
@@ -64,7 +66,7 @@ class DrawConfig:
     start: str = field(default="contours", metadata={"help": "of a photo's strokes: contours, or points as CLIPasso"})
     spread: float = field(default=0.12, metadata={"help": "how far a photo's strokes reach at first, of the canvas"})
     focus: float = field(default=0.7, metadata={"help": "share of the geometric loss that goes by saliency; 0: none"})
-    revive: bool = field(default=True, metadata={"help": "start strokes shrunk to a dot anew, at 1/4 and 1/2"})
+    revive: bool = field(default=True, metadata={"help": "place strokes shrunk to a dot again, at 1/4 and 1/2"})
     learn_width: bool = field(default=False, metadata={"help": "let every stroke find its width"})
     learn_color: bool = field(default=False, metadata={"help": "let every stroke find its colour and opacity"})
     views: int = field(default=2, metadata={"help": "random views a step, beside the plain one"})
@@ -198,9 +200,11 @@ def draw(
 
     Raises:
         InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint;
-            photos and meanings together.
+            photos and meanings together, or meanings and ``about``; a stage or a side that the tower does not have.
         SpaceMismatchError: a meaning of another space.
-        UnsupportedError: the tower has no stages, or no attention or Grad-CAM to start from.
+        UnsupportedError: the tower has no stages, or nothing that says where to start; ``about``, and a tower with a
+            class token, whose attention cannot be asked for anything.
+        VocabularyError: ``about`` holds a word that an embedded space never saw.
     """
     if not targets:
         return []
@@ -226,10 +230,11 @@ def draw(
     with stop_asked() as asked:
         maps = _saliency_maps(targets, looks, about)
         objective = objective_for(targets, space, config, maps)
-        resumed = resume and path is not None and path.exists()
-        runs = _start(targets, maps, replace(config, start="points") if resumed else config, objective)
-        if resumed and path is not None:
+        if resume and path is not None and path.exists():  # it holds the strokes: the quickest start will do
+            runs = _start(targets, maps, replace(config, start="points"), objective)
             first = _load(path, runs, identity)
+        else:
+            runs = _start(targets, maps, config, objective)
         for step in range(first, config.steps):
             if stopped or not runs.alive:
                 break
@@ -293,7 +298,7 @@ def _saliency_maps(
             raise UnsupportedError(
                 "a class token looks where it looks, whatever is asked for",
                 where=looks.name,
-                remedy="leave --about out, or take --saliency-space lite",
+                remedy="leave about out, or take lite as the saliency space",
             )
         looks.require_words([about])
         meant = looks.embed_text([about]).vectors[0]
@@ -344,7 +349,8 @@ def _contours(
     Of more than ``RANKED`` strokes the most salient are taken: leaving each one out would take too long.
     """
     found = {}
-    luminance, inside = grey(without_frame(target)), looks * within_frame(target)
+    luminance, inside = grey(without_frame(target)), np.zeros_like(looks)
+    inside[inner(target)] = looks[inner(target)]
     for seed in config.seeds:
         points = contour_strokes(luminance, inside, max(CANDIDATES[-1], *config.strokes), seed)
         found.update({(count, seed): points[:count] for count in config.strokes})
@@ -569,8 +575,6 @@ def _save(path: Path, runs: _Runs, identity: dict, step: int) -> None:
 def _load(path: Path, runs: _Runs, identity: dict) -> int:
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
-        return 0
     try:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["about"])

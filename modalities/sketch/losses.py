@@ -28,7 +28,7 @@ def clipasso_loss(
     weights: Mapping[str, Tensor] | None = None,
     semantic_weight: float = SEMANTIC_WEIGHT,
 ) -> Tensor:
-    """CLIPasso's loss of each of B drawings, each seen in V views: geometric + 0.1 semantic.
+    """CLIPasso's loss of each of B drawings, each seen in V views: geometric + ``semantic_weight`` x semantic.
 
     Args:
         sketch: features by stage, each (B V, C, h, w), and embeddings (B V, D) in the same order: a drawing's views
@@ -37,6 +37,7 @@ def clipasso_loss(
         stages: whose features to compare, see ``stage_names``.
         views: V.
         weights: how much each place counts, by stage (B V, 1, h, w) of mean 1; alike by default, as in CLIPasso.
+        semantic_weight: at least 0; CLIPasso's 0.1 by default.
 
     Returns:
         (B,). A drawing's loss does not depend on the others: the gradient of the sum is each one's own.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
 from clipx.modalities.sketch.losses import SEMANTIC_WEIGHT, clipasso_loss, meaning_loss, stage_names
-from clipx.modalities.sketch.target import CANVAS, FRAME, Target, without_frame
+from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
 from clipx.modalities.sketch.views import CROP_AREA, ViewDraws, apply_views, draw_views
 
 if TYPE_CHECKING:
@@ -196,18 +196,20 @@ class PhotoObjective(Objective):
             self.grids = {name: (stages[name].shape[-2], stages[name].shape[-1]) for name in names}
             self.last = [name for name in stages if name in names][-1]
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
+            shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
             parts = [self._seen(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
-            if self.eyes is not space:
+            vectors = torch.cat([part[1] for part in parts]).unflatten(0, shape)
+            if self.eyes is not space:  # of every view the whole photo's
                 whole = torch.stack(photos).split(ENCODED_AT_ONCE)
-                self.meant = torch.cat([space.encode_image(part.to(self.device)) for part in whole])  # (T, D)
+                own = torch.cat([space.encode_image(part.to(self.device)) for part in whole])
+                vectors = own[:, None].expand(*shape, -1)
             looks = {}
             if self.places is not None:
                 seen = self.places[:, None] if self.pool is None else apply_views(self.places, self.pool)
                 looks = self._weights(seen)
-        shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
         self.known = (
             {name: torch.cat([part[0][name] for part in parts]).unflatten(0, shape) for name in self.grids},
-            torch.cat([part[1] for part in parts]).unflatten(0, shape),
+            vectors,
             {name: value.unflatten(0, shape) for name, value in looks.items()},
         )
 
@@ -245,19 +247,16 @@ class PhotoObjective(Objective):
 
             weights = {} if self.places is None else self._weights(seen(self.places))
             kept, vectors = self._seen(seen(self.photos).flatten(0, 1))
-            return kept, vectors if self.eyes is self.space else self._meant(rows, 1 + len(draws[0])), weights
+            if self.eyes is not self.space:
+                vectors = self.known[1][rows, 0].repeat_interleave(1 + len(draws[0]), 0)
+            return kept, vectors, weights
 
         def known(value: Tensor) -> Tensor:
             return value[rows[:, None], which].flatten(0, 1)
 
         stages, embedded, weights = self.known
         found, places = ({name: known(value) for name, value in kind.items()} for kind in (stages, weights))
-        vectors = known(embedded) if self.eyes is self.space else self._meant(rows, len(which))
-        return found, vectors, places
-
-    def _meant(self, rows: Tensor, views: int) -> Tensor:
-        """(B V, D) the photos' own vectors, which drawings seen as drawings are compared with."""
-        return self.meant[rows].repeat_interleave(views, 0)
+        return found, known(embedded), places
 
     def _loss(self, drawn: Any, wanted: Any, views: int) -> Tensor:
         return clipasso_loss(drawn, wanted[:2], self.grids, views, wanted[2], self.semantic)
@@ -268,9 +267,7 @@ def _places(target: Target, where: np.ndarray, focus: float) -> Tensor:
 
     ``focus`` is the share of the sum that goes by saliency.
     """
-    top, left, height, width = target.box
-    weights = torch.zeros(CANVAS, CANVAS)
-    inside = slice(top + FRAME, top + height - FRAME), slice(left + FRAME, left + width - FRAME)
+    weights, inside = torch.zeros(CANVAS, CANVAS), inner(target)
     looks = torch.from_numpy(where).float()[inside]
     if not looks.numel():  # a photo as narrow as its frame
         return torch.ones(CANVAS, CANVAS)

@@ -23,6 +23,9 @@ def hpgl(svg: str, device: str) -> str:
         MissingDependencyError: vpype is not installed. InputError: no such plotter, the drawing is in pixels, or larger
             than any of its papers.
     """
+    size = re.search(r'<svg [^>]*width="([\d.]+)mm" height="([\d.]+)mm"', svg)
+    if size is None:
+        raise InputError("a plotter draws millimetres", where="HPGL", remedy="say how wide with --size-mm")
     try:
         vpype = import_module("vpype")
     except ImportError as error:
@@ -30,9 +33,6 @@ def hpgl(svg: str, device: str) -> str:
     known = vpype.config_manager.get_plotter_list()
     if device not in known:
         raise InputError(f"vpype knows no plotter {device!r}", remedy=f"one of {', '.join(sorted(known))}")
-    size = re.search(r'<svg [^>]*width="([\d.]+)mm" height="([\d.]+)mm"', svg)
-    if size is None:
-        raise InputError("a plotter draws millimetres", remedy="say how wide with --size-mm")
     short, long = sorted(map(float, size.groups()))
     papers = {}
     config = vpype.config_manager.get_plotter_config(device)

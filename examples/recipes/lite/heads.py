@@ -62,7 +62,7 @@ def domain_head(
     begin: tuple[np.ndarray, np.ndarray],
     *,
     scale: float = 12.0,
-    decay: float = 1e-4,
+    decay: float = 1e-3,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A linear map from a tower's features to the joint space whose text side stands still.
 

@@ -226,11 +226,12 @@ def make(
             eyes = None if tower == "photo" else second
             own, names, seen_as_photo = domain_pictures(source, domain, eyes, trunk, side, cache / "features")
             by_domain.append(seen_as_photo)
-            # a map that knows more than it is shown here; of the photos' the mean is another one
-            weight = head.linear()[0]
-            begin = (weight, -weight @ own.mean(0)) if tower == "photo" else linear_of(namer.joint)
-            fitted = domain_head(own, names, vectors[numbers], begin, decay=1e-3)
-            set_linear(model.heads[domain][0], *fitted)
+            if tower == "photo":  # the photos' map, centred on the domain's own pictures
+                weight, _ = head.linear()
+                begin = weight, -weight @ own.mean(0)
+            else:
+                begin = linear_of(namer.joint)
+            set_linear(model.heads[domain][0], *domain_head(own, names, vectors[numbers], begin))
         set_linear(model.domain_classifier, *domain_classifier(by_domain))
     return save_embedded(
         model.eval(),

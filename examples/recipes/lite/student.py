@@ -61,8 +61,9 @@ def distil(
     names = sorted(lexicon.phrases)
     rows = torch.zeros(len(names), LONGEST, dtype=torch.long)
     for i, name in enumerate(names):
-        spelt = [token for word in name.replace("-", " ").split() for token in lexicon._as_subwords(word).tokens]
-        rows[i, : len(spelt[:LONGEST])] = torch.tensor(spelt[:LONGEST])
+        pieces = (lexicon._as_subwords(word) for word in name.replace("-", " ").split())
+        spelt = [token for piece in pieces for token in piece.tokens][:LONGEST]
+        rows[i, : len(spelt)] = torch.tensor(spelt)
     numbers = torch.tensor([lexicon.phrases[name] for name in names])
     single = torch.tensor([1.0 if " " not in name else 0.5 for name in names]).double()
     reader = Reader(text)
