@@ -252,6 +252,14 @@ def test_a_record_without_shots_and_one_with_become_one_table():
     ]
 
 
+def test_how_well_sounds_find_pictures_in_lite():
+    """`python examples/recipes/audio/retrieval.py --space lite --json` wrote the record."""
+    rows = json.loads((RESULTS / "benchmarks" / "audio-to-image.json").read_text())["rows"]
+    own, pivot = (f"{rows[name]['mAP']:.2f}".lstrip("0") for name in ("sound", "pivot"))
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"find pictures poorly: mAP {own} by their own vectors, {pivot} by the word that names them" in readme
+
+
 def test_the_mixed_search_of_the_readme():
     """`python tests/benchmarks/bench_index.py mixed DATA --json` wrote the record."""
     record = json.loads((RESULTS / "benchmarks" / "mixed-search.json").read_text())
