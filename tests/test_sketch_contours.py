@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipx.modalities.sketch import draw as drawing
+from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.contours import TOLERANCE, chains, contour_strokes, fitted, pruned
-from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.draw import draw
 from clipx.modalities.sketch.objective import objective_for
+from clipx.modalities.sketch.start import Start
 from clipx.modalities.sketch.target import prepare
 
 
@@ -111,7 +112,7 @@ def test_a_start_does_not_depend_on_the_other_counts(tiny_space):
     starts = {}
     for counts in ((16,), (16, 64), (64, 200)):
         plan = DrawConfig(strokes=counts, seeds=(1000,), views=0, pool=0)
-        starts[counts] = drawing._contours(0, busy, looks, objective_for([busy], tiny_space, plan), plan)
+        starts[counts] = Start(0, busy, looks, objective_for([busy], tiny_space, plan), plan).lines
     assert torch.equal(starts[16,][16, 1000], starts[16, 64][16, 1000])
     assert torch.equal(starts[16, 64][64, 1000], starts[64, 200][64, 1000])
     assert {count: len(points) for (count, _), points in starts[64, 200].items()} == {64: 64, 200: 200}

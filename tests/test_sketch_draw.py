@@ -20,11 +20,14 @@ from clipx.cli import main
 from clipx.errors import ClipxError, InputError
 from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch import objective as objectives
-from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.curves import length, split
+from clipx.modalities.sketch.draw import draw
 from clipx.modalities.sketch.losses import geometric_loss
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.saliency import default_space
+from clipx.modalities.sketch.start import Start
 from clipx.modalities.sketch.svg import read_svg, to_svg
 from clipx.modalities.sketch.target import load_target, prepare, without_frame
 
@@ -50,8 +53,12 @@ def maps_of(target, space):
 
 
 def started(target, space, config):
+    return drawing._start([start_of(target, space, config)], config)
+
+
+def start_of(target, space, config):
     maps = maps_of(target, space)
-    return drawing._start([target], maps, config, objective_for([target], space, config, maps))
+    return Start(0, target, maps[0], objective_for([target], space, config, maps), config)
 
 
 def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, tiny_space):
@@ -85,8 +92,8 @@ def test_a_resumed_drawing_is_the_undisturbed_one(target, tiny_vit_space, tmp_pa
     assert to_svg(rest.strokes) == to_svg(whole.strokes) and rest.history == whole.history and not rest.stopped
     with pytest.raises(ClipxError, match="another drawing"):
         draw([target], tiny_vit_space, QUICK, out=tmp_path, resume=True)
-    (tmp_path / "drawing.safetensors").write_bytes(b"torn")
-    with pytest.raises(ClipxError, match="torn"):
+    (tmp_path / "drawing.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ClipxError, match="corrupt"):
         draw([target], tiny_vit_space, config, out=tmp_path, resume=True)
 
 
@@ -167,7 +174,7 @@ def test_adam_is_torchs(target, tiny_space):
 
 
 def test_what_is_learnt_moves_and_stays_in_range(target, tiny_space):
-    plain = DrawConfig(strokes=(5,), seeds=(0,), steps=12, views=1, pool=2, window=0)
+    plain = DrawConfig(strokes=(5,), seeds=(0,), steps=12, views=1, pool=2, window=0, renew=False)
     for changes, moved in (
         ({}, ()),
         ({"learn_width": True}, ("width_px",)),
@@ -296,7 +303,11 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
         (["--strokes", "two"], "numbers"),
         (["--strokes", "0"], "1 to 4096"),
         (["-o", "a.pdf"], r".svg"),
-        (["--preset", "fast"], "preset"),
+        (["--preset", "slow"], "preset"),
+        (["--style", "cubism"], "contour, one-line"),
+        (["--style", "brush", "--preset", "clipasso"], "style of its own"),
+        (["--judge", "nano"], "--strokes auto"),
+        (["--layers", "2", "--strokes", "1"], "as many strokes"),
         (["--text", "a cat"], "one of the two"),
         (["--avoid", "a cat"], "--text"),
         (["--color", "--order", "travel"], "another picture"),
@@ -311,7 +322,7 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
 def test_the_command_draws_what_words_and_clouds_mean(tmp_path, capsys, monkeypatch, tiny_space):
     monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
     args = ["sketch", "--steps", "2", "--seeds", "1", "--strokes", "3", "-o", str(tmp_path / "out"), "--json"]
-    assert main([*args, "--text", "a cat, sleeping", "--avoid", "a dog", "--gif"]) == 0
+    assert main([*args, "--text", "a cat, sleeping", "--avoid", "a dog", "--gif", "--preset", "clipdraw"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["settings"]["learn_color"] and record["settings"]["learn_width"]
     names = {"a-cat-sleeping-3.svg", "a-cat-sleeping-3.png", "a-cat-sleeping-3.gif", "a-cat-sleeping-3-strokes.gif"}
@@ -538,26 +549,48 @@ def test_weights_scale_what_a_place_adds_to_the_geometric_loss():
     torch.testing.assert_close(one, by_hand)
 
 
-def test_strokes_that_shrank_to_dots_start_anew_twice(target, tiny_space):
-    config = DrawConfig(strokes=(6,), seeds=(0,), steps=20, views=0, pool=0)
-    runs = started(target, tiny_space, config)
+def test_strokes_that_shrank_to_dots_start_again_twice(target, tiny_space):
+    config = DrawConfig(strokes=(6,), seeds=(0,), steps=20, views=0, pool=0, start="points")
+    runs, starts = started(target, tiny_space, config), [start_of(target, tiny_space, config)]
     runs.strokes[0, [1, 4], :8] = 100.0
     runs.mean += 1
     before = runs.strokes.clone()
-    drawing._revive(runs, replace(config, revive=False), 5)
-    drawing._revive(runs, config, 6)
+    drawing._renew(runs, starts, replace(config, renew=False), 5)
+    drawing._renew(runs, starts, config, 6)
     assert torch.equal(runs.strokes, before)
-    drawing._revive(runs, config, 5)
+    drawing._renew(runs, starts, config, 5)
     moved = (runs.strokes != before).any(dim=2)[0]
     assert moved.nonzero()[:, 0].tolist() == [1, 4]
     assert not runs.mean[0, [1, 4]].any() and (runs.mean[0, [0, 2, 3, 5]] == 1).all()
     first = runs.strokes.clone()
     runs.strokes[0, [1, 4], :8] = 100.0
-    drawing._revive(runs, config, 10)
+    drawing._renew(runs, starts, config, 10)
     assert not torch.equal(runs.strokes[0, 1], first[0, 1])  # elsewhere than the first time
 
 
-def test_a_revived_stroke_moves_as_a_new_one_does(target):
+def test_idle_strokes_go_where_they_help_or_split_the_longest(target, tiny_space):
+    """Dots, and the second of two strokes that one curve draws, go to contours; without any, the longest is split."""
+    config = DrawConfig(strokes=(5,), seeds=(0,), steps=20, views=0, pool=0)
+    start = start_of(target, tiny_space, config)
+    points = start.contours(0)[:5].clone()
+    points[1], points[4] = torch.stack(split(points[0], 0.4))[1], points[0, 0]  # the end of what 0 began; a dot
+    points[0] = split(points[0], 0.4)[0]
+    changed, places = start.renewed(points, 0, 5)
+    assert {0, 1, 4} <= set(changed)
+    new = points.clone()
+    new[changed] = places
+    torch.testing.assert_close(new[0], start.contours(0)[0], atol=1.0, rtol=0)  # the two are one again
+    assert start.loss(new[None]) < start.loss(points[None])
+    start.contours = lambda seed: torch.zeros(0, 4, 2)
+    changed, places = start.renewed(points[[0, 2, 3, 4]], 0, 5)
+    new = points[[0, 2, 3, 4]]
+    new[changed] = places
+    assert 3 in changed and (length(new) > 3).all()  # no dot is left, and
+    off = (rasterize(new, 224) - rasterize(points[[0, 2, 3, 4]], 224)).abs()
+    assert off.mean() < 0.01  # what is drawn is nearly what was drawn
+
+
+def test_a_renewed_stroke_moves_as_a_new_one_does(target):
     """Adam's first step is as long as the learning rate, also where other strokes have moved for long."""
 
     class Pull:
@@ -571,7 +604,7 @@ def test_a_revived_stroke_moves_as_a_new_one_does(target):
     for step in range(100):
         drawing._step(runs, Pull(), config, step)
     runs.strokes[0, 2, :8] = 112.0  # a dot
-    drawing._revive(runs, config, 100)
+    drawing._renew(runs, [start_of(target, load_space("nano-vit"), config)], config, 100)
     assert runs.age[0].tolist() == [100, 100, 0, 100]
     before = runs.strokes[0, 2, :8].clone()
     drawing._step(runs, Pull(), config, 100)
@@ -588,7 +621,7 @@ def test_a_revived_stroke_moves_as_a_new_one_does(target):
 
 def test_clipassos_preset_knows_nothing_of_what_the_default_adds():
     plain = DrawConfig.preset("clipasso")
-    assert (plain.spread, plain.focus, plain.revive) == (0.05, 0.0, False)
+    assert (plain.spread, plain.focus, plain.renew) == (0.05, 0.0, False)
     for wrong in ({"focus": 1.1}, {"focus": -0.1}, {"spread": 0.0}):
         with pytest.raises(InputError, match="focus must be 0 to 1"):
             DrawConfig(**wrong)

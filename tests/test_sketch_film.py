@@ -133,18 +133,6 @@ def test_a_pen_draws_stroke_after_stroke():
     assert paces.max() < 2 * np.median(paces)
 
 
-def test_part_of_a_stroke_lies_on_it():
-    points = some_strokes(1).points[0].double()
-    part = film._first_part(points, 0.3)
-
-    def at(points, t):
-        a, b, c, d = points
-        return (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
-
-    for t in np.linspace(0, 1, 7):
-        torch.testing.assert_close(at(part, t), at(points, 0.3 * t))
-
-
 def test_films_of_dots_many_strokes_and_none():
     dots = some_strokes(3)
     dots = replace(dots, points=dots.points[:, :1].expand(3, 4, 2))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,13 +16,15 @@ from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFl
 
 if TYPE_CHECKING:
     from clipx.errors import ClipxError
-    from clipx.modalities.sketch.draw import DrawConfig, Drawing
+    from clipx.modalities.sketch.config import DrawConfig
+    from clipx.modalities.sketch.draw import Drawing
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.target import Target
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
+SEED_STEP = 1000  # CLIPasso's seeds are 0, 1000 and 2000
 FILM_S = 4.0  # of an animated SVG
 RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
 
@@ -31,7 +34,7 @@ def sketch(
         list[Path] | None,
         typer.Argument(metavar="[PHOTO]...", help="Photos; or sounds, clouds and meshes, whose meaning is drawn."),
     ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="Draw what a sentence says, in colour.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Draw what a sentence says.")] = None,
     avoid: Annotated[
         list[str] | None, typer.Option("--avoid", help="With --text: what the drawing is not to be; may be repeated.")
     ] = None,
@@ -43,31 +46,49 @@ def sketch(
         str | None,
         typer.Option(
             "--strokes",
-            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: 16; --text: 64.",
+            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: the preset's, 16.",
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Starts tried; the best drawing is kept.", min=1, max=64)] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="Starts tried; the best drawing is kept. Default: 3; --fast: 1.", min=1, max=64),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", help="Optimiser steps at most. Default: the preset's.", min=1)
     ] = None,
     preset: Annotated[
-        str, typer.Option("--preset", help="default, or clipasso: its constants and its pace.")
+        str,
+        typer.Option("--preset", help="default, fast, clipdraw (--text in colour) or clipasso: as in the paper."),
     ] = "default",
-    width: Annotated[
-        bool | None, typer.Option("--width/--no-width", help="Let strokes find their width. Default: with --text.")
+    fast: Annotated[bool, typer.Option("--fast", help="As --preset fast: one start, few steps.")] = False,
+    style: Annotated[
+        str | None, typer.Option("--style", help="contour, one-line, hatching or brush: settings of their own.")
     ] = None,
+    width: Annotated[bool | None, typer.Option("--width/--no-width", help="Let strokes find their width.")] = None,
     color: Annotated[
-        bool | None,
-        typer.Option("--color/--no-color", help="Let strokes find colour and opacity. Default: with --text."),
+        bool | None, typer.Option("--color/--no-color", help="Let strokes find colour and opacity.")
     ] = None,
     width_px: Annotated[
-        float, typer.Option("--width-px", help="Full width of a stroke, at first, on a canvas of 224 pixels.")
-    ] = 3.0,
+        float | None,
+        typer.Option(
+            "--width-px", help="Full width of a stroke, at first, on a canvas of 224 pixels. Default: the style's, 3."
+        ),
+    ] = None,
+    segments: Annotated[
+        int | None, typer.Option("--segments", help="Cubic segments of a stroke. Default: the style's, 1.", min=1)
+    ] = None,
     mask: Annotated[
         str | None,
-        typer.Option("--mask", help="What to draw: a cut-out, or white on black; auto lets rembg find it."),
+        typer.Option(
+            "--mask",
+            help="What to draw: a cut-out, or white on black; auto finds it: rembg where installed, else the space.",
+        ),
     ] = None,
+    layers: Annotated[
+        int,
+        typer.Option("--layers", help="2: background and object (see --mask) apart.", min=1, max=2),
+    ] = 1,
     fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False,
     order: Annotated[
         Literal["importance", "start", "travel"] | None,
@@ -93,6 +114,12 @@ def sketch(
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4", help="The films of --gif as MP4 (extra: video).")] = False,
     space: SpaceFlag = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", help="With --strokes auto: the space that says what is enough. Default: nano-vit, or nano."
+        ),
+    ] = None,
     about: Annotated[
         str | None,
         typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there."),
@@ -114,7 +141,8 @@ def sketch(
 ) -> None:
     """Draw photos in a few Bezier strokes that the space's image tower takes for the photo.
 
-    With --text, or for a file of another sense, what it means is drawn. Ctrl-C
+    With --text, or for a file of another sense, what it means is drawn, from
+    people's drawings of the nearest words. Ctrl-C
     keeps the best so far, and a checkpoint for --resume where --out is a folder.
     A file that cannot be read is named at the end, and the exit status is then 2.
 
@@ -123,11 +151,9 @@ def sketch(
     from clipx.cli._output import check_writable, distinct_names, emit, print_table, report, write_bytes
     from clipx.cli._work import check_present, conclude, encoders, open_space
     from clipx.errors import InputError
-    from clipx.modalities.sketch.draw import RANKED, DrawConfig, draw
-    from clipx.modalities.sketch.initial import SEEDS
+    from clipx.modalities.sketch.draw import RANKED
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.saliency import default_space
-    from clipx.progress import progress
     from clipx.training import prepare_folder
 
     files = files or []
@@ -139,7 +165,7 @@ def sketch(
         raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
     meant = not any(photos)
     of_photos = {"--mask": mask, "--fix-scale": fix_scale, "--saliency-space": saliency_space, "--about": about}
-    for flag, given in of_photos.items():
+    for flag, given in (of_photos | {"--layers": layers > 1}).items():
         if meant and given:
             raise InputError(f"{flag} is for photos")
     if text is not None:
@@ -149,29 +175,35 @@ def sketch(
     attach = encoders(files, "image" if any(photos) else None, settings)
     if avoid and text is None:
         raise InputError("--avoid goes with --text")
-    counts = LADDER if strokes == "auto" else stroke_counts(strokes or ("64" if meant else "16"))
+    auto = strokes == "auto"
+    if judge is not None and not auto:
+        raise InputError("--judge goes with --strokes auto")
+    changes = {
+        "strokes": LADDER if auto else None if strokes is None else stroke_counts(strokes),
+        "steps": steps,
+        "width_px": width_px,
+        "segments": segments,
+        "learn_width": width,
+        "learn_color": color,
+        "rank": None if order is None else order == "importance",
+    }
+    plan = _plan("fast" if fast else preset, style, meant, seeds, seed, changes)
+    counts = plan.strokes
     names = [_slug(text)] if text is not None else distinct_names(files)
     one_file = out.suffix.lower() == ".svg"
-    _check_out(out, names, 1 if strokes == "auto" else len(counts), one_file, resume)
+    _check_out(out, names, 1 if auto else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
         raise InputError(f"--size-mm must be a positive number of millimetres, got {size_mm:g}")
-    if hpgl is not None and (color or (color is None and meant)):
+    if hpgl is not None and plan.learn_color:
         raise InputError("--hpgl draws with one pen", remedy="--no-color")
     if mask is not None and len(files) > 1 and mask != "auto":
         raise InputError("a mask is for one photo", where=mask, remedy="call clipx sketch for each, or --mask auto")
-    changes: dict[str, Any] = {
-        "strokes": counts,
-        "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)),
-        "width_px": width_px,
-        "learn_width": meant if width is None else width,
-        "learn_color": meant if color is None else color,
-    } | ({} if order is None else {"rank": order == "importance"})
-    named = "meaning" if meant and preset == "default" else preset
-    plan = DrawConfig.preset(named, **changes | ({} if steps is None else {"steps": steps}))
     if order in ("travel", "importance") and plan.learn_color:
         raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
     if order == "importance" and max(counts) > RANKED:
         raise InputError(f"importance is measured for up to {RANKED} strokes", where="--order", remedy="leave it out")
+    if layers > 1 and min(counts) < layers:
+        raise InputError(f"{layers} layers need as many strokes", where="--strokes")
     if mp4:
         from clipx.modalities.sketch.film import find_ffmpeg
 
@@ -180,7 +212,7 @@ def sketch(
     found_in: dict[int, Target | Meaning] = {}
     failures: dict[str, ClipxError] = {}
     if not meant:
-        found_in.update(_photos(files, mask, fix_scale, plan, failures))
+        found_in.update(_photos(files, mask if layers == 1 else None, fix_scale, plan, failures))
         if not found_in:
             conclude(report("sketch", []), failures, as_json, lambda: None)
     if hpgl is not None:  # now, not after the work
@@ -196,50 +228,28 @@ def sketch(
         found_in = {0: Meaning.of_text(joint, text, avoid or [])}
     elif meant:
         found_in.update(_meanings(files, attach(joint), failures))
-        if not found_in:
-            conclude(report("sketch", []), failures, as_json, lambda: None)
-    elif saliency_space is None:
-        looks = default_space(joint, about)
     else:
-        looks = open_space(saliency_space, device, dtype, seed)
+        looks = (
+            default_space(joint, about) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
+        )
+        if layers > 1 or (mask == "auto" and not _has_rembg()):
+            _find_objects(found_in, files, looks, about, mask, failures)
+    if not found_in:
+        conclude(report("sketch", []), failures, as_json, lambda: None)
+    judging = open_space(judge or _default_judge(joint.name), device, dtype, seed) if auto else None
     files = [files[i] for i in found_in] if files else []
     names, targets = [names[i] for i in found_in], list(found_in.values())
-    at_once = max(1, RUNS_AT_ONCE // (len(counts) * seeds))
-    parts = [range(i, min(i + at_once, len(targets))) for i in range(0, len(targets), at_once)]
     results: list[dict[str, Any]] = []
     stopped = False
-    with progress("drawing", plan.steps * len(parts)) as advance:
-        for number, part in enumerate(parts):
-            kept = out if len(parts) == 1 else out / f"checkpoint-{number}"
-            seen = 0
-
-            def told(step: int, steps: int, loss: float) -> None:
-                nonlocal seen  # a resumed drawing begins further on
-                advance(step - seen, f"loss {loss:.4f}")
-                seen = step
-
-            found = draw(
-                [targets[i] for i in part],
-                joint,
-                plan,
-                saliency_space=looks,
-                about=about,
-                out=None if one_file else kept,
-                resume=resume,
-                progress=told,
-            )
-            if not found[0].stopped:
-                advance(plan.steps - seen)  # what came to rest earlier is done, too
-            for i in part:
-                drawn = [drawing for drawing in found if part[drawing.target] == i]
-                source = text if text is not None else str(files[i])
-                title = text if text is not None else files[i].name
-                results += _write_all(
-                    drawn, names[i], source, title, out, one_file, strokes == "auto", order, formats
-                )
-            stopped = found[0].stopped
-            if stopped:
-                break
+    kept_in = None if one_file else out
+    for part, drawn in _drawn(targets, joint, plan, looks, about, layers, kept_in, resume):
+        for i in part:
+            own = [drawing for drawing in drawn if part[drawing.target] == i]
+            source = text if text is not None else str(files[i])
+            title = text if text is not None else files[i].name
+            chosen = None if judging is None else _enough(own, targets[i], text, judging)
+            results += _write_all(own, names[i], source, title, out, one_file, chosen, order, formats)
+        stopped = drawn[0].stopped
     if not stopped:  # done: nothing to go on with
         for path in _checkpoints(out):
             path.unlink()
@@ -253,6 +263,7 @@ def sketch(
         saliency_space_id=None if looks is None else looks.id,
         settings=asdict(plan),
         about=about,
+        layers=layers,
     )
     if not one_file:
         settings = {key: value for key, value in record.items() if key != "results"}
@@ -277,6 +288,109 @@ def sketch(
     conclude(record, failures, as_json, table)
 
 
+def _plan(
+    preset: str, style: str | None, meant: bool, seeds: int | None, seed: int, changes: dict[str, Any]
+) -> DrawConfig:
+    """The settings of a preset, then those of a style, then those that were given."""
+    from clipx.errors import InputError
+    from clipx.modalities.sketch.config import STYLES, DrawConfig
+
+    if style is not None and style not in STYLES:
+        raise InputError(f"no style {style!r}", where="--style", remedy=f"one of {', '.join(STYLES)}")
+    if style is not None and preset in ("clipasso", "clipdraw"):
+        raise InputError(f"{preset} has a style of its own", where="--style", remedy="leave out --preset")
+    if not meant and preset == "clipdraw":
+        raise InputError("clipdraw draws what has no photo", where="--preset", remedy="--preset clipasso")
+    named = "meaning" if meant and preset == "default" else preset
+    plan = DrawConfig.preset(named, **STYLES.get(style or "", {}))
+    given = {key: value for key, value in changes.items() if value is not None}
+    starts = len(plan.seeds) if seeds is None else seeds
+    return replace(plan, seeds=tuple(seed + SEED_STEP * i for i in range(starts)), **given)
+
+
+def _drawn(
+    targets: Sequence[Target | Meaning],
+    joint: JointSpace,
+    plan: DrawConfig,
+    looks: JointSpace | None,
+    about: str | None,
+    layers: int,
+    out: Path | None,
+    resume: bool,
+) -> Iterator[tuple[range, list[Drawing]]]:
+    """Numbers of some targets, and their drawings, until all are drawn or Ctrl-C; of a scene a layer at a time."""
+    from clipx.modalities.sketch.draw import draw
+    from clipx.modalities.sketch.scene import together, two_layers
+    from clipx.progress import progress
+
+    plans = [plan]
+    if layers > 1:  # a third of the strokes for what is behind
+        behind = tuple(max(1, count // 3) for count in plan.strokes)
+        ahead = tuple(count - back for count, back in zip(plan.strokes, behind, strict=True))
+        plans = [replace(plan, strokes=tuple(dict.fromkeys(counts))) for counts in (behind, ahead)]
+    at_once = max(1, RUNS_AT_ONCE // (len(plan.strokes) * len(plan.seeds)))
+    parts = [range(i, min(i + at_once, len(targets))) for i in range(0, len(targets), at_once)]
+    with progress("drawing", plan.steps * len(parts) * layers) as advance:
+        for number, part in enumerate(parts):
+            shown: list[Sequence[Any]] = [[targets[i] for i in part]]
+            if layers > 1:
+                shown = list(zip(*(two_layers(target) for target in shown[0]), strict=True))
+            by_layer: list[list[Drawing]] = []
+            for layer, (some, own) in enumerate(zip(shown, plans, strict=True)):
+                kept = out
+                if out is not None and len(parts) * layers > 1:
+                    kept = out / f"checkpoint-{number * layers + layer}"
+                seen = 0
+
+                def told(step: int, steps: int, loss: float) -> None:
+                    nonlocal seen  # a resumed drawing begins further on
+                    advance(step - seen, f"loss {loss:.4f}")
+                    seen = step
+
+                by_layer.append(
+                    draw(some, joint, own, saliency_space=looks, about=about, out=kept, resume=resume, progress=told)
+                )
+                if by_layer[-1][0].stopped and layers > 1:
+                    raise KeyboardInterrupt  # half a scene is none; its checkpoints stay
+                advance(own.steps - seen)  # what came to rest earlier is done, too
+            drawn = by_layer[0]
+            if layers > 1:
+                drawn = []
+                for target in range(len(part)):
+                    for counts in zip(plan.strokes, behind, ahead, strict=True):
+                        pair = [
+                            next(d for d in of if d.target == target and len(d.strokes) == count)
+                            for of, count in zip(by_layer, counts[1:], strict=True)
+                        ]
+                        drawn.append(together(pair))
+            yield part, drawn
+            if drawn[0].stopped:
+                break
+
+
+def _enough(drawn: Sequence[Drawing], target: Target | Meaning, text: str | None, judge: JointSpace) -> int:
+    """The stroke count at the knee of what another tower makes of the drawings, which had no part in them."""
+    import torch
+
+    from clipx.modalities.sketch.draw import knee
+    from clipx.modalities.sketch.film import pixels
+    from clipx.modalities.sketch.target import Target, without_frame
+
+    if isinstance(target, Target):
+        wanted = judge.encode_image(without_frame(target)[None].to(judge.device))[0]
+    elif text is not None and not judge.unknown(text):
+        wanted = judge.encode_text([text])[0]
+    else:  # it knows nothing of this: the loss must do
+        return knee({len(drawing.strokes): drawing.loss for drawing in drawn})
+    eyes = judge.domain("drawing") if "drawing" in judge.domains else judge
+    seen = eyes.encode_image(torch.stack([pixels(drawing.strokes) for drawing in drawn]).to(judge.device))
+    return knee({len(d.strokes): 1 - float(row @ wanted) for d, row in zip(drawn, seen, strict=True)})
+
+
+def _default_judge(name: str) -> str:
+    return "nano" if name == "nano-vit" else "nano-vit"
+
+
 # -------------------------------------------------------------------------------------------------------------- input
 
 
@@ -290,6 +404,33 @@ def _is_photo(path: Path) -> bool:
         return True
 
 
+def _has_rembg() -> bool:
+    return find_spec("rembg") is not None
+
+
+def _find_objects(
+    targets: dict[int, Any],
+    files: Sequence[Path],
+    looks: JointSpace,
+    about: str | None,
+    mask: str | None,
+    failures: dict[str, ClipxError],
+) -> None:
+    """Say of each photo where its object is: by the mask's file, or where the space looks. Failing ones leave."""
+    from clipx.errors import ClipxError
+    from clipx.modalities.sketch.scene import find_object
+    from clipx.modalities.sketch.target import load_mask, on_canvas
+
+    towards = None if about is None else looks.embed_text([about]).vectors[0]
+    for i, target in list(targets.items()):
+        try:
+            own = None if mask in (None, "auto") else on_canvas(load_mask(mask), target)
+            targets[i] = replace(target, where=find_object(looks, target, towards) if own is None else own)
+        except ClipxError as error:
+            failures[str(files[i])] = error
+            del targets[i]
+
+
 def _photos(
     files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig, failures: dict[str, ClipxError]
 ) -> dict[int, Target]:
@@ -298,6 +439,7 @@ def _photos(
     from clipx.modalities.sketch.target import load_target
 
     found: dict[int, Target] = {}
+    mask = None if mask == "auto" and not _has_rembg() else mask
     for i, path in enumerate(files):
         try:
             found[i] = load_target(path, mask, fix_scale=fix_scale, keep_aspect=plan.keep_aspect)
@@ -388,18 +530,16 @@ def _write_all(
     title: str,
     out: Path,
     one_file: bool,
-    auto: bool,
+    chosen: int | None,
     order: str | None,
     formats: _Formats,
 ) -> list[dict[str, Any]]:
-    """Write the drawings of one target, fewest strokes first, and say what was written."""
+    """Write the drawings of one target, and say what was written; of a ladder's one file the ``chosen`` one."""
     from clipx.cli._output import write_bytes
     from clipx.modalities.sketch import film
-    from clipx.modalities.sketch.draw import knee
     from clipx.modalities.sketch.plotter import hpgl
     from clipx.modalities.sketch.svg import to_svg, travel_sorted
 
-    chosen = knee({len(drawing.strokes): drawing.loss for drawing in drawn}) if auto else None
     results = []
     for drawing in drawn:
         count = len(drawing.strokes)
@@ -409,13 +549,14 @@ def _write_all(
         strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} strokes"})
         if order == "travel":
             strokes = strokes[travel_sorted(strokes.points)]
-        write_bytes(
-            path, to_svg(strokes, width_mm=formats.size_mm, seconds=FILM_S if formats.animate else None).encode()
-        )
+        seconds = FILM_S if formats.animate else None
+        layers = None if order == "travel" else strokes.about.get("layers")
+        write_bytes(path, to_svg(strokes, width_mm=formats.size_mm, layers=layers, seconds=seconds).encode())
         written = [path]
         if formats.hpgl is not None:
             written.append(path.with_suffix(".hpgl"))
-            write_bytes(written[-1], hpgl(to_svg(strokes, width_mm=formats.size_mm), formats.hpgl).encode())
+            even = replace(strokes, profile="even")  # a pen is of one width
+            write_bytes(written[-1], hpgl(to_svg(even, width_mm=formats.size_mm), formats.hpgl).encode())
         if not one_file:
             written.append(path.with_suffix(".png"))
             write_bytes(written[-1], film.png(strokes))

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipx.modalities.sketch.curves import at, chain, in_segments
+
 SIGMAS = (2.0, 1.4, 2.8)  # pixels: of the Gaussian that smooths the photo, see ``contour_strokes``
 TOLERANCE = 2.5  # pixels that a cubic may be off its contour
 SHORTEST = 8  # pixels of a contour that is drawn
@@ -17,8 +19,8 @@ JITTER = 0.3  # standard deviation of the logarithm of a contour's random weight
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int) -> Tensor:
-    """Cubic strokes along the contours that matter most.
+def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int, segments: int = 1) -> Tensor:
+    """Strokes of cubic segments along the contours that matter most.
 
     Edges are Canny's (1986), followed from end to end and cut where a cubic no longer fits (Schneider, "An algorithm
     for automatically fitting digitized curves", Graphics Gems, 1990). Of the pieces the one is taken next that has the
@@ -30,9 +32,10 @@ def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int) 
         count: how many at most.
         seed: of random weights of the contours; ``seed // 1000 % 3`` chooses the smoothing from ``SIGMAS``, since the
             default seeds are 0, 1000 and 2000.
+        segments: S, how many pieces of a contour a stroke follows at most.
 
     Returns:
-        (N, 4, 2) float32, x then y, in pixels; N at most ``count``, and less where contours run out.
+        (N, 3 S + 1, 2) float32, x then y, in pixels; N at most ``count``, and less where contours run out.
     """
     from skimage.feature import canny
     from skimage.filters import gaussian, sobel
@@ -42,7 +45,7 @@ def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int) 
     edges = canny(grey, sigma, low_threshold=0.4, high_threshold=0.8, use_quantiles=True) & (looks > 0)
     edges &= contrast > FAINT * contrast[looks > 0].max(initial=0)
     left = (contrast * looks).astype(np.float64)
-    pieces = [piece for chain in chains(edges) for piece in fitted(chain)]
+    pieces = [piece for path in chains(edges) for piece in _together(fitted(path), segments)]
     value = np.exp(np.random.default_rng(seed).normal(0, JITTER, len(pieces)))
     rows = [path.astype(int) for path, _ in pieces]
     worth = np.array([left[tuple(at.T)].sum() for at in rows]) * value
@@ -57,10 +60,32 @@ def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int) 
             continue
         if now <= 0:
             break
-        strokes.append(pieces[best][1][:, ::-1])
+        strokes.append(pieces[best][1])
         for y, x in rows[best]:
             left[max(0, y - NEAR) : y + NEAR + 1, max(0, x - NEAR) : x + NEAR + 1] = 0
-    return torch.from_numpy(np.array(strokes, np.float32).reshape(-1, 4, 2))
+    return torch.stack(strokes) if strokes else torch.zeros(0, 3 * segments + 1, 2)
+
+
+def _together(pieces: list[tuple[np.ndarray, np.ndarray]], segments: int) -> list[tuple[np.ndarray, Tensor]]:
+    """Neighbouring pieces of a contour, ``segments`` at a time -> their pixels, and a stroke (3 S + 1, 2), x then y."""
+    runs: list[list[tuple[np.ndarray, np.ndarray]]] = []
+    for piece in pieces:
+        follows = bool(runs) and len(runs[-1]) < segments and bool((runs[-1][-1][0][-1] == piece[0][0]).all())
+        runs = [*runs[:-1], [*runs[-1], piece]] if follows else [*runs, [piece]]
+    found = []
+    for run in runs:
+        curves = [torch.from_numpy(curve[:, ::-1].astype(np.float32)) for _, curve in run]
+        found.append((np.concatenate([path for path, _ in run]), in_segments(chain(curves)[None], segments)[0]))
+    return found
+
+
+def merged(first: Tensor, second: Tensor) -> Tensor | None:
+    """One curve (4, 2) along two, if the second goes on where the first ends and one cubic draws both; else None."""
+    if (first[3] - second[0]).norm() > NEAR:
+        return None
+    t = torch.linspace(0, 1, 33)
+    pieces = fitted(torch.cat([at(first, t), at(second, t)]).double().numpy())
+    return torch.from_numpy(pieces[0][1]).float() if len(pieces) == 1 else None
 
 
 def pruned(count: int, counts: Sequence[int], losses: Callable[[list[list[int]]], Tensor]) -> dict[int, list[int]]:

@@ -11,10 +11,9 @@ et al., 2022).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,123 +22,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.errors import FileError, InputError, UnsupportedError
-from clipx.modalities.sketch.contours import contour_strokes, pruned
-from clipx.modalities.sketch.initial import SEEDS, SPREAD, initial_strokes
+from clipx.errors import InputError, UnsupportedError
+from clipx.modalities.sketch import checkpoint
+from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
-from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.saliency import default_space, grey, saliency, start_probabilities
+from clipx.modalities.sketch.saliency import default_space, saliency
+from clipx.modalities.sketch.start import Start
 from clipx.modalities.sketch.svg import Strokes
-from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
-from clipx.modalities.sketch.views import AUGMENTED
+from clipx.modalities.sketch.table import ALPHA, AWAY, COLOR, POINTS, WIDTH, paint, points_of, regularisers
+from clipx.modalities.sketch.target import CANVAS, Target
 from clipx.training import stop_asked
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
-MAX_STROKES = 4096
-MAX_TOTAL = 2**16  # of all runs of a call: their films take 200 MB
-AWAY = -1e4  # where strokes wait that a run has not: they draw nothing, and nothing moves them
+MAX_TOTAL = 2**16  # strokes of all runs of a call: their films take 200 MB
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
 WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
-FREE_SPREAD = 0.1  # of a stroke that starts anywhere
-CANDIDATES = (64, 256)  # contours among which up to 32 strokes are chosen, and up to 128
 RANKED = 128  # strokes at most for which leaving each one out is tried
-FRAMES = 100  # of a film at most
 CHECKPOINT_EVERY = 25  # steps
 SEEN_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
-# A stroke is 13 numbers: 8 coordinates, width, opacity, RGB.
-POINTS, WIDTH, ALPHA, COLOR = slice(0, 8), 8, 9, slice(10, 13)
-
-
-@dataclass(frozen=True)
-class DrawConfig:
-    """How to draw; see the module's first lines for the presets."""
-
-    strokes: tuple[int, ...] = field(default=(16,), metadata={"help": "stroke counts, each drawn with every seed"})
-    seeds: tuple[int, ...] = field(default=SEEDS, metadata={"help": "the best seed's drawing is kept"})
-    steps: int = field(default=100, metadata={"help": "optimiser steps at most"})
-    lr: float = field(default=0.5, metadata={"help": "pixels that a control point moves in a step, at first"})
-    width_px: float = field(default=3.0, metadata={"help": "full width of a stroke on the canvas of 224 pixels"})
-    start: str = field(default="contours", metadata={"help": "of a photo's strokes: contours, or points as CLIPasso"})
-    spread: float = field(default=0.12, metadata={"help": "how far a photo's strokes reach at first, of the canvas"})
-    focus: float = field(default=0.7, metadata={"help": "share of the geometric loss that goes by saliency; 0: none"})
-    revive: bool = field(default=True, metadata={"help": "place strokes shrunk to a dot again, at 1/4 and 1/2"})
-    learn_width: bool = field(default=False, metadata={"help": "let every stroke find its width"})
-    learn_color: bool = field(default=False, metadata={"help": "let every stroke find its colour and opacity"})
-    views: int = field(default=2, metadata={"help": "random views a step, beside the plain one"})
-    pool: int = field(default=16, metadata={"help": "views to choose from, encoded once; 0 draws new ones each step"})
-    side: int = field(default=0, metadata={"help": "side in pixels of what the tower looks at; 0: see small_views"})
-    stages: tuple[str, ...] = field(default=(), metadata={"help": "stages compared; by default those of its family"})
-    semantic: float | None = field(
-        default=None, metadata={"help": "weight of the semantic term. Default: 0.1, or 1 where across applies"}
-    )
-    across: bool = field(default=True, metadata={"help": "see the drawing as a drawing, where the space can"})
-    small_views: bool = field(default=True, metadata={"help": "views at the tower's size or less, not the canvas's"})
-    window: int = field(default=40, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
-    min_gain: float = field(default=0.01, metadata={"help": "of the loss, that counts as a gain"})
-    halving: bool = field(default=True, metadata={"help": "drop weak seeds: at 1/20 of the steps, or 1/4 and 1/2"})
-    decay: bool = field(default=True, metadata={"help": "let the step size fall to a tenth"})
-    keep_aspect: bool = field(default=True, metadata={"help": "no stretching to a square"})
-    rank: bool = field(default=True, metadata={"help": "order strokes by what leaving each one out costs"})
-    clipasso_stop: bool = field(default=False, metadata={"help": "CLIPasso's own early stop, told every 10 steps"})
-
-    @property
-    def film_every(self) -> int:
-        """Steps between the states that are kept for films."""
-        return max(EVALUATE_EVERY, -(-self.steps // FRAMES))
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> DrawConfig:
-        """``"default"``, ``"meaning"`` (of what has no photo) or ``"clipasso"``, with some fields changed."""
-        presets = {
-            "default": cls(),
-            "meaning": cls(start="points", steps=500, lr=1.0, views=AUGMENTED, pool=32, window=100),
-            "clipasso": cls(
-                steps=2001,
-                lr=1.0,
-                views=AUGMENTED,
-                pool=0,
-                small_views=False,
-                window=0,
-                halving=False,
-                decay=False,
-                keep_aspect=False,
-                rank=False,
-                start="points",
-                spread=SPREAD,
-                focus=0.0,
-                revive=False,
-                across=False,
-                clipasso_stop=True,
-            ),
-        }
-        if name not in presets:
-            raise InputError(f"no preset {name!r}", remedy=f"one of {', '.join(presets)}")
-        return replace(presets[name], **changes)
-
-    def __post_init__(self) -> None:
-        for name in ("strokes", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise InputError(f"{name} must be different numbers, at least one, got {values}")
-        if not all(1 <= count <= MAX_STROKES for count in self.strokes):
-            raise InputError(f"a drawing has 1 to {MAX_STROKES} strokes, got {', '.join(map(str, self.strokes))}")
-        if self.steps < 1 or self.views < 0 or self.pool < 0 or 0 < self.pool < self.views:
-            raise InputError("steps must be at least 1, views at least 0, the pool 0 or at least as many as the views")
-        if self.start not in ("contours", "points"):
-            raise InputError(f"start must be contours or points, got {self.start!r}")
-        if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
-            raise InputError(f"focus must be 0 to 1 and spread above 0 to 1, got {self.focus} and {self.spread}")
-        semantic = 0.0 if self.semantic is None else self.semantic
-        if not (math.isfinite(semantic) and semantic >= 0 and 0 <= self.side <= 1024):
-            raise InputError(f"semantic must be at least 0 and side 0 to 1024, got {self.semantic} and {self.side}")
-        if not (math.isfinite(self.lr) and self.lr > 0 and 0 < self.width_px <= CANVAS):
-            raise InputError(f"lr must be positive and width_px above 0 to {CANVAS}, got {self.lr} and {self.width_px}")
-        if min(self.seeds) < 0 or self.window < 0 or not (math.isfinite(self.min_gain) and self.min_gain >= 0):
-            raise InputError("seeds, window and min_gain must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -212,7 +116,7 @@ def draw(
     config = config or DrawConfig.preset("default" if of_photos else "meaning")
     if about is not None and not of_photos:
         raise InputError("what has no photo has nothing to look for on it", where="about", remedy="leave it out")
-    total = len(targets) * len(config.seeds) * len(config.strokes) * max(config.strokes)
+    total = len(targets) * len(config.seeds) * len(config.strokes) * max(config.strokes) * config.segments
     if total > MAX_TOTAL:
         raise InputError(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
@@ -230,21 +134,21 @@ def draw(
     with stop_asked() as asked:
         maps = _saliency_maps(targets, looks, about)
         objective = objective_for(targets, space, config, maps)
-        if resume and path is not None and path.exists():  # it holds the strokes: the quickest start will do
-            runs = _start(targets, maps, replace(config, start="points"), objective)
-            first = _load(path, runs, identity)
-        else:
-            runs = _start(targets, maps, config, objective)
+        starts = [Start(*each, objective, config) for each in zip(range(len(targets)), targets, maps, strict=True)]
+        resumed = resume and path is not None and path.exists()
+        runs = _start(starts, config, blank=resumed)
+        if path is not None and resumed:
+            first = checkpoint.load(path, runs, TENSORS, identity)
         for step in range(first, config.steps):
             if stopped or not runs.alive:
                 break
             _step(runs, objective, config, step)
             _drop(runs, config, step + 1)
-            _revive(runs, config, step + 1)
+            _renew(runs, starts, config, step + 1)
             stopped = asked() or step + 1 == stop_after
             done = step + 1 == config.steps or not runs.alive
             if path is not None and (stopped or done or (step + 1) % CHECKPOINT_EVERY == 0):
-                _save(path, runs, identity, step + 1)
+                checkpoint.save(path, runs, TENSORS, identity, step + 1)
             if progress:
                 progress(step + 1, config.steps, float(runs.best.min()))
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
@@ -261,15 +165,14 @@ class _Runs:
 
     Args:
         of: (target, count, seed) of each of R runs.
-        strokes: (R, N, 13), N the largest count.
+        strokes: (R, N, columns), N the largest count; see ``table``.
         mean, square: Adam's moments of ``strokes``.
         age: (R, N) how many steps are in the moments: those since a stroke was restarted.
-        kept: (R, N, 13) the strokes of the best plain loss so far.
+        kept: (R, N, columns) the strokes of the best plain loss so far.
         best: (R,) that loss.
-        film: (F, R, N, 13) the strokes every ``film_every`` steps.
+        film: (F, R, N, columns) the strokes every ``film_every`` steps.
         alive: numbers of the runs that still move.
         history: plain losses of each run.
-        chances: of each target, where its strokes start.
     """
 
     of: list[tuple[int, int, int]]
@@ -282,7 +185,6 @@ class _Runs:
     film: Tensor
     alive: list[int]
     history: list[list[float]]
-    chances: list[np.ndarray]
 
 
 TENSORS = ("strokes", "mean", "square", "age", "kept", "best", "film")  # of _Runs
@@ -290,8 +192,8 @@ TENSORS = ("strokes", "mean", "square", "age", "kept", "best", "film")  # of _Ru
 
 def _saliency_maps(
     targets: Sequence[Target | Meaning], looks: JointSpace, about: str | None
-) -> list[np.ndarray]:
-    """Where a tower looks on each photo; none for meanings."""
+) -> list[np.ndarray | None]:
+    """Where a tower looks on each photo; None for meanings."""
     meant = None
     if about is not None:
         if looks.supports("class_attention"):
@@ -302,89 +204,32 @@ def _saliency_maps(
             )
         looks.require_words([about])
         meant = looks.embed_text([about]).vectors[0]
-    return [saliency(looks, target.pixels, meant) for target in targets if isinstance(target, Target)]
+    maps: list[np.ndarray | None] = []
+    for target in targets:
+        found = saliency(looks, target.pixels, meant) if isinstance(target, Target) else None
+        if isinstance(target, Target) and target.where is not None and found is not None:
+            found = np.where(target.where.numpy(), found, 0).astype(found.dtype)
+        maps.append(found)
+    return maps
 
 
-def _start(
-    targets: Sequence[Target | Meaning], maps: Sequence[np.ndarray], config: DrawConfig, objective: Objective
-) -> _Runs:
-    of, rows, chances = [], [], []
-    for number, target in enumerate(targets):
-        spread, pixels = config.spread, None
-        if isinstance(target, Target):
-            pixels = target.pixels
-            chance = start_probabilities(pixels, maps[number], target.box)
-        else:
-            spread, chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
-        chances.append(chance)
-        lines: dict[tuple[int, int], Tensor] = {}
-        if isinstance(target, Target) and config.start == "contours":  # what has no photo has no contours
-            lines = _contours(number, target, maps[number], objective, config)
+def _start(starts: Sequence[Start], config: DrawConfig, blank: bool = False) -> _Runs:
+    """The runs before their first step; ``blank``: a checkpoint holds their strokes."""
+    of, rows = [], []
+    for number, start in enumerate(starts):
         for count in config.strokes:
             for seed in config.seeds:
                 of.append((number, count, seed))
-                strokes = torch.zeros(max(config.strokes), 13)
-                strokes[:, POINTS], strokes[:, WIDTH], strokes[:, ALPHA] = AWAY, config.width_px, 1
-                points = initial_strokes(chance, count, seed, spread)
-                own = lines.get((count, seed), points[:0])
-                points = torch.cat([own, points[: count - len(own)]])
-                strokes[:count, POINTS] = points.flatten(1)
-                if config.learn_color:
-                    strokes[:count, COLOR] = _colors(points[:, 0], pixels, seed)
-                rows.append(strokes)
+                own = start.blank(count) if blank else start.rows(count, seed)
+                waiting = own[:1].expand(max(config.strokes) - count, -1).clone()
+                waiting[:, POINTS] = AWAY
+                rows.append(torch.cat([own, waiting]))
     strokes = torch.stack(rows)
     best, zero = torch.full((len(of),), math.inf), torch.zeros_like(strokes)
     age = torch.zeros(strokes.shape[:2], dtype=torch.int64)
-    alive, film = list(range(len(of))), strokes[None][:0]
     history: list[list[float]] = [[] for _ in of]
-    return _Runs(of, strokes, zero, zero.clone(), age, strokes.clone(), best, film, alive, history, chances)
-
-
-@torch.no_grad()
-def _contours(
-    number: int, target: Target, looks: np.ndarray, objective: Objective, config: DrawConfig
-) -> dict[tuple[int, int], Tensor]:
-    """(stroke count, seed) -> (N, 4, 2) contours of a photo that the objective would miss most; N at most the count.
-
-    Of more than ``RANKED`` strokes the most salient are taken: leaving each one out would take too long.
-    """
-    found = {}
-    luminance, inside = grey(without_frame(target)), np.zeros_like(looks)
-    inside[inner(target)] = looks[inner(target)]
-    for seed in config.seeds:
-        points = contour_strokes(luminance, inside, max(CANDIDATES[-1], *config.strokes), seed)
-        found.update({(count, seed): points[:count] for count in config.strokes})
-        rows = torch.zeros(len(points), 13)
-        rows[:, POINTS], rows[:, WIDTH], rows[:, ALPHA] = points.flatten(1), config.width_px, 1
-
-        def losses(kept: list[list[int]], rows: Tensor = rows) -> Tensor:
-            pictures = (paint(rows[some], config).to(objective.device) for some in torch.tensor(kept).split(32))
-            return torch.cat([objective.plain(number, picture) for picture in pictures]).cpu()
-
-        least = 0  # a count is chosen among as many, whatever other counts are asked for
-        for most in CANDIDATES:
-            counts = [count for count in config.strokes if least < count <= most // 2]
-            for count, kept in pruned(min(most, len(points)), counts, losses).items():
-                found[count, seed] = points[kept]
-            least = most // 2
-    return found
-
-
-def _colors(starts: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
-    """(N, 3) RGB that strokes begin with: the photo's where they start, random ones where there is no photo."""
-    if pixels is None:
-        return torch.rand(len(starts), 3, generator=torch.Generator().manual_seed(seed))
-    x, y = starts.long().clamp(0, CANVAS - 1).T
-    return pixels[:, y, x].T
-
-
-def paint(strokes: Tensor, config: DrawConfig) -> Tensor:
-    """(..., N, 13) -> (..., 1 or 3, 224, 224): one channel where all strokes are black."""
-    points = strokes[..., POINTS].unflatten(-1, (4, 2))
-    width = strokes[..., WIDTH] if config.learn_width else config.width_px
-    if not config.learn_color:
-        return rasterize(points, CANVAS, width)[..., :1, :, :]
-    return rasterize(points, CANVAS, width, strokes[..., ALPHA], strokes[..., COLOR])
+    alive, film = list(range(len(of))), strokes[None][:0]
+    return _Runs(of, strokes, zero, zero.clone(), age, strokes.clone(), best, film, alive, history)
 
 
 def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> None:
@@ -396,6 +241,8 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
         strokes = runs.strokes[some].requires_grad_()  # on the CPU, where they are painted
         picture = paint(strokes, config).to(objective.device)
         loss, plain = objective([runs.of[run] for run in some.tolist()], picture, step)
+        if (more := regularisers(strokes, picture, config)) is not None:
+            loss = loss + more.to(loss.device)
         parts.append((torch.autograd.grad(loss.sum(), strokes)[0], plain.cpu()))
     gradient, plain = (torch.cat(found) for found in zip(*parts, strict=True))
     gradient = gradient.nan_to_num(0, 0, 0)  # a tower in half precision may overflow once
@@ -407,7 +254,9 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
             runs.best[run], runs.kept[run] = plain[row], runs.strokes[run]
     # Adam (Kingma and Ba, 2015), by rows, so that runs can leave.
     fall = 0.1 + 0.45 * (1 + math.cos(math.pi * step / config.steps)) if config.decay else 1.0
-    lr = torch.tensor([config.lr] * 8 + [WIDTH_LR * config.learn_width] + [COLOR_LR * config.learn_color] * 4) * fall
+    lr = torch.full((runs.strokes.shape[-1],), config.lr)
+    lr[WIDTH], lr[ALPHA:] = WIDTH_LR * config.learn_width, COLOR_LR * config.learn_color
+    lr *= fall
     mean = runs.mean[alive].lerp(gradient, 1 - BETAS[0])
     square = runs.square[alive].lerp(gradient.square(), 1 - BETAS[1])
     age = runs.age[alive] + 1
@@ -424,7 +273,7 @@ def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
     """Take out the runs that have come to rest, and weak seeds: early on, or at a quarter and half of the steps."""
     alive = [run for run in runs.alive if not _at_rest(runs.history[run], config)]
     rounds = {config.steps // 4: 2, config.steps // 2: 4}  # a half, a quarter is left
-    if config.start == "contours":  # which are nearly what they will be: the best seed is known early
+    if config.start != "points":  # they are nearly what they will be: the best seed is known early
         rounds = {max(1, config.steps // 20): 4}
     if config.halving and done in rounds:
         keep = rounds[done]
@@ -435,17 +284,16 @@ def _drop(runs: _Runs, config: DrawConfig, done: int) -> None:
     runs.alive = alive
 
 
-def _revive(runs: _Runs, config: DrawConfig, done: int) -> None:
-    """At a quarter and half of the steps start strokes anew that are dots, which no gradient makes longer again."""
-    if not config.revive or done not in (config.steps // 4, config.steps // 2):
+def _renew(runs: _Runs, starts: Sequence[Start], config: DrawConfig, done: int) -> None:
+    """At a quarter and half of the steps use strokes elsewhere that do nothing, see ``Start.renewed``."""
+    if not config.renew or done not in (config.steps // 4, config.steps // 2):
         return
     for run in runs.alive:
         target, count, seed = runs.of[run]
-        points = runs.strokes[run, :count, POINTS].unflatten(1, (4, 2))
-        dots = (points.diff(dim=1).norm(dim=2).sum(dim=1) < config.width_px).nonzero()[:, 0]
-        anew = initial_strokes(runs.chances[target], count, seed + done, config.spread)[: len(dots)]
-        runs.strokes[run, dots, POINTS] = anew.flatten(1)
-        runs.mean[run, dots], runs.square[run, dots], runs.age[run, dots] = 0, 0, 0
+        points = points_of(runs.strokes[run, :count])
+        changed, places = starts[target].renewed(points, seed, done)
+        runs.strokes[run, changed, POINTS] = places.flatten(1)
+        runs.mean[run, changed], runs.square[run, changed], runs.age[run, changed] = 0, 0, 0
 
 
 def _groups(runs: _Runs) -> dict[tuple[int, int], list[int]]:
@@ -486,9 +334,8 @@ def _winners(
 
         def strokes_of(rows: Tensor, about: dict[str, Any], box=box) -> Strokes:
             rows = rows.clone()
-            return Strokes(
-                rows[:, POINTS].unflatten(1, (4, 2)), rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR], box, about
-            )
+            looks = rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR]
+            return Strokes(points_of(rows), *looks, box, about, config.profile)
 
         importance: list[float] = []
         if config.rank and count <= RANKED and not asked():
@@ -524,7 +371,7 @@ def _winners(
 
 
 def _importance(strokes: Tensor, loss: float, target: int, objective: Objective, config: DrawConfig) -> list[float]:
-    """By how much the plain loss rises when each of (N, 13) strokes is left out."""
+    """By how much the plain loss rises when each of (N, columns) strokes is left out."""
     without = strokes.expand(len(strokes), -1, -1).clone()
     each = torch.arange(len(strokes))
     without[each, each, POINTS] = AWAY
@@ -551,41 +398,3 @@ def knee(losses: dict[int, float]) -> int:
     }
     best = max(counts, key=lambda count: below[count])
     return best if below[best] > 0 else last
-
-
-# ------------------------------------------------------------------------------------------------------- checkpoint
-
-
-def _save(path: Path, runs: _Runs, identity: dict, step: int) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    tensors = {name: getattr(runs, name).contiguous() for name in TENSORS}
-    about = {"identity": identity, "step": step, "alive": runs.alive, "history": runs.history}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part")
-        save_file(tensors, beside, metadata={"about": json.dumps(about)})
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise FileError(f"cannot be written ({why})", where=path, remedy="name another with -o") from error
-
-
-def _load(path: Path, runs: _Runs, identity: dict) -> int:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in TENSORS}
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise FileError("the checkpoint is torn", where=path, remedy="delete it and start again") from error
-    if about["identity"] != json.loads(json.dumps(identity)):
-        raise InputError(
-            "the checkpoint is of another drawing", where=path, remedy="leave --resume, or name another -o"
-        )
-    for name, tensor in tensors.items():
-        setattr(runs, name, tensor)
-    runs.alive, runs.history = about["alive"], about["history"]
-    return int(about["step"])

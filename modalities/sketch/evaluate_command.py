@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from clipx.cli._dataset import LabelledData
     from clipx.cli._work import Item
     from clipx.embedding import Embedding
-    from clipx.modalities.sketch.draw import DrawConfig
+    from clipx.modalities.sketch.config import DrawConfig
     from clipx.modalities.sketch.evaluate import Seen
     from clipx.modalities.sketch.svg import Strokes
     from clipx.space import JointSpace
@@ -113,7 +113,7 @@ def evaluate(
     from clipx.errors import InputError
     from clipx.modalities.sketch import evaluate as measured
     from clipx.modalities.sketch.command import stroke_counts
-    from clipx.modalities.sketch.draw import DrawConfig
+    from clipx.modalities.sketch.config import DrawConfig
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.training import prepare_folder
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from clipx.errors import InputError, MissingDependencyError, UnsupportedError
+from clipx.modalities.sketch.curves import lengths_along, parts, until
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.svg import PIECES, Strokes, lengths_along
+from clipx.modalities.sketch.svg import Strokes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -45,12 +46,14 @@ def pixels(strokes: Strokes, scale: float = 1.0) -> Tensor:
         InputError: as in ``rasterize``: numbers that are not finite or too large, a picture of more than 16384 pixels.
     """
     left, top, width, height = strokes.box
+    curves, share = parts((strokes.points - strokes.points.new_tensor((left, top))) * scale, strokes.profile)
+    each = curves.shape[1]
     painted = rasterize(
-        (strokes.points - strokes.points.new_tensor((left, top))) * scale,
+        curves.flatten(0, 1),
         (max(1, round(height * scale)), max(1, round(width * scale))),
-        width_px=strokes.width_px * scale,
-        alpha=strokes.alpha.clamp(0, 1),
-        color=strokes.color.clamp(0, 1),
+        width_px=(strokes.width_px[:, None] * share * scale).flatten(),
+        alpha=strokes.alpha.clamp(0, 1).repeat_interleave(each),
+        color=strokes.color.clamp(0, 1).repeat_interleave(each, 0),
     )
     return torch.from_numpy(painted.numpy().clip(0, 1))
 
@@ -81,7 +84,7 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
         raise InputError(f"a film has at least 1 frame, got {frames}")
     if not len(strokes):
         return [strokes] * frames
-    along = lengths_along(strokes.points)  # (N, PIECES + 1)
+    along = lengths_along(strokes.points)  # (N, samples)
     # A dot takes time too, as long as its width would.
     done = torch.cumsum(along[:, -1].double() + strokes.width_px.clamp(min=1e-3), 0)
     film = []
@@ -92,7 +95,8 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
         reached = float((way - before) / (done[whole] - before)) * float(along[whole, -1])
         begun = strokes[: whole + 1]
         points = begun.points.clone()
-        points[-1] = _first_part(points[-1], float(np.interp(reached, along[whole], np.linspace(0, 1, PIECES + 1))))
+        shares = np.linspace(0, 1, along.shape[1])
+        points[-1] = until(points[-1], float(np.interp(reached, along[whole], shares)))
         film.append(replace(begun, points=points))
     return [*film, strokes]
 
@@ -171,18 +175,6 @@ def loss_curve(histories: Mapping[str, Sequence[float]], title: str) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     return file.getvalue()
-
-
-# ------------------------------------------------------------------------------------------------------------ strokes
-
-
-def _first_part(points: Tensor, t: float) -> Tensor:
-    """(4, 2) control points of a cubic -> of its part from 0 to t (de Casteljau)."""
-    part = []
-    while len(points):
-        part.append(points[0])
-        points = points[:-1].lerp(points[1:], t)
-    return torch.stack(part)
 
 
 # ------------------------------------------------------------------------------------------------------------- frames

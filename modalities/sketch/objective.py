@@ -19,7 +19,7 @@ from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
 from clipx.modalities.sketch.views import CROP_AREA, ViewDraws, apply_views, draw_views
 
 if TYPE_CHECKING:
-    from clipx.modalities.sketch.draw import DrawConfig
+    from clipx.modalities.sketch.config import DrawConfig
     from clipx.space import JointSpace
 
 MEANING_CROP_AREA = (0.7, 0.9)  # CLIPDraw's views
@@ -62,7 +62,7 @@ class Meaning:
 
 
 def objective_for(
-    targets: Sequence[Target | Meaning], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray] = ()
+    targets: Sequence[Target | Meaning], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray | None] = ()
 ) -> Objective:
     """The objective of targets that are of one kind; ``maps``: where one looks on each photo, for ``config.focus``.
 
@@ -174,19 +174,20 @@ class PhotoObjective(Objective):
         targets: T photos.
         space: whose tower.
         config: ``focus`` above 0 weighs places of the stages by ``maps`` and leaves out the photo's frame.
-        maps: (224, 224) saliency of each photo; without them places count alike.
+        maps: (224, 224) saliency of each photo, or None; without them places of ``Target.where`` count alike.
     """
 
     def __init__(
-        self, targets: Sequence[Target], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray] = ()
+        self, targets: Sequence[Target], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray | None] = ()
     ):
         super().__init__(space, config)
-        weighed = bool(config.focus and maps)
+        weighed = bool(config.focus and maps) or any(target.where is not None for target in targets)
         with torch.no_grad():
             photos = [without_frame(target) if weighed else target.pixels for target in targets]
             self.photos = self._fitted(torch.stack(photos).to(self.device))  # (T, 3, S, S)
             self.places: Tensor | None = None  # (T, 1, S, S)
             if weighed:
+                maps = maps or [None] * len(targets)
                 places = [_places(*pair, config.focus) for pair in zip(targets, maps, strict=True)]
                 self.places = self._fitted(torch.stack(places)[:, None].to(self.device))
             _, stages = space.encode_with_stages(self.photos[:1], resize=self.resize)
@@ -262,16 +263,20 @@ class PhotoObjective(Objective):
         return clipasso_loss(drawn, wanted[:2], self.grids, views, wanted[2], self.semantic)
 
 
-def _places(target: Target, where: np.ndarray, focus: float) -> Tensor:
+def _places(target: Target, looks: np.ndarray | None, focus: float) -> Tensor:
     """(224, 224) in [0, 1]: how a place counts; not at all at the photo's frame, where towers see an edge that is none.
 
     ``focus`` is the share of the sum that goes by saliency.
     """
     weights, inside = torch.zeros(CANVAS, CANVAS), inner(target)
-    looks = torch.from_numpy(where).float()[inside]
-    if not looks.numel():  # a photo as narrow as its frame
+    if not weights[inside].numel():  # a photo as narrow as its frame
         return torch.ones(CANVAS, CANVAS)
-    weights[inside] = 1 - focus + focus * looks / looks.mean().clamp(min=1e-6)
+    weights[inside] = 1.0
+    if looks is not None:
+        salient = torch.from_numpy(looks).float()[inside]
+        weights[inside] = 1 - focus + focus * salient / salient.mean().clamp(min=1e-6)
+    if target.where is not None:
+        weights *= target.where
     return weights / weights.max().clamp(min=1e-6)
 
 

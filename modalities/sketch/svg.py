@@ -6,7 +6,7 @@ import json
 import math
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clipx.errors import FileError, InputError
 from clipx.files import read_bytes
+from clipx.modalities.sketch.curves import PROFILES, lengths_along, outline
 from clipx.modalities.sketch.foreign import foreign_strokes
 
 SVG = "http://www.w3.org/2000/svg"
@@ -30,12 +31,13 @@ class Strokes:
     """Cubic strokes on a canvas, in drawing order.
 
     Args:
-        points: (N, 4, 2) float32 control points in canvas pixels, x then y.
+        points: (N, 3 S + 1, 2) float32 control points in canvas pixels, x then y, of S cubic segments.
         width_px: (N,) full widths.
         alpha: (N,) opacities in [0, 1].
         color: (N, 3) RGB in [0, 1].
         box: (left, top, width, height) of the canvas that is shown, in pixels.
         about: what a reader may want to know (title, seed, loss, space, settings); anything JSON can hold.
+        profile: of the width of every stroke along its way, see ``curves.profile_width``.
     """
 
     points: Tensor
@@ -44,15 +46,15 @@ class Strokes:
     color: Tensor
     box: tuple[float, float, float, float]
     about: dict[str, Any] = field(default_factory=dict)
+    profile: str = "even"
 
     def __len__(self) -> int:
         return len(self.points)
 
     def __getitem__(self, which: slice | Tensor | list[int]) -> Strokes:
         """Some of the strokes, or the strokes in another order."""
-        return Strokes(
-            self.points[which], self.width_px[which], self.alpha[which], self.color[which], self.box, self.about
-        )
+        own = (self.points[which], self.width_px[which], self.alpha[which], self.color[which])
+        return replace(self, **dict(zip(("points", "width_px", "alpha", "color"), own, strict=True)))
 
 
 def to_svg(
@@ -63,6 +65,8 @@ def to_svg(
     seconds: float | None = None,
 ) -> str:
     """An SVG document: ``viewBox`` in canvas pixels, a title, the settings as JSON, one path a stroke.
+
+    A stroke of a width profile is the path of its border; its own curve is kept in ``data-centre``.
 
     A drawing in pixels lies on a white page. One in millimetres has none: a plotter's pen would draw its edge.
 
@@ -130,9 +134,10 @@ def read_svg(path: str | PathLike) -> Strokes:
         if _is_ours(root):
             box = _numbers(root.attrib["viewBox"], 4)
             about = json.loads(root.findtext(f"{{{SVG}}}metadata", "{}"))
-            rows = [_stroke(element) for element in root.iter(f"{{{SVG}}}path")]
+            rows, profile = [_stroke(element) for element in root.iter(f"{{{SVG}}}path")], _profile(root)
         else:
             rows, bounds, notes = foreign_strokes(root)
+            profile = "even"
             box = list(bounds)
             title = root.findtext(f"{{{SVG}}}title")
             about = {"title": title.strip()} if title and title.strip() else {}
@@ -142,15 +147,18 @@ def read_svg(path: str | PathLike) -> Strokes:
         raise FileError("holds no drawing of strokes (its metadata or viewBox)", where=path)
     for note in notes:
         warnings.warn(f"{path}: {note}", stacklevel=2)
-    table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), 13)
-    return Strokes(table[:, :8].unflatten(1, (4, 2)), table[:, 8], table[:, 9], table[:, 10:], tuple(box), about)  # type: ignore[arg-type]
+    if len({len(row) for row in rows}) > 1:
+        raise FileError("holds strokes of different numbers of segments", where=path)
+    table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), len(rows[0]) if rows else 13)
+    points = table[:, :-5].unflatten(1, (-1, 2))
+    return Strokes(points, table[:, -5], table[:, -4], table[:, -3:], tuple(box), about, profile)  # type: ignore[arg-type]
 
 
 def travel_sorted(points: Tensor) -> Tensor:
     """(N,) indices: an order of the strokes in which a pen travels less, the nearest next start always taken.
 
     Args:
-        points: (N, 4, 2).
+        points: (N, 3 S + 1, 2).
     """
     left = list(range(len(points)))
     order: list[int] = []
@@ -159,34 +167,32 @@ def travel_sorted(points: Tensor) -> Tensor:
         starts = points[left, 0]
         nearest = int((starts - pen).square().sum(1).argmin())
         order.append(left.pop(nearest))
-        pen = points[order[-1], 3]
+        pen = points[order[-1], -1]
     return torch.tensor(order, dtype=torch.long)
 
 
 KEYFRAMES = "@keyframes draw"
-PIECES = 32  # a stroke is measured by
-
-
-def lengths_along(points: Tensor) -> Tensor:
-    """(N, 4, 2) -> (N, PIECES + 1) way from the start of each stroke to even values of its parameter."""
-    t = torch.linspace(0, 1, PIECES + 1, dtype=points.dtype)[:, None]
-    a, b, c, d = (points[:, None, i] for i in range(4))  # (N, 1, 2)
-    places = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
-    steps = (places[:, 1:] - places[:, :-1]).norm(dim=-1)
-    return torch.nn.functional.pad(steps.cumsum(1), (1, 0))
 
 
 def _animation(strokes: Strokes, seconds: float) -> str:
-    """A style sheet by which each stroke's dash, as long as the stroke, comes in from before its start."""
+    """A style sheet by which each stroke's dash, as long as the stroke, comes in from before its start.
+
+    A stroke of a width profile is an area, which no dash can uncover: it appears when the pen has come to its end.
+    """
     length = lengths_along(strokes.points)[:, -1] * 1.01 + strokes.width_px  # a dot takes time, too
     until = length.double().cumsum(0)
-    rules = [f"{KEYFRAMES}{{from{{stroke-dashoffset:var(--begin)}}to{{stroke-dashoffset:0}}}}"]
-    for index, (long, end) in enumerate(zip(length.tolist(), until.tolist(), strict=True)):
-        share, begin = seconds / float(until[-1]), end - long
+    area = strokes.profile != "even"
+    begin, end = ("opacity:0", "opacity:1") if area else ("stroke-dashoffset:var(--begin)", "stroke-dashoffset:0")
+    rules = [f"{KEYFRAMES}{{from{{{begin}}}to{{{end}}}}}"]
+    for index, (long, upto) in enumerate(zip(length.tolist(), until.tolist(), strict=True)):
+        share, since = seconds / float(until[-1]), upto - long
+        if area:
+            rules.append(f"#stroke-{index:03d}{{animation:draw .1s linear {_number(upto * share)}s both}}")
+            continue
         hidden = long + float(strokes.width_px[index])  # its round end is not seen either
         rules.append(
             f"#stroke-{index:03d}{{stroke-dasharray:{_number(long)} {_number(2 * hidden)};--begin:{_number(hidden)}px;"
-            f"animation:draw {_number(long * share)}s linear {_number(begin * share)}s both}}"
+            f"animation:draw {_number(long * share)}s linear {_number(since * share)}s both}}"
         )
     return f"<style>{''.join(rules)}</style>"
 
@@ -197,17 +203,32 @@ def _text(said: str) -> str:
 
 
 def _path(strokes: Strokes, index: int) -> str:
-    start, *rest = (" ".join(_number(v) for v in point) for point in strokes.points[index].tolist())
     red, green, blue = (round(255 * min(max(value, 0.0), 1.0)) for value in strokes.color[index].tolist())
-    alpha, width = float(strokes.alpha[index]), _number(float(strokes.width_px[index]))
+    alpha, width = float(strokes.alpha[index]), float(strokes.width_px[index])
+    curve, color = _chain(strokes.points[index]), f"#{red:02x}{green:02x}{blue:02x}"
+    if strokes.profile != "even":  # SVG's own strokes are of one width
+        border = outline(strokes.points[index], width, strokes.profile)
+        area = "M " + " L ".join(f"{_number(x)} {_number(y)}" for x, y in border) + " Z"
+        opacity = f' fill-opacity="{_number(alpha)}"' if alpha != 1 else ""
+        return (
+            f'<path id="stroke-{index:03d}" fill="{color}"{opacity} data-profile="{strokes.profile}" '
+            f'data-width="{_number(width)}" data-centre="{curve}" d="{area}"/>'
+        )
     opacity = f' stroke-opacity="{_number(alpha)}"' if alpha != 1 else ""
     return (
-        f'<path id="stroke-{index:03d}" fill="none" stroke="#{red:02x}{green:02x}{blue:02x}"{opacity} '
-        f'stroke-width="{width}" stroke-linecap="round" stroke-linejoin="round" d="M {start} C {", ".join(rest)}"/>'
+        f'<path id="stroke-{index:03d}" fill="none" stroke="{color}"{opacity} '
+        f'stroke-width="{_number(width)}" stroke-linecap="round" stroke-linejoin="round" d="{curve}"/>'
     )
 
 
+def _chain(points: Tensor) -> str:
+    """Path data of (3 S + 1, 2)."""
+    start, *rest = (" ".join(_number(v) for v in point) for point in points.tolist())
+    return f"M {start} " + " ".join(f"C {', '.join(rest[i : i + 3])}" for i in range(0, len(rest), 3))
+
+
 _OWN = {"id", "fill", "stroke", "stroke-opacity", "stroke-width", "stroke-linecap", "stroke-linejoin", "d"}
+_OWN |= {"fill-opacity", "data-profile", "data-width", "data-centre"}
 
 
 def _is_ours(root: ET.Element) -> bool:
@@ -228,18 +249,32 @@ def _is_ours(root: ET.Element) -> bool:
 
 
 def _stroke(path: ET.Element) -> list[float]:
-    found = re.fullmatch(r"\s*M([^A-DF-Za-df-z]+)C([^A-DF-Za-df-z]+)", path.attrib["d"])
+    """Coordinates of the control points, then width, opacity and colour."""
+    area = "data-centre" in path.attrib
+    data, paint = path.attrib["data-centre" if area else "d"], "fill" if area else "stroke"
+    found = re.fullmatch(r"\s*M([^A-DF-Za-df-z]+)((?:C[^A-DF-Za-df-z]+)+)", data)
     if not found:
-        raise ValueError("a path that is not one cubic")
-    points = _numbers(found[1], 2) + _numbers(found[2], 6)
-    colour = re.fullmatch("#([0-9a-fA-F]{6})", path.attrib.get("stroke", "#000000"))
+        raise ValueError("a path that is not made of cubics")
+    points = _numbers(found[1], 2)
+    for segment in found[2].split("C")[1:]:
+        points += _numbers(segment, 6)
+    colour = re.fullmatch("#([0-9a-fA-F]{6})", path.attrib.get(paint, "#000000"))
     if not colour:
-        raise ValueError(f"the colour {path.attrib['stroke'][:40]}")
+        raise ValueError(f"the colour {path.attrib[paint][:40]}")
     rgb = [value / 255 for value in bytes.fromhex(colour[1])]
-    width, opacity = float(path.attrib["stroke-width"]), float(path.attrib.get("stroke-opacity", 1))
+    width = float(path.attrib["data-width" if area else "stroke-width"])
+    opacity = float(path.attrib.get(f"{paint}-opacity", 1))
     if not (0 <= width < math.inf and 0 <= opacity <= 1):
         raise ValueError(f"a stroke of width {width} and opacity {opacity}")
     return [*points, width, opacity, *rgb]
+
+
+def _profile(root: ET.Element) -> str:
+    """The one that all strokes have."""
+    found = {path.get("data-profile", "even") for path in root.iter(f"{{{SVG}}}path")} or {"even"}
+    if len(found) > 1 or not found <= set(PROFILES):
+        raise ValueError(f"width profiles {', '.join(sorted(found))}")
+    return found.pop()
 
 
 def _numbers(text: str, count: int) -> list[float]:

@@ -33,15 +33,18 @@ class Target:
         box: (top, left, height, width) in canvas pixels of the photo; outside it the canvas is white and nothing is to
             be drawn.
         source_size: (height, width) in pixels of the photo as it was read.
+        where: (224, 224) bool, where strokes are wanted and the photo counts; everywhere by default.
     """
 
     pixels: Tensor
     box: tuple[int, int, int, int]
     source_size: tuple[int, int]
+    where: Tensor | None = None
 
     def sha256(self) -> str:
         """Identity of what is drawn."""
-        return hashlib.sha256(self.pixels.numpy().tobytes() + repr(self.box).encode()).hexdigest()
+        where = b"" if self.where is None else self.where.numpy().tobytes()
+        return hashlib.sha256(self.pixels.numpy().tobytes() + repr(self.box).encode() + where).hexdigest()
 
 
 def load_target(
@@ -58,7 +61,7 @@ def load_target(
         MissingDependencyError: the mask is to be found, and rembg is not installed.
     """
     picture = eight_bits(open_picture(path), path)
-    shape = None if mask is None else _found(picture) if mask == "auto" else _mask_of(open_picture(mask))
+    shape = None if mask is None else _found(picture) if mask == "auto" else load_mask(mask)
     try:
         return prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
     except InputError as error:
@@ -136,13 +139,29 @@ def _masked(rgb: Picture, mask: np.ndarray) -> Picture:
     return pil.composite(rgb, pil.new("RGB", rgb.size, "white"), pil.fromarray(mask))
 
 
-def _mask_of(picture: Picture) -> np.ndarray:
-    """(H, W) bool: the opaque half of a cut-out, the light half of any other picture."""
+def load_mask(path: str | PathLike) -> np.ndarray:
+    """(H, W) bool: the opaque half of a cut-out, the light half of any other picture. Raises FileError."""
+    picture = open_picture(path)
     if picture.has_transparency_data:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
         if alpha.min() < 255:
             return alpha >= 128
     return np.asarray(eight_bits(picture).convert("L")) >= 128
+
+
+def on_canvas(mask: np.ndarray, target: Target) -> Tensor:
+    """(H, W) bool of the photo -> (224, 224) bool, as ``Target.where`` has it.
+
+    Raises:
+        InputError: it leaves nothing of the photo, or all of it.
+    """
+    top, left, height, width = target.box
+    small = F.interpolate(torch.from_numpy(mask)[None, None].float(), (height, width), mode="bilinear", antialias=True)
+    where = torch.zeros(CANVAS, CANVAS, dtype=torch.bool)
+    where[top : top + height, left : left + width] = small[0, 0] >= 0.5
+    if not where.any():
+        raise InputError("the mask leaves nothing of the photo", where="mask", remedy="mark the object white")
+    return where
 
 
 def without_frame(target: Target) -> Tensor:

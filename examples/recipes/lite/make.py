@@ -5,7 +5,8 @@
 1. The photo tower is frozen; its last map is closed form (heads.py).
 2. Nouns get the directions that a kernel ridge regression gives them (teacher.py), from the classifier's 1,000 rows and
    the means of training photos; they are stored as a lexicon, and a small network guesses at other words (student.py).
-3. A second tower learns drawings, renders and clouds (graphics.py), and maps them to the words that stand still.
+3. A second tower learns drawings, renders and clouds (graphics.py), and maps them to the words that stand still. A
+   recipe may do without it, as that of `lite-b` does: its photo tower sees drawings, too, through a map of their own.
 """
 
 from __future__ import annotations
@@ -173,17 +174,19 @@ def make(
     images, dim = data / "images", plan["model"]["embed_dim"]
     if not images.is_dir():
         raise InputError("holds no images", where=data, remedy="--data names the folder that holds images/")
-    for part in ("student", "graphics"):  # a folder that holds another run is refused now, not in half an hour
+    second = bool(plan["model"].get("towers"))  # one for what is no photo
+    for part in ("student", "graphics") if second else ("student",):  # a folder that holds another run is refused now, not in half an hour
         prepare_folder(out / part, resume)
     wordnet = WordNet()
 
-    trunk = efficientnet("lite0")
+    tower = plan["model"]["vision_cfg"]["timm_model_name"].removeprefix("tf_efficientnet_")
+    trunk = efficientnet(tower)
     classifier = trunk.classifier.weight.detach().double().numpy()
     trunk.classifier = nn.Identity()
     trunk = trunk.to(memory_format=torch.channels_last)
     side = plan["model"]["vision_cfg"]["image_size"]
     photos = Photos.read(images, concepts)
-    features = photo_features(trunk, "lite0", side, photos.paths, cache / "features").astype(np.float64)
+    features = photo_features(trunk, tower, side, photos.paths, cache / "features").astype(np.float64)
     head = PhotoHead(features, classifier, photos.names, dim)
 
     source = Graphics(
@@ -208,25 +211,26 @@ def make(
     target = torch.from_numpy(vectors.astype(np.float32))
     distil(model.text, lexicon, target, student, out / "student", resume, identity)
 
-    settings = dict(plan["graphics"])
-    stages, _ = settings.pop("stages"), settings.pop("shapes")
-    config = scaled(TrainConfig(**settings, seed=seed), share)
     numbers = np.array([nouns.phrases[plain(name)] for name in source.names])
     shown_words = target[torch.from_numpy(numbers)]
-    taught = identity | {"words": hashlib.sha256(shown_words.numpy().tobytes()).hexdigest()}
-    namer = train_graphics(source, shown_words, config, stages, out / "graphics", resume, taught)
-    second = namer.trunk
+    if second:
+        settings = dict(plan["graphics"])
+        stages, _ = settings.pop("stages"), settings.pop("shapes")
+        config = scaled(TrainConfig(**settings, seed=seed), share)
+        taught = identity | {"words": hashlib.sha256(shown_words.numpy().tobytes()).hexdigest()}
+        namer = train_graphics(source, shown_words, config, stages, out / "graphics", resume, taught)
     with torch.no_grad():
         model.visual.trunk.load_state_dict(trunk.state_dict())
-        model.towers["graphics"].trunk.load_state_dict(second.state_dict())
+        if second:
+            model.towers["graphics"].trunk.load_state_dict(namer.trunk.state_dict())
         set_linear(model.visual.head.proj, *head.linear())
-        faded = photo_features(trunk, "lite0", side, photos.paths[::5], cache / "features", faded=True)
+        faded = photo_features(trunk, tower, side, photos.paths[::5], cache / "features", faded=True)
         by_domain = [np.concatenate([features[::2], faded])]
-        for domain, tower in model_cfg["domains"].items():
-            eyes = None if tower == "photo" else second
+        for domain, stands_on in model_cfg["domains"].items():
+            eyes = None if stands_on == "photo" else namer.trunk
             own, names, seen_as_photo = domain_pictures(source, domain, eyes, trunk, side, cache / "features")
             by_domain.append(seen_as_photo)
-            if tower == "photo":  # the photos' map, centred on the domain's own pictures
+            if stands_on == "photo":  # the photos' map, centred on the domain's own pictures
                 weight, _ = head.linear()
                 begin = weight, -weight @ own.mean(0)
             else:
@@ -246,7 +250,7 @@ def make(
             "recipe": plan,
             "seed": seed,
             "exclude": sorted(exclude),
-            "parts_sha256": {name: digest for name, (_, _, digest) in FILES.items()},
+            "parts_sha256": {name: FILES[name][2] for name in sorted({tower, "e5"} | ({"lite0"} if second else set()))},
             "data_sha256": digest_of(photos, source),
             "data": {"photos": len(photos.paths)} | {name: len(bank.names) for name, bank in source.banks.items()},
         },

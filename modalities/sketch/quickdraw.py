@@ -1,0 +1,60 @@
+"""What a drawing of a meaning starts from: people's drawings of the words that are nearest to it.
+
+Towers can be pleased by scribbles that nobody recognises, so a drawing that starts anywhere ends anywhere. 344 words of
+QuickDraw (Google, CC BY 4.0) have three drawings each in a file beside this one; examples/recipes/sketch made it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from clipx.modalities.sketch.curves import length, split
+from clipx.modalities.sketch.target import CANVAS
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+FILE = Path(__file__).with_name("quickdraw.safetensors")
+FORMAT = 1
+UNIT_PX = CANVAS / 255  # of a coordinate
+NEAREST = 4  # words whose drawings are tried
+PROMPT = "a drawing of a {}"
+NEAR = 0.05  # of the cosine: words that are farther than the nearest one by more are not tried
+
+
+@cache
+def drawings() -> dict[str, list[Tensor]]:
+    """Word -> its drawings, (N, 4, 2) control points in canvas pixels each."""
+    from safetensors import safe_open
+
+    with safe_open(FILE, "pt") as file:
+        words = json.loads(file.metadata()["about"])["words"]
+        points, counts, words_of = (file.get_tensor(name) for name in ("points", "counts", "words"))
+    found: dict[str, list[Tensor]] = {}
+    for drawing, word in zip((points.float() * UNIT_PX).split(counts.tolist()), words_of.tolist(), strict=True):
+        found.setdefault(words[word], []).append(drawing)
+    return found
+
+
+def nearest(space: JointSpace, toward: Tensor) -> list[Tensor]:
+    """The drawings of the words that are nearest to a vector (D,) of a space, the nearest word's first."""
+    known = drawings()
+    words = [word for word in known if not space.unknown(word)]
+    cosines = space.embed_text([PROMPT.format(word) for word in words]).vectors @ toward
+    best = cosines.topk(min(NEAREST, len(words)))
+    close = [words[i] for i, value in zip(best.indices, best.values, strict=True) if value >= best.values[0] - NEAR]
+    return [drawing for word in close for drawing in known[word]]
+
+
+def with_strokes(points: Tensor, count: int) -> Tensor:
+    """(M, 4, 2), M at most ``count`` -> (count, 4, 2): the same lines, the longest cut in two until they suffice."""
+    while len(points) < count:
+        longest = int(length(points).argmax())
+        points = torch.cat([points[:longest], torch.stack(split(points[longest], 0.5)), points[longest + 1 :]])
+    return points

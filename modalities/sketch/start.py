@@ -1,0 +1,234 @@
+"""Where the strokes of a drawing begin: on a photo's contours, on people's drawings of a word, or at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx.errors import InputError
+from clipx.modalities.sketch.config import FREE_STARTS, STARTS, DrawConfig
+from clipx.modalities.sketch.contours import contour_strokes, merged, pruned
+from clipx.modalities.sketch.curves import in_segments, in_two, joined, length, pen_path
+from clipx.modalities.sketch.initial import initial_strokes, sample_pixels
+from clipx.modalities.sketch.objective import Meaning, Objective
+from clipx.modalities.sketch.quickdraw import nearest, with_strokes
+from clipx.modalities.sketch.saliency import grey, softmax, start_probabilities
+from clipx.modalities.sketch.table import COLOR, paint, rows_of
+from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
+
+CANDIDATES = (64, 256)  # contours among which up to 32 strokes are chosen, and up to 128
+FREE_SPREAD = 0.1  # of a stroke that starts anywhere
+HATCH_PX, HATCH_ANGLE = 20.0, -0.8  # length of a hatching stroke, and radians from the x axis
+
+Lines = dict[tuple[int, int], Tensor]  # (stroke count, seed) -> (N, 3 S + 1, 2), N at most the count
+
+
+class Start:
+    """The first strokes of a target's drawings.
+
+    Args:
+        number: of the target in the objective.
+        target: a photo or a meaning.
+        looks: (224, 224) saliency of a photo, None of a meaning.
+        objective: what says which strokes matter.
+        config: ``start`` says how.
+
+    Raises:
+        InputError: the target cannot be started so, or has too few pixels to start from.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        target: Target | Meaning,
+        looks: np.ndarray | None,
+        objective: Objective,
+        config: DrawConfig,
+    ):
+        self.number, self.objective, self.config = number, objective, config
+        self.pixels: Tensor | None = None
+        of_photos = isinstance(target, Target)
+        kinds = STARTS if of_photos else FREE_STARTS
+        self.kind = kind = config.start or kinds[0]
+        if kind not in kinds:
+            raise InputError(f"{'a photo' if of_photos else 'what has no photo'} has no start {kind!r}", where="start")
+        if isinstance(target, Target) and looks is not None:
+            self.pixels, self.spread = target.pixels, config.spread
+            self.chance = start_probabilities(target.pixels, looks, target.box)
+            self.luminance, self.looks = grey(without_frame(target)), np.zeros_like(looks)
+            self.looks[inner(target)] = looks[inner(target)]
+        elif isinstance(target, Meaning):
+            self.spread, self.chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
+            self.toward = target.toward.vectors[0]
+        self.make: Callable[[], Lines] = {
+            "contours": self._contours,
+            "one-line": self._one_line,
+            "hatching": self._hatching,
+            "drawings": self._drawings,
+            "points": dict,
+        }[kind]
+
+    @cached_property
+    def lines(self) -> Lines:
+        with torch.no_grad():
+            return self.make()
+
+    def contours(self, seed: int, most: int = CANDIDATES[-1], segments: int | None = None) -> Tensor:
+        """(M, 3 S + 1, 2) contours of a photo, the most salient first."""
+        return contour_strokes(self.luminance, self.looks, most, seed, segments or self.config.segments)
+
+    def blank(self, count: int) -> Tensor:
+        """(count, columns) of no meaning."""
+        return rows_of(torch.zeros(count, 3 * self.config.segments + 1, 2), self.config)
+
+    def rows(self, count: int, seed: int) -> Tensor:
+        """(count, columns); what the start does not fill are short curves at random pixels."""
+        points = self.random(count, seed)
+        own = self.lines.get((count, seed), points[:0])
+        rows = rows_of(torch.cat([own, points[: count - len(own)]]), self.config)
+        if self.config.learn_color:
+            rows[:, COLOR] = self._colors(rows[:, :2], seed)
+        return rows
+
+    @torch.no_grad()
+    def renewed(self, points: Tensor, seed: int, done: int) -> tuple[list[int], Tensor]:
+        """What becomes of strokes that do nothing where they are.
+
+        Those are dots, the second of two that one curve can draw, and those without which the loss is no higher. On
+        contours each goes where another contour lowers the loss most; where none does, the longest stroke is split in
+        two. Other starts place only dots again, at random.
+
+        Args:
+            points: (N, 3 S + 1, 2) the strokes after ``done`` steps.
+            seed, done: of the random places.
+
+        Returns:
+            The numbers of the strokes that change, and their (K, 3 S + 1, 2) new control points.
+        """
+        points, count = points.clone(), len(points)
+        alive = (length(points) >= self.config.width_px).nonzero()[:, 0].tolist()
+        if self.kind != "contours":
+            free = [i for i in range(count) if i not in alive]
+            return free, self.random(count, seed + done)[: len(free)]
+        before, spare = points.clone(), self.contours(seed)[: CANDIDATES[0]]
+        if self.config.segments == 1:
+            for first, second in permutations(alive, 2):
+                if first in alive and second in alive and (one := merged(points[first], points[second])) is not None:
+                    points[first] = one
+                    alive.remove(second)
+        if len(alive) > 1:  # one at a time: of two that draw the same, one is needed
+            without = self.loss(torch.stack([points[alive[:i] + alive[i + 1 :]] for i in range(len(alive))]))
+            if without.min() <= self.loss(points[alive][None]):
+                alive.pop(int(without.argmin()))
+        for number in sorted(set(range(count)) - set(alive)):
+            drawn = points[alive]
+            with_one = torch.cat([drawn.expand(len(spare), -1, -1, -1), spare[:, None]], 1)
+            loss = self.loss(with_one) if len(spare) else torch.tensor([torch.inf])
+            if loss.min() < self.loss(drawn[None]):
+                best = int(loss.argmin())
+                points[number], spare = spare[best], torch.cat([spare[:best], spare[best + 1 :]])
+            else:
+                longest = max(alive, key=lambda i: float(length(points[i])))
+                points[longest], points[number] = in_two(points[longest])
+            alive.append(number)
+        changed = (points != before).flatten(1).any(1).nonzero()[:, 0].tolist()
+        return changed, points[changed]
+
+    def random(self, count: int, seed: int) -> Tensor:
+        """(count, 3 S + 1, 2) short curves at pixels drawn from the map."""
+        return in_segments(initial_strokes(self.chance, count, seed, self.spread), self.config.segments)
+
+    def _colors(self, starts: Tensor, seed: int) -> Tensor:
+        """(N, 3) RGB: the photo's where strokes start, random ones where there is no photo."""
+        if self.pixels is None:
+            return torch.rand(len(starts), 3, generator=torch.Generator().manual_seed(seed))
+        x, y = starts.long().clamp(0, CANVAS - 1).T
+        return self.pixels[:, y, x].T
+
+    def loss(self, strokes: Tensor) -> Tensor:
+        """(B, N, 3 S + 1, 2) -> (B,) the plain losses of B drawings."""
+        parts = []
+        for some in strokes.split(32):
+            rows = rows_of(some.flatten(0, 1), self.config).unflatten(0, some.shape[:2])
+            parts.append(self.objective.plain(self.number, paint(rows, self.config).to(self.objective.device)))
+        return torch.cat(parts).cpu()
+
+    def _missed_most(self, points: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
+        """Count -> the strokes that the objective would miss most; all where there are no more.
+
+        A count is chosen among as many, whatever other counts are asked for. Of more than half of ``CANDIDATES[-1]``
+        the first are taken: leaving each one out would take too long.
+        """
+        found = {count: points[:count] for count in counts}
+        least = 0
+
+        def losses(kept: list[list[int]]) -> Tensor:
+            return self.loss(points[torch.tensor(kept)])
+
+        for most in CANDIDATES:
+            some = [count for count in counts if least < count <= most // 2]
+            for count, kept in pruned(min(most, len(points)), some, losses).items():
+                found[count] = points[kept]
+            least = most // 2
+        return found
+
+    def _on_contours(self, counts: Sequence[int], segments: int) -> Lines:
+        found: Lines = {}
+        for seed in self.config.seeds:
+            most = max(CANDIDATES[-1], *counts)
+            kept = self._missed_most(self.contours(seed, most, segments), counts)
+            found |= {(count, seed): points for count, points in kept.items()}
+        return found
+
+    def _contours(self) -> Lines:
+        return self._on_contours(self.config.strokes, self.config.segments)
+
+    def _one_line(self) -> Lines:
+        """Contours of one segment each and a straight one from each to the next."""
+        segments = self.config.segments
+        each = (segments + 1) // 2  # contours in a stroke
+        contours = self._on_contours([count * each for count in self.config.strokes], 1)
+        found: Lines = {}
+        for count in self.config.strokes:
+            for seed in self.config.seeds:
+                path = pen_path(contours[count * each, seed])
+                if len(path):
+                    found[count, seed] = torch.stack([joined(part, segments) for part in path.split(each)])
+        return found
+
+    def _hatching(self) -> Lines:
+        """Short parallel lines where the photo is dark and looked at."""
+        dark = (self.luminance.max() - self.luminance) / max(float(np.ptp(self.luminance)), 1e-6)
+        chance = softmax((dark * self.looks).astype(np.float32))
+        half = torch.tensor([np.cos(HATCH_ANGLE), np.sin(HATCH_ANGLE)], dtype=torch.float32) * (HATCH_PX / 2)
+        found: Lines = {}
+        for count in self.config.strokes:
+            for seed in self.config.seeds:
+                places = torch.from_numpy(sample_pixels(chance, count, seed)[:, ::-1].copy()).float()[:, None]
+                lines = places + half * torch.linspace(-1, 1, 3 * self.config.segments + 1)[:, None]
+                found[count, seed] = lines
+        return found
+
+    def _drawings(self) -> Lines:
+        """People's drawings of the nearest words: those that the objective likes best, another for each seed.
+
+        The default seeds 0, 1000 and 2000 take the three best; another first seed shuffles them.
+        """
+        known = nearest(self.objective.space, self.toward)
+        found: Lines = {}
+        for count in self.config.strokes:
+            lines = []
+            for points in known:
+                kept = self._missed_most(points, [count])[count] if len(points) > count else points
+                lines.append(with_strokes(kept, count))
+            loss = self.loss(torch.stack(lines))
+            for seed in self.config.seeds:
+                shuffled = np.random.default_rng(seed % 1000).permutation(len(lines)) if seed % 1000 else None
+                order = loss.argsort(stable=True).tolist() if shuffled is None else shuffled.tolist()
+                found[count, seed] = in_segments(lines[order[seed // 1000 % len(order)]], self.config.segments)
+        return found
