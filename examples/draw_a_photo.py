@@ -14,7 +14,8 @@ import skimage.data
 from PIL import Image
 
 import clipx
-from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.draw import draw
 from clipx.modalities.sketch.film import gif, png
 from clipx.modalities.sketch.svg import to_svg
 from clipx.modalities.sketch.target import load_target

@@ -118,7 +118,8 @@ def test_numba_paints_float32_only(device):
 
 
 def test_a_photo_is_drawn_on_a_device_as_on_the_cpu(device, tiny_space):
-    from clipx.modalities.sketch.draw import DrawConfig, draw
+    from clipx.modalities.sketch.config import DrawConfig
+    from clipx.modalities.sketch.draw import draw
     from clipx.modalities.sketch.target import prepare
 
     photo = Image.new("RGB", (60, 50), (230, 230, 230))

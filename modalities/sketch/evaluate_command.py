@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -75,6 +76,17 @@ def evaluate(
         str | None,
         typer.Option("--saliency-space", help="Whose tower says where strokes start. Default: --space's own."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Also draw by another preset or style, such as clipasso, and compare."),
+    ] = None,
+    against_steps: Annotated[
+        int | None, typer.Option("--against-steps", help="Steps of --against. Default: its own.", min=1)
+    ] = None,
+    gallery: Annotated[
+        int, typer.Option("--gallery", help="Photos among which a drawing finds its own: 1000; 0: those drawn.", min=0)
+    ] = 0,
+    preset: Annotated[str, typer.Option("--preset", help="Of the drawings, a preset or a style.")] = "default",
     prompts: Annotated[str, typer.Option("--prompts", help="What is said of drawings, as in clipx eval.")] = "sketch",
     photo_prompts: Annotated[str, typer.Option("--photo-prompts", help="What is said of photos.")] = "photo",
     drawings: Annotated[
@@ -133,7 +145,10 @@ def evaluate(
         "halving": False,
     }
     changes["rank"] = False  # the order of black strokes shows nowhere
-    plan = DrawConfig.preset("default", **changes | ({} if steps is None else {"steps": steps}))
+    plan = DrawConfig.preset(preset, **changes | ({} if steps is None else {"steps": steps}))
+    rival = None
+    if against is not None:
+        rival = DrawConfig.preset(against, **changes | ({} if against_steps is None else {"steps": against_steps}))
     data = _chosen(folder, where or [], words, per_class)
     name = space_name(space)
     judge_name = judge or _default_judge(name)
@@ -149,19 +164,31 @@ def evaluate(
     of_photos = make_classifier(judging, data.classes, said_of_photos or "photo")
     place = {label: k for k, label in enumerate(data.classes)}
     targets = [place[label] for label in data.labels]
+    every, shown = _all_classes(folder, where or [], data, gallery)
+    every_place = {label: k for k, label in enumerate(every)}
+    all_targets = [every_place[label] for label in data.labels]
+    all_of = {
+        id(known): make_classifier(judging, every, said)
+        for known, said in ((of_drawings, said or "sketch"), (of_photos, said_of_photos or "photo"))
+    }
 
     with nullcontext(drawings) if drawings else tempfile.TemporaryDirectory() as kept:
         drawn = _draw_all(data, joint, starting, plan, Path(kept))
-    eye = make_modality("image", judging)
-    photos = encode(eye, data.items, batch_size)
+        others = [] if rival is None else _draw_all(data, joint, starting, rival, Path(kept) / f"against-{against}")
+    photo_eye = make_modality("image", judging)
+    drawing_eye = photo_eye
+    if "drawing" in judging.domains:  # whatever it takes a picture for, it knows what these are
+        drawing_eye = make_modality("image", judging.domain("drawing"))
+    photos = encode(photo_eye, [*data.items, *shown], batch_size)
 
-    def seen(picture: Callable[..., Tensor], *about: Any) -> Embedding:
-        return encode(eye, [_item(picture, one, *about) for one in drawn], batch_size)
+    def seen(picture: Callable[..., Tensor], *about: Any, of: Sequence[_Drawn] = drawn) -> Embedding:
+        return encode(drawing_eye, [_item(picture, one, *about) for one in of], batch_size)
 
     def judged(vectors: Embedding, classifier: Any = of_drawings) -> Seen:
-        return measured.judge(classifier.logits(vectors), targets, vectors.similarity(photos))
+        among_all = all_of[id(classifier)].logits(vectors), all_targets
+        return measured.judge(classifier.logits(vectors), targets, vectors.similarity(photos), among_all)
 
-    pictures: dict[tuple[str, int | None], Seen] = {("photo", None): judged(photos, of_photos)}
+    pictures: dict[tuple[str, int | None], Seen] = {("photo", None): judged(photos[: len(drawn)], of_photos)}
     per_seed: dict[int, dict[int, Seen]] = {}
     for count in plan.strokes:
         made = {start: seen(_drawing, count, start) for start in plan.seeds}
@@ -169,6 +196,8 @@ def evaluate(
         pictures["drawing", count] = judged(_pick(made, [one.best[count] for one in drawn]))
         for kind in CONTROLS:
             pictures[kind, count] = judged(seen(_control, kind, count))
+        if others:
+            pictures[against, count] = judged(seen(_drawing, count, of=others))
 
     figures = [
         {"picture": kind, "strokes": count} | measured.figures(found, len(data.classes), seed)
@@ -176,10 +205,11 @@ def evaluate(
     ]
     ratios = {c: measured.ratio(pictures["drawing", c], pictures["photo", None], seed) for c in plan.strokes}
     spreads = {count: measured.spread(found) for count, found in per_seed.items()}
-    tests = _tests(pictures, plan.strokes)
+    controls = (*CONTROLS, against) if against else CONTROLS
+    tests = _tests(pictures, plan.strokes, controls)
     record = report(
         "eval sketch",
-        [_result(i, data, drawn[i], pictures, drawings) for i in range(len(drawn))],
+        [_result(i, data, drawn[i], pictures, drawings, controls) for i in range(len(drawn))],
         dataset=data.name,
         data_sha256=data.sha256(),
         n=len(drawn),
@@ -198,9 +228,13 @@ def evaluate(
         seed=seed,
         chance={
             "acc1": 1 / len(data.classes),
-            "photo_recall@1": 1 / len(drawn),
-            "photo_median_rank": (len(drawn) + 1) / 2,
+            "acc1_all": 1 / len(every),
+            "photo_recall@1": 1 / len(photos),
+            "photo_median_rank": (len(photos) + 1) / 2,
         },
+        all_labels=len(every),
+        gallery=len(photos),
+        against=None if rival is None else {"preset": against, "settings": asdict(rival)},
         figures=figures,
         share_of_photos_acc1=ratios,
         seeds=spreads,
@@ -253,6 +287,23 @@ def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_cla
         note(f"no photo of {', '.join(absent)}: only to be mistaken for")
     items, sources = [rows.items[i] for i in kept], [rows.sources[i] for i in kept if rows.sources]
     return replace(rows, items=items, labels=labels, classes=classes, folds=(), sources=sources)
+
+
+def _all_classes(
+    folder: Path, where: Sequence[str], chosen: LabelledData, gallery: int
+) -> tuple[list[str], list[Item]]:
+    """Every class of the data, and photos that fill a gallery up, evenly from those that are not drawn."""
+    from clipx.cli._dataset import read_data
+    from clipx.cli.evaluate import condition
+    from clipx.prompts import spoken
+    from clipx.registry import get_modality
+
+    rows = read_data(folder, get_modality("image"), [condition(text) for text in where])
+    names = {spoken(name).casefold(): name for name in rows.classes} | {spoken(n).casefold(): n for n in chosen.classes}
+    drawn = {item.id for item in chosen.items}
+    left = [item for item in rows.items if item.id not in drawn]
+    more = max(0, min(len(left), gallery - len(chosen.items)))
+    return list(dict.fromkeys(names.values())), [left[i * len(left) // more] for i in range(more)]
 
 
 def _default_judge(name: str) -> str:
@@ -432,13 +483,14 @@ def _pick(made: dict[int, Embedding], seeds: Sequence[int]) -> Embedding:
     return replace(first, vectors=torch.stack([made[seed].vectors[i] for i, seed in enumerate(seeds)]))
 
 
-def _tests(pictures: dict[tuple[str, int | None], Seen], counts: Sequence[int]) -> list[dict[str, Any]]:
-    """Drawings against each control of the same count, and the largest count against the smallest."""
+def _tests(
+    pictures: dict[tuple[str, int | None], Seen], counts: Sequence[int], controls: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Drawings against each control of the same count, and each count against the next smaller one."""
     from clipx.metrics import mcnemar
 
-    pairs = [(("drawing", count), (kind, count)) for count in counts for kind in CONTROLS]
-    if len(counts) > 1:
-        pairs.append((("drawing", max(counts)), ("drawing", min(counts))))
+    pairs = [(("drawing", count), (kind, count)) for count in counts for kind in controls]
+    pairs += [(("drawing", more), ("drawing", less)) for less, more in pairwise(sorted(counts))]
     return [
         {"first": _called(a), "second": _called(b)} | mcnemar(pictures[a].right, pictures[b].right) for a, b in pairs
     ]
@@ -457,18 +509,20 @@ def _result(
     drawn: _Drawn,
     pictures: dict[tuple[str, int | None], Seen],
     drawings: Path | None,
+    controls: Sequence[str],
 ) -> dict[str, Any]:
     def told(seen: Seen) -> dict[str, Any]:
         return {
             "best": rows.classes[seen.best[i]],
             "label_rank": int(seen.label_ranks[i]),
+            "all_rank": int(seen.all_ranks[i]),
             "photo_rank": int(seen.photo_ranks[i]),
         }
 
     counts = [
         {"strokes": count, "seed": best, "loss": drawn.losses[count][best], "losses": drawn.losses[count]}
         | ({} if drawings is None else {"svg": str(drawn.folder / f"{count}-seed{best}.svg")})
-        | {kind: told(pictures[kind, count]) for kind in ("drawing", *CONTROLS)}
+        | {kind: told(pictures[kind, count]) for kind in ("drawing", *controls)}
         for count, best in drawn.best.items()
     ]
     photo = told(pictures["photo", None])
@@ -536,10 +590,10 @@ def _print(
         return "{:g} ({:g} to {:g})".format(row["photo_median_rank"], *row["ci95"]["photo_median_rank"])
 
     lines = [
-        [row["picture"], str(row["strokes"] or ""), *(share(row, n) for n in ("acc1", "acc5", "photo_recall@1"))]
+        [row["picture"], str(row["strokes"] or ""), *(share(row, n) for n in ("acc1", "acc1_all", "photo_recall@1"))]
         for row in figures
     ]
-    heads = ("picture", "strokes", "top-1 (95 % interval)", "top-5", "own photo first", "median rank of own photo")
+    heads = ("picture", "strokes", "top-1 (95 % interval)", "among all labels", "own photo first", "median rank of it")
     print_table(heads, [(*line, rank(row)) for line, row in zip(lines, figures, strict=True)], title=title)
     typer.echo()
     print_table(

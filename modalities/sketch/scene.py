@@ -45,8 +45,8 @@ def find_object(space: JointSpace, target: Target, towards: Tensor | None = None
         InputError: what stands out is next to nothing or nearly all of the photo.
         UnsupportedError: the tower has nothing that says where it looks.
     """
-    from scipy import ndimage
     from skimage.filters import threshold_otsu
+    from skimage.measure import label
     from skimage.segmentation import slic
 
     top, left, height, width = target.box
@@ -54,11 +54,12 @@ def find_object(space: JointSpace, target: Target, towards: Tensor | None = None
     looks = saliency(space, target.pixels, towards)[inside]
     photo = target.pixels[:, *inside].permute(1, 2, 0).double().numpy()
     parts = slic(photo, SUPERPIXELS, COMPACTNESS, start_label=0)
-    mean = ndimage.mean(looks, parts, np.arange(parts.max() + 1))[parts]
-    found = ndimage.binary_fill_holes(mean > threshold_otsu(mean))
-    pieces, count = ndimage.label(found)
-    sizes = ndimage.sum(found, pieces, np.arange(1, count + 1))
-    found = np.isin(pieces, 1 + np.flatnonzero(sizes >= sizes.max() / 4)) if count else found
+    mean = (np.bincount(parts.ravel(), looks.ravel()) / np.bincount(parts.ravel()))[parts]
+    pieces = label(mean > threshold_otsu(mean))
+    sizes = np.bincount(pieces.ravel())[1:]
+    found = np.isin(pieces, 1 + np.flatnonzero(sizes >= sizes.max(initial=0) / 4))
+    around = label(~np.pad(found, 1), connectivity=1)
+    found = (around != around[0, 0])[1:-1, 1:-1]  # holes are what the border cannot reach
     if not LEAST < found.mean() < MOST:
         raise InputError("no object stands out on the photo", where="mask", remedy="give a mask's file")
     where = torch.zeros(target.pixels.shape[1:], dtype=torch.bool)

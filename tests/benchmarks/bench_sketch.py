@@ -1,6 +1,7 @@
 """CLIPasso's way of optimising beside clipx's, on one tower, in one run.
 
-    python tests/benchmarks/bench_sketch.py [--tower random:RN101 --steps 20] [--to-loss nano --photos 3] [--json]
+    python tests/benchmarks/bench_sketch.py [--tower random:RN101 --steps 20] [--to-loss nano --photos 3]
+        [--to-score lite --judge nano-vit] [--json]
 
 The original's way, as its released code goes about it: the encoder's parameters take gradients, the photo is encoded
 anew, with gradients, at every step in that step's views of 224 x 224 pixels, one seed after the other, the plain view
@@ -27,7 +28,8 @@ import torch
 from PIL import Image
 
 from clipx import load_space
-from clipx.modalities.sketch.draw import DrawConfig, draw
+from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.draw import draw
 from clipx.modalities.sketch.initial import SEEDS, initial_strokes
 from clipx.modalities.sketch.losses import clipasso_loss, stage_names
 from clipx.modalities.sketch.raster import rasterize
@@ -48,8 +50,10 @@ def photos() -> dict[str, Target]:
     return {name: prepare(Image.fromarray(np.asarray(picture))) for name, picture in shown.items()}
 
 
-def originals_way(target: Target, space, strokes: int, seed: int, steps: int) -> tuple[float, float]:
-    """Seconds of one seed's run, and the lowest plain loss it evaluated."""
+def originals_way(
+    target: Target, space, strokes: int, seed: int, steps: int, seen: list | None = None
+) -> tuple[float, float]:
+    """Seconds of one seed's run, and the lowest plain loss it evaluated; ``seen`` takes (seconds, strokes) of those."""
     for parameter in space.backbone.model.visual.parameters():
         parameter.requires_grad_(True)
     chance = start_probabilities(target.pixels, saliency(default_space(space), target.pixels), target.box)
@@ -71,6 +75,8 @@ def originals_way(target: Target, space, strokes: int, seed: int, steps: int) ->
             with torch.no_grad():
                 plain = [space.encode_with_stages(picture)[::-1] for picture in (image, photo)]
                 best = min(best, float(clipasso_loss(*plain, names)))
+                if seen is not None:
+                    seen.append((time.perf_counter() - began, points.detach().clone()))
     return time.perf_counter() - began, best
 
 
@@ -135,12 +141,47 @@ def to_loss(tower: str, strokes: int, count: int, steps: int, device: str) -> li
     return found
 
 
+def to_score(tower: str, judge_name: str, strokes: int, count: int, steps: int, device: str) -> list[dict]:
+    """Seconds of each way until the judge finds the drawing as like the photo as the original's way ever gets."""
+    space, judge, found = load_space(tower, device=device), load_space(judge_name, device=device), []
+    eyes = judge.domain("drawing") if "drawing" in judge.domains else judge
+    for name, target in list(photos().items())[:count]:
+        photo = judge.encode_image(target.pixels[None].to(device))[0]
+
+        def scores(states: list, photo=photo) -> list[float]:
+            pictures = torch.stack([rasterize(points, CANVAS) for _, points in states]).to(device)
+            return (eyes.encode_image(pictures) @ photo).tolist()
+
+        ways: dict[str, list] = {"original": []}
+        originals_way(target, space, strokes, SEEDS[0], steps, ways["original"])
+        freeze(space)
+        for way, preset in (("clipasso preset", "clipasso"), ("default", "default"), ("fast", "fast")):
+            plan = DrawConfig.preset(preset, strokes=(strokes,), seeds=SEEDS[:1], rank=False)
+            plan = replace(plan, steps=min(plan.steps, steps))
+            began, ticks = time.perf_counter(), []
+            draw([target], space, plan, progress=lambda *_, t=ticks, b=began: t.append(time.perf_counter() - b))
+            (drawing,) = draw([target], space, plan)
+            at = [ticks[min(i * plan.film_every, len(ticks) - 1)] for i in range(len(drawing.film))]
+            ways[way] = list(zip(at, (frame.points for frame in drawing.film), strict=True))
+        goal = max(scores(ways["original"]))
+        row: dict = {"photo": name, "judge": judge_name, "goal": goal}
+        for way, states in ways.items():
+            scored = scores(states)
+            reached = [at for (at, _), score in zip(states, scored, strict=True) if score >= goal - 1e-6]
+            row[way] = {"s": min(reached, default=None), "whole_s": states[-1][0], "score": scored[-1]}
+        found.append(row)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tower", default="random:RN101", help="for the first figure; empty leaves it out")
     parser.add_argument("--steps", type=int, default=20, help="of the first figure")
     parser.add_argument("--to-loss", default="nano", help="for the second figure; empty leaves it out")
     parser.add_argument("--photos", type=int, default=3, help="of the second figure, 1 to 3")
+    parser.add_argument("--to-score", default="lite", help="for the third figure; empty leaves it out")
+    parser.add_argument("--judge", default="nano-vit", help="of the third figure")
+    parser.add_argument("--score-steps", type=int, default=300, help="of the third figure")
     parser.add_argument("--original-steps", type=int, default=500, help="of the second figure")
     parser.add_argument("--strokes", type=int, default=16)
     parser.add_argument("--device", default="cpu")
@@ -153,6 +194,9 @@ def main() -> None:
         found["per_step"] = per_step(args.tower, args.strokes, args.steps, args.device)
     if args.to_loss:
         found["to_loss"] = to_loss(args.to_loss, args.strokes, args.photos, args.original_steps, args.device)
+    if args.to_score:
+        more = args.score_steps, args.device
+        found["to_score"] = to_score(args.to_score, args.judge, args.strokes, args.photos, *more)
     if args.json:
         print(json.dumps(found, indent=1))
         return
@@ -175,6 +219,16 @@ def main() -> None:
         print(
             f"median of {len(ratios)} photos: {statistics.median(ratios):.1f} times faster "
             f"({min(ratios):.1f}-{max(ratios):.1f}); ours sees {rows[0]['ours_views']}, the original fresh ones"
+        )
+    for row in found.get("to_score", []):
+        ways = {way: told for way, told in row.items() if isinstance(told, dict)}
+        said = [
+            f"{way} {'never' if told['s'] is None else format(told['s'], '.1f') + ' s'} "
+            f"(done {told['whole_s']:.1f} s, {told['score']:.2f})"
+            for way, told in ways.items()
+        ]
+        print(
+            f"{args.to_score}, {row['photo']}, {row['judge']} sees the photo with cosine {row['goal']:.2f}: {'; '.join(said)}"
         )
 
 

@@ -175,7 +175,8 @@ def make(
     if not images.is_dir():
         raise InputError("holds no images", where=data, remedy="--data names the folder that holds images/")
     second = bool(plan["model"].get("towers"))  # one for what is no photo
-    for part in ("student", "graphics") if second else ("student",):  # a folder that holds another run is refused now, not in half an hour
+    trained = ("student", "graphics") if second else ("student",)
+    for part in trained:  # a folder that holds another run is refused now, not in half an hour
         prepare_folder(out / part, resume)
     wordnet = WordNet()
 
