@@ -93,12 +93,16 @@ def test_what_the_judge_saw():
     logits = torch.tensor([[2.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
     seen = measured.judge(logits, [0, 1], torch.tensor([[0.2, 0.4], [0.1, 0.3]]))
     assert (seen.best.tolist(), seen.label_ranks.tolist(), seen.photo_ranks.tolist()) == ([0, 2], [1, 2], [2, 1])
-    assert seen.right.tolist() == [True, False]
+    assert seen.right.tolist() == [True, False] and seen.all_ranks.tolist() == [1, 2]
+    more = torch.tensor([[2.0, 2.0, 0.0, 3.0], [0.0, 1.0, 3.0, 0.5]])  # among more labels, in another order
+    wide = measured.judge(logits, [0, 1], torch.eye(2), (more, [0, 2]))
+    assert wide.label_ranks.tolist() == [1, 2] and wide.all_ranks.tolist() == [2, 1]
 
 
 def seen_of(label_ranks, photo_ranks=None):
     label_ranks = np.array(label_ranks)
-    return Seen(label_ranks * 0, label_ranks, label_ranks if photo_ranks is None else np.array(photo_ranks))
+    photo_ranks = label_ranks if photo_ranks is None else np.array(photo_ranks)
+    return Seen(label_ranks * 0, label_ranks, photo_ranks, label_ranks)
 
 
 def test_figures_by_hand():
@@ -296,6 +300,19 @@ def test_labels_choose_the_photos(run):
     assert record["n"] == 2 and record["labels"] == ["night_bar", "cup"]
     assert {result["label"] for result in record["results"]} == {"night_bar"}
     assert json.loads(run("--json", "--labels", "Disc", "--per-class", "1")[1])["n"] == 1
+
+
+def test_drawings_are_compared_with_a_preset_among_all_labels_and_more_photos(run, tmp_path):
+    args = ["--labels", "disc", "--against", "clipasso", "--against-steps", "1", "--gallery", "5", "--strokes", "3"]
+    record = json.loads(run("--json", "--drawings", tmp_path / "drawn", *args)[1])
+    assert (record["n"], record["labels"], record["all_labels"], record["gallery"]) == (2, ["disc"], 2, 5)
+    assert record["against"]["settings"]["steps"] == 1 and not record["against"]["settings"]["keep_aspect"]
+    assert [row["picture"] for row in record["figures"]][-1] == "clipasso"
+    assert all(row["acc1"] == 1 for row in record["figures"])  # one label; of both it may take another
+    assert {1, 2} >= {told["drawing"]["all_rank"] for result in record["results"] for told in result["drawings"]}
+    assert max(told["random strokes"]["photo_rank"] for r in record["results"] for told in r["drawings"]) <= 5
+    assert {"drawing, 3", "clipasso, 3"} in [{test["first"], test["second"]} for test in record["tests"]]
+    assert len(list((tmp_path / "drawn" / "against-clipasso").rglob("3-seed*.svg"))) == 4
 
 
 def test_the_table(run):

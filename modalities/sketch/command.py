@@ -34,7 +34,9 @@ def sketch(
         list[Path] | None,
         typer.Argument(metavar="[PHOTO]...", help="Photos; or sounds, clouds and meshes, whose meaning is drawn."),
     ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="Draw what a sentence says.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Draw what a sentence says; may be repeated.")
+    ] = None,
     avoid: Annotated[
         list[str] | None, typer.Option("--avoid", help="With --text: what the drawing is not to be; may be repeated.")
     ] = None,
@@ -154,10 +156,11 @@ def sketch(
     from clipx.modalities.sketch.draw import RANKED
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.saliency import default_space
+    from clipx.progress import note
     from clipx.training import prepare_folder
 
-    files = files or []
-    if bool(files) == (text is not None):
+    files, texts = files or [], text or []
+    if bool(files) == bool(texts):
         raise InputError("name photos, or give a sentence with --text, one of the two")
     check_present(files)
     photos = [_is_photo(path) for path in files]
@@ -168,12 +171,12 @@ def sketch(
     for flag, given in (of_photos | {"--layers": layers > 1}).items():
         if meant and given:
             raise InputError(f"{flag} is for photos")
-    if text is not None:
+    if texts:
         for given in settings.values():
             if given.required:
                 raise InputError(f"{given.flag} goes with files, not with --text")
     attach = encoders(files, "image" if any(photos) else None, settings)
-    if avoid and text is None:
+    if avoid and not texts:
         raise InputError("--avoid goes with --text")
     auto = strokes == "auto"
     if judge is not None and not auto:
@@ -189,7 +192,7 @@ def sketch(
     }
     plan = _plan("fast" if fast else preset, style, meant, seeds, seed, changes)
     counts = plan.strokes
-    names = [_slug(text)] if text is not None else distinct_names(files)
+    names = distinct_names(files or [Path(_slug(said)) for said in texts])
     one_file = out.suffix.lower() == ".svg"
     _check_out(out, names, 1 if auto else len(counts), one_file, resume)
     if size_mm is not None and not 0 < size_mm < 1e6:
@@ -224,8 +227,8 @@ def sketch(
         )
     joint = open_space(space, device, dtype, seed)
     looks: JointSpace | None = None
-    if text is not None:
-        found_in = {0: Meaning.of_text(joint, text, avoid or [])}
+    if texts:
+        found_in.update((i, Meaning.of_text(joint, said, avoid or [])) for i, said in enumerate(texts))
     elif meant:
         found_in.update(_meanings(files, attach(joint), failures))
     else:
@@ -245,9 +248,11 @@ def sketch(
     for part, drawn in _drawn(targets, joint, plan, looks, about, layers, kept_in, resume):
         for i in part:
             own = [drawing for drawing in drawn if part[drawing.target] == i]
-            source = text if text is not None else str(files[i])
-            title = text if text is not None else files[i].name
-            chosen = None if judging is None else _enough(own, targets[i], text, judging)
+            source = texts[i] if texts else str(files[i])
+            title = texts[i] if texts else files[i].name
+            chosen = None if judging is None else _enough(own, targets[i], texts[i] if texts else None, judging)
+            if "from" in (said := own[0].strokes.about):
+                note(f"{title}: begun from a person's drawing of: {said['from']}")
             results += _write_all(own, names[i], source, title, out, one_file, chosen, order, formats)
         stopped = drawn[0].stopped
     if not stopped:  # done: nothing to go on with
@@ -301,8 +306,10 @@ def _plan(
         raise InputError(f"{preset} has a style of its own", where="--style", remedy="leave out --preset")
     if not meant and preset == "clipdraw":
         raise InputError("clipdraw draws what has no photo", where="--preset", remedy="--preset clipasso")
-    named = "meaning" if meant and preset == "default" else preset
+    named = "meaning" if meant and preset in ("default", "fast") else preset
     plan = DrawConfig.preset(named, **STYLES.get(style or "", {}))
+    if named != preset and preset == "fast":
+        plan = replace(plan, seeds=plan.seeds[:1])
     given = {key: value for key, value in changes.items() if value is not None}
     starts = len(plan.seeds) if seeds is None else seeds
     return replace(plan, seeds=tuple(seed + SEED_STEP * i for i in range(starts)), **given)
@@ -576,6 +583,7 @@ def _write_all(
                 "losses": drawing.losses,
                 "importance": drawing.importance,
                 "steps": len(drawing.history),
+                **({"from": strokes.about["from"]} if "from" in strokes.about else {}),
                 **({} if chosen is None else {"chosen": count == chosen}),
             }
         )

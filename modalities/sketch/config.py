@@ -104,7 +104,7 @@ class DrawConfig:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "fast": {"seeds": SEEDS[:1], "steps": 25, "side": 96, "views": 1},
+    "fast": {"seeds": SEEDS[:1], "steps": 25, "views": 1},
     "meaning": {"strokes": (24,), "steps": 30, "lr": 0.2},  # of what has no photo
     "clipdraw": {  # Frans et al., 2022
         "strokes": (64,),

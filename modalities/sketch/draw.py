@@ -153,7 +153,7 @@ def draw(
                 progress(step + 1, config.steps, float(runs.best.min()))
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
             raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
-        return _winners(runs, targets, objective, config, asked, stopped)
+        return _winners(runs, targets, starts, objective, config, asked, stopped)
 
 
 # ------------------------------------------------------------------------------------------------------------- runs
@@ -242,7 +242,8 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
         picture = paint(strokes, config).to(objective.device)
         loss, plain = objective([runs.of[run] for run in some.tolist()], picture, step)
         if (more := regularisers(strokes, picture, config)) is not None:
-            loss = loss + more.to(loss.device)
+            more = more.to(loss.device)
+            loss, plain = loss + more, plain + more.detach()
         parts.append((torch.autograd.grad(loss.sum(), strokes)[0], plain.cpu()))
     gradient, plain = (torch.cat(found) for found in zip(*parts, strict=True))
     gradient = gradient.nan_to_num(0, 0, 0)  # a tower in half precision may overflow once
@@ -319,6 +320,7 @@ def _at_rest(history: list[float], config: DrawConfig) -> bool:
 def _winners(
     runs: _Runs,
     targets: Sequence[Target | Meaning],
+    starts: Sequence[Start],
     objective: Objective,
     config: DrawConfig,
     asked: Callable[[], bool],
@@ -346,7 +348,10 @@ def _winners(
         settings = asdict(config) | {"strokes": count}
 
         def said_of(run: int, loss: float, settings=settings) -> dict[str, Any]:
-            return {"seed": runs.of[run][2], "loss": loss, "space": objective.space.id, "settings": settings}
+            target, count, seed = runs.of[run]
+            told = {"seed": seed, "loss": loss, "space": objective.space.id, "settings": settings}
+            word = starts[target].word(count, seed)
+            return told | ({} if word is None else {"from": word})
 
         losses = {runs.of[r][2]: float(runs.best[r]) for r in group}
         best = strokes_of(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from clipx.modalities.sketch.curves import length, split
+from clipx.modalities.sketch.curves import in_two, length
 from clipx.modalities.sketch.target import CANVAS
 
 if TYPE_CHECKING:
@@ -42,19 +42,19 @@ def drawings() -> dict[str, list[Tensor]]:
     return found
 
 
-def nearest(space: JointSpace, toward: Tensor) -> list[Tensor]:
-    """The drawings of the words that are nearest to a vector (D,) of a space, the nearest word's first."""
+def nearest(space: JointSpace, toward: Tensor) -> list[tuple[str, Tensor]]:
+    """The drawings, each with its word, of the words nearest to a vector (D,) of a space, the nearest word's first."""
     known = drawings()
     words = [word for word in known if not space.unknown(word)]
     cosines = space.embed_text([PROMPT.format(word) for word in words]).vectors @ toward
     best = cosines.topk(min(NEAREST, len(words)))
     close = [words[i] for i, value in zip(best.indices, best.values, strict=True) if value >= best.values[0] - NEAR]
-    return [drawing for word in close for drawing in known[word]]
+    return [(word, drawing) for word in close for drawing in known[word]]
 
 
 def with_strokes(points: Tensor, count: int) -> Tensor:
-    """(M, 4, 2), M at most ``count`` -> (count, 4, 2): the same lines, the longest cut in two until they suffice."""
+    """(M, 3 S + 1, 2), M at most ``count`` -> ``count`` of the same lines, the longest split until they suffice."""
     while len(points) < count:
         longest = int(length(points).argmax())
-        points = torch.cat([points[:longest], torch.stack(split(points[longest], 0.5)), points[longest + 1 :]])
+        points = torch.cat([points[:longest], torch.stack(in_two(points[longest])), points[longest + 1 :]])
     return points

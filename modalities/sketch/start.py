@@ -51,6 +51,7 @@ class Start:
         config: DrawConfig,
     ):
         self.number, self.objective, self.config = number, objective, config
+        self.words: dict[tuple[int, int], str] = {}  # see ``word``
         self.pixels: Tensor | None = None
         of_photos = isinstance(target, Target)
         kinds = STARTS if of_photos else FREE_STARTS
@@ -81,6 +82,12 @@ class Start:
     def contours(self, seed: int, most: int = CANDIDATES[-1], segments: int | None = None) -> Tensor:
         """(M, 3 S + 1, 2) contours of a photo, the most salient first."""
         return contour_strokes(self.luminance, self.looks, most, seed, segments or self.config.segments)
+
+    def word(self, count: int, seed: int) -> str | None:
+        """What the drawing is of that a run starts from, None where it starts from none."""
+        if self.kind == "drawings":
+            self.lines  # noqa: B018  # of a resumed run they were not made yet
+        return self.words.get((count, seed))
 
     def blank(self, count: int) -> Tensor:
         """(count, columns) of no meaning."""
@@ -223,12 +230,15 @@ class Start:
         found: Lines = {}
         for count in self.config.strokes:
             lines = []
-            for points in known:
+            for _, points in known:
+                points = in_segments(points, self.config.segments)
                 kept = self._missed_most(points, [count])[count] if len(points) > count else points
                 lines.append(with_strokes(kept, count))
             loss = self.loss(torch.stack(lines))
             for seed in self.config.seeds:
                 shuffled = np.random.default_rng(seed % 1000).permutation(len(lines)) if seed % 1000 else None
                 order = loss.argsort(stable=True).tolist() if shuffled is None else shuffled.tolist()
-                found[count, seed] = in_segments(lines[order[seed // 1000 % len(order)]], self.config.segments)
+                which = order[seed // 1000 % len(order)]
+                found[count, seed] = lines[which]
+                self.words[count, seed] = known[which][0]
         return found
