@@ -32,8 +32,12 @@ def write_files(folder):
     """What the README calls "files of yours"."""
     rng = np.random.default_rng(0)
     (folder / "examples").symlink_to(ROOT / "examples")
-    for name in ("photo.jpg", "room.jpg", "cat.jpg"):
+    for name in ("photo.jpg", "room.jpg"):
         Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(folder / name)
+    y, x = np.mgrid[:60, :80]
+    for name in ("cat.jpg", "street.jpg"):  # with an object
+        lit = np.where((x - 45) ** 2 + (y - 30) ** 2 < 18**2, 60, 200)[..., None] + rng.integers(0, 30, (60, 80, 3))
+        Image.fromarray(lit.astype(np.uint8)).save(folder / name)
     (folder / "clipx-demo").mkdir()
     for name in ("chelsea", "coffee"):
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(folder / f"clipx-demo/{name}.png")

@@ -242,7 +242,6 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
         picture = paint(strokes, config).to(objective.device)
         loss, plain = objective([runs.of[run] for run in some.tolist()], picture, step)
         if (more := regularisers(strokes, picture, config)) is not None:
-            more = more.to(loss.device)
             loss, plain = loss + more, plain + more.detach()
         parts.append((torch.autograd.grad(loss.sum(), strokes)[0], plain.cpu()))
     gradient, plain = (torch.cat(found) for found in zip(*parts, strict=True))

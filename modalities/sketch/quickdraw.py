@@ -46,7 +46,7 @@ def nearest(space: JointSpace, toward: Tensor) -> list[tuple[str, Tensor]]:
     """The drawings, each with its word, of the words nearest to a vector (D,) of a space, the nearest word's first."""
     known = drawings()
     words = [word for word in known if not space.unknown(word)]
-    cosines = space.embed_text([PROMPT.format(word) for word in words]).vectors @ toward
+    cosines = space.embed_text([PROMPT.format(word) for word in words]).vectors.cpu().float() @ toward.cpu().float()
     best = cosines.topk(min(NEAREST, len(words)))
     close = [words[i] for i, value in zip(best.indices, best.values, strict=True) if value >= best.values[0] - NEAR]
     return [(word, drawing) for word in close for drawing in known[word]]

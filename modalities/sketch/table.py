@@ -44,16 +44,18 @@ def paint(rows: Tensor, config: DrawConfig) -> Tensor:
 
 
 def regularisers(rows: Tensor, picture: Tensor, config: DrawConfig) -> Tensor | None:
-    """(R, N, columns) and their (R, C, 224, 224) -> (R,) ``smooth`` times bends + ``ink`` times darkness; None if 0.
+    """(R, N, columns) and their (R, C, 224, 224), on any device -> (R,) ``smooth`` x bends + ``ink`` x darkness.
 
-    A stroke's bends are the mean squared second difference of its control points, in canvas sides of 1.
+    None where both weigh nothing. A stroke's bends are the mean squared second difference of its control points, in
+    sides of the canvas.
     """
     terms = []
     if config.smooth:
         points = points_of(rows)
         drawn = points[..., 0, :1] != AWAY  # (R, N, 1)
         bends = (points.diff(n=2, dim=-2) / CANVAS).square().sum(-1) * drawn
-        terms.append(config.smooth * bends.mean(-1).sum(-1) / drawn.sum((1, 2)).clamp(min=1))
+        bent = bends.mean(-1).sum(-1) / drawn.sum((1, 2)).clamp(min=1)
+        terms.append(config.smooth * bent.to(picture.device))
     if config.ink:
         terms.append(config.ink * (1 - picture).mean((1, 2, 3)))
     return sum(terms[1:], terms[0]) if terms else None
