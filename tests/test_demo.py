@@ -32,6 +32,7 @@ ASKED = sum(query.count(".") - query.count(".flac") for query in QUERIES)  # pic
 PICTURES = sum(not sample["file"].endswith(".flac") for sample in PLAN["sample"]) + CELLS + HITS + ASKED
 TEMPLATES = ["a", "of", "photo", "point", "cloud", "depth", "map", "rendering", "sketch", "drawing", "sound"]
 TEMPLATES += ["something", "to", "drink", "from"]
+TEMPLATES += ["an", "umbrella", "teapot", "guitar", "lynx", "palace"]
 TEMPLATES += DEPTH_WORDS
 
 

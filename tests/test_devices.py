@@ -124,7 +124,7 @@ def test_a_photo_is_drawn_on_a_device_as_on_the_cpu(device, tiny_space):
 
     photo = Image.new("RGB", (60, 50), (230, 230, 230))
     photo.paste((40, 60, 90), (20, 10, 40, 40))
-    config = DrawConfig(strokes=(3, 12), seeds=(0,), steps=5, views=1, pool=2, revive=False, rank=False)
+    config = DrawConfig(strokes=(3, 12), seeds=(0,), steps=5, views=1, pool=2, renew=False, rank=False)
     (few, many), steps = draw([prepare(photo)], tiny_space, config), []
     space = there(tiny_space, device)
     for found, wanted in zip(draw([prepare(photo)], space, config), (few, many), strict=True):

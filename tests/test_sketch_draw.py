@@ -29,6 +29,7 @@ from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.saliency import default_space
 from clipx.modalities.sketch.start import Start
 from clipx.modalities.sketch.svg import read_svg, to_svg
+from clipx.modalities.sketch.table import POINTS, WIDTH, points_of, rows_of
 from clipx.modalities.sketch.target import load_target, prepare, without_frame
 
 QUICK = DrawConfig(strokes=(6,), seeds=(0, 1000), steps=8, views=2, pool=4, halving=False)
@@ -278,8 +279,9 @@ def test_impossible_settings_are_one_line(changes, message):
         DrawConfig.preset("default", **changes)
 
 
-def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
-    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space, tiny_vit_space):
+    spaces = {"nano-vit": tiny_vit_space}  # which judges
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda name, *args: spaces.get(name, tiny_space))
     photo().save(tmp_path / "disc.png")
     (tmp_path / "out").mkdir()
     args = ["sketch", str(tmp_path / "disc.png"), "--steps", "3", "--seeds", "2"]
@@ -298,6 +300,8 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space):
     assert main([*auto, "-o", str(tmp_path / "auto.svg")]) == 0
     (one,) = json.loads(capsys.readouterr().out)["results"]
     assert one["chosen"] and len(read_svg(tmp_path / "auto.svg")) == one["strokes"] in (4, 8, 16, 32, 64)
+    assert main([*auto, "--judge", "tiny", "-o", str(tmp_path / "own.svg")]) == 2
+    assert "also draws" in capsys.readouterr().err
     for wrong, message in (
         (["--strokes", "2,4", "-o", "a.svg"], "folder"),
         (["--strokes", "two"], "numbers"),
@@ -575,19 +579,38 @@ def test_idle_strokes_go_where_they_help_or_split_the_longest(target, tiny_space
     points = start.contours(0)[:5].clone()
     points[1], points[4] = torch.stack(split(points[0], 0.4))[1], points[0, 0]  # the end of what 0 began; a dot
     points[0] = split(points[0], 0.4)[0]
-    changed, places = start.renewed(points, 0, 5)
-    assert {0, 1, 4} <= set(changed)
-    new = points.clone()
-    new[changed] = places
-    torch.testing.assert_close(new[0], start.contours(0)[0], atol=1.0, rtol=0)  # the two are one again
-    assert start.loss(new[None]) < start.loss(points[None])
+    rows = rows_of(points, config)
+    new = start.renewed(rows, 0, 5)
+    assert (new != rows).any(1)[[0, 1, 4]].all()
+    torch.testing.assert_close(points_of(new)[0], start.contours(0)[0], atol=1.0, rtol=0)  # the two are one again
+    assert start.loss(new[None]) < start.loss(rows[None])
     start.contours = lambda seed: torch.zeros(0, 4, 2)
-    changed, places = start.renewed(points[[0, 2, 3, 4]], 0, 5)
-    new = points[[0, 2, 3, 4]]
-    new[changed] = places
-    assert 3 in changed and (length(new) > 3).all()  # no dot is left, and
-    off = (rasterize(new, 224) - rasterize(points[[0, 2, 3, 4]], 224)).abs()
+    some = rows[[0, 2, 3, 4]]
+    new = points_of(start.renewed(some, 0, 5))
+    assert (length(new) > 3).all()  # no dot is left, and
+    off = (rasterize(new, 224) - rasterize(points_of(some), 224)).abs()
     assert off.mean() < 0.01  # what is drawn is nearly what was drawn
+
+
+def test_renewed_strokes_keep_or_take_the_width_they_have_to(target, tiny_space):
+    config = DrawConfig(strokes=(3,), seeds=(0,), steps=20, views=0, pool=0, learn_width=True)
+    start = start_of(target, tiny_space, config)
+    start.lines  # noqa: B018  # made before there are no more
+    start.contours = lambda seed: torch.zeros(0, 4, 2)
+    rows = rows_of(start.lines[3, 0], config)
+    rows[:, WIDTH] = torch.tensor([14.0, 15.0, 0.5])
+    rows[2, POINTS] = rows[2, :2].repeat(4)  # a dot, which is thinner than the others
+    new = start.renewed(rows, 0, 5)
+    assert new[:, WIDTH].min() > 13  # the half of a wide stroke is as wide
+    moved = start_of(target, tiny_space, config).renewed(rows, 0, 5)
+    assert set(moved[:, WIDTH].tolist()) <= {14.0, 15.0, config.width_px}
+
+
+def test_a_drawing_of_nothing_but_dots_starts_again(target, tiny_space):
+    for kind in ("contours", "points"):
+        config = DrawConfig(strokes=(4,), seeds=(0,), steps=4, views=0, pool=0, width_px=60.0, start=kind)
+        (found,) = draw([target], tiny_space, config)
+        assert len(found.strokes) == 4 and math.isfinite(found.loss)
 
 
 def test_a_renewed_stroke_moves_as_a_new_one_does(target):

@@ -30,7 +30,7 @@ def wheel(tmp_path_factory):
     source.mkdir()
     for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
     _run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder / "dist", source)
     (made,) = (folder / "dist").glob("*.whl")
@@ -73,7 +73,7 @@ def test_embedded_spaces_are_whole(contents):
 def test_metadata(contents):
     about = Parser().parsestr(_about(contents, "METADATA"))
     assert about["Name"] == "clipx-senses"  # `clipx` and `modalities` on the index belong to others
-    assert about["License-Expression"] == "Apache-2.0" and about["Requires-Python"] == ">=3.11"
+    assert about["License-Expression"] == "Apache-2.0 AND CC-BY-4.0" and about["Requires-Python"] == ">=3.11"
     assert any(path.endswith("/LICENSE") for path in contents)
 
 

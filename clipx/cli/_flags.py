@@ -43,7 +43,8 @@ def _use_config(ctx: typer.Context, path: Path | None) -> None:
             raise InputError(f"unknown key {key!r}", where=path, remedy=f"known: {', '.join(sorted(known))}")
         if isinstance(value, dict) or (isinstance(value, list) and not param.multiple):
             raise InputError(f"key {key!r} takes one value", where=path)
-        defaults[param.name] = value if isinstance(value, bool | list) else str(value)
+        one = param.multiple and not isinstance(value, list)  # a list of one may be written without brackets
+        defaults[param.name] = [str(value)] if one else value if isinstance(value, bool | list) else str(value)
     ctx.default_map = defaults
 
 

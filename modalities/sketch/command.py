@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
+PRESETS_OF_COMMAND = ("default", "fast", "clipdraw", "clipasso")
 SEED_STEP = 1000  # CLIPasso's seeds are 0, 1000 and 2000
 FILM_S = 4.0  # of an animated SVG
 RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
@@ -153,9 +154,9 @@ def sketch(
     from clipx.cli._output import check_writable, distinct_names, emit, print_table, report, write_bytes
     from clipx.cli._work import check_present, conclude, encoders, open_space
     from clipx.errors import InputError
-    from clipx.modalities.sketch.draw import RANKED
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.saliency import default_space
+    from clipx.modalities.sketch.start import RANKED
     from clipx.progress import note
     from clipx.training import prepare_folder
 
@@ -190,6 +191,8 @@ def sketch(
         "learn_color": color,
         "rank": None if order is None else order == "importance",
     }
+    if fast and preset not in ("default", "fast"):
+        raise InputError(f"--fast and --preset {preset} are two presets", remedy="leave one out")
     plan = _plan("fast" if fast else preset, style, meant, seeds, seed, changes)
     counts = plan.strokes
     names = distinct_names(files or [Path(_slug(said)) for said in texts])
@@ -236,16 +239,19 @@ def sketch(
             default_space(joint, about) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
         )
         if layers > 1 or (mask == "auto" and not _has_rembg()):
-            _find_objects(found_in, files, looks, about, mask, failures)
+            _find_objects(found_in, files, looks, about, mask, fix_scale, failures)
     if not found_in:
         conclude(report("sketch", []), failures, as_json, lambda: None)
     judging = open_space(judge or _default_judge(joint.name), device, dtype, seed) if auto else None
+    if judging is not None and judging.id == joint.id:
+        raise InputError(f"{judging.name} also draws", where="--judge", remedy="name a space that does not")
     files = [files[i] for i in found_in] if files else []
     names, targets = [names[i] for i in found_in], list(found_in.values())
     results: list[dict[str, Any]] = []
     stopped = False
     kept_in = None if one_file else out
-    for part, drawn in _drawn(targets, joint, plan, looks, about, layers, kept_in, resume):
+    for part, drawn, ended in _drawn(targets, joint, plan, looks, about, layers, kept_in, resume):
+        stopped = ended
         for i in part:
             own = [drawing for drawing in drawn if part[drawing.target] == i]
             source = texts[i] if texts else str(files[i])
@@ -254,7 +260,6 @@ def sketch(
             if "from" in (said := own[0].strokes.about):
                 note(f"{title}: begun from a person's drawing of: {said['from']}")
             results += _write_all(own, names[i], source, title, out, one_file, chosen, order, formats)
-        stopped = drawn[0].stopped
     if not stopped:  # done: nothing to go on with
         for path in _checkpoints(out):
             path.unlink()
@@ -300,10 +305,14 @@ def _plan(
     from clipx.errors import InputError
     from clipx.modalities.sketch.config import STYLES, DrawConfig
 
+    if preset not in PRESETS_OF_COMMAND:
+        raise InputError(f"no preset {preset!r}", where="--preset", remedy=f"one of {', '.join(PRESETS_OF_COMMAND)}")
     if style is not None and style not in STYLES:
         raise InputError(f"no style {style!r}", where="--style", remedy=f"one of {', '.join(STYLES)}")
     if style is not None and preset in ("clipasso", "clipdraw"):
         raise InputError(f"{preset} has a style of its own", where="--style", remedy="leave out --preset")
+    if meant and STYLES.get(style or "", {}).get("start"):
+        raise InputError(f"{style} is drawn from a photo", where="--style", remedy="contour or brush")
     if not meant and preset == "clipdraw":
         raise InputError("clipdraw draws what has no photo", where="--preset", remedy="--preset clipasso")
     named = "meaning" if meant and preset in ("default", "fast") else preset
@@ -324,8 +333,8 @@ def _drawn(
     layers: int,
     out: Path | None,
     resume: bool,
-) -> Iterator[tuple[range, list[Drawing]]]:
-    """Numbers of some targets, and their drawings, until all are drawn or Ctrl-C; of a scene a layer at a time."""
+) -> Iterator[tuple[range, list[Drawing], bool]]:
+    """Numbers of some targets, their drawings, and whether Ctrl-C ended it; of a scene a layer at a time."""
     from clipx.modalities.sketch.draw import draw
     from clipx.modalities.sketch.scene import together, two_layers
     from clipx.progress import progress
@@ -357,9 +366,13 @@ def _drawn(
                 by_layer.append(
                     draw(some, joint, own, saliency_space=looks, about=about, out=kept, resume=resume, progress=told)
                 )
-                if by_layer[-1][0].stopped and layers > 1:
-                    raise KeyboardInterrupt  # half a scene is none; its checkpoints stay
+                if by_layer[-1][0].stopped:
+                    break
                 advance(own.steps - seen)  # what came to rest earlier is done, too
+            stopped = by_layer[-1][0].stopped
+            if len(by_layer) < layers:  # half a scene is none; its checkpoints stay
+                yield range(0), [], True
+                return
             drawn = by_layer[0]
             if layers > 1:
                 drawn = []
@@ -370,8 +383,8 @@ def _drawn(
                             for of, count in zip(by_layer, counts[1:], strict=True)
                         ]
                         drawn.append(together(pair))
-            yield part, drawn
-            if drawn[0].stopped:
+            yield part, drawn, stopped
+            if stopped:
                 break
 
 
@@ -380,11 +393,12 @@ def _enough(drawn: Sequence[Drawing], target: Target | Meaning, text: str | None
     import torch
 
     from clipx.modalities.sketch.draw import knee
+    from clipx.modalities.sketch.evaluate import photo_picture
     from clipx.modalities.sketch.film import pixels
-    from clipx.modalities.sketch.target import Target, without_frame
+    from clipx.modalities.sketch.target import Target
 
     if isinstance(target, Target):
-        wanted = judge.encode_image(without_frame(target)[None].to(judge.device))[0]
+        wanted = judge.encode_image(photo_picture(target)[None].to(judge.device))[0]
     elif text is not None and not judge.unknown(text):
         wanted = judge.encode_text([text])[0]
     else:  # it knows nothing of this: the loss must do
@@ -421,18 +435,26 @@ def _find_objects(
     looks: JointSpace,
     about: str | None,
     mask: str | None,
+    fix_scale: bool,
     failures: dict[str, ClipxError],
 ) -> None:
-    """Say of each photo where its object is: by the mask's file, or where the space looks. Failing ones leave."""
+    """Say of each photo where its object is: by the mask's file, rembg or the space. Failing ones leave."""
     from clipx.errors import ClipxError
     from clipx.modalities.sketch.scene import find_object
-    from clipx.modalities.sketch.target import load_mask, on_canvas
+    from clipx.modalities.sketch.target import found_by_rembg, load_mask, on_canvas
+    from clipx.pictures import eight_bits, open_picture
 
     towards = None if about is None else looks.embed_text([about]).vectors[0]
     for i, target in list(targets.items()):
         try:
-            own = None if mask in (None, "auto") else on_canvas(load_mask(mask), target)
-            targets[i] = replace(target, where=find_object(looks, target, towards) if own is None else own)
+            if mask not in (None, "auto"):
+                shape = load_mask(mask)
+            elif _has_rembg():
+                shape = found_by_rembg(eight_bits(open_picture(files[i]), files[i]))
+            else:
+                targets[i] = replace(target, where=find_object(looks, target, towards))
+                continue
+            targets[i] = replace(target, where=on_canvas(shape, target, fix_scale=fix_scale))
         except ClipxError as error:
             failures[str(files[i])] = error
             del targets[i]
@@ -542,6 +564,8 @@ def _write_all(
     formats: _Formats,
 ) -> list[dict[str, Any]]:
     """Write the drawings of one target, and say what was written; of a ladder's one file the ``chosen`` one."""
+    import torch
+
     from clipx.cli._output import write_bytes
     from clipx.modalities.sketch import film
     from clipx.modalities.sketch.plotter import hpgl
@@ -554,16 +578,20 @@ def _write_all(
             continue
         path = out if one_file else out / f"{name}-{count}.svg"
         strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} strokes"})
+        layers = strokes.about.get("layers")
         if order == "travel":
-            strokes = strokes[travel_sorted(strokes.points)]
+            starts, sorted_by_layer = 0, []
+            for size in layers or [count]:
+                sorted_by_layer.append(starts + travel_sorted(strokes.points[starts : starts + size]))
+                starts += size
+            strokes = strokes[torch.cat(sorted_by_layer)]
         seconds = FILM_S if formats.animate else None
-        layers = None if order == "travel" else strokes.about.get("layers")
         write_bytes(path, to_svg(strokes, width_mm=formats.size_mm, layers=layers, seconds=seconds).encode())
         written = [path]
         if formats.hpgl is not None:
             written.append(path.with_suffix(".hpgl"))
             even = replace(strokes, profile="even")  # a pen is of one width
-            write_bytes(written[-1], hpgl(to_svg(even, width_mm=formats.size_mm), formats.hpgl).encode())
+            write_bytes(written[-1], hpgl(to_svg(even, width_mm=formats.size_mm, layers=layers), formats.hpgl).encode())
         if not one_file:
             written.append(path.with_suffix(".png"))
             write_bytes(written[-1], film.png(strokes))

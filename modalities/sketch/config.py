@@ -83,7 +83,8 @@ class DrawConfig:
             raise InputError(f"a stroke has 1 to {MAX_SEGMENTS} segments, got {self.segments}")
         if self.steps < 1 or self.views < 0 or self.pool < 0 or 0 < self.pool < self.views:
             raise InputError("steps must be at least 1, views at least 0, the pool 0 or at least as many as the views")
-        for name, choices in (("start", ("", *STARTS, *FREE_STARTS)), ("profile", PROFILES)):
+        starts = tuple(dict.fromkeys(("", *STARTS, *FREE_STARTS)))
+        for name, choices in (("start", starts), ("profile", PROFILES)):
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(filter(None, choices))}, got {value!r}")
         if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
@@ -105,7 +106,7 @@ class DrawConfig:
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "fast": {"seeds": SEEDS[:1], "steps": 25, "views": 1},
-    "meaning": {"strokes": (24,), "steps": 30, "lr": 0.2},  # of what has no photo
+    "meaning": {"strokes": (24,), "steps": 30, "lr": 0.2, "halving": False},  # of what has no photo
     "clipdraw": {  # Frans et al., 2022
         "strokes": (64,),
         "start": "points",

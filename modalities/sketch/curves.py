@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from clipx.errors import InputError
 
 PIECES = 32  # that a segment's length is measured by
 PROFILES = ("even", "taper", "swell")  # how wide a stroke is along its way, see ``profile_width``
@@ -67,11 +68,13 @@ def until(points: Tensor, share: float) -> Tensor:
 
 
 def profile_width(name: str, share: Tensor) -> Tensor:
-    """The share of its full width that a stroke has at shares in [0, 1] of its way: even, thin at the end, or at both.
+    """The share of its full width that a stroke has at shares in [0, 1] of its parameter, by profile.
 
     >>> profile_width("taper", torch.tensor([0.0, 1.0])).tolist()
     [1.0, 0.15000000596046448]
     """
+    if name not in PROFILES:
+        raise InputError(f"no width profile {name!r}", remedy=f"one of {', '.join(PROFILES)}")
     if name == "even":
         return torch.ones_like(share)
     full = (1 - share**2) if name == "taper" else torch.sin(math.pi * share) ** 0.7
@@ -95,16 +98,6 @@ def parts(points: Tensor, profile: str) -> tuple[Tensor, Tensor]:
         curves = torch.stack(split(curves, 0.5), -3).flatten(-4, -3)
     count = curves.shape[-3]
     return curves, profile_width(profile, (torch.arange(count) + 0.5) / count)
-
-
-def outline(points: Tensor, width: float, profile: str, count: int = 16) -> np.ndarray:
-    """The border of a stroke (3 S + 1, 2) of a profile: (2 S count, 2) float64, down one side and back on the other."""
-    t = torch.linspace(0, 1, count, dtype=torch.float64)
-    places = at(cubics(points.double()), t).flatten(0, 1)
-    ahead = torch.from_numpy(np.gradient(places.numpy(), axis=0))
-    normal = torch.stack([-ahead[:, 1], ahead[:, 0]], 1) / ahead.norm(dim=1, keepdim=True).clamp(min=1e-9)
-    half = profile_width(profile, torch.linspace(0, 1, len(places), dtype=torch.float64))[:, None] * (width / 2)
-    return torch.cat([places + half * normal, (places - half * normal).flip(0)]).numpy()
 
 
 # ------------------------------------------------------------------------------------------------------------- chains

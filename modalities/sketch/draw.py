@@ -4,9 +4,9 @@ Method: CLIPasso (Vinker et al., SIGGRAPH 2022). ``DrawConfig.preset("clipasso")
 starts on the photo's contours (``contours``) and takes few, small steps: all seeds, stroke counts and photos are one
 tensor and one encoder call, the photo's features are computed once for a pool of views, weak seeds are dropped, and
 what has come to rest stops. The geometric loss counts more where a tower looks and not at the photo's frame; the
-semantic one compares the drawing, seen as a drawing where the space can, with the photo. Strokes that shrank to dots
-are placed again. A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans
-et al., 2022).
+semantic one compares the drawing, seen as a drawing where the space can, with the photo. Idle strokes are used
+elsewhere. A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans
+et al., 2022), from people's drawings (``quickdraw``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.saliency import default_space, saliency
-from clipx.modalities.sketch.start import Start
+from clipx.modalities.sketch.start import RANKED, Start
 from clipx.modalities.sketch.svg import Strokes
 from clipx.modalities.sketch.table import ALPHA, AWAY, COLOR, POINTS, WIDTH, paint, points_of, regularisers
 from clipx.modalities.sketch.target import CANVAS, Target
@@ -41,7 +41,6 @@ MAX_TOTAL = 2**16  # strokes of all runs of a call: their films take 200 MB
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
 WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
-RANKED = 128  # strokes at most for which leaving each one out is tried
 CHECKPOINT_EVERY = 25  # steps
 SEEN_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
 
@@ -52,7 +51,7 @@ class Drawing:
 
     Args:
         strokes: of the best seed, as they were when its loss was measured.
-        loss: of the plain view.
+        loss: of the plain view, with what ``smooth`` and ``ink`` add.
         seed: the best one.
         losses: seed -> its best plain loss; of dropped seeds, what they had reached.
         history: plain loss of the best seed at each step.
@@ -290,9 +289,10 @@ def _renew(runs: _Runs, starts: Sequence[Start], config: DrawConfig, done: int) 
         return
     for run in runs.alive:
         target, count, seed = runs.of[run]
-        points = points_of(runs.strokes[run, :count])
-        changed, places = starts[target].renewed(points, seed, done)
-        runs.strokes[run, changed, POINTS] = places.flatten(1)
+        before = runs.strokes[run, :count]
+        rows = starts[target].renewed(before, seed, done)
+        changed = (rows != before).any(1).nonzero()[:, 0]
+        runs.strokes[run, changed] = rows[changed]
         runs.mean[run, changed], runs.square[run, changed], runs.age[run, changed] = 0, 0, 0
 
 
@@ -381,6 +381,8 @@ def _importance(strokes: Tensor, loss: float, target: int, objective: Objective,
     without[each, each, POINTS] = AWAY
     pictures = (paint(part, config).to(objective.device) for part in without.split(32))
     losses = torch.cat([objective.plain(target, picture) for picture in pictures])
+    if config.smooth or config.ink:  # which that loss holds, and these do not
+        loss = float(objective.plain(target, paint(strokes[None], config).to(objective.device)))
     return [float(f"{value - loss:.4g}") for value in losses.tolist()]
 
 

@@ -118,7 +118,7 @@ def judge(logits: Tensor, targets: Any, cosines: Tensor, every: tuple[Tensor, An
     return Seen(best, found, ranks(cosines, range(len(cosines))), found if every is None else ranks(*every))
 
 
-def figures(seen: Seen, labels: int, seed: int = 0) -> dict[str, Any]:
+def figures(seen: Seen, labels: int, seed: int = 0, all_labels: int | None = None) -> dict[str, Any]:
     """Top-1 and top-5 recognition, recall@1 and median rank of the own photo, each with its 95 % bootstrap interval.
 
     ``acc1_all`` and ``acc5_all`` are recognition among all labels of the data.
@@ -127,10 +127,11 @@ def figures(seen: Seen, labels: int, seed: int = 0) -> dict[str, Any]:
         seen: N pictures.
         labels: K; top-5 is NaN under five, where it says nothing.
         seed: of the resampling.
+        all_labels: of the data; by default as many.
 
     Returns:
-        ``n``; ``acc1``, ``acc5``, ``photo_recall@1`` in [0, 1]; ``photo_median_rank`` >= 1; ``ci95``: name -> (low,
-        high).
+        ``n``; ``acc1``, ``acc5``, ``acc1_all``, ``acc5_all``, ``photo_recall@1`` in [0, 1]; ``photo_median_rank`` >= 1;
+        ``ci95``: name -> (low, high).
     """
     shares = {
         "acc1": seen.label_ranks <= 1,
@@ -141,9 +142,10 @@ def figures(seen: Seen, labels: int, seed: int = 0) -> dict[str, Any]:
     }
     found = {name: float(hits.mean()) for name, hits in shares.items()}
     intervals = {name: bootstrap_ci95(hits, seed) for name, hits in shares.items()}
-    if labels < 5:
-        found["acc5"] = float("nan")
-        del intervals["acc5"]
+    for name, count in (("acc5", labels), ("acc5_all", labels if all_labels is None else all_labels)):
+        if count < 5:
+            found[name] = float("nan")
+            del intervals[name]
     found["photo_median_rank"] = float(np.median(seen.photo_ranks))
     intervals["photo_median_rank"] = interval(seen.photo_ranks, lambda drawn: np.median(drawn, axis=1), seed)
     return {"n": len(seen.best), **found, "ci95": intervals}

@@ -63,7 +63,10 @@ def evaluate(
         int | None, typer.Option("--per-class", help="The first photos of each class only, this many.", min=1)
     ] = None,
     strokes: Annotated[str, typer.Option("--strokes", help="How many, a count or several.")] = "8,32",
-    seeds: Annotated[int, typer.Option("--seeds", help="Starts tried; the best drawing counts.", min=1, max=64)] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="Starts tried; the best drawing counts. Default: the preset's, 3.", min=1, max=64),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", help="Optimiser steps at most. Default: clipx sketch's.", min=1)
     ] = None,
@@ -78,13 +81,13 @@ def evaluate(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", help="Also draw by another preset or style, such as clipasso, and compare."),
+        typer.Option("--against", help="Draw by another preset or style, too, such as clipasso, and compare."),
     ] = None,
     against_steps: Annotated[
         int | None, typer.Option("--against-steps", help="Steps of --against. Default: its own.", min=1)
     ] = None,
     gallery: Annotated[
-        int, typer.Option("--gallery", help="Photos among which a drawing finds its own: 1000; 0: those drawn.", min=0)
+        int, typer.Option("--gallery", help="Number of photos among which a drawing is to find its own.", min=0)
     ] = 0,
     preset: Annotated[str, typer.Option("--preset", help="Of the drawings, a preset or a style.")] = "default",
     prompts: Annotated[str, typer.Option("--prompts", help="What is said of drawings, as in clipx eval.")] = "sketch",
@@ -129,7 +132,11 @@ def evaluate(
     from clipx.modalities.sketch.initial import SEEDS
     from clipx.training import prepare_folder
 
+    if against is None and against_steps is not None:
+        raise InputError("--against-steps goes with --against")
     if _of_drawings(folder):  # they are there already
+        if against or gallery or preset != "default":
+            raise InputError("holds drawings", where=folder, remedy="leave out --preset, --against and --gallery")
         from clipx.cli.evaluate import evaluate as evaluate_sense
 
         more: dict[str, Any] = {"dtype": dtype, "seed": seed, "out": out, "as_json": as_json, "batch_size": batch_size}
@@ -139,12 +146,13 @@ def evaluate(
     check_writable(rows)
     words = None if labels is None else parse_labels(labels)
     said, said_of_photos = read_prompts(prompts), read_prompts(photo_prompts)
+    starts = len(DrawConfig.preset(preset).seeds) if seeds is None else seeds
     changes = {
         "strokes": stroke_counts(strokes),
-        "seeds": tuple(seed + SEEDS[1] * i for i in range(seeds)),
+        "seeds": tuple(seed + SEEDS[1] * i for i in range(starts)),
         "halving": False,
+        "rank": False,  # the order of black strokes shows nowhere
     }
-    changes["rank"] = False  # the order of black strokes shows nowhere
     plan = DrawConfig.preset(preset, **changes | ({} if steps is None else {"steps": steps}))
     rival = None
     if against is not None:
@@ -164,31 +172,30 @@ def evaluate(
     of_photos = make_classifier(judging, data.classes, said_of_photos or "photo")
     place = {label: k for k, label in enumerate(data.classes)}
     targets = [place[label] for label in data.labels]
-    every, shown = _all_classes(folder, where or [], data, gallery)
+    every, shown = _all_classes(folder, where or [], data, gallery, judging)
     every_place = {label: k for k, label in enumerate(every)}
     all_targets = [every_place[label] for label in data.labels]
-    all_of = {
-        id(known): make_classifier(judging, every, said)
-        for known, said in ((of_drawings, said or "sketch"), (of_photos, said_of_photos or "photo"))
-    }
+    all_of_drawings = make_classifier(judging, every, said or "sketch")
+    all_of_photos = make_classifier(judging, every, said_of_photos or "photo")
+    photo_eye = make_modality("image", judging)
+    photos = encode(photo_eye, [*data.items, *shown], batch_size)  # a corrupt one is found before hours of drawing
 
     with nullcontext(drawings) if drawings else tempfile.TemporaryDirectory() as kept:
         drawn = _draw_all(data, joint, starting, plan, Path(kept))
         others = [] if rival is None else _draw_all(data, joint, starting, rival, Path(kept) / f"against-{against}")
-    photo_eye = make_modality("image", judging)
     drawing_eye = photo_eye
     if "drawing" in judging.domains:  # whatever it takes a picture for, it knows what these are
         drawing_eye = make_modality("image", judging.domain("drawing"))
-    photos = encode(photo_eye, [*data.items, *shown], batch_size)
 
     def seen(picture: Callable[..., Tensor], *about: Any, of: Sequence[_Drawn] = drawn) -> Embedding:
         return encode(drawing_eye, [_item(picture, one, *about) for one in of], batch_size)
 
-    def judged(vectors: Embedding, classifier: Any = of_drawings) -> Seen:
-        among_all = all_of[id(classifier)].logits(vectors), all_targets
+    def judged(vectors: Embedding, classifier: Any = of_drawings, among: Any = all_of_drawings) -> Seen:
+        among_all = among.logits(vectors), all_targets
         return measured.judge(classifier.logits(vectors), targets, vectors.similarity(photos), among_all)
 
-    pictures: dict[tuple[str, int | None], Seen] = {("photo", None): judged(photos[: len(drawn)], of_photos)}
+    own = judged(photos[: len(drawn)], of_photos, all_of_photos)
+    pictures: dict[tuple[str, int | None], Seen] = {("photo", None): own}
     per_seed: dict[int, dict[int, Seen]] = {}
     for count in plan.strokes:
         made = {start: seen(_drawing, count, start) for start in plan.seeds}
@@ -200,7 +207,7 @@ def evaluate(
             pictures[against, count] = judged(seen(_drawing, count, of=others))
 
     figures = [
-        {"picture": kind, "strokes": count} | measured.figures(found, len(data.classes), seed)
+        {"picture": kind, "strokes": count} | measured.figures(found, len(data.classes), seed, len(every))
         for (kind, count), found in pictures.items()
     ]
     ratios = {c: measured.ratio(pictures["drawing", c], pictures["photo", None], seed) for c in plan.strokes}
@@ -290,16 +297,20 @@ def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_cla
 
 
 def _all_classes(
-    folder: Path, where: Sequence[str], chosen: LabelledData, gallery: int
+    folder: Path, where: Sequence[str], chosen: LabelledData, gallery: int, judge: JointSpace
 ) -> tuple[list[str], list[Item]]:
-    """Every class of the data, and photos that fill a gallery up, evenly from those that are not drawn."""
+    """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn."""
     from clipx.cli._dataset import read_data
     from clipx.cli.evaluate import condition
+    from clipx.progress import note
     from clipx.prompts import spoken
     from clipx.registry import get_modality
 
     rows = read_data(folder, get_modality("image"), [condition(text) for text in where])
-    names = {spoken(name).casefold(): name for name in rows.classes} | {spoken(n).casefold(): n for n in chosen.classes}
+    known = [name for name in rows.classes if not judge.unknown(spoken(name))]
+    if len(known) < len(rows.classes):
+        note(f"{len(rows.classes) - len(known)} classes that {judge.name} does not know are not among all labels")
+    names = {spoken(name).casefold(): name for name in [*known, *chosen.classes]}
     drawn = {item.id for item in chosen.items}
     left = [item for item in rows.items if item.id not in drawn]
     more = max(0, min(len(left), gallery - len(chosen.items)))
@@ -358,7 +369,7 @@ def _draw_all(
     settings = json.loads(json.dumps({"config": asdict(plan), **by}))
     photos = [cast(Path, item.content) for item in rows.items]  # _chosen has seen to it
     for photo in photos:
-        load_target(photo, keep_aspect=plan.keep_aspect)  # what cannot be drawn is told before hours of drawing
+        load_target(photo)  # what cannot be drawn is told before hours of drawing
     folders = [kept / _folder_name(label, photo) for label, photo in zip(rows.labels, photos, strict=True)]
     todo = [i for i, at in enumerate(folders) if not _finished(at, settings)]
     parts = [todo[start : start + AT_ONCE] for start in range(0, len(todo), AT_ONCE)]
@@ -448,10 +459,17 @@ CONTROLS = ("initial strokes", "random strokes", "edge map")
 
 
 def _drawing(drawn: _Drawn, count: int, seed: int | None = None) -> Tensor:
-    """The picture of a drawing, the best seed's by default."""
-    from clipx.modalities.sketch.film import pixels
+    """The picture of a drawing, the best seed's by default; of a stretched photo's it is stretched back."""
+    from torch.nn.functional import interpolate
 
-    return pixels(drawn.strokes[count, drawn.best[count] if seed is None else seed])
+    from clipx.modalities.sketch.film import pixels
+    from clipx.modalities.sketch.target import load_target
+
+    seen = pixels(drawn.strokes[count, drawn.best[count] if seed is None else seed])
+    shape = load_target(drawn.photo).box[2:]
+    if tuple(seen.shape[1:]) != shape:
+        seen = interpolate(seen[None], shape, mode="bilinear", antialias=True)[0].clamp(0, 1)
+    return seen
 
 
 def _control(drawn: _Drawn, kind: str, count: int) -> Tensor:

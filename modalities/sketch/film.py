@@ -46,16 +46,31 @@ def pixels(strokes: Strokes, scale: float = 1.0) -> Tensor:
         InputError: as in ``rasterize``: numbers that are not finite or too large, a picture of more than 16384 pixels.
     """
     left, top, width, height = strokes.box
-    curves, share = parts((strokes.points - strokes.points.new_tensor((left, top))) * scale, strokes.profile)
-    each = curves.shape[1]
+    pieces = in_pieces(strokes)
+    if len(pieces) > len(strokes) and bool((strokes.alpha < 1).any()):
+        raise InputError("strokes of several segments, or of a width profile, are opaque")
     painted = rasterize(
-        curves.flatten(0, 1),
+        (pieces.points - pieces.points.new_tensor((left, top))) * scale,
         (max(1, round(height * scale)), max(1, round(width * scale))),
-        width_px=(strokes.width_px[:, None] * share * scale).flatten(),
-        alpha=strokes.alpha.clamp(0, 1).repeat_interleave(each),
-        color=strokes.color.clamp(0, 1).repeat_interleave(each, 0),
+        width_px=pieces.width_px * scale,
+        alpha=pieces.alpha.clamp(0, 1),
+        color=pieces.color.clamp(0, 1),
     )
     return torch.from_numpy(painted.numpy().clip(0, 1))
+
+
+def in_pieces(strokes: Strokes) -> Strokes:
+    """The same drawing in strokes of one segment and of even width."""
+    curves, share = parts(strokes.points, strokes.profile)
+    each = curves.shape[1]
+    return replace(
+        strokes,
+        points=curves.flatten(0, 1),
+        width_px=(strokes.width_px[:, None] * share).flatten(),
+        alpha=strokes.alpha.repeat_interleave(each),
+        color=strokes.color.repeat_interleave(each, 0),
+        profile="even",
+    )
 
 
 def picture(strokes: Strokes, scale: float = 1.0) -> np.ndarray:
@@ -84,6 +99,9 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
         raise InputError(f"a film has at least 1 frame, got {frames}")
     if not len(strokes):
         return [strokes] * frames
+    whole_drawing = strokes
+    if strokes.profile != "even":  # a stroke is as wide when it is begun as when it is done
+        strokes = in_pieces(strokes)
     along = lengths_along(strokes.points)  # (N, samples)
     # A dot takes time too, as long as its width would.
     done = torch.cumsum(along[:, -1].double() + strokes.width_px.clamp(min=1e-3), 0)
@@ -98,7 +116,7 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
         shares = np.linspace(0, 1, along.shape[1])
         points[-1] = until(points[-1], float(np.interp(reached, along[whole], shares)))
         film.append(replace(begun, points=points))
-    return [*film, strokes]
+    return [*film, whole_drawing]
 
 
 def gif(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> bytes:

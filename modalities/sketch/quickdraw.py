@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from clipx.errors import FileError
 from clipx.modalities.sketch.curves import in_two, length
 from clipx.modalities.sketch.target import CANVAS
 
@@ -34,7 +35,10 @@ def drawings() -> dict[str, list[Tensor]]:
     from safetensors import safe_open
 
     with safe_open(FILE, "pt") as file:
-        words = json.loads(file.metadata()["about"])["words"]
+        about = json.loads(file.metadata()["about"])
+        if about["format"] != FORMAT:
+            raise FileError(f"is of format {about['format']}, not {FORMAT}", where=FILE)
+        words = about["words"]
         points, counts, words_of = (file.get_tensor(name) for name in ("points", "counts", "words"))
     found: dict[str, list[Tensor]] = {}
     for drawing, word in zip((points.float() * UNIT_PX).split(counts.tolist()), words_of.tolist(), strict=True):
@@ -43,10 +47,16 @@ def drawings() -> dict[str, list[Tensor]]:
 
 
 def nearest(space: JointSpace, toward: Tensor) -> list[tuple[str, Tensor]]:
-    """The drawings, each with its word, of the words nearest to a vector (D,) of a space, the nearest word's first."""
+    """The drawings, each with its word, of the words nearest to a vector (D,) of a space, the nearest word's first.
+
+    None where the space knows none of the words.
+    """
     known = drawings()
-    words = [word for word in known if not space.unknown(word)]
-    cosines = space.embed_text([PROMPT.format(word) for word in words]).vectors.cpu().float() @ toward.cpu().float()
+    said = {word: PROMPT.format(word) if not space.unknown(PROMPT.format(word)) else word for word in known}
+    words = [word for word in known if not space.unknown(said[word])]
+    if not words:
+        return []
+    cosines = space.embed_text([said[word] for word in words]).vectors.cpu().float() @ toward.cpu().float()
     best = cosines.topk(min(NEAREST, len(words)))
     close = [words[i] for i, value in zip(best.indices, best.values, strict=True) if value >= best.values[0] - NEAR]
     return [(word, drawing) for word in close for drawing in known[word]]

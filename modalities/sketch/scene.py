@@ -71,7 +71,11 @@ def two_layers(target: Target) -> tuple[Target, Target]:
     """A photo whose object is at ``where`` -> background, the object painted over from around it, and foreground."""
     if target.where is None:
         raise InputError("where the object is must be known", where="mask", remedy="see find_object")
-    return replace(target, pixels=filled(target.pixels, target.where), where=~target.where), target
+    top, left, height, width = target.box
+    inside = slice(top, top + height), slice(left, left + width)
+    pixels = target.pixels.clone()
+    pixels[:, *inside] = filled(pixels[:, *inside], target.where[inside])
+    return replace(target, pixels=pixels, where=~target.where), target
 
 
 def filled(pixels: Tensor, hole: Tensor) -> Tensor:
@@ -96,9 +100,14 @@ def filled(pixels: Tensor, hole: Tensor) -> Tensor:
 
 
 def together(layers: Sequence[Drawing]) -> Drawing:
-    """Drawings of one photo as one, the first lowest; what is measured is the last one's."""
+    """Drawings of one photo as one, the first lowest; its loss, seed and history are the last one's."""
     last = layers[-1]
-    about = last.strokes.about | {"layers": [len(drawing.strokes) for drawing in layers]}
+    counts = [len(drawing.strokes) for drawing in layers]
+    measured = all(drawing.importance for drawing in layers)
+    importance = [value for drawing in layers for value in drawing.importance] if measured else []
+    about = {key: value for key, value in last.strokes.about.items() if key != "importance"}
+    about["settings"] = about["settings"] | {"strokes": sum(counts)}
+    about |= {"layers": counts} | ({"importance": importance} if importance else {})
     frames = [
         _joined([frame or drawing.film[-1] for frame, drawing in zip(each, layers, strict=True)], about)
         for each in zip_longest(*(drawing.film for drawing in layers))
@@ -107,7 +116,7 @@ def together(layers: Sequence[Drawing]) -> Drawing:
         last,
         strokes=_joined([drawing.strokes for drawing in layers], about),
         film=tuple(frames),
-        importance=[value for drawing in layers for value in drawing.importance],
+        importance=importance,
         seeds={seed: _joined([d.seeds[seed] for d in layers], about) for seed in last.seeds},
         stopped=any(drawing.stopped for drawing in layers),
     )

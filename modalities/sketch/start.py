@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import permutations
 
 import numpy as np
 import torch
@@ -12,16 +11,17 @@ from torch import Tensor
 
 from clipx.errors import InputError
 from clipx.modalities.sketch.config import FREE_STARTS, STARTS, DrawConfig
-from clipx.modalities.sketch.contours import contour_strokes, merged, pruned
+from clipx.modalities.sketch.contours import NEAR, contour_strokes, merged, pruned
 from clipx.modalities.sketch.curves import in_segments, in_two, joined, length, pen_path
 from clipx.modalities.sketch.initial import initial_strokes, sample_pixels
 from clipx.modalities.sketch.objective import Meaning, Objective
 from clipx.modalities.sketch.quickdraw import nearest, with_strokes
 from clipx.modalities.sketch.saliency import grey, softmax, start_probabilities
-from clipx.modalities.sketch.table import COLOR, paint, rows_of
+from clipx.modalities.sketch.table import COLOR, POINTS, WIDTH, paint, points_of, rows_of
 from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
 
 CANDIDATES = (64, 256)  # contours among which up to 32 strokes are chosen, and up to 128
+RANKED = 128  # strokes at most for which leaving each one out is tried
 FREE_SPREAD = 0.1  # of a stroke that starts anywhere
 HATCH_PX, HATCH_ANGLE = 20.0, -0.8  # length of a hatching stroke, and radians from the x axis
 
@@ -97,54 +97,64 @@ class Start:
         """(count, columns); what the start does not fill are short curves at random pixels."""
         points = self.random(count, seed)
         own = self.lines.get((count, seed), points[:0])
-        rows = rows_of(torch.cat([own, points[: count - len(own)]]), self.config)
+        return self._begun(torch.cat([own, points[: count - len(own)]]), seed)
+
+    def _begun(self, points: Tensor, seed: int) -> Tensor:
+        """(N, 3 S + 1, 2) -> (N, columns) of the width and colour that strokes begin with."""
+        rows = rows_of(points, self.config)
         if self.config.learn_color:
-            rows[:, COLOR] = self._colors(rows[:, :2], seed)
+            rows[:, COLOR] = self._colors(points[:, 0], seed)
         return rows
 
     @torch.no_grad()
-    def renewed(self, points: Tensor, seed: int, done: int) -> tuple[list[int], Tensor]:
+    def renewed(self, rows: Tensor, seed: int, done: int) -> Tensor:
         """What becomes of strokes that do nothing where they are.
 
-        Those are dots, the second of two that one curve can draw, and those without which the loss is no higher. On
-        contours each goes where another contour lowers the loss most; where none does, the longest stroke is split in
-        two. Other starts place only dots again, at random.
+        Those are dots, the second of two that follow one another and that one curve can draw, and the one stroke
+        without which the loss is lowest, if it is no higher than with it. On contours each goes where another contour
+        lowers the loss most; where none does, the longest stroke is split in two. Other starts, and drawings of more
+        than ``RANKED`` strokes, place only dots again, at random.
 
         Args:
-            points: (N, 3 S + 1, 2) the strokes after ``done`` steps.
+            rows: (N, columns) the strokes after ``done`` steps.
             seed, done: of the random places.
 
         Returns:
-            The numbers of the strokes that change, and their (K, 3 S + 1, 2) new control points.
+            (N, columns); rows that did not change are equal to those given.
         """
-        points, count = points.clone(), len(points)
-        alive = (length(points) >= self.config.width_px).nonzero()[:, 0].tolist()
-        if self.kind != "contours":
+        rows, count = rows.clone(), len(rows)
+        alive = (length(points_of(rows)) >= rows[:, WIDTH]).nonzero()[:, 0].tolist()
+        if self.kind != "contours" or count > RANKED or not alive:
             free = [i for i in range(count) if i not in alive]
-            return free, self.random(count, seed + done)[: len(free)]
-        before, spare = points.clone(), self.contours(seed)[: CANDIDATES[0]]
+            rows[free] = self._begun(self.random(count, seed + done)[: len(free)], seed)
+            return rows
+        spare = self._begun(self.contours(seed)[: CANDIDATES[0]], seed)
         if self.config.segments == 1:
-            for first, second in permutations(alive, 2):
-                if first in alive and second in alive and (one := merged(points[first], points[second])) is not None:
-                    points[first] = one
+            points = points_of(rows)
+            near = (torch.cdist(points[:, 3], points[:, 0]) <= NEAR).nonzero().tolist()  # ends to beginnings
+            for first, second in near:
+                both = first != second and first in alive and second in alive
+                if both and (one := merged(*points_of(rows[[first, second]]))) is not None:
+                    rows[first, POINTS] = one.flatten()
                     alive.remove(second)
         if len(alive) > 1:  # one at a time: of two that draw the same, one is needed
-            without = self.loss(torch.stack([points[alive[:i] + alive[i + 1 :]] for i in range(len(alive))]))
-            if without.min() <= self.loss(points[alive][None]):
+            without = self.loss(torch.stack([rows[alive[:i] + alive[i + 1 :]] for i in range(len(alive))]))
+            if without.min() <= self.loss(rows[alive][None]):
                 alive.pop(int(without.argmin()))
         for number in sorted(set(range(count)) - set(alive)):
-            drawn = points[alive]
-            with_one = torch.cat([drawn.expand(len(spare), -1, -1, -1), spare[:, None]], 1)
+            drawn = rows[alive]
+            with_one = torch.cat([drawn.expand(len(spare), -1, -1), spare[:, None]], 1)
             loss = self.loss(with_one) if len(spare) else torch.tensor([torch.inf])
             if loss.min() < self.loss(drawn[None]):
                 best = int(loss.argmin())
-                points[number], spare = spare[best], torch.cat([spare[:best], spare[best + 1 :]])
+                rows[number], spare = spare[best], torch.cat([spare[:best], spare[best + 1 :]])
             else:
-                longest = max(alive, key=lambda i: float(length(points[i])))
-                points[longest], points[number] = in_two(points[longest])
+                longest = max(alive, key=lambda i: float(length(points_of(rows[i]))))
+                rows[number] = rows[longest]
+                parts = in_two(points_of(rows[longest]))
+                rows[longest, POINTS], rows[number, POINTS] = (part.flatten() for part in parts)
             alive.append(number)
-        changed = (points != before).flatten(1).any(1).nonzero()[:, 0].tolist()
-        return changed, points[changed]
+        return rows
 
     def random(self, count: int, seed: int) -> Tensor:
         """(count, 3 S + 1, 2) short curves at pixels drawn from the map."""
@@ -157,13 +167,10 @@ class Start:
         x, y = starts.long().clamp(0, CANVAS - 1).T
         return self.pixels[:, y, x].T
 
-    def loss(self, strokes: Tensor) -> Tensor:
-        """(B, N, 3 S + 1, 2) -> (B,) the plain losses of B drawings."""
-        parts = []
-        for some in strokes.split(32):
-            rows = rows_of(some.flatten(0, 1), self.config).unflatten(0, some.shape[:2])
-            parts.append(self.objective.plain(self.number, paint(rows, self.config).to(self.objective.device)))
-        return torch.cat(parts).cpu()
+    def loss(self, rows: Tensor) -> Tensor:
+        """(B, N, columns) -> (B,) the plain losses of B drawings."""
+        pictures = (paint(some, self.config).to(self.objective.device) for some in rows.split(32))
+        return torch.cat([self.objective.plain(self.number, picture) for picture in pictures]).cpu()
 
     def _missed_most(self, points: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
         """Count -> the strokes that the objective would miss most; all where there are no more.
@@ -172,10 +179,10 @@ class Start:
         the first are taken: leaving each one out would take too long.
         """
         found = {count: points[:count] for count in counts}
-        least = 0
+        rows, least = rows_of(points, self.config), 0
 
         def losses(kept: list[list[int]]) -> Tensor:
-            return self.loss(points[torch.tensor(kept)])
+            return self.loss(rows[torch.tensor(kept)])
 
         for most in CANDIDATES:
             some = [count for count in counts if least < count <= most // 2]
@@ -228,13 +235,13 @@ class Start:
         """
         known = nearest(self.objective.space, self.toward)
         found: Lines = {}
-        for count in self.config.strokes:
+        for count in () if not known else self.config.strokes:
             lines = []
             for _, points in known:
                 points = in_segments(points, self.config.segments)
                 kept = self._missed_most(points, [count])[count] if len(points) > count else points
                 lines.append(with_strokes(kept, count))
-            loss = self.loss(torch.stack(lines))
+            loss = self.loss(torch.stack([rows_of(points, self.config) for points in lines]))
             for seed in self.config.seeds:
                 shuffled = np.random.default_rng(seed % 1000).permutation(len(lines)) if seed % 1000 else None
                 order = loss.argsort(stable=True).tolist() if shuffled is None else shuffled.tolist()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clipx.errors import FileError, InputError
 from clipx.files import read_bytes
-from clipx.modalities.sketch.curves import PROFILES, lengths_along, outline
+from clipx.modalities.sketch.curves import PROFILES, lengths_along, parts
 from clipx.modalities.sketch.foreign import foreign_strokes
 
 SVG = "http://www.w3.org/2000/svg"
@@ -66,7 +66,7 @@ def to_svg(
 ) -> str:
     """An SVG document: ``viewBox`` in canvas pixels, a title, the settings as JSON, one path a stroke.
 
-    A stroke of a width profile is the path of its border; its own curve is kept in ``data-centre``.
+    A stroke of a width profile is a group of short paths, each of one width; its own curve is kept in ``data-centre``.
 
     A drawing in pixels lies on a white page. One in millimetres has none: a plotter's pen would draw its edge.
 
@@ -134,7 +134,11 @@ def read_svg(path: str | PathLike) -> Strokes:
         if _is_ours(root):
             box = _numbers(root.attrib["viewBox"], 4)
             about = json.loads(root.findtext(f"{{{SVG}}}metadata", "{}"))
-            rows, profile = [_stroke(element) for element in root.iter(f"{{{SVG}}}path")], _profile(root)
+            strokes = [stroke for layer in root.findall(f"{{{SVG}}}g") for stroke in layer]
+            rows, profiles = [_stroke(stroke) for stroke in strokes], {s.get("data-profile", "even") for s in strokes}
+            if len(profiles) > 1 or not profiles <= set(PROFILES):
+                raise ValueError(f"width profiles {', '.join(sorted(profiles))}")
+            profile = profiles.pop() if profiles else "even"
         else:
             rows, bounds, notes = foreign_strokes(root)
             profile = "even"
@@ -177,16 +181,16 @@ KEYFRAMES = "@keyframes draw"
 def _animation(strokes: Strokes, seconds: float) -> str:
     """A style sheet by which each stroke's dash, as long as the stroke, comes in from before its start.
 
-    A stroke of a width profile is an area, which no dash can uncover: it appears when the pen has come to its end.
+    A stroke of a width profile is of many paths: it appears when the pen has come to its end.
     """
     length = lengths_along(strokes.points)[:, -1] * 1.01 + strokes.width_px  # a dot takes time, too
     until = length.double().cumsum(0)
-    area = strokes.profile != "even"
-    begin, end = ("opacity:0", "opacity:1") if area else ("stroke-dashoffset:var(--begin)", "stroke-dashoffset:0")
+    at_once = strokes.profile != "even"
+    begin, end = ("opacity:0", "opacity:1") if at_once else ("stroke-dashoffset:var(--begin)", "stroke-dashoffset:0")
     rules = [f"{KEYFRAMES}{{from{{{begin}}}to{{{end}}}}}"]
     for index, (long, upto) in enumerate(zip(length.tolist(), until.tolist(), strict=True)):
         share, since = seconds / float(until[-1]), upto - long
-        if area:
+        if at_once:
             rules.append(f"#stroke-{index:03d}{{animation:draw .1s linear {_number(upto * share)}s both}}")
             continue
         hidden = long + float(strokes.width_px[index])  # its round end is not seen either
@@ -205,20 +209,19 @@ def _text(said: str) -> str:
 def _path(strokes: Strokes, index: int) -> str:
     red, green, blue = (round(255 * min(max(value, 0.0), 1.0)) for value in strokes.color[index].tolist())
     alpha, width = float(strokes.alpha[index]), float(strokes.width_px[index])
-    curve, color = _chain(strokes.points[index]), f"#{red:02x}{green:02x}{blue:02x}"
-    if strokes.profile != "even":  # SVG's own strokes are of one width
-        border = outline(strokes.points[index], width, strokes.profile)
-        area = "M " + " L ".join(f"{_number(x)} {_number(y)}" for x, y in border) + " Z"
-        opacity = f' fill-opacity="{_number(alpha)}"' if alpha != 1 else ""
-        return (
-            f'<path id="stroke-{index:03d}" fill="{color}"{opacity} data-profile="{strokes.profile}" '
-            f'data-width="{_number(width)}" data-centre="{curve}" d="{area}"/>'
-        )
+    curve = _chain(strokes.points[index])
     opacity = f' stroke-opacity="{_number(alpha)}"' if alpha != 1 else ""
-    return (
-        f'<path id="stroke-{index:03d}" fill="none" stroke="{color}"{opacity} '
-        f'stroke-width="{_number(width)}" stroke-linecap="round" stroke-linejoin="round" d="{curve}"/>'
-    )
+    looks = f'fill="none" stroke="#{red:02x}{green:02x}{blue:02x}"{opacity}'
+    ends = 'stroke-linecap="round" stroke-linejoin="round"'
+    if strokes.profile == "even":
+        return f'<path id="stroke-{index:03d}" {looks} stroke-width="{_number(width)}" {ends} d="{curve}"/>'
+    curves, share = parts(strokes.points[index][None], strokes.profile)  # SVG's own strokes are of one width
+    pieces = [
+        f'<path stroke-width="{_number(width * part)}" d="{_chain(piece)}"/>'
+        for piece, part in zip(curves[0], share.tolist(), strict=True)
+    ]
+    own = f'data-profile="{strokes.profile}" data-width="{_number(width)}" data-centre="{curve}"'
+    return f'<g id="stroke-{index:03d}" {own} {looks} {ends}>{"".join(pieces)}</g>'
 
 
 def _chain(points: Tensor) -> str:
@@ -227,54 +230,47 @@ def _chain(points: Tensor) -> str:
     return f"M {start} " + " ".join(f"C {', '.join(rest[i : i + 3])}" for i in range(0, len(rest), 3))
 
 
-_OWN = {"id", "fill", "stroke", "stroke-opacity", "stroke-width", "stroke-linecap", "stroke-linejoin", "d"}
-_OWN |= {"fill-opacity", "data-profile", "data-width", "data-centre"}
+_LOOKS = {"id", "fill", "stroke", "stroke-opacity", "stroke-linecap", "stroke-linejoin"}
+_OWN = {  # the attributes of a stroke: a path of one width, or a group of a width profile
+    f"{{{SVG}}}path": _LOOKS | {"stroke-width", "d"},
+    f"{{{SVG}}}g": _LOOKS | {"data-profile", "data-width", "data-centre"},
+}
 
 
 def _is_ours(root: ET.Element) -> bool:
     """Whether ``to_svg`` wrote it: nothing but its layers of strokes, which need no other reading."""
     if root.tag != f"{{{SVG}}}svg" or root.find(f"{{{SVG}}}metadata") is None:
         return False
-    layers = [child for child in root if child.tag == f"{{{SVG}}}g"]
+    layers = root.findall(f"{{{SVG}}}g")
     others = [child.tag for child in root if child.tag != f"{{{SVG}}}g"]
-    pages = [child for child in root if child.tag == f"{{{SVG}}}rect"]
+    pages = root.findall(f"{{{SVG}}}rect")
     return (
         set(others) <= {f"{{{SVG}}}{name}" for name in ("title", "metadata", "style", "rect")}
         and all(page.get("fill") == "white" for page in pages)
         and all((style.text or "").startswith(KEYFRAMES) for style in root.iter(f"{{{SVG}}}style"))
         and all(set(layer.attrib) <= {"id", f"{{{INKSCAPE}}}groupmode", f"{{{INKSCAPE}}}label"} for layer in layers)
-        and all(path.tag == f"{{{SVG}}}path" and set(path.attrib) <= _OWN for layer in layers for path in layer)
-        and all(path.get("id", "").startswith("stroke-") for layer in layers for path in layer)
+        and all(set(stroke.attrib) <= _OWN.get(stroke.tag, set()) for layer in layers for stroke in layer)
+        and all(stroke.get("id", "").startswith("stroke-") for layer in layers for stroke in layer)
     )
 
 
-def _stroke(path: ET.Element) -> list[float]:
+def _stroke(element: ET.Element) -> list[float]:
     """Coordinates of the control points, then width, opacity and colour."""
-    area = "data-centre" in path.attrib
-    data, paint = path.attrib["data-centre" if area else "d"], "fill" if area else "stroke"
-    found = re.fullmatch(r"\s*M([^A-DF-Za-df-z]+)((?:C[^A-DF-Za-df-z]+)+)", data)
+    curve, width = ("data-centre", "data-width") if element.tag == f"{{{SVG}}}g" else ("d", "stroke-width")
+    found = re.fullmatch(r"\s*M([^A-DF-Za-df-z]+)((?:C[^A-DF-Za-df-z]+)+)", element.attrib[curve])
     if not found:
         raise ValueError("a path that is not made of cubics")
     points = _numbers(found[1], 2)
     for segment in found[2].split("C")[1:]:
         points += _numbers(segment, 6)
-    colour = re.fullmatch("#([0-9a-fA-F]{6})", path.attrib.get(paint, "#000000"))
+    colour = re.fullmatch("#([0-9a-fA-F]{6})", element.attrib.get("stroke", "#000000"))
     if not colour:
-        raise ValueError(f"the colour {path.attrib[paint][:40]}")
+        raise ValueError(f"the colour {element.attrib['stroke'][:40]}")
     rgb = [value / 255 for value in bytes.fromhex(colour[1])]
-    width = float(path.attrib["data-width" if area else "stroke-width"])
-    opacity = float(path.attrib.get(f"{paint}-opacity", 1))
-    if not (0 <= width < math.inf and 0 <= opacity <= 1):
-        raise ValueError(f"a stroke of width {width} and opacity {opacity}")
-    return [*points, width, opacity, *rgb]
-
-
-def _profile(root: ET.Element) -> str:
-    """The one that all strokes have."""
-    found = {path.get("data-profile", "even") for path in root.iter(f"{{{SVG}}}path")} or {"even"}
-    if len(found) > 1 or not found <= set(PROFILES):
-        raise ValueError(f"width profiles {', '.join(sorted(found))}")
-    return found.pop()
+    wide, opacity = float(element.attrib[width]), float(element.attrib.get("stroke-opacity", 1))
+    if not (0 <= wide < math.inf and 0 <= opacity <= 1):
+        raise ValueError(f"a stroke of width {wide} and opacity {opacity}")
+    return [*points, wide, opacity, *rgb]
 
 
 def _numbers(text: str, count: int) -> list[float]:

@@ -61,7 +61,7 @@ def load_target(
         MissingDependencyError: the mask is to be found, and rembg is not installed.
     """
     picture = eight_bits(open_picture(path), path)
-    shape = None if mask is None else _found(picture) if mask == "auto" else load_mask(mask)
+    shape = None if mask is None else found_by_rembg(picture) if mask == "auto" else load_mask(mask)
     try:
         return prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
     except InputError as error:
@@ -69,8 +69,8 @@ def load_target(
         raise InputError(error.what, where=mask if about_mask else path, remedy=error.remedy) from error
 
 
-def _found(picture: Picture) -> np.ndarray:
-    """(H, W) bool of the object that rembg finds."""
+def found_by_rembg(picture: Picture) -> np.ndarray:
+    """(H, W) bool of the object that rembg finds. Raises MissingDependencyError."""
     try:
         rembg = import_module("rembg")
     except ImportError as error:
@@ -149,12 +149,26 @@ def load_mask(path: str | PathLike) -> np.ndarray:
     return np.asarray(eight_bits(picture).convert("L")) >= 128
 
 
-def on_canvas(mask: np.ndarray, target: Target) -> Tensor:
+def on_canvas(mask: np.ndarray, target: Target, *, fix_scale: bool = False) -> Tensor:
     """(H, W) bool of the photo -> (224, 224) bool, as ``Target.where`` has it.
 
+    Args:
+        mask: of the photo's size.
+        target: the photo.
+        fix_scale: as the target was prepared.
+
     Raises:
-        InputError: it leaves nothing of the photo, or all of it.
+        InputError: the mask is of another size, or leaves nothing of the photo.
     """
+    if mask.shape != target.source_size:
+        sizes = f"{mask.shape[0]} x {mask.shape[1]}, the photo {target.source_size[0]} x {target.source_size[1]} pixels"
+        raise InputError(f"the mask is {sizes}", where="mask", remedy="give a mask of the photo's own size")
+    if fix_scale:
+        side = max(mask.shape) + MARGIN
+        square = np.zeros((side, side), bool)
+        top, left = (side // 2 - length // 2 for length in mask.shape)
+        square[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+        mask = square
     top, left, height, width = target.box
     small = F.interpolate(torch.from_numpy(mask)[None, None].float(), (height, width), mode="bilinear", antialias=True)
     where = torch.zeros(CANVAS, CANVAS, dtype=torch.bool)

@@ -227,9 +227,8 @@ def main() -> None:
             f"(done {told['whole_s']:.1f} s, {told['score']:.2f})"
             for way, told in ways.items()
         ]
-        print(
-            f"{args.to_score}, {row['photo']}, {row['judge']} sees the photo with cosine {row['goal']:.2f}: {'; '.join(said)}"
-        )
+        goal = f"{row['judge']} sees the photo with cosine {row['goal']:.2f}"
+        print(f"{args.to_score}, {row['photo']}, {goal}: {'; '.join(said)}")
 
 
 if __name__ == "__main__":

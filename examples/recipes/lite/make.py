@@ -182,6 +182,7 @@ def make(
 
     tower = plan["model"]["vision_cfg"]["timm_model_name"].removeprefix("tf_efficientnet_")
     trunk = efficientnet(tower)
+    used = {tower, "e5"} | ({"lite0"} if second else set())
     classifier = trunk.classifier.weight.detach().double().numpy()
     trunk.classifier = nn.Identity()
     trunk = trunk.to(memory_format=torch.channels_last)
@@ -251,7 +252,7 @@ def make(
             "recipe": plan,
             "seed": seed,
             "exclude": sorted(exclude),
-            "parts_sha256": {name: FILES[name][2] for name in sorted({tower, "e5"} | ({"lite0"} if second else set()))},
+            "parts_sha256": {name: digest for name, (_, _, digest) in FILES.items() if name in used},
             "data_sha256": digest_of(photos, source),
             "data": {"photos": len(photos.paths)} | {name: len(bank.names) for name, bank in source.banks.items()},
         },
