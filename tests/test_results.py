@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 RECORDS = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 SUITE = tomllib.loads((SPACES / "nano" / "results.toml").read_text())["table"]
-OF_LITE = {"drawings"}  # what the pages show by lite
+JUDGED = tomllib.loads((ROOT / "examples" / "recipes" / "lite-b" / "results.toml").read_text())["table"]
+OF_LITE = {"drawings"} | {plan["name"] for plan in JUDGED}  # what the pages show by lite
+SUITE += JUDGED
 SUITE += [p for p in tomllib.loads((SPACES / "lite" / "results.toml").read_text())["table"] if p["name"] in OF_LITE]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "senses" / "depth.md"]
 PAGES += [ROOT / "modalities" / "depth" / "fits" / "nano" / "README.md"]
@@ -167,19 +169,34 @@ def test_the_readme_s_results_are_those_of_the_records():
 
 
 def test_what_the_readme_says_of_drawings_in_words():
-    (run,) = RECORDS["drawings"]["runs"]
-    of = {(row["picture"], row["strokes"]): f"{row['acc1']:.1%}" for row in run["figures"]}
-    p = {(test["first"], test["second"]): f"{test['p']:.2f}".lstrip("0") for test in run["tests"]}
     readme = " ".join((ROOT / "README.md").read_text().split())
-    drawn, edges = ([of[what, count] for count in (8, 16, 32)] for what in ("drawing", "edge map"))
-    assert (
-        f"It names {drawn[0]} of the drawings in 8 strokes, {drawn[1]} of those in 16 and {drawn[2]} of those in 32; "
-        f"{of['photo', None]} of the photos; {edges[0]}, {edges[1]} and {edges[2]} of edge maps with as much ink; "
-        f"{of['random strokes', 32]} of random strokes" in readme
-    )
-    against = [p[f"drawing, {count}", f"edge map, {count}"] for count in (8, 16, 32)]
-    assert f"against edge maps p = {against[0]}, {against[1]} and {against[2]}" in readme
-    assert f"32 strokes against 8 p = {p['drawing, 32', 'drawing, 8']}" in readme
+    (by_nano,), (by_lite_b,) = RECORDS["drawings"]["runs"], RECORDS["drawings-lite-b"]["runs"]
+    assert by_nano["n"] == by_lite_b["n"] == 100 and by_nano["judge"] == "nano-vit" and by_lite_b["judge"] == "lite-b"
+    said, p = [], []
+    for run in (by_nano, by_lite_b):
+        of = {(row["picture"], row["strokes"]): f"{row['acc1']:.1%}" for row in run["figures"]}
+        tests = {(test["first"], test["second"]): test["p"] for test in run["tests"]}
+        four, eight, sixteen, most = (of["drawing", count] for count in (4, 8, 16, 32))
+        said.append(f"{four}, {eight}, {sixteen} and {most}, and {of['photo', None]}")
+        p.append({key: f"{value:.2f}".lstrip("0") for key, value in tests.items()} | {"edges": of["edge map", 32]})
+        assert max(tests["drawing, 8", "drawing, 4"], tests["drawing, 16", "drawing, 8"]) < 0.05
+    assert f"`nano-vit` {said[0]} of the photos; `lite-b`" in readme
+    assert f"another pretrained tower, {said[1]}." in readme
+    more, edges = ("drawing, 32", "drawing, 16"), ("drawing, 32", "edge map, 32")
+    assert f"32 do not (p = {p[0][more]} and {p[1][more]})" in readme
+    assert f"{p[0]['edges']} and {p[1]['edges']} (p = {p[0][edges]} and {p[1][edges]})" in readme
+    (every,) = RECORDS["drawings-of-all-classes"]["runs"]
+    drawn = next(row for row in every["figures"] if row["picture"] == "drawing")
+    assert f"class, {every['n']} in all, `lite-b` names {drawn['acc1']:.1%} among a hundred" in readme
+
+
+def test_what_the_readme_says_of_drawn_words():
+    record = json.loads((ROOT / "docs" / "results" / "benchmarks" / "drawn-words.json").read_text())
+    found = record["judges"]["nano-vit"]["end"]
+    first, five = (sum(rank <= most for rank in found) for most in (1, 5))
+    assert len(found) == 50 and record["classes"] == 344
+    said = f"`nano-vit` names {first} first among {record['classes']}, and {five} among its first five"
+    assert said in " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_the_figures_asked_for_on_modelnet10():

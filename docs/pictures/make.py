@@ -2,6 +2,7 @@
 
 views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth by a ridge and by words, and the
 truth.
+judged.png and words.png are made by examples/recipes/sketch (sheet.py, words.py) from data that is not in the clone.
 drawings.png: two photos that come with scikit-image, and drawings of them that come with the clone.
 """
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +64,10 @@ def _of(rows: list[dict], name: str) -> list[dict]:
 
 def drawn(paths: list[Path], changes: dict, space: clipx.JointSpace, file: Path) -> dict[str, np.ndarray]:
     """``start`` and ``end``: (N, strokes, 4, 2)."""
+    config = DrawConfig(strokes=(STROKES,), seeds=(0,), rank=False, **changes)
+    about = hashlib.sha256(f"{space.id} {asdict(config)} {[path.name for path in paths]}".encode()).hexdigest()[:12]
+    file = file.with_name(f"{file.stem}-{about}.npz")
     if not file.is_file():
-        config = DrawConfig(strokes=(STROKES,), seeds=(0,), rank=False, **changes)
         found: dict[str, list[np.ndarray]] = {"start": [], "end": []}
         with progress(file.stem, len(paths)) as advance:
             for path in paths:
@@ -105,7 +109,8 @@ def main() -> None:
         for name, strokes in (first | {name: found["end"] for name, found in points.items()}).items():
             right, sure = judged(strokes, labels, judge)
             p = math.nan if base is None else mcnemar(base, right)["p"]
-            figures = {"acc1": float(right.mean()), "log_probability": round(float(sure.mean()), 3), "p": round(p, 3)}
+            figures = {"acc1": float(right.mean()), "log_probability": round(float(sure.mean()), 3)}
+            figures |= {} if math.isnan(p) else {"p": round(p, 3)}
             record["rows"].append({"judge": judge.name, "setting": name} | figures)
             print(f"{judge.name:10} {name:28} {right.mean():6.1%} {sure.mean():7.2f}  p {p:.2f}", flush=True)
     (given.out / "ablation.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -14,7 +14,8 @@ import json
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+from sheet import sheet
 
 import clipx
 from clipx.modalities.sketch.config import DrawConfig
@@ -25,7 +26,7 @@ from clipx.modalities.sketch.objective import Meaning
 from clipx.modalities.sketch.quickdraw import PROMPT, drawings
 from clipx.modalities.sketch.svg import to_svg
 
-COUNT, COLUMNS, CELL, CAPTION = 50, 10, 128, 18
+COUNT = 50
 
 
 def commonest(table: Path) -> list[str]:
@@ -34,17 +35,6 @@ def commonest(table: Path) -> list[str]:
         counts = {row["noun"]: int(row["count_opensubtitles2018"]) for row in csv.DictReader(file)}
     known = [word for word in drawings() if word in counts]
     return sorted(known, key=lambda word: (-counts[word], word))[:COUNT]
-
-
-def sheet(shown: list[tuple[str, Image.Image]]) -> Image.Image:
-    rows = -(-len(shown) // COLUMNS)
-    page = Image.new("L", (COLUMNS * CELL, rows * (CELL + CAPTION)), 255)
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for i, (word, picture) in enumerate(shown):
-        left, top = i % COLUMNS * CELL, i // COLUMNS * (CELL + CAPTION)
-        page.paste(picture.convert("L").resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
-        pen.text((left + (CELL - pen.textlength(word, font)) / 2, top + CELL), word, 60, font)
-    return page
 
 
 def main() -> None:
@@ -75,7 +65,7 @@ def main() -> None:
             print(f"{judge.name}, {when}: {top[0]} of {len(words)} first of {len(every)}, {top[1]} in the first five")
         print("  not in the first five:", ", ".join(w for w, r in zip(words, seen["end"], strict=True) if r > 5))
     (given.out / "words.json").write_text(json.dumps(record, indent=1) + "\n")
-    page = sheet([(word, Image.open(io.BytesIO(png(d.strokes)))) for word, d in found.items()])
+    page = sheet([(word, Image.open(io.BytesIO(png(d.strokes)))) for word, d in found.items()], 10, 120)
     page.quantize(16).save(given.out / "words.png", optimize=True)
 
 
