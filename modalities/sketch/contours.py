@@ -50,7 +50,7 @@ def contour_strokes(grey: np.ndarray, looks: np.ndarray, count: int, seed: int, 
     rows = [path.astype(int) for path, _ in pieces]
     worth = np.array([left[tuple(at.T)].sum() for at in rows]) * value
     order = list(np.argsort(-worth, kind="stable"))
-    strokes: list[np.ndarray] = []
+    strokes: list[Tensor] = []
     while order and len(strokes) < count:
         best = order.pop(0)
         now = left[tuple(rows[best].T)].sum() * value[best]

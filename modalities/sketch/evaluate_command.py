@@ -203,7 +203,7 @@ def evaluate(
         pictures["drawing", count] = judged(_pick(made, [one.best[count] for one in drawn]))
         for kind in CONTROLS:
             pictures[kind, count] = judged(seen(_control, kind, count))
-        if others:
+        if against is not None:
             pictures[against, count] = judged(seen(_drawing, count, of=others))
 
     figures = [

@@ -123,7 +123,8 @@ def together(layers: Sequence[Drawing]) -> Drawing:
 
 
 def _joined(parts: Sequence[Strokes], about: dict) -> Strokes:
-    own = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in ("points", "width_px", "alpha", "color")
-    }
-    return replace(parts[-1], **own, about=about)
+    def every(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    looks = {"width_px": every("width_px"), "alpha": every("alpha"), "color": every("color")}
+    return Strokes(every("points"), **looks, box=parts[-1].box, about=about, profile=parts[-1].profile)

@@ -53,8 +53,8 @@ class Strokes:
 
     def __getitem__(self, which: slice | Tensor | list[int]) -> Strokes:
         """Some of the strokes, or the strokes in another order."""
-        own = (self.points[which], self.width_px[which], self.alpha[which], self.color[which])
-        return replace(self, **dict(zip(("points", "width_px", "alpha", "color"), own, strict=True)))
+        points, width_px, alpha, color = (t[which] for t in (self.points, self.width_px, self.alpha, self.color))
+        return replace(self, points=points, width_px=width_px, alpha=alpha, color=color)
 
 
 def to_svg(
