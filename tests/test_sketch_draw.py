@@ -311,7 +311,7 @@ def test_the_command_draws_a_ladder(tmp_path, capsys, monkeypatch, tiny_space, t
         (["--style", "cubism"], "contour, one-line"),
         (["--style", "brush", "--preset", "clipasso"], "style of its own"),
         (["--judge", "nano"], "--strokes auto"),
-        (["--layers", "2", "--strokes", "1"], "as many strokes"),
+        (["--layers", "2", "--strokes", "1"], "at least 2 strokes"),
         (["--text", "a cat"], "one of the two"),
         (["--avoid", "a cat"], "--text"),
         (["--color", "--order", "travel"], "another picture"),

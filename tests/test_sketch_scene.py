@@ -197,7 +197,7 @@ def test_the_command_draws_scenes(run, tmp_path):
     status, record, _ = run(*args, "--mask", tmp_path / "mask.png")
     assert status == 0 and [row["strokes"] for row in record["results"]] == [6, 9] and record["layers"] == 2
     text = (tmp_path / "out" / "disc-9.svg").read_text()
-    assert text.count("inkscape:label") == 2 and '"1 strokes 1 to 3"' in text and '"2 strokes 4 to 9"' in text
+    assert text.count("inkscape:label") == 2 and '"1 background"' in text and '"2 object"' in text
     assert len(read_svg(tmp_path / "out" / "disc-9.svg")) == 9
     assert not list((tmp_path / "out").glob("checkpoint*"))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
 PRESETS_OF_COMMAND = ("default", "fast", "clipdraw", "clipasso")
+FAR = 0.45  # loss of a drawing from words beyond which the drawing it began from is of something else
 SEED_STEP = 1000  # CLIPasso's seeds are 0, 1000 and 2000
 FILM_S = 4.0  # of an animated SVG
 RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
@@ -181,7 +182,7 @@ def sketch(
         raise InputError("--avoid goes with --text")
     auto = strokes == "auto"
     if judge is not None and not auto:
-        raise InputError("--judge goes with --strokes auto")
+        raise InputError("--judge goes with --strokes auto", remedy="add it, or leave out --judge")
     changes = {
         "strokes": LADDER if auto else None if strokes is None else stroke_counts(strokes),
         "steps": steps,
@@ -209,7 +210,7 @@ def sketch(
     if order == "importance" and max(counts) > RANKED:
         raise InputError(f"importance is measured for up to {RANKED} strokes", where="--order", remedy="leave it out")
     if layers > 1 and min(counts) < layers:
-        raise InputError(f"{layers} layers need as many strokes", where="--strokes")
+        raise InputError(f"{layers} layers need at least {layers} strokes, got {min(counts)}", where="--strokes")
     if mp4:
         from clipx.modalities.sketch.film import find_ffmpeg
 
@@ -258,7 +259,8 @@ def sketch(
             title = texts[i] if texts else files[i].name
             chosen = None if judging is None else _enough(own, targets[i], texts[i] if texts else None, judging)
             if "from" in (said := own[0].strokes.about):
-                note(f"{title}: begun from a person's drawing of: {said['from']}")
+                far = own[0].loss > FAR
+                note(f"{title}: begun from a person's drawing of: {said['from']}" + ", the nearest word there is" * far)
             results += _write_all(own, names[i], source, title, out, one_file, chosen, order, formats)
     if not stopped:  # done: nothing to go on with
         for path in _checkpoints(out):
@@ -312,7 +314,7 @@ def _plan(
     if style is not None and preset in ("clipasso", "clipdraw"):
         raise InputError(f"{preset} has a style of its own", where="--style", remedy="leave out --preset")
     if meant and STYLES.get(style or "", {}).get("start"):
-        raise InputError(f"{style} is drawn from a photo", where="--style", remedy="contour or brush")
+        raise InputError(f"{style} needs a photo; words have none", where="--style", remedy="contour or brush")
     if not meant and preset == "clipdraw":
         raise InputError("clipdraw draws what has no photo", where="--preset", remedy="--preset clipasso")
     named = "meaning" if meant and preset in ("default", "fast") else preset
@@ -577,7 +579,7 @@ def _write_all(
         if one_file and chosen not in (None, count):
             continue
         path = out if one_file else out / f"{name}-{count}.svg"
-        strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} strokes"})
+        strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} stroke{'s' * (count > 1)}"})
         layers = strokes.about.get("layers")
         if order == "travel":
             starts, sorted_by_layer = 0, []

@@ -109,7 +109,9 @@ def to_svg(
         lines.append(f'<rect x="{left}" y="{top}" width="{shown[0]}" height="{shown[1]}" fill="white"/>')
     first = 0
     for number, count in enumerate(layers, 1):
-        label = quoteattr(f"{number} strokes {first + 1} to {first + count}")
+        scene = strokes.about.get("layers") == layers
+        name = ("background", "object")[number - 1] if scene else f"strokes {first + 1} to {first + count}"
+        label = quoteattr(f"{number} {name}")
         lines.append(f'<g id="layer-{number}" inkscape:groupmode="layer" inkscape:label={label}>')
         lines += [_path(strokes, index) for index in range(first, first + count)]
         lines.append("</g>")
