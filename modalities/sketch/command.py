@@ -579,7 +579,9 @@ def _write_all(
         if one_file and chosen not in (None, count):
             continue
         path = out if one_file else out / f"{name}-{count}.svg"
-        strokes = replace(drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} stroke{'s' * (count > 1)}"})
+        strokes = replace(
+            drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} stroke{'s' * (count > 1)}"}
+        )
         layers = strokes.about.get("layers")
         if order == "travel":
             starts, sorted_by_layer = 0, []
