@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
 PRESETS_OF_COMMAND = ("default", "fast", "clipdraw", "clipasso")
-FAR = 0.45  # loss of a drawing from words beyond which the drawing it began from is of something else
 SEED_STEP = 1000  # CLIPasso's seeds are 0, 1000 and 2000
 FILM_S = 4.0  # of an animated SVG
 RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
@@ -91,7 +90,7 @@ def sketch(
     ] = None,
     layers: Annotated[
         int,
-        typer.Option("--layers", help="2: background and object (see --mask) apart.", min=1, max=2),
+        typer.Option("--layers", help="2: background and object (see --mask) in layers of their own.", min=1, max=2),
     ] = 1,
     fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False,
     order: Annotated[
@@ -259,8 +258,9 @@ def sketch(
             title = texts[i] if texts else files[i].name
             chosen = None if judging is None else _enough(own, targets[i], texts[i] if texts else None, judging)
             if "from" in (said := own[0].strokes.about):
-                far = own[0].loss > FAR
-                note(f"{title}: begun from a person's drawing of: {said['from']}" + ", the nearest word there is" * far)
+                other = bool(texts) and said["from"].casefold() not in title.casefold()
+                nearest = ", the nearest word there is" if other else ""
+                note(f"{title}: begun from a person's drawing of: {said['from']}{nearest}")
             results += _write_all(own, names[i], source, title, out, one_file, chosen, order, formats)
     if not stopped:  # done: nothing to go on with
         for path in _checkpoints(out):
@@ -319,7 +319,7 @@ def _plan(
         raise InputError("clipdraw draws what has no photo", where="--preset", remedy="--preset clipasso")
     named = "meaning" if meant and preset in ("default", "fast") else preset
     plan = DrawConfig.preset(named, **STYLES.get(style or "", {}))
-    if named != preset and preset == "fast":
+    if meant and preset == "fast":
         plan = replace(plan, seeds=plan.seeds[:1])
     given = {key: value for key, value in changes.items() if value is not None}
     starts = len(plan.seeds) if seeds is None else seeds
@@ -360,13 +360,13 @@ def _drawn(
                     kept = out / f"checkpoint-{number * layers + layer}"
                 seen = 0
 
-                def told(step: int, steps: int, loss: float) -> None:
+                def show(step: int, steps: int, loss: float) -> None:
                     nonlocal seen  # a resumed drawing begins further on
                     advance(step - seen, f"loss {loss:.4f}")
                     seen = step
 
                 by_layer.append(
-                    draw(some, joint, own, saliency_space=looks, about=about, out=kept, resume=resume, progress=told)
+                    draw(some, joint, own, saliency_space=looks, about=about, out=kept, resume=resume, progress=show)
                 )
                 if by_layer[-1][0].stopped:
                     break

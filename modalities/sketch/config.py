@@ -57,7 +57,7 @@ class DrawConfig:
     decay: bool = field(default=True, metadata={"help": "let the step size fall to a tenth"})
     keep_aspect: bool = field(default=True, metadata={"help": "no stretching to a square"})
     rank: bool = field(default=True, metadata={"help": "order strokes by what leaving each one out costs"})
-    clipasso_stop: bool = field(default=False, metadata={"help": "CLIPasso's own early stop, told every 10 steps"})
+    clipasso_stop: bool = field(default=False, metadata={"help": "CLIPasso's own early stop, evaluated every 10 steps"})
 
     @property
     def film_every(self) -> int:

@@ -98,7 +98,7 @@ def draw(
             sees what the photo shows most.
         out: a folder for a checkpoint every 25 steps and at Ctrl-C, which ends the call with the best so far.
         resume: go on from the checkpoint in ``out``: the same strokes, bit for bit on a CPU, as if undisturbed.
-        progress: told (step, steps, lowest plain loss) after every step.
+        progress: called with (step, steps, lowest plain loss) after every step.
         stop_after: stop after this step with a checkpoint, as Ctrl-C does.
 
     Raises:
@@ -348,9 +348,9 @@ def _winners(
 
         def said_of(run: int, loss: float, settings=settings) -> dict[str, Any]:
             target, count, seed = runs.of[run]
-            told = {"seed": seed, "loss": loss, "space": objective.space.id, "settings": settings}
+            about = {"seed": seed, "loss": loss, "space": objective.space.id, "settings": settings}
             word = starts[target].word(count, seed)
-            return told | ({} if word is None else {"from": word})
+            return about | ({} if word is None else {"from": word})
 
         losses = {runs.of[r][2]: float(runs.best[r]) for r in group}
         best = strokes_of(

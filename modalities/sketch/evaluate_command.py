@@ -340,6 +340,7 @@ class _Drawn:
     Args:
         photo: the file.
         folder: of the SVG files.
+        shape: (height, width) in canvas pixels of the photo, not stretched.
         strokes: (count, seed) -> drawing.
         initial: count -> the best seed's strokes before optimisation.
         losses: count -> seed -> plain loss.
@@ -347,6 +348,7 @@ class _Drawn:
 
     photo: Path
     folder: Path
+    shape: tuple[int, int]
     strokes: dict[tuple[int, int], Strokes]
     initial: dict[int, Strokes]
     losses: dict[int, dict[int, float]]
@@ -368,8 +370,7 @@ def _draw_all(
     by = {"space": joint.id, "saliency_space": starting.id, "dtype": str(joint.dtype)}
     settings = json.loads(json.dumps({"config": asdict(plan), **by}))
     photos = [cast(Path, item.content) for item in rows.items]  # _chosen has seen to it
-    for photo in photos:
-        load_target(photo)  # what cannot be drawn is told before hours of drawing
+    shapes = [load_target(photo).box[2:] for photo in photos]  # what cannot be drawn fails before hours of drawing
     folders = [kept / _folder_name(label, photo) for label, photo in zip(rows.labels, photos, strict=True)]
     todo = [i for i, at in enumerate(folders) if not _finished(at, settings)]
     parts = [todo[start : start + AT_ONCE] for start in range(0, len(todo), AT_ONCE)]
@@ -394,7 +395,7 @@ def _draw_all(
         finished = sum(_finished(at, settings) for at in folders)
         note(f"{finished} of {len(photos)} photos are drawn; with --drawings a second run goes on from there")
         raise
-    return [_read(photo, at, plan) for photo, at in zip(photos, folders, strict=True)]
+    return [_read(*each, plan) for each in zip(photos, folders, shapes, strict=True)]
 
 
 def _folder_name(label: str, photo: Path) -> Path:
@@ -438,7 +439,7 @@ def _keep(at: Path, settings: dict[str, Any], drawings: Sequence[Any]) -> None:
     write_bytes(at / "drawing.json", json.dumps({"settings": settings, "losses": losses}, indent=2).encode())
 
 
-def _read(photo: Path, at: Path, plan: DrawConfig) -> _Drawn:
+def _read(photo: Path, at: Path, shape: tuple[int, int], plan: DrawConfig) -> _Drawn:
     from clipx.errors import FileError
     from clipx.modalities.sketch.svg import read_svg
 
@@ -450,7 +451,7 @@ def _read(photo: Path, at: Path, plan: DrawConfig) -> _Drawn:
         raise FileError("is torn", where=where, remedy="delete it: the photo is drawn again") from error
     strokes = {(count, seed): read_svg(at / f"{count}-seed{seed}.svg") for count in plan.strokes for seed in plan.seeds}
     initial = {count: read_svg(at / f"{count}-initial.svg") for count in plan.strokes}
-    return _Drawn(photo, at, strokes, initial, known)
+    return _Drawn(photo, at, shape, strokes, initial, known)
 
 
 # ---------------------------------------------------------------------------------------------------- what is judged
@@ -458,31 +459,33 @@ def _read(photo: Path, at: Path, plan: DrawConfig) -> _Drawn:
 CONTROLS = ("initial strokes", "random strokes", "edge map")
 
 
-def _drawing(drawn: _Drawn, count: int, seed: int | None = None) -> Tensor:
-    """The picture of a drawing, the best seed's by default; of a stretched photo's it is stretched back."""
+def _shown(drawn: _Drawn, strokes: Strokes) -> Tensor:
+    """The picture of strokes, as large as the photo on its canvas: those of a stretched photo are stretched back."""
     from torch.nn.functional import interpolate
 
     from clipx.modalities.sketch.film import pixels
-    from clipx.modalities.sketch.target import load_target
 
-    seen = pixels(drawn.strokes[count, drawn.best[count] if seed is None else seed])
-    shape = load_target(drawn.photo).box[2:]
-    if tuple(seen.shape[1:]) != shape:
-        seen = interpolate(seen[None], shape, mode="bilinear", antialias=True)[0].clamp(0, 1)
-    return seen
+    seen = pixels(strokes)
+    if tuple(seen.shape[1:]) == drawn.shape:
+        return seen
+    return interpolate(seen[None], drawn.shape, mode="bilinear", antialias=True)[0].clamp(0, 1)
+
+
+def _drawing(drawn: _Drawn, count: int, seed: int | None = None) -> Tensor:
+    """The picture of a drawing, the best seed's by default."""
+    return _shown(drawn, drawn.strokes[count, drawn.best[count] if seed is None else seed])
 
 
 def _control(drawn: _Drawn, kind: str, count: int) -> Tensor:
     """The picture that stands beside the best seed's drawing."""
     from clipx.modalities.sketch.evaluate import edge_map, ink, photo_picture, random_strokes
-    from clipx.modalities.sketch.film import pixels
     from clipx.modalities.sketch.target import load_target
 
     seed = drawn.best[count]
     if kind == "initial strokes":
-        return pixels(drawn.initial[count])
+        return _shown(drawn, drawn.initial[count])
     if kind == "random strokes":
-        return pixels(random_strokes(drawn.strokes[count, seed], seed))
+        return _shown(drawn, random_strokes(drawn.strokes[count, seed], seed))
     return edge_map(photo_picture(load_target(drawn.photo)), ink(_drawing(drawn, count)))
 
 
@@ -529,7 +532,7 @@ def _result(
     drawings: Path | None,
     controls: Sequence[str],
 ) -> dict[str, Any]:
-    def told(seen: Seen) -> dict[str, Any]:
+    def ranks(seen: Seen) -> dict[str, Any]:
         return {
             "best": rows.classes[seen.best[i]],
             "label_rank": int(seen.label_ranks[i]),
@@ -540,10 +543,10 @@ def _result(
     counts = [
         {"strokes": count, "seed": best, "loss": drawn.losses[count][best], "losses": drawn.losses[count]}
         | ({} if drawings is None else {"svg": str(drawn.folder / f"{count}-seed{best}.svg")})
-        | {kind: told(pictures[kind, count]) for kind in ("drawing", *controls)}
+        | {kind: ranks(pictures[kind, count]) for kind in ("drawing", *controls)}
         for count, best in drawn.best.items()
     ]
-    photo = told(pictures["photo", None])
+    photo = ranks(pictures["photo", None])
     return {"path": rows.items[i].id, "label": rows.labels[i], "photo": photo, "drawings": counts}
 
 

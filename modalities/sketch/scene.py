@@ -1,7 +1,7 @@
 """What of a photo is the object: a mask from the space's own maps, and drawings in two layers.
 
-Layers follow CLIPascene (Vinker et al., ICCV 2023): foreground and background are drawn apart, the background without
-what stands before it.
+Layers follow CLIPascene (Vinker et al., ICCV 2023): foreground and background are drawn separately, the background
+without what stands before it.
 """
 
 from __future__ import annotations

@@ -51,6 +51,8 @@ class Start:
         config: DrawConfig,
     ):
         self.number, self.objective, self.config = number, objective, config
+        self.known: dict[tuple[int, int], Tensor] = {}  # see ``contours``
+        self.most = max(CANDIDATES[-1], max(config.strokes) * (config.segments + 1) // 2)  # that a start may need
         self.words: dict[tuple[int, int], str] = {}  # see ``word``
         self.pixels: Tensor | None = None
         of_photos = isinstance(target, Target)
@@ -79,9 +81,12 @@ class Start:
         with torch.no_grad():
             return self.make()
 
-    def contours(self, seed: int, most: int = CANDIDATES[-1], segments: int | None = None) -> Tensor:
-        """(M, 3 S + 1, 2) contours of a photo, the most salient first."""
-        return contour_strokes(self.luminance, self.looks, most, seed, segments or self.config.segments)
+    def contours(self, seed: int, segments: int | None = None) -> Tensor:
+        """(M, 3 S + 1, 2) contours of a photo, the most salient first; found once."""
+        key = seed, segments or self.config.segments
+        if key not in self.known:
+            self.known[key] = contour_strokes(self.luminance, self.looks, self.most, *key)
+        return self.known[key]
 
     def word(self, count: int, seed: int) -> str | None:
         """What the drawing is of that a run starts from, None where it starts from none."""
@@ -194,8 +199,7 @@ class Start:
     def _on_contours(self, counts: Sequence[int], segments: int) -> Lines:
         found: Lines = {}
         for seed in self.config.seeds:
-            most = max(CANDIDATES[-1], *counts)
-            kept = self._missed_most(self.contours(seed, most, segments), counts)
+            kept = self._missed_most(self.contours(seed, segments), counts)
             found |= {(count, seed): points for count, points in kept.items()}
         return found
 

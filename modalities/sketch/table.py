@@ -58,4 +58,4 @@ def regularisers(rows: Tensor, picture: Tensor, config: DrawConfig) -> Tensor | 
         terms.append(config.smooth * bent.to(picture.device))
     if config.ink:
         terms.append(config.ink * (1 - picture).mean((1, 2, 3)))
-    return sum(terms[1:], terms[0]) if terms else None
+    return torch.stack(terms).sum(0) if terms else None

@@ -114,9 +114,9 @@ def prepare(
         raise InputError(f"the photo is of one colour{masked}: there is nothing to draw")
     height, width = rgb.height, rgb.width
     if fix_scale:
-        side = max(width, height) + MARGIN
+        side, top, left = _square(height, width)
         square = pil.new("RGB", (side, side), "white")
-        square.paste(rgb, (side // 2 - width // 2, side // 2 - height // 2))
+        square.paste(rgb, (left, top))
         rgb = square
     w = h = CANVAS
     if keep_aspect:
@@ -131,12 +131,22 @@ def prepare(
 def _masked(rgb: Picture, mask: np.ndarray) -> Picture:
     from PIL import Image as pil
 
-    if mask.dtype != np.bool_ or mask.shape != (rgb.height, rgb.width):
-        sizes = f"{mask.dtype} {mask.shape}, the photo {rgb.height} x {rgb.width} pixels"
-        raise InputError(f"the mask is {sizes}", where="mask", remedy="give a mask of the photo's own size")
+    _check_size(mask, rgb.height, rgb.width)
     if not mask.any():
         raise InputError("the mask leaves nothing of the photo", where="mask", remedy="mark the object white")
     return pil.composite(rgb, pil.new("RGB", rgb.size, "white"), pil.fromarray(mask))
+
+
+def _check_size(mask: np.ndarray, height: int, width: int) -> None:
+    if mask.dtype != np.bool_ or mask.shape != (height, width):
+        sizes = f"{mask.dtype} {mask.shape}, the photo {height} x {width} pixels"
+        raise InputError(f"the mask is {sizes}", where="mask", remedy="give a mask of the photo's own size")
+
+
+def _square(height: int, width: int) -> tuple[int, int, int]:
+    """Of ``fix_scale``: the side of the square, and the row and column at which the photo begins in it."""
+    side = max(height, width) + MARGIN
+    return side, side // 2 - height // 2, side // 2 - width // 2
 
 
 def load_mask(path: str | PathLike) -> np.ndarray:
@@ -160,14 +170,12 @@ def on_canvas(mask: np.ndarray, target: Target, *, fix_scale: bool = False) -> T
     Raises:
         InputError: the mask is of another size, or leaves nothing of the photo.
     """
-    if mask.shape != target.source_size:
-        sizes = f"{mask.shape[0]} x {mask.shape[1]}, the photo {target.source_size[0]} x {target.source_size[1]} pixels"
-        raise InputError(f"the mask is {sizes}", where="mask", remedy="give a mask of the photo's own size")
+    height, width = target.source_size
+    _check_size(mask, height, width)
     if fix_scale:
-        side = max(mask.shape) + MARGIN
+        side, top, left = _square(height, width)
         square = np.zeros((side, side), bool)
-        top, left = (side // 2 - length // 2 for length in mask.shape)
-        square[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+        square[top : top + height, left : left + width] = mask
         mask = square
     top, left, height, width = target.box
     small = F.interpolate(torch.from_numpy(mask)[None, None].float(), (height, width), mode="bilinear", antialias=True)

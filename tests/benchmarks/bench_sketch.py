@@ -232,11 +232,11 @@ def main() -> None:
             f"({min(ratios):.1f}-{max(ratios):.1f}); ours sees {rows[0]['ours_views']}, the original fresh ones"
         )
     for row in found.get("to_score", []):
-        ways = {way: told for way, told in row.items() if isinstance(told, dict)}
+        ways = {way: times for way, times in row.items() if isinstance(times, dict)}
         said = [
-            f"{way} {'never' if told['s'] is None else format(told['s'], '.1f') + ' s'} "
-            f"(done {told['whole_s']:.1f} s, {told['score']:.2f})"
-            for way, told in ways.items()
+            f"{way} {'never' if times['s'] is None else format(times['s'], '.1f') + ' s'} "
+            f"(done {times['whole_s']:.1f} s, {times['score']:.2f})"
+            for way, times in ways.items()
         ]
         goal = f"{row['judge']} sure to {row['goal']:.2f}"
         print(f"{args.to_score}, {row['photo']}, {goal}: {'; '.join(said)}")
