@@ -1,17 +1,17 @@
-"""How torch shares the processors: work that is better done side by side, in threads that each compute alone.
+"""Thread pools whose threads each run torch's operators single-threaded.
 
-Threads that share a step of torch wait for one another at each of them, and for whoever else is at work. Where steps
-are of a millisecond, on a busy machine they wait ten times as long as they compute.
+An operator that several threads share ends with all of them waiting for the slowest. Where operators take a
+millisecond, on a busy machine threads wait ten times as long as they compute; independent work in single-threaded
+workers has no such waits.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -24,7 +24,7 @@ READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while t
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Steps of this thread are computed by it alone."""
+    """Run torch's operators in this thread alone."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -34,8 +34,8 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def lone_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of so many threads that each compute alone; this thread computes as before."""
+def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of ``count`` threads that each run torch's operators alone; the calling thread keeps its setting."""
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, "clipx", torch.set_num_threads, (1,))
     try:
@@ -45,7 +45,7 @@ def lone_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)  # the pool has set what later threads would start with
 
 
-def ahead(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:
+def prefetch(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:
     """``map`` in a pool, in order, at most ``depth`` items before they are asked for."""
     waiting: deque[Future[U]] = deque()
     try:
@@ -59,17 +59,3 @@ def ahead(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecut
         for future in waiting:
             future.cancel()
 
-
-def read_ahead(read: Callable[[T], U], items: Sequence[T], size: int) -> Iterator[list[U]]:
-    """``read`` of each item, in batches of ``size``; while one batch is used, the next is read in other threads.
-
-    A single item is read in this thread, which may have all of torch's threads. What ``read`` raises is raised where
-    its batch is asked for.
-    """
-    if len(items) == 1:
-        yield [read(items[0])]
-        return
-    with lone_threads(READERS) as pool:
-        found = ahead(read, items, pool, size)
-        while batch := list(islice(found, size)):
-            yield batch

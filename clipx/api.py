@@ -6,17 +6,18 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from itertools import chain
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from clipx._threads import read_ahead
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_text
-from clipx.modality import Modality
+from clipx.modality import Modality, bound
+from clipx.pipeline import Encoded, embedding_of, encode, file_items
 from clipx.prompts import Prompts
 from clipx.registry import get_modality, modality_of
 from clipx.zeroshot import Prediction, ZeroShotClassifier
@@ -51,7 +52,7 @@ def classify(
     Args:
         path: one file, or several; their modalities may differ.
         labels: the words to choose from.
-        modality: a modality's name; told by each file's suffix when left out.
+        modality: a modality's name; taken from each file's suffix when left out.
         space: what ``clipx.load_space`` takes, loaded once and kept, or a ``JointSpace``; by default ``$CLIPX_SPACE``,
             else lite.
         top: how many predictions to keep; all by default.
@@ -69,7 +70,7 @@ def classify(
     found: list[list[Prediction]] = [[] for _ in paths]
     for encoder, rows in _encoders(paths, modality, space, config):
         classifier = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
-        embedding = _encode(encoder.among(classifier), [paths[i] for i in rows], batch_size)
+        embedding = _encode(bound(encoder, classifier), [paths[i] for i in rows], batch_size)
         for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
             found[i] = predictions
     return found[0] if one else found
@@ -202,10 +203,8 @@ def _encoders(
 
 
 def _encode(encoder: Modality, paths: Sequence[StrPath], batch_size: int) -> Embedding:
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    parts = [encoder.encode(samples).vectors for samples in read_ahead(encoder.load, paths, batch_size)]
-    return Embedding(torch.cat(parts), encoder.space.id, encoder.name, [fspath(path) for path in paths])
+    found = chain.from_iterable(encode(file_items([Path(path) for path in paths]), encoder, batch=batch_size))
+    return embedding_of((one for one in found if isinstance(one, Encoded)), encoder)
 
 
 def _field_names(cls: type[Modality]) -> list[str]:

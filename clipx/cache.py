@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from os import PathLike
@@ -18,8 +19,11 @@ from torch import Tensor
 
 import clipx
 from clipx.errors import FileError, InputError
+from clipx.files import sha256_of
 from clipx.identity import Stamp, identity
 from clipx.modality import Modality
+from clipx.parts import View
+from clipx.pipeline import Item, Vectors
 from clipx.registry import version_of
 
 
@@ -40,14 +44,14 @@ class FeatureCache:
         self.folder = Path(folder).expanduser()
 
     def key(self, modality: Modality, content: str | PathLike[str] | bytes, views: bool = False) -> str:
-        """The name under which a sample's vector, or those of its views, are kept: sha256 over all that decides it.
+        """The name under which a sample's vector, or those of its parts, are kept: sha256 over all that decides it.
 
         Args:
             modality: its class, its name, its package's version, its config and context, and its space's id and dtype
                 count; a file that the config names by a ``Path`` counts by content.
             content: the path of a file, or the sample's own bytes. A file's companions (an .obj's materials) do not
                 count.
-            views: whether it is the vectors of ``Modality.view_vectors`` that are kept.
+            views: whether it is the vectors of its parts that are kept.
 
         Raises:
             FileError: the file cannot be read.
@@ -60,7 +64,7 @@ class FeatureCache:
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
         name = f"{modality.name} {type(modality).__qualname__}" + (" views" if views else "")
-        decides = [*versions, name, config + modality.context, space.id, str(space.dtype), _sha256(content)]
+        decides = [*versions, name, config + modality.context, space.id, str(space.dtype), sha256_of(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
     def get(self, key: str, dim: int) -> Tensor | None:
@@ -80,6 +84,10 @@ class FeatureCache:
         if not fits or not (abs(np.linalg.norm(vector, axis=-1) - 1) <= 1e-4).all():
             raise FileError(f"cache entry is not of unit vectors of dimension {dim}", where=path, remedy="delete it")
         return torch.from_numpy(vector)
+
+    def has(self, key: str) -> bool:
+        """Whether something is kept under ``key``."""
+        return self._path(key).exists()
 
     def put(self, key: str, vector: Tensor) -> None:
         """Keep (D,) or (V, D) unit vectors under ``key``: written beside, then renamed, so no reader sees half."""
@@ -101,20 +109,38 @@ class FeatureCache:
         return self.folder / key[:2] / f"{key}.npy"
 
 
-def _sha256(content: str | PathLike[str] | bytes) -> str:
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    try:
-        with open(content, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FileError(f"cannot be read ({error.strerror})", where=content) from error
+class CachedVectors:
+    """A ``FeatureCache`` as ``clipx.pipeline.encode`` takes it.
+
+    Args:
+        folder: see ``FeatureCache``.
+        dim: D of the space.
+        separate: whether parts of items are kept, or one vector of each item. Places are not kept.
+    """
+
+    def __init__(self, folder: str | PathLike[str], dim: int, separate: bool = False):
+        self.features, self.dim, self.separate = FeatureCache(folder), dim, separate
+
+    def key(self, item: Item, modality: Modality) -> str:
+        return self.features.key(modality, item.content(), self.separate)
+
+    def has(self, key: str) -> bool:
+        return self.features.has(key)
+
+    def get(self, keys: Sequence[str]) -> dict[str, Vectors]:
+        found = {key: self.features.get(key, self.dim) for key in keys}
+        rows = {key: np.atleast_2d(vector.numpy()) for key, vector in found.items() if vector is not None}
+        return {key: Vectors(own, tuple(map(View, range(len(own))))) for key, own in rows.items()}
+
+    def put(self, key: str, vectors: Vectors) -> None:
+        rows = torch.from_numpy(vectors.rows)
+        self.features.put(key, rows if self.separate else rows[0])
 
 
 def _json_of_path(value: Any) -> str:
     if not isinstance(value, PathLike):
         raise TypeError(f"{type(value).__name__} has no JSON form")
     try:
-        return identity(Stamp.of(value), "content", partial(_sha256, value))
+        return identity(Stamp.of(value), "content", partial(sha256_of, value))
     except OSError as error:
         raise FileError(f"cannot be read ({error.strerror})", where=value) from error

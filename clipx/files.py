@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import io
 import math
 import os
@@ -20,7 +21,7 @@ from typing import IO
 
 import numpy as np
 
-from clipx.errors import FileError
+from clipx.errors import FileError, InputError
 
 MAX_BYTES = 256 * 2**20
 _lock = threading.Lock()
@@ -69,6 +70,17 @@ def read_bytes(path: str | PathLike, suffixes: Sequence[str] | None = None, max_
     if not data:
         raise FileError("is empty (0 bytes)", where=path)
     return data
+
+
+def sha256_of(content: str | PathLike | bytes) -> str:
+    """The hash of a file, or of bytes. Raises FileError."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    try:
+        with open(content, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"cannot be read ({error.strerror})", where=content) from error
 
 
 def read_text(path: str | PathLike, max_bytes: int = MAX_BYTES) -> str:
@@ -134,6 +146,19 @@ def table_path(folder: Path, text: str) -> Path:
     """The file that a table's cell names, from the table's folder; ``\\`` parts folders too, where that finds it."""
     path, other = folder / text, folder / text.replace("\\", "/")
     return other if not path.exists() and other.exists() else path
+
+
+def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
+    """Raise one FileError that names every missing file (the first 50 of them), or an InputError for a folder."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if len(missing) == 1 and where is None:
+        raise FileError("no such file", where=missing[0])
+    if missing:
+        named = ", ".join(missing[:50]) + (f" and {len(missing) - 50} more" if len(missing) > 50 else "")
+        raise FileError(f"{len(missing)} of {len(paths)} files are missing: {named}", where=where)
+    for path in paths:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, remedy="name the files in it")
 
 
 @contextmanager

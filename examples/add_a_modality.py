@@ -16,6 +16,7 @@ import torch
 import clipx
 from clipx.errors import ContractError, FileError, InputError
 from clipx.modality import Modality
+from clipx.parts import Parts
 from clipx.testing import checks
 
 HOUSE = r"""
@@ -49,9 +50,9 @@ class TextArt(Modality):
         width = max(map(len, lines))
         return torch.from_numpy(np.array([[c != " " for c in line.ljust(width)] for line in lines], dtype=np.float32))
 
-    def vectors(self, samples):
+    def parts(self, samples):
         # One by one: a vector must not depend on the batch it comes in.
-        return torch.cat([self.space.encode_image(self.pictures(sample)) for sample in samples])
+        return Parts.whole(torch.cat([self.space.encode_image(self.pictures(sample)) for sample in samples]))
 
     def pictures(self, sample):
         """What the space looks at, and what people are shown: (1, 3, H, W), dark on white, a letter 4 x 8 pixels."""
@@ -73,9 +74,10 @@ def main() -> None:
 
     # A modality and a space: files in, unit vectors out. What clipx does with vectors works from here on.
     space = clipx.load_space()
-    sense = TextArt(space)
-    seen = sense.encode([sense.load(path)])
-    for found in clipx.ZeroShotClassifier(space, ["house", "fish", "umbrella", "cup"], sense.prompts).predict(seen)[0]:
+    modality = TextArt(space)
+    house = modality.encode([modality.load(path)])
+    classifier = clipx.ZeroShotClassifier(space, ["house", "fish", "umbrella", "cup"], modality.prompts)
+    for found in classifier.predict(house)[0]:
         print(f"{found.label:10} {found.probability:.0%}")
 
     # The contract, a check each. The entry point can only be found once the class is part of an installed package.

@@ -20,7 +20,8 @@ from PIL import Image
 
 import clipx._threads
 import clipx.index
-from clipx.index import Index, steps, table
+from clipx import pipeline
+from clipx.index import Index, table
 from clipx.modalities.image import Image as Sense
 
 BORDERS = 60  # about as many as an update passes
@@ -58,7 +59,7 @@ def instrument(border):
         setattr(owner, name, call)
 
     for owner, name in [
-        *((steps, "read"), (steps, "encode"), (table, "_write_arrow"), (clipx.index, "find_files")),
+        *((pipeline, "read"), (pipeline, "encode_batch"), (table, "_write_arrow"), (clipx.index, "find_files")),
         *((table.Table, "write"), (table.Table, "delete"), (table.Table, "tidy"), (table.Table, "entries")),
     ]:
         between(owner, name)

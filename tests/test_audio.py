@@ -4,7 +4,7 @@ import copy
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -150,14 +150,14 @@ def test_a_tower_that_is_not_in_that_folder(tiny_space, tmp_path):
         load_tower(tmp_path / "run", tiny_space)
 
 
-def test_windows_are_heard_in_order_by_any_number_of_threads(tiny_space):
+def test_windows_are_encoded_in_order_by_any_number_of_threads(tiny_space):
     audio, before = Audio(tiny_space, AudioConfig(window_s=0.5)), torch.get_num_threads()
     sound = noise(4.0)
     found = []
     for threads in (1, 3):
         torch.set_num_threads(threads)
         try:
-            found.append(audio.window_vectors(sound))
+            found.append(audio.parts([sound])[0])
             assert torch.get_num_threads() == threads
         finally:
             torch.set_num_threads(before)
@@ -307,7 +307,7 @@ def test_partial_in_its_space(released, wide_space, tmp_path):
     path = saved(beside(released, wide_space), tmp_path / "partial.pt")
     audio = Audio(wide_space, AudioConfig(tower=str(path), window_s=0.1))
     assert audio.tower.kind == "fbsp" and audio.tower.window_s == 5.0 and audio.tower.channels == 2
-    vectors = audio.vectors([noise(0.1), noise(0.1, channels=2)])
+    vectors = audio.encode([noise(0.1), noise(0.1, channels=2)]).vectors
     assert vectors.shape == (2, 1024) and torch.allclose(vectors.norm(dim=1), torch.ones(2))
 
 
@@ -381,21 +381,21 @@ def test_the_faithful_tower_in_a_batch(tiny_space, sounds):
     assert (together - alone).abs().max() < 1e-5
 
 
-def test_window_vectors_and_their_mean(tiny_space, sounds):
+def test_windows_and_their_mean(tiny_space, sounds):
     audio = Audio(tiny_space)
-    rows, times = audio.window_vectors(sounds[2])
-    assert times == [(0.0, 5.0), (2.5, 7.5), (5.0, 10.0), pytest.approx((7.3, 12.3))]
+    rows, times = audio.parts(sounds[2:3])[0]
+    assert [astuple(time) for time in times] == [(0.0, 5.0), (2.5, 7.5), (5.0, 10.0), pytest.approx((7.3, 12.3))]
     mean = torch.nn.functional.normalize(rows.double().sum(0), dim=0).float()
     assert (mean - audio.encode([sounds[2]]).vectors[0]).abs().max() < 1e-6
-    first, _ = audio.window_vectors(Sound(sounds[2].samples[:, : 5 * 22_050], 22_050))
+    first = audio.parts([Sound(sounds[2].samples[:, : 5 * 22_050], 22_050)]).vectors
     assert (rows[0] - first[0]).abs().max() < 1e-5
 
 
 def test_views_need_equally_many_windows(tiny_space, sounds):
     audio = Audio(tiny_space)
-    assert audio.view_vectors(sounds[:2]).shape == (2, 1, tiny_space.dim)
-    with pytest.raises(InputError, match="1 to 4 windows"):
-        audio.view_vectors(sounds[:3])
+    assert audio.parts(sounds[:2]).stacked().shape == (2, 1, tiny_space.dim)
+    with pytest.raises(InputError, match="1 to 4 parts"):
+        audio.parts(sounds[:3]).stacked()
 
 
 def test_another_process_gives_the_same_bits(tmp_path):
@@ -406,7 +406,7 @@ from clipx.modalities.audio.encoder import Audio
 space = SimpleNamespace(dim=32, device="cpu", name="random:tiny", id="tiny")  # all of a space that a sound asks for
 space.domain = lambda name: space
 audio = Audio(space)
-print(hashlib.sha256(audio.vectors([audio.load(sys.argv[1])]).numpy().tobytes()).hexdigest())
+print(hashlib.sha256(audio.parts([audio.load(sys.argv[1])]).vectors.numpy().tobytes()).hexdigest())
 """
     path = tmp_path / "a.ogg"
     soundfile.write(path, noise(1.5, rate=44_100).samples.T.numpy(), 44_100)

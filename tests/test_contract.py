@@ -15,6 +15,7 @@ import torch
 import clipx.testing
 from clipx.errors import ContractError, InputError
 from clipx.modality import Modality
+from clipx.parts import Parts, View
 from clipx.registry import MODALITIES, get_modality, registered
 from clipx.testing import check_modality, checks
 
@@ -104,16 +105,34 @@ class UnknownPrompts(Colour):
     prompts = "smell"
 
 
-@breaks("vectors_are_unit_float32_of_the_space")
+@breaks("parts_are_unit_vectors_of_the_space")
 class NotUnit(Colour):
-    def vectors(self, samples):
-        return super().vectors(samples) * 2
+    def parts(self, samples):
+        return Parts.whole(super().parts(samples).vectors * 2)
 
 
-@breaks("vectors_are_unit_float32_of_the_space")
+@breaks("parts_are_unit_vectors_of_the_space")
 class HalfTheRows(Colour):
-    def vectors(self, samples):
-        return super().vectors(samples)[::2]
+    def parts(self, samples):
+        return Parts.whole(super().parts(samples).vectors[::2])
+
+
+@breaks("parts_are_unit_vectors_of_the_space")
+class NoParts(Colour):
+    def parts(self, samples):
+        return super().parts(samples).vectors
+
+
+@breaks("parts_are_unit_vectors_of_the_space")
+class PoolsToZero(Colour):
+    def pool(self, parts):
+        return 0 * parts.vectors
+
+
+@breaks("parts_do_not_depend_on_the_batch")
+class PlacesAcrossTheBatch(Colour):
+    def parts(self, samples):
+        return replace(super().parts(samples), places=[View(i) for i in range(len(samples))])
 
 
 @breaks("embedding_names_space_modality_and_ids")
@@ -124,51 +143,51 @@ class ForgetsIds(Colour):
 
 @breaks("different_samples_get_different_vectors")
 class ColourBlind(Colour):
-    def vectors(self, samples):
-        return super().vectors([torch.ones(3) for _ in samples])
+    def parts(self, samples):
+        return super().parts([torch.ones(3) for _ in samples])
 
 
 @breaks("batch_equals_singles")
 class BatchMean(Colour):
-    def vectors(self, samples):
+    def parts(self, samples):
         mean = torch.stack(list(samples)).mean(dim=0)
-        return super().vectors([sample - mean * 0.1 + 0.1 for sample in samples])
+        return super().parts([sample - mean * 0.1 + 0.1 for sample in samples])
 
 
 @breaks("order_follows_the_input")
 class Sorts(Colour):
-    def vectors(self, samples):
-        return super().vectors(sorted(samples, key=lambda sample: float(sample.sum())))
+    def parts(self, samples):
+        return super().parts(sorted(samples, key=lambda sample: float(sample.sum())))
 
 
 @breaks("repeated_runs_agree_to_the_bit")
 class Jitters(Colour):
     rng = np.random.default_rng(0)
 
-    def vectors(self, samples):
-        return super().vectors([sample * (1 - 1e-6 * self.rng.random()) for sample in samples])
+    def parts(self, samples):
+        return super().parts([sample * (1 - 1e-6 * self.rng.random()) for sample in samples])
 
 
 @breaks("random_state_is_left_alone")
 class SeedsTheWorld(Colour):
-    def vectors(self, samples):
+    def parts(self, samples):
         torch.manual_seed(7)
-        return super().vectors(samples)
+        return super().parts(samples)
 
 
 @breaks("random_state_is_left_alone")
 class DrawsFromTheWorld(Colour):
-    def vectors(self, samples):
+    def parts(self, samples):
         random.random()
-        return super().vectors(samples)
+        return super().parts(samples)
 
 
 @breaks("input_is_untouched")
 class WritesIntoSamples(Colour):
-    def vectors(self, samples):
+    def parts(self, samples):
         for sample in samples:
             sample.mul_(0.5)
-        return super().vectors(samples)
+        return super().parts(samples)
 
 
 @breaks("dtype_and_device_are_kept")
@@ -181,18 +200,18 @@ class CarriesGradients(Colour):
 
 @breaks("backbone_is_unchanged")
 class TouchesWeights(Colour):
-    def vectors(self, samples):
+    def parts(self, samples):
         with torch.no_grad():
             next(self.space.backbone.model.parameters()).mul_(1.0000002)
-        return super().vectors(samples)
+        return super().parts(samples)
 
 
 @breaks("backbone_is_unchanged")
 class ThawsWeights(Colour):
-    def vectors(self, samples):
+    def parts(self, samples):
         parameter = next(self.space.backbone.model.parameters())
         parameter.requires_grad_(not parameter.requires_grad)
-        return super().vectors(samples)
+        return super().parts(samples)
 
 
 @breaks("empty_batch_gives_an_empty_embedding")
@@ -240,8 +259,8 @@ class EightBitPictures(Colour):
     def pictures(self, sample):
         return super().pictures(sample) * 255
 
-    def vectors(self, samples):
-        return Colour(self.space).vectors(samples)
+    def parts(self, samples):
+        return Colour(self.space).parts(samples)
 
 
 @breaks("pictures_are_in_range")
@@ -249,8 +268,8 @@ class OnePicture(Colour):
     def pictures(self, sample):
         return super().pictures(sample)[0]
 
-    def vectors(self, samples):
-        return Colour(self.space).vectors(samples)
+    def parts(self, samples):
+        return Colour(self.space).parts(samples)
 
 
 @pytest.fixture

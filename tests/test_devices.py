@@ -7,6 +7,7 @@ import copy
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from PIL import Image, ImageOps
 from clipx import _device
 from clipx.cli import main
 from clipx.modalities.sketch.raster import rasterize
+from clipx.parts import Time
+from clipx.pipeline import MadeItem, encode
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 REAL = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
@@ -147,10 +150,8 @@ def noises(count):
     return [Sound(0.1 * torch.randn(1, 22_050 * (1 + i % 3), generator=rng), 22_050) for i in range(count)]
 
 
-def test_windows_of_several_files_are_heard_together(device, tiny_space):
-    from clipx.index.scan import Found
-    from clipx.index.steps import Read, encode
-    from clipx.modalities.audio import Audio, AudioConfig
+def test_windows_of_several_files_are_encoded_together(device, tiny_space):
+    from clipx.modalities.audio import Audio, AudioConfig, Sound
 
     sounds, config = noises(6), AudioConfig(window_s=2.0)
     wanted = Audio(tiny_space, config).encode(sounds).vectors
@@ -160,9 +161,10 @@ def test_windows_of_several_files_are_heard_together(device, tiny_space):
     assert torch.allclose(audio.encode(sounds).vectors.cpu(), wanted, atol=1e-5)
     assert batches == [8]  # of 1, 1 and 2 windows, twice
     batches.clear()
-    entries = encode([Read(Found(f"{i}.wav", 0, 0, "audio"), str(i), own) for i, own in enumerate(sounds)], audio)
-    assert [len(entry.vectors) for entry in entries] == [1, 1, 2, 1, 1, 2] and batches == [8]
-    assert entries[2].times == [(0.0, 2.0), (1.0, 3.0)]
+    items = [MadeItem(str(i), partial(Sound, own.samples, own.sample_rate_hz)) for i, own in enumerate(sounds)]
+    (records,) = encode(items, audio, separate=(Time,))
+    assert [len(one.vectors.rows) for one in records] == [1, 1, 2, 1, 1, 2] and batches == [8]
+    assert records[2].vectors.places == (Time(0.0, 2.0), Time(1.0, 3.0))
 
 
 # Every job ------------------------------------------------------------------------------------------------------------

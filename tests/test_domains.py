@@ -94,10 +94,10 @@ def test_cells_of_an_averaging_tower_are_of_any_size_and_average_to_the_picture(
 def test_the_image_sense_looks_again_at_what_is_no_photo(space, domain):
     always(space, domain)
     samples = list(picture())
-    looked = Image(space).vectors(samples)
-    named = Image(space, ImageConfig(domain)).vectors(samples)
+    looked = Image(space).encode(samples).vectors
+    named = Image(space, ImageConfig(domain)).encode(samples).vectors
     torch.testing.assert_close(looked, named)
-    torch.testing.assert_close(looked, torch.cat([Image(space).vectors([sample]) for sample in samples]))
+    torch.testing.assert_close(looked, torch.cat([Image(space).encode([sample]).vectors for sample in samples]))
 
 
 def test_a_domain_that_the_space_does_not_have_is_refused(space, tiny_space):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipx.cli._dataset import read_data
+from clipx.datasets import read_data
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
 from clipx.modalities.pointcloud import PointCloud, benchmarks
@@ -57,7 +57,7 @@ def test_cached_views_are_not_made_again(run_json, sets, monkeypatch):
     line = "eval pointcloud test.npz --train train.npz --shots 3 --draws 1 --method cache --cache kept"
     first = run_json(line)
     monkeypatch.setattr(
-        "clipx.modalities.pointcloud.encoder.PointCloud.view_vectors", lambda *_: pytest.fail("encoded again")
+        "clipx.modalities.pointcloud.encoder.PointCloud.parts", lambda *_: pytest.fail("encoded again")
     )
     assert run_json(line) == first
 

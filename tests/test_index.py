@@ -18,11 +18,13 @@ from conftest import PREPROCESS, RESNET, WORDS, save_space
 from PIL import Image
 
 import clipx
+from clipx import pipeline
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, SpaceMismatchError
-from clipx.index import Index, steps
+from clipx.index import Index
 from clipx.index.scan import find_files
 from clipx.index.table import Table
+from clipx.parts import Parts, Time, View
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +127,8 @@ def test_search_agrees_with_plain_numpy(files, db, space):
 
 def test_a_second_run_does_what_is_needed_and_no_more(files, db, space, tmp_path, monkeypatch):
     encoded = []
-    real = steps.encode
-    monkeypatch.setattr(steps, "encode", lambda batch, encoder: encoded.extend(batch) or real(batch, encoder))
+    real = pipeline.encode_batch
+    monkeypatch.setattr(pipeline, "encode_batch", lambda batch, *how: encoded.extend(batch) or real(batch, *how))
     with Index.create(db, space) as index:
         index.add([files])
         encoded.clear()
@@ -140,7 +142,7 @@ def test_a_second_run_does_what_is_needed_and_no_more(files, db, space, tmp_path
         (files / "c0.xyz").unlink()
         did = index.add([files])
         assert (did.added, did.updated, did.reused, did.unchanged, did.removed) == (0, 1, 3, 7, 2)
-        assert [Path(item.file.path).name for item in encoded] == ["p6.png"]
+        assert [item.item.path.name for item in encoded] == ["p6.png"]
         with Index.create(tmp_path / "fresh", space) as fresh:
             fresh.add([files])
             same(rows(index), rows(fresh))
@@ -185,7 +187,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_goes_on(files, db, space, mo
         return real_open(path, *more, **options)
 
     os.utime(unreadable, ns=(1, 1))
-    monkeypatch.setattr(steps, "open", opened, raising=False)
+    monkeypatch.setattr("clipx.files.open", opened, raising=False)
     with Index.open(db, space) as index:
         did = index.add([files])
         reasons = {Path(f.path).name: f.reason for f in did.failures}
@@ -231,8 +233,8 @@ def test_prose_beside_clouds_is_passed_over(files, db, space):
 
 def test_what_could_not_be_read_is_tried_again_when_it_changes(files, db, space, monkeypatch):
     tried = []
-    real = steps.read
-    monkeypatch.setattr(steps, "read", lambda file, *more: tried.append(Path(file.path).name) or real(file, *more))
+    real = pipeline.read
+    monkeypatch.setattr(pipeline, "read", lambda item, *more: tried.append(item.path.name) or real(item, *more))
     (files / "torn.png").write_bytes(b"torn")
     (files / "bad.svg").write_text("<svg")
     with Index.create(db, space) as index:
@@ -264,7 +266,7 @@ def test_what_is_no_fault_of_the_file_is_tried_every_time(files, db, space, monk
 
     with Index.create(db, space) as index:
         with monkeypatch.context() as patch:
-            patch.setattr(steps, "open", opened, raising=False)
+            patch.setattr("clipx.files.open", opened, raising=False)
             assert len(index.add([files]).failures) == 1
         did = index.add([files])  # neither size nor time has changed
         assert (did.added, did.failures) == (1, [])
@@ -300,17 +302,17 @@ def test_a_tower_may_be_named_once_it_is_found_to_be_missing(files, db, space):
             index.add([files / "a.wav"], settings={"audio": {"tower": files}})
 
 
-def test_a_sample_that_trips_a_strangers_encoder_stops_nothing(files, db, space, monkeypatch):
-    from clipx.modalities.image import Image as Sense
+def test_a_sample_that_an_encoder_fails_on_stops_nothing(files, db, space, monkeypatch):
+    from clipx.modalities.image import Image as Pictures
 
-    real = Sense.vectors
+    real = Pictures.parts
 
-    def vectors(self, samples):
+    def parts(self, samples):
         if any(float(sample.mean()) == 1 for sample in samples):
             raise RuntimeError("index out of\nrange")
         return real(self, samples)
 
-    monkeypatch.setattr(Sense, "vectors", vectors)
+    monkeypatch.setattr(Pictures, "parts", parts)
     Image.new("RGB", (32, 32), "white").save(files / "white.png")
     with Index.create(db, space) as index:
         did = index.add([files])
@@ -321,9 +323,13 @@ def test_a_sample_that_trips_a_strangers_encoder_stops_nothing(files, db, space,
 
 
 def test_windows_that_are_no_unit_vectors_are_refused(files, db, space, monkeypatch):
-    from clipx.modalities.image import Image as Sense
+    from clipx.modalities.image import Image as Pictures
 
-    monkeypatch.setattr(Sense, "window_vectors", lambda self, sample: (torch.full((1, space.dim), torch.nan), [(0, 1)]))
+    def parts(self, samples):
+        rows = torch.full((len(samples), space.dim), torch.nan)
+        return Parts(rows, range(len(samples) + 1), [Time(0, 1)] * len(samples))
+
+    monkeypatch.setattr(Pictures, "parts", parts)
     with Index.create(db, space) as index:
         did = index.add([files])
         assert did.added == 3 and all("unit norm" in f.reason for f in did.failures) and len(did.failures) == 8
@@ -416,15 +422,20 @@ def test_no_files_at_all(tmp_path, db, space):
 
 
 def test_what_lasts_is_kept_by_windows(files, db, space, monkeypatch):
-    from clipx.modalities.image import Image as Sense
+    from clipx.modalities.image import Image as Pictures
 
-    def windows(self, sample):
-        if sample[:, :32].max() > 0:  # all but film.png
-            return None
-        halves = [self.vectors([half])[0] for half in sample.chunk(2, dim=1)]
-        return torch.stack(halves), [(0.0, 2.5), (2.0, 4.5)]
+    whole = Pictures.parts
 
-    monkeypatch.setattr(Sense, "window_vectors", windows)
+    def parts(self, samples):
+        rows, offsets, places = [], [0], []
+        for sample in samples:
+            films = list(sample.chunk(2, dim=1)) if sample[:, :32].max() == 0 else []  # film.png alone
+            rows.append(whole(self, films or [sample]).vectors)
+            places += [Time(0.0, 2.5), Time(2.0, 4.5)] if films else [View(0)]
+            offsets.append(len(places))
+        return Parts(torch.cat(rows), offsets, places)
+
+    monkeypatch.setattr(Pictures, "parts", parts)
     top = np.zeros((64, 64, 3), np.uint8)
     top[32:] = np.random.default_rng(5).integers(0, 255, (32, 64, 3))
     Image.fromarray(top).save(files / "film.png")
@@ -533,20 +544,20 @@ def test_reembedding_switches_when_it_is_whole(files, db, space, other_space, tm
         index.add([files])
     reader = Index.open(db, space)
     before = reader.search("cat", 99)
-    real, calls = steps.encode, []
+    real, calls = pipeline.encode_batch, []
 
-    def failing(batch, encoder):
+    def failing(batch, *how):
         calls.append(batch)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(batch, encoder)
+        return real(batch, *how)
 
-    monkeypatch.setattr(steps, "encode", failing)
+    monkeypatch.setattr(pipeline, "encode_batch", failing)
     monkeypatch.setattr("clipx.index.COMMIT", 2)
     with pytest.raises(KeyboardInterrupt), Index.open(db, space) as index:
         index.reembed(other_space, batch_size=2)
     assert reader.search("cat", 99) == before and Index.open(db).space_record.name == "tiny"
-    monkeypatch.setattr(steps, "encode", real)
+    monkeypatch.setattr(pipeline, "encode_batch", real)
     (files / "p0.png").rename(tmp_path / "away.png")
     with Index.open(db, space) as index:
         with pytest.raises(FileError, match=r"1 of its files are missing, such as .*p0.png.*--remove"):
@@ -577,7 +588,7 @@ def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatc
             raise InputError("that space has no tower for it")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Sketch, "vectors", failing)
+            patch.setattr(Sketch, "parts", failing)
             with pytest.raises(InputError, match="no tower for it"):
                 index.reembed(other_space)
         assert rows(index) == before and Index.open(db).space_record.name == "tiny"
@@ -588,16 +599,16 @@ def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatc
         assert not set(index._null_models.values()) & set(before_the_move.values())
 
 
-def test_what_the_other_space_lacks_leaves_the_index(files, db, space, other_space, monkeypatch):
+def test_what_is_unavailable_in_the_other_space_leaves_the_index(files, db, space, other_space, monkeypatch):
     from clipx.modalities.sketch import Sketch
 
-    def lacks(self):
+    def unavailable(self):
         return "no tower" if self.space.id == other_space.id else None
 
     with Index.create(db, space) as index:
         index.add([files])
         with monkeypatch.context() as patch:
-            patch.setattr(Sketch, "lacks", lacks)
+            patch.setattr(Sketch, "unavailable", unavailable)
             did = index.reembed(other_space)
         assert (did.added, did.removed, index.stats()["files"]) == (10, 1, 10)
         assert [(Path(f.path).name, f.reason) for f in did.failures] == [("house.ndjson", "left out: no tower")]
@@ -610,7 +621,7 @@ def test_a_move_that_leaves_nothing_or_not_what_was_set_is_refused(files, db, sp
 
     with Index.create(db, space) as index:
         index.add([files / "house.ndjson"])
-        monkeypatch.setattr(Sketch, "lacks", lambda self: "no tower")
+        monkeypatch.setattr(Sketch, "unavailable", lambda self: "no tower")
         with pytest.raises(InputError, match="nothing would be left: no tower"):
             index.reembed(other_space)
         assert index.space is space and index.stats()["files"] == 1
@@ -1096,7 +1107,7 @@ def test_a_move_says_what_it_leaves_out(run, here, other_space, monkeypatch):
 
     assert run("index . --db my.index")[0] == 0
     monkeypatch.setattr("clipx.cli._work.open_space", lambda *_: other_space)
-    monkeypatch.setattr(PointCloud, "lacks", lambda self: "no tower" if self.space.id == other_space.id else None)
+    monkeypatch.setattr(PointCloud, "unavailable", lambda self: "no tower" if self.space.id == other_space.id else None)
     status, out, err = run("index --db my.index --reembed --space other --json")
     (did,) = json.loads(out)["results"]
     assert (status, did["added"], did["removed"]) == (0, 1, 2)
@@ -1108,7 +1119,7 @@ def test_ctrl_c_says_that_what_is_done_is_kept(run, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(steps, "encode", stopped)
+    monkeypatch.setattr(pipeline, "encode_batch", stopped)
     assert run("index . --db my.index") == (130, "", "what is done is kept; run it again to go on\ninterrupted\n")
 
 

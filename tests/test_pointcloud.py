@@ -19,6 +19,8 @@ from clipx.modalities.pointcloud import PROJECTIONS, Cloud, Mesh, PointCloud, po
 from clipx.modalities.pointcloud.cloud import about_y, draw, unit_sphere, upright
 from clipx.modalities.pointcloud.files import estimate_up, sample_surface
 from clipx.modalities.pointcloud.projection import SETTINGS, resized, to_input
+from clipx.parts import KINDS
+from clipx.pipeline import MadeItem, encode
 from clipx.zeroshot import ZeroShotClassifier
 
 GOLDEN = Path(__file__).parent / "golden" / "pointclip.npz"  # what the released code returned
@@ -221,9 +223,9 @@ def test_every_up_axis_gives_the_same_picture(encoder):
 def test_user_s_axis_wins_over_the_file_s(tiny_space, tmp_path):
     np.savez(tmp_path / "z.npz", points=random_cloud(9).numpy(), up="z")
     np.save(tmp_path / "none.npy", random_cloud(9).numpy())
-    told, silent = (PointCloud(tiny_space, PointCloud.Config(up=up)) for up in ("x", None))
-    assert [m.load(tmp_path / "z.npz").up for m in (told, silent)] == ["x", "z"]
-    assert [m.load(tmp_path / "none.npy").up for m in (told, silent)] == ["x", "y"]
+    bound, silent = (PointCloud(tiny_space, PointCloud.Config(up=up)) for up in ("x", None))
+    assert [m.load(tmp_path / "z.npz").up for m in (bound, silent)] == ["x", "z"]
+    assert [m.load(tmp_path / "none.npy").up for m in (bound, silent)] == ["x", "y"]
     assert silent.from_array(random_cloud(9), up=np.array("z")).up == "z"
 
 
@@ -340,7 +342,7 @@ def test_every_projection_encodes_and_shows(tiny_space, projection):
     assert (rows - torch.cat([encoder.encode([s]).vectors for s in samples])).abs().max() <= 1e-5
     pictures = encoder.pictures(samples[0])
     assert len(pictures) == entry.views and pictures.min() >= 0 and pictures.max() == 1
-    views = encoder.view_vectors(samples)
+    views = encoder.parts(samples).stacked()
     assert views.shape == (2, entry.views, tiny_space.dim)
     torch.testing.assert_close(torch.nn.functional.normalize(views.mean(1), dim=1), rows, atol=1e-5, rtol=0)
     drawn = draw(samples, projection, 64)  # the tower's side
@@ -367,29 +369,29 @@ def test_entropy_weighs_sure_views_more(tiny_space):
     encoder = PointCloud(tiny_space, PointCloud.Config(weighting="entropy"))
     with pytest.raises(InputError, match="no labels are known"):
         encoder.encode(clouds)
-    told = encoder.among(classifier)
-    assert plain.among(classifier) is plain and plain.context == "" and told.context and told is not encoder
-    assert told.context == encoder.among(ZeroShotClassifier(tiny_space, ["chair", "table", "cat"])).context
-    assert told.context != encoder.among(ZeroShotClassifier(tiny_space, ["chair", "table"])).context
-    views = plain.view_vectors(clouds)
+    bound = encoder.bind(classifier)
+    assert plain.bind(classifier) is plain and plain.context == "" and bound.context and bound is not encoder
+    assert bound.context == encoder.bind(ZeroShotClassifier(tiny_space, ["chair", "table", "cat"])).context
+    assert bound.context != encoder.bind(ZeroShotClassifier(tiny_space, ["chair", "table"])).context
+    views = plain.parts(clouds).stacked()
     shares = (classifier.logit_scale * views @ classifier.weights.vectors.T).softmax(-1)
     sure = 1 + (shares * shares.log()).sum(-1) / math.log(3)
     expected = torch.nn.functional.normalize((views * sure[..., None]).sum(1), dim=1)
-    torch.testing.assert_close(told.encode(clouds).vectors, expected, atol=1e-5, rtol=0)
-    one = encoder.among(ZeroShotClassifier(tiny_space, ["chair"]))  # one label says nothing of the views
+    torch.testing.assert_close(bound.encode(clouds).vectors, expected, atol=1e-5, rtol=0)
+    one = encoder.bind(ZeroShotClassifier(tiny_space, ["chair"]))  # one label says nothing of the views
     torch.testing.assert_close(one.encode(clouds).vectors, plain.encode(clouds).vectors, atol=1e-5, rtol=0)
 
 
 def test_features_cached_under_entropy_know_their_labels(tiny_space, tmp_path):
     cache, encoder = FeatureCache(tmp_path), PointCloud(tiny_space, PointCloud.Config(weighting="entropy"))
-    told = [encoder.among(ZeroShotClassifier(tiny_space, labels)) for labels in (["chair", "cat"], ["chair", "dog"])]
-    assert len({cache.key(each, b"cloud") for each in (encoder, *told)}) == 3
+    bound = [encoder.bind(ZeroShotClassifier(tiny_space, labels)) for labels in (["chair", "cat"], ["chair", "dog"])]
+    assert len({cache.key(each, b"cloud") for each in (encoder, *bound)}) == 3
 
 
 def test_turns_are_averaged(tiny_space):
     cloud = PointCloud.example()
     thrice = PointCloud(tiny_space, PointCloud.Config(tta=3))
-    views = thrice.view_vectors([cloud])[0]
+    views = thrice.parts([cloud]).vectors
     assert len(views) == 18
     for turn in range(3):  # by thirds of the quarter turn that lies between two side views
         points = about_y(unit_sphere(cloud.points), turn * math.pi / 6)
@@ -399,9 +401,9 @@ def test_turns_are_averaged(tiny_space):
     torch.testing.assert_close(thrice.encode([cloud]).vectors[0], mean, atol=1e-5, rtol=0)
     only_top = PointCloud(tiny_space, PointCloud.Config(tta=2, weights=(0, 0, 0, 0, 1, 0)))
     twice = PointCloud(tiny_space, PointCloud.Config(tta=2))
-    tops = twice.view_vectors([cloud])[0, [4, 10]].sum(0)
-    with pytest.raises(InputError, match="views that are taken apart have no weights"):
-        only_top.view_vectors([cloud])
+    tops = twice.parts([cloud]).vectors[[4, 10]].sum(0)
+    with pytest.raises(InputError, match="views that are classified separately have no weights"):
+        next(encode([MadeItem("spring", PointCloud.example)], only_top, separate=KINDS))
     expected = torch.nn.functional.normalize(tops, dim=0)
     torch.testing.assert_close(only_top.encode([cloud]).vectors[0], expected, atol=1e-5, rtol=0)
     quarter = about_y(torch.eye(3), math.pi / 2)
@@ -486,7 +488,7 @@ def test_views_writes_a_sheet(tmp_path, capsys, projection):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "bound"),
     [
         ("views cloud.xyz --projection mesh_raster", "cloud.xyz: is a cloud without triangles"),
         ("views cloud.xyz --projection v9", "unknown projection 'v9'"),
@@ -496,12 +498,12 @@ def test_views_writes_a_sheet(tmp_path, capsys, projection):
         ("views cloud.xyz --weighting best", "knows no weighting 'best'; one of uniform, entropy"),
     ],
 )
-def test_views_tells_mistakes_in_one_line(tmp_path, monkeypatch, capsys, line, told):
+def test_views_tells_mistakes_in_one_line(tmp_path, monkeypatch, capsys, line, bound):
     monkeypatch.chdir(tmp_path)
     Path("cloud.xyz").write_text("0 0 0\n1 2 3\n4 5 7\n")
     assert main(line.split()) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1 and not Path("views.png").exists()
+    assert bound in error and error.count("\n") == 1 and not Path("views.png").exists()
 
 
 def test_a_sample_cannot_be_changed_by_accident():

@@ -2,15 +2,18 @@
 
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
-from clipx import api
-from clipx._threads import READERS, read_ahead
-from clipx.cli._work import Item, encode
-from clipx.errors import FileError
+from clipx import api, pipeline
+from clipx._threads import READERS
+from clipx.cli._work import encode
+from clipx.errors import FileError, InputError
 from clipx.modality import Modality
+from clipx.parts import Parts
+from clipx.pipeline import FileItem, MadeItem
 
 
 class Slow(Modality):
@@ -27,12 +30,12 @@ class Slow(Modality):
         if number >= 2:
             self.later.set()
         if number == 7:
-            raise FileError("torn", where=path)
+            raise FileError("corrupt", where=path)
         return number
 
-    def vectors(self, samples):
+    def parts(self, samples):
         assert self.later.wait(20), "nothing was read meanwhile"
-        return torch.nn.functional.one_hot(torch.tensor(samples), self.space.dim).float()
+        return Parts.whole(torch.nn.functional.one_hot(torch.tensor(samples), self.space.dim).float())
 
 
 def paths(count):
@@ -40,7 +43,7 @@ def paths(count):
 
 
 def items(count):
-    return [Item(path, b"", lambda modality, path=path: modality.load(path)) for path in paths(count)]
+    return [FileItem(path, Path(path)) for path in paths(count)]
 
 
 def test_the_next_batch_is_read_while_one_is_encoded(tiny_space):
@@ -48,30 +51,80 @@ def test_the_next_batch_is_read_while_one_is_encoded(tiny_space):
         assert found.vectors.argmax(1).tolist() == [0, 1, 2, 3, 4] and list(found.ids) == paths(5)
 
 
-def test_no_more_than_a_batch_is_read_ahead():
-    read = []
-    batches = read_ahead(lambda i: read.append(i) or i, range(40), 4)
-    assert next(batches) == [0, 1, 2, 3] and len(read) <= 8
-    assert [i for batch in batches for i in batch] == list(range(4, 40))
+class Counts(Modality):
+    """A sample is a number, whose vector has a one there; what reads and what encodes is kept."""
+
+    name, suffixes = "counts", ()
+
+    def __init__(self, space, bad=()):
+        super().__init__(space)
+        self.bad, self.read, self.readers, self.encoders = set(bad), [], set(), set()
+
+    def load(self, path):
+        self.read.append(int(str(path)))
+        self.readers.add(threading.current_thread().name)
+        return self.read[-1]
+
+    def parts(self, samples):
+        self.encoders.add((threading.current_thread().name, torch.get_num_threads()))
+        if self.bad & set(samples):
+            raise InputError("unlucky")
+        return Parts.whole(torch.nn.functional.one_hot(torch.tensor(samples) % self.space.dim, self.space.dim).float())
+
+
+def numbers(count):
+    return [FileItem(str(i), Path(str(i))) for i in range(count)]
+
+
+def test_the_pipeline_reads_a_few_batches_ahead_and_no_more(tiny_space):
+    modality, most = Counts(tiny_space), (2 * torch.get_num_threads() + 5) * 4
+    found = pipeline.encode(numbers(400), modality, batch=4)
+    assert [one.item.id for one in next(found)] == ["0", "1", "2", "3"] and len(modality.read) <= most < 400
+    assert [int(one.item.id) for batch in found for one in batch] == list(range(4, 400))
+
+
+def test_one_item_s_fault_leaves_the_others_of_its_batch(tiny_space):
+    modality = Counts(tiny_space, bad=[13])
+    found = [one for batch in pipeline.encode(numbers(20), modality, on_error="record", batch=8) for one in batch]
+    assert [int(one.item.id) for one in found] == list(range(20))
+    failed = [one for one in found if isinstance(one, pipeline.Failed)]
+    assert [(one.item.id, str(one.error)) for one in failed] == [("13", "unlucky")]
+    with pytest.raises(InputError, match="unlucky"):
+        list(pipeline.encode(numbers(20), modality, batch=8))
+
+
+def test_a_faulty_program_is_no_bad_file(tiny_space):
+    """A ClipxError is a file's own; anything else ends a command with a traceback, also where failures are listed."""
+
+    def broken():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        encode(Counts(tiny_space), [MadeItem("a", broken), MadeItem("b", lambda: 1)], failures={})
 
 
 def test_what_cannot_be_read_ends_the_run_or_is_listed(tiny_space):
-    with pytest.raises(FileError, match="torn"):
+    with pytest.raises(FileError, match="corrupt"):
         encode(Slow(tiny_space), items(9), 2)
-    with pytest.raises(FileError, match="torn"):
+    with pytest.raises(FileError, match="corrupt"):
         api._encode(Slow(tiny_space), paths(9), 2)
     failures = {}
     found = encode(Slow(tiny_space), items(9), 2, failures=failures)
     assert [*failures] == ["7.slow"] and list(found.ids) == [path for path in paths(9) if path != "7.slow"]
 
 
-def test_one_item_is_read_in_this_thread_and_threads_end_with_the_last():
-    before = torch.get_num_threads()
-    assert list(read_ahead(lambda i: threading.current_thread(), [1], 8)) == [[threading.main_thread()]]
-    assert list(read_ahead(str, [], 8)) == []
-    readers = {name for batch in read_ahead(lambda i: threading.current_thread().name, range(64), 8) for name in batch}
-    assert len(readers) <= READERS and not readers & {thread.name for thread in threading.enumerate()}
+def test_one_item_has_all_threads_and_many_share_them(tiny_space):
+    before, here = torch.get_num_threads(), threading.main_thread().name
+    alone, many = Counts(tiny_space), Counts(tiny_space)
+    assert len(list(pipeline.encode(numbers(1), alone))) == 1 and alone.readers == {here}
+    assert alone.encoders == {(here, before)} and list(pipeline.encode([], alone)) == []
+    list(pipeline.encode(numbers(64), many, batch=8))
+    assert len(many.readers) <= READERS and {count for _, count in many.encoders} == {1}
+    assert not (many.readers | {name for name, _ in many.encoders}) & {one.name for one in threading.enumerate()}
     assert torch.get_num_threads() == before
+    serial = Counts(tiny_space)
+    list(pipeline.encode(numbers(64), serial, batch=8, readers=0))
+    assert serial.readers == {here} and serial.encoders == {(here, before)}
 
 
 def test_threads_that_read_pictures_leave_the_filters_of_warnings_as_they_were(tmp_path, monkeypatch):

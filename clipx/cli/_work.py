@@ -9,21 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from clipx._lazy import uncollected
 from clipx.cli._flags import Given, read_toml, settings_of
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
-from clipx.files import read_text
+from clipx.files import check_present, read_text
 from clipx.progress import note, progress
 
 if TYPE_CHECKING:
-    import torch
-
     from clipx.embedding import Embedding
     from clipx.modality import Modality
+    from clipx.pipeline import Item
     from clipx.prompts import Prompts
     from clipx.space import JointSpace
     from clipx.zeroshot import ZeroShotClassifier
@@ -32,140 +31,37 @@ REAL_CLIP = "ViT-B-32-quickgelu/openai"
 SUFFIXES_SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Item:
-    """One thing to encode.
-
-    Args:
-        id: its name in results.
-        content: what the cache and the data's hash take it by: a file, or bytes made when they are asked for.
-        load: reads it for a modality.
-        values: where the content says more than the sample itself (what a file says of all its samples, the type of
-            its numbers): the sample alone, by which two copies of it are told.
-    """
-
-    id: str
-    content: Path | Callable[[], bytes]
-    load: Callable[[Modality], Any]
-    values: Callable[[], bytes] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """An item that was read: its vector from the cache, else its sample; or why it could not be read."""
-
-    item: Item
-    key: str | None = None
-    row: torch.Tensor | None = None
-    sample: Any = None
-    error: ClipxError | None = None
-
-
-def file_items(
-    paths: Sequence[Path], root: Path | None = None, facts: Sequence[Mapping[str, str]] | None = None
-) -> list[Item]:
-    """Files as items, under their path as given, or relative to ``root`` where they are below it.
-
-    Args:
-        paths: N files.
-        root: of the data.
-        facts: what is known of each besides its content, arguments of ``Modality.load``.
-    """
-
-    def item(path: Path, about: Mapping[str, str]) -> Item:
-        name = str(path.relative_to(root) if root and path.is_relative_to(root) else path)
-        if not about:
-            return Item(name, path, lambda modality: modality.load(path))
-        said = json.dumps(dict(about), sort_keys=True).encode() + b"\0"
-        return Item(
-            name, lambda: said + path.read_bytes(), lambda modality: modality.load(path, **about), path.read_bytes
-        )
-
-    return [item(path, about) for path, about in zip(paths, facts or [{}] * len(paths), strict=True)]
-
-
 def encode(
     encoder: Modality,
     items: Sequence[Item],
     batch_size: int = 32,
     cache: Path | None = None,
-    views: bool = False,
+    separate: bool = False,
     failures: dict[str, ClipxError] | None = None,
 ) -> Embedding:
-    """Items -> one Embedding, batch by batch under a progress bar; vectors in the cache are not made again.
+    """Items -> one Embedding under a progress bar; vectors in the cache are not computed again.
 
-    While a batch is encoded the next one is read.
-
-    With ``views``, every item has V rows, see ``Modality.view_vectors``. With ``failures``, an item that cannot be read
-    or encoded goes there by its id, and has no row; without, it ends the run.
+    With ``separate``, every item has a row for each of its parts. With ``failures``, an item that cannot be read or
+    encoded goes there by its id, and has no row; without, it ends the run.
     """
-    import torch
+    from clipx import pipeline
+    from clipx.cache import CachedVectors
+    from clipx.parts import KINDS
 
-    from clipx._threads import read_ahead
-    from clipx.cache import FeatureCache
-    from clipx.embedding import Embedding
-
-    store = None if cache is None else FeatureCache(cache)
-    if store is not None:
-        encoder.context  # noqa: B018  # part of every key: made now, before several threads ask for it
-    rows: list[torch.Tensor] = []
-    ids: list[str] = []
-
-    def read(item: Item) -> _Read:
-        try:
-            key = row = None
-            if store is not None:
-                key = store.key(encoder, item.content() if callable(item.content) else item.content, views)
-                row = store.get(key, encoder.space.dim)
-            return _Read(item, key, row, None if row is not None else item.load(encoder))
-        except ClipxError as error:
-            if failures is None:
-                raise
-            return _Read(item, error=error)
-
-    def made(samples: Sequence[Any]) -> torch.Tensor:
-        if not views:
-            return encoder.encode(samples).vectors
-        with torch.no_grad():
-            return encoder.view_vectors(samples).float()
-
-    def vectors_of(batch: Sequence[_Read]) -> torch.Tensor:
-        fresh = [item.sample for item in batch if item.row is None]
-        if store is None:
-            return made(fresh)
-        found, kept = iter(made(fresh).cpu() if fresh else ()), []
-        for item in batch:
-            if (row := item.row) is None:
-                store.put(str(item.key), row := next(found))
-            kept.append(row)
-        return torch.stack(kept).to(encoder.space.device)
-
-    def take(batch: Sequence[_Read]) -> None:
-        try:
-            rows.append(vectors_of(batch))
-            ids.extend(item.item.id for item in batch)
-        except ClipxError as error:
-            if failures is None:
-                raise
-            if len(batch) == 1:
-                failures[batch[0].item.id] = error
-            else:
-                for item in batch:  # one by one, to find whose fault it is
-                    take([item])
-
+    store = None if cache is None else CachedVectors(cache, encoder.space.dim, separate)
+    on_error: Literal["raise", "record"] = "raise" if failures is None else "record"
+    kinds, records = KINDS if separate else (), []
     with progress(f"encoding ({encoder.name})", len(items)) as advance:
-        for batch in read_ahead(read, items, batch_size):
-            for item in batch:
-                if item.error is not None and failures is not None:
-                    failures[item.item.id] = item.error
-            if sound := [item for item in batch if item.error is None]:
-                take(sound)
+        for batch in pipeline.encode(items, encoder, separate=kinds, cache=store, on_error=on_error, batch=batch_size):
+            for one in batch:
+                if isinstance(one, pipeline.Encoded):
+                    records.append(one)
+                elif failures is None or not isinstance(one.error, ClipxError):
+                    raise one.error
+                else:
+                    failures[one.item.id] = one.error
             advance(len(batch))
-    vectors = torch.cat(rows) if rows else torch.zeros(0, encoder.space.dim)
-    if views and rows:
-        ids = [f"{name}#{v}" for name in ids for v in range(vectors.shape[1])]
-        vectors = vectors.flatten(0, 1)
-    return Embedding(vectors, encoder.space.id, encoder.name, ids)
+    return pipeline.embedding_of(records, encoder, separate)
 
 
 @dataclass
@@ -287,19 +183,6 @@ def encoders(
     groups = group_by_modality(paths, modality)
     configs = settings_of(groups, settings)
     return lambda space: [(make_modality(name, space, configs[name]), rows) for name, rows in groups.items()]
-
-
-def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
-    """Raise one FileError that names every missing file (the first 50 of them), or an InputError for a folder."""
-    missing = [str(path) for path in paths if not path.exists()]
-    if len(missing) == 1 and where is None:
-        raise FileError("no such file", where=missing[0])
-    if missing:
-        named = ", ".join(missing[:50]) + (f" and {len(missing) - 50} more" if len(missing) > 50 else "")
-        raise FileError(f"{len(missing)} of {len(paths)} files are missing: {named}", where=where)
-    for path in paths:
-        if path.is_dir():
-            raise InputError("is a folder", where=path, remedy="name the files in it")
 
 
 def space_name(flag: str | None) -> str:

@@ -62,12 +62,13 @@ def classify(
         conclude,
         encode,
         encoders,
-        file_items,
         files_in,
         make_classifier,
         open_space,
         read_prompts,
     )
+    from clipx.modality import bound
+    from clipx.pipeline import file_items
     from clipx.zeroshot import Prediction
 
     check_writable(out)
@@ -82,8 +83,7 @@ def classify(
     used = attach(joint)
     for encoder, rows in used:
         classifier = make_classifier(joint, words, encoder.prompts if said is None else said, none_threshold)
-        told = encoder.among(classifier)
-        embedding = encode(told, [items[i] for i in rows], batch_size, failures=failures)
+        embedding = encode(bound(encoder, classifier), [items[i] for i in rows], batch_size, failures=failures)
         for path, predictions in zip(embedding.ids, classifier.predict(embedding, top), strict=True):
             found[path] = (encoder.name, predictions)
     named = [(item.id, *found[item.id]) for item in items if item.id in found]

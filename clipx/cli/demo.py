@@ -66,6 +66,7 @@ def demo(
     from clipx.cli._page import Found, Panel, Searches, Sheet, page
     from clipx.cli._sound import player
     from clipx.cli._work import make_classifier, open_space, space_name
+    from clipx.modality import pictures_of
     from clipx.progress import note, progress
     from clipx.registry import modality_of
     from clipx.space import default_name
@@ -92,12 +93,12 @@ def demo(
         name, chosen = modality_of(_locate(file, folder)), settings.get(file, {})
         if (key := repr((name, chosen))) not in encoders:
             encoders[key] = make_modality(name, joint, chosen)
-            if lacking := encoders[key].lacks():
+            if lacking := encoders[key].unavailable():
                 note(f"left out: {lacking}")
         return encoders[key]
 
     def shows(file: str) -> bool:
-        return encoder_of(file).lacks() is None
+        return encoder_of(file).unavailable() is None
 
     def typed(word: str) -> str:
         """A word of a command as it is typed from here; a photo of scikit-image is copied, to have a short name."""
@@ -126,7 +127,7 @@ def demo(
             if prompts not in classifiers:
                 classifiers[prompts] = make_classifier(joint, labels, prompts)
             predictions = classifiers[prompts].predict(encoder.encode([sample]), top_k=5)[0]
-            views = encoder.pictures(sample)
+            views = pictures_of(encoder, sample)
             sound = player(path, None, None, path.name)
             if entry["file"].startswith(SKIMAGE):
                 picture = _thumbnail(path.read_bytes())
@@ -155,7 +156,7 @@ def demo(
         if file.startswith(SKIMAGE):
             return _thumbnail(path.read_bytes())
         encoder = encoder_of(file)
-        views = encoder.pictures(encoder.load(path))
+        views = pictures_of(encoder, encoder.load(path))
         return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views))
 
     def seen(file: str, alt: str) -> tuple[bytes, str]:

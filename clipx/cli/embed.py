@@ -57,8 +57,9 @@ def embed(
 
     import clipx
     from clipx.cli._output import check_writable, print_table, report, write_whole
-    from clipx.cli._work import cache_folder, conclude, encode, encoders, file_items, files_in, open_space
+    from clipx.cli._work import cache_folder, conclude, encode, encoders, files_in, open_space
     from clipx.errors import InputError
+    from clipx.pipeline import file_items
 
     writers = {".npz": _npz, ".parquet": _parquet}
     if out.suffix.lower() not in writers:

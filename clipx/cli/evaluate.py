@@ -30,7 +30,7 @@ from clipx.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from clipx.cli._dataset import LabelledData
+    from clipx.datasets import LabelledData
     from clipx.embedding import Embedding
     from clipx.modality import Modality
     from clipx.space import JointSpace
@@ -115,10 +115,10 @@ def evaluate(
     """
     from clipx.api import parse_labels
     from clipx.cli._confusion import MOST_PANELS, confusion_png
-    from clipx.cli._dataset import read_data, rows_csv
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, emit, report, write_bytes
     from clipx.cli._work import cache_folder, open_space, read_prompts, versions
+    from clipx.datasets import read_data, rows_csv
     from clipx.registry import get_modality
 
     check_writable(out)
@@ -230,6 +230,7 @@ class _Measured:
         """A row of results, and its (K, K) table of what is taken for what, for each method."""
         from clipx.api import make_modality
         from clipx.cli._work import make_classifier, read_prompts
+        from clipx.modality import bound
 
         encoder, said = make_modality(self.modality, self.space, settings), read_prompts(prompts)
         classifier = make_classifier(self.space, self.names, encoder.prompts if said is None else said)
@@ -242,7 +243,7 @@ class _Measured:
         for method in methods:
             row: dict[str, Any] = {"method": method, **about}
             if method == ZERO_SHOT:
-                embedding = self._vectors(encoder.among(classifier), self.data)
+                embedding = self._vectors(bound(encoder, classifier), self.data)
                 logits = [classifier.logits(embedding).cpu()]
             else:
                 logits, row["draws"] = self._learnt(method, encoder, classifier)
@@ -259,7 +260,7 @@ class _Measured:
         from clipx.progress import progress
 
         shots = cast(_Shots, self.shots)
-        test, train = (self._vectors(encoder, data, views=True) for data in (self.data, shots.data))
+        test, train = (self._vectors(encoder, data, separate=True) for data in (self.data, shots.data))
         views = len(test) // len(self.data.items)
         targets, logits, draws = shots.targets.tolist(), [], []
         with progress(f"learning from {shots.count} shots ({method})", shots.draws) as advance:
@@ -272,12 +273,12 @@ class _Measured:
                 advance(1)
         return logits, draws
 
-    def _vectors(self, encoder: Modality, data: LabelledData, views: bool = False) -> Embedding:
+    def _vectors(self, encoder: Modality, data: LabelledData, separate: bool = False) -> Embedding:
         from clipx.cli._work import encode
 
-        key = repr((encoder.config, encoder.context, data is self.data, views))
+        key = repr((encoder.config, encoder.context, data is self.data, separate))
         if key not in self.made:
-            self.made[key] = encode(encoder, data.items, self.batch_size, self.cache, views)
+            self.made[key] = encode(encoder, data.items, self.batch_size, self.cache, separate)
         return self.made[key]
 
 

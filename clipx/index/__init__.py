@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipx._batches import batches
 from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
 from clipx.index.calibration import alike, spaced
 from clipx.index.meta import BEGUN, NAME, NEXT, Meta, SpaceRecord
@@ -36,7 +38,7 @@ from clipx.index.ranking import (
     make_queries,
     mean_vectors,
 )
-from clipx.index.scan import Failure, Found, Walk, batches, find_files
+from clipx.index.scan import Failure, Found, Walk, find_files
 from clipx.index.table import Entry, Snapshot, Table
 
 if TYPE_CHECKING:
@@ -337,7 +339,7 @@ class Index:
         there = sorted({file.modality for file in walk.files})
         twin = Index(self.folder, target.with_modalities(configs, configs), joint)
         as_it_was = [name for name in there if configs[name] == self._meta.config_of(name)]  # else it is meant to work
-        lacking = {name: why for name in as_it_was if (why := twin._encoder(name).lacks()) is not None}
+        lacking = {name: why for name in as_it_was if (why := twin._encoder(name).unavailable()) is not None}
         if lacking and len(lacking) == len(there):
             raise InputError(f"nothing would be left: {'; '.join(lacking.values())}", where=self.folder)
         configs = {name: config for name, config in configs.items() if name not in lacking}
@@ -422,32 +424,32 @@ class Index:
             passed = {file.path for file in todo if _same(file, before.get(file.path))}
             report.failures += [Failure(path, before[path]["reason"], read=True, known=True) for path in sorted(passed)]
             todo = [file for file in todo if file.path not in passed]
-        from clipx._threads import READERS, lone_threads
+        from clipx.index.entries import KnownContent, entries
 
         writer = _Writer(table, known)
         try:
-            with lone_threads(READERS) as readers:
-                done = 0
-                for name in dict.fromkeys(file.modality for file in todo):
-                    own = [file for file in todo if file.modality == name]
-                    try:
-                        encoder = self._sound_encoder(name)
-                        self._record(self._meta.with_context(name, encoder.context))
-                    except ClipxError as error:  # its package or its tower is missing; the others go on
-                        report.failures += [Failure(file.path, str(error)) for file in own]
-                        done += len(own)
-                        progress(done, len(todo))
-                        continue
-                    for entries in _entries(own, encoder, table, writer, readers, batch_size, thumbnails):
-                        for entry in entries:
-                            if isinstance(entry, Failure):
-                                report.failures.append(entry)
-                                if entry.read and entry.path in known:
-                                    writer.stale.append(entry.path)
-                            else:
-                                writer.put(entry)
-                        done += len(entries)
-                        progress(done, len(todo))
+            done = 0
+            for name in dict.fromkeys(file.modality for file in todo):
+                own = [file for file in todo if file.modality == name]
+                try:
+                    encoder = self._sound_encoder(name)
+                    self._record(self._meta.with_context(name, encoder.context))
+                except ClipxError as error:  # its package or its tower is missing; the others go on
+                    report.failures += [Failure(file.path, str(error)) for file in own]
+                    done += len(own)
+                    progress(done, len(todo))
+                    continue
+                content = KnownContent(partial(writer.holds, name), partial(table.entries, modality=name))
+                for batch in entries(own, encoder, content, batch_size, thumbnails):
+                    for entry in batch:
+                        if isinstance(entry, Failure):
+                            report.failures.append(entry)
+                            if entry.read and entry.path in known:
+                                writer.stale.append(entry.path)
+                        else:
+                            writer.put(entry)
+                    done += len(batch)
+                    progress(done, len(todo))
             writer.finish()
         finally:
             writer.close()
@@ -734,11 +736,11 @@ class Index:
 
     def _sound_encoder(self, name: str) -> Modality:
         """``_encoder``, once it has encoded its own example."""
-        from clipx.index import steps
+        from clipx.index.entries import check
 
         encoder = self._encoder(name)
         try:
-            steps.check(encoder)
+            check(encoder)
         except ClipxError:
             del self._encoders[name]  # it may be set otherwise yet
             raise
@@ -804,6 +806,9 @@ class _Writer:
         self._thread = ThreadPoolExecutor(1, "clipx-write")
         self._writing: Future[None] | None = None
 
+    def holds(self, modality: str, sha256: str) -> bool:
+        return (sha256, modality) in self.hashes
+
     def put(self, entry: Entry) -> None:
         if (entry.sha256, entry.file.modality) in self.hashes:
             self.reused += 1
@@ -833,52 +838,6 @@ class _Writer:
     def _write(self, entries: list[Entry]) -> None:
         self.table.write(entries, replace=any(entry.file.path in self.before for entry in entries))
         self.hashes |= {(entry.sha256, entry.file.modality) for entry in entries}
-
-
-def _entries(
-    files: Sequence[Found],
-    encoder: Modality,
-    table: Table,
-    writer: _Writer,
-    readers: ThreadPoolExecutor,
-    batch_size: int,
-    thumbnails: bool,
-) -> Iterable[list[Entry | Failure]]:
-    """Files of one modality -> their entries, batch by batch: read ahead in threads, encoded in others.
-
-    On processors several batches at once, an accelerator takes one at a time.
-    """
-    import torch
-
-    from clipx._threads import ahead, lone_threads
-    from clipx.index import steps
-
-    def read(file: Found) -> steps.Read | Failure:
-        return steps.read(file, encoder, lambda sha256: (sha256, encoder.name) in writer.hashes, thumbnails)
-
-    def prepared() -> Iterator[tuple[list[Entry | Failure], list[steps.Read]]]:
-        """Of each batch what is known already, and what is to be encoded."""
-        for batch in batches(ahead(read, files, readers, 3 * batch_size), batch_size):
-            done: list[Entry | Failure] = [item for item in batch if isinstance(item, Failure)]
-            items = [item for item in batch if not isinstance(item, Failure)]
-            taken = [item for item in items if item.sample is None]
-            if taken:
-                stored = table.entries([item.sha256 for item in taken], encoder.name)
-                for item in taken:
-                    if item.sha256 in stored:
-                        done.append(replace(stored[item.sha256], file=item.file))
-                    else:  # the file that held it was written over in this very run
-                        again = steps.read(item.file, encoder, lambda sha256: False, thumbnails)
-                        done += [again] if isinstance(again, Failure) else steps.encode([again], encoder)
-            yield done, [item for item in items if item.sample is not None]
-
-    def encoded(part: tuple[list[Entry | Failure], list[steps.Read]]) -> list[Entry | Failure]:
-        done, fresh = part
-        return done + (steps.encode(fresh, encoder) if fresh else [])
-
-    side_by_side = torch.get_num_threads() if encoder.space.device.type == "cpu" else 1
-    with lone_threads(side_by_side) as pool:
-        yield from ahead(encoded, prepared(), pool, side_by_side + 1)
 
 
 def _recipe(terms: Sequence[tuple[str, np.ndarray, float]]) -> Recipe:

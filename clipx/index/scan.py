@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -221,9 +220,3 @@ def _owner(suffix: str) -> str | None:
     except InputError:
         return None
 
-
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """``items`` in runs of ``size``; the last may be shorter."""
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch

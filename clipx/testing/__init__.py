@@ -1,4 +1,4 @@
-"""The contract suite: what every modality, ours or a stranger's, promises, each promise a check of its own.
+"""The contract suite: what every modality promises, built in or third-party, each promise a check of its own.
 
 In a plug-in's own tests:
 
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, ContractError
-from clipx.modality import Modality
+from clipx.modality import Modality, pictures_of
+from clipx.parts import Parts
 from clipx.prompts import get_prompts
 from clipx.registry import MODALITIES, registered
 
@@ -143,15 +144,31 @@ def prompts_name_a_known_set(it: Subject) -> None:
     get_prompts(it.cls.prompts)
 
 
-def vectors_are_unit_float32_of_the_space(it: Subject) -> None:
-    """(N, D), finite, of unit norm."""
+def parts_are_unit_vectors_of_the_space(it: Subject) -> None:
+    """At least one part of each sample, (M, D) in all, finite, of unit norm; pooled they are (N, D) of unit norm."""
     samples = it.samples()
     it.require(len(samples) >= 3, "the suite needs at least three samples")
-    rows = it.cls(it.space).vectors(samples)
-    it.require(rows.shape == (len(samples), it.space.dim), f"vectors() gave {tuple(rows.shape)}, not (N, space.dim)")
-    it.require(rows.isfinite().all(), "vectors() gave values that are not finite")
-    it.require(((rows.float().norm(dim=1) - 1).abs() <= 1e-4).all(), "vectors() must give rows of unit norm")
+    modality = it.cls(it.space)
+    parts = modality.parts(samples)
+    it.require(isinstance(parts, Parts), f"parts() gave a {type(parts).__name__}, not clipx.parts.Parts")
+    it.require(len(parts) == len(samples), f"parts() gave {len(parts)} samples, not {len(samples)}")
+    for name, rows in (("parts", parts.vectors), ("pool", modality.pool(parts))):
+        it.require(rows.ndim == 2 and rows.shape[1] == it.space.dim, f"{name}() gave {tuple(rows.shape)} vectors")
+        it.require(rows.isfinite().all(), f"{name}() gave values that are not finite")
+        it.require(((rows.float().norm(dim=1) - 1).abs() <= 1e-4).all(), f"{name}() must give vectors of unit norm")
+    it.require(len(modality.pool(parts)) == len(samples), "pool() must give one vector a sample")
     it.require(it.encode().vectors.dtype == torch.float32, "encode() must give float32")
+
+
+def parts_do_not_depend_on_the_batch(it: Subject) -> None:
+    """Nor do a sample's parts, their number and their places."""
+    modality = it.cls(it.space)
+    together = modality.parts(it.samples())
+    for i, sample in enumerate(it.samples()):
+        rows, places = modality.parts([sample])[0]
+        own, own_places = together[i]
+        it.require(list(places) == list(own_places), f"the parts of sample {i} lie elsewhere in a batch")
+        it.require(_close(own, rows), f"a part of sample {i} moves by {_gap(own, rows):.1e} with its batch")
 
 
 def embedding_names_space_modality_and_ids(it: Subject) -> None:
@@ -205,7 +222,7 @@ def input_is_untouched(it: Subject) -> None:
     samples, kept = it.samples(), it.samples()
     modality = it.cls(it.space)
     modality.encode(samples)
-    modality.pictures(samples[0])
+    pictures_of(modality, samples[0])
     it.require(_same(samples, kept), "encode() or pictures() changed the samples")
 
 
@@ -285,7 +302,7 @@ def claims_answers_and_never_raises(it: Subject) -> None:
 
 def pictures_are_in_range(it: Subject) -> None:
     """What a person is shown is (V, 3, H, W) in [0, 1], or None."""
-    pictures = it.cls(it.space).pictures(it.samples()[0])
+    pictures = pictures_of(it.cls(it.space), it.samples()[0])
     if pictures is not None:
         it.require(
             pictures.ndim == 4 and pictures.shape[1] == 3, f"pictures must be (V, 3, H, W), got {pictures.shape}"
@@ -299,7 +316,8 @@ _PROMISES: tuple[Callable[[Subject], None], ...] = (
     suffixes_are_lower_case_and_different,
     config_is_frozen_with_defaults_and_help,
     prompts_name_a_known_set,
-    vectors_are_unit_float32_of_the_space,
+    parts_are_unit_vectors_of_the_space,
+    parts_do_not_depend_on_the_batch,
     embedding_names_space_modality_and_ids,
     different_samples_get_different_vectors,
     batch_equals_singles,

@@ -1,4 +1,4 @@
-"""The audio sense: a sound is what a tower, trained beside a frozen space, hears in its windows."""
+"""The audio modality: a sound is encoded window by window by a tower that was trained for a frozen space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import clipx
-from clipx._threads import ahead, lone_threads, one_thread
+from clipx._threads import one_thread, prefetch, single_threaded_pool
 from clipx.errors import InputError
 from clipx.identity import Stamp, identity
 from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, mix, read_sound
@@ -27,6 +27,7 @@ from clipx.modalities.audio.logmel import LogMel
 from clipx.modalities.audio.towers import WEIGHTS, Tower, load_tower, new_tower, shipped_tower
 from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
+from clipx.parts import Parts, Time
 from clipx.progress import progress
 
 _WINDOWS_AT_ONCE = 8  # on processors, in all threads together
@@ -48,7 +49,7 @@ class AudioConfig:
     window_s: float | None = field(
         default=None, metadata={"help": "length of the windows in seconds; default: what the tower was trained on"}
     )
-    overlap: float = field(default=0.5, metadata={"help": "share of a window that the next one hears again"})
+    overlap: float = field(default=0.5, metadata={"help": "share of a window that the next one overlaps"})
 
     def __post_init__(self):
         if self.tower is not None:  # an index keeps it, and is searched from other folders
@@ -60,11 +61,11 @@ class AudioConfig:
 
 
 class Audio(Modality):
-    """Sounds of any length, cut into overlapping windows that a tower hears one by one.
+    """Sounds of any length, cut into overlapping windows that a tower encodes one by one.
 
-    The vector is the mean of the windows' unit vectors, of unit norm; ``window_vectors`` keeps them apart, with their
-    times. A sound that is shorter than a window is followed by silence. In an untrained space (``random:...``) the
-    tower is untrained, too.
+    The vector is the mean of the windows' unit vectors, of unit norm; ``parts`` gives the windows themselves, with
+    their times. A sound that is shorter than a window is followed by silence. In an untrained space (``random:...``)
+    the tower is untrained, too.
     """
 
     name = "audio"
@@ -97,7 +98,7 @@ class Audio(Modality):
             remedy="name one with --tower, or train one: clipx train audio DATA --space ...",
         )
 
-    def lacks(self) -> str | None:
+    def unavailable(self) -> str | None:
         try:
             self.tower  # noqa: B018
         except InputError as error:
@@ -139,49 +140,22 @@ class Audio(Modality):
 
         return read_benchmark(path)
 
-    def vectors(self, samples: Sequence[Sound | LongSound]) -> Tensor:
-        sums = torch.zeros(len(samples), self.space.dim, dtype=torch.float64)  # on the CPU: MPS has no float64
-        for indices, _, rows in self._heard(samples):
-            for index, row in zip(indices, rows.cpu(), strict=True):
-                sums[index] += row
-        return F.normalize(sums, dim=1).float().to(self.space.device)
-
-    def view_vectors(self, samples: Sequence[Sound | LongSound]) -> Tensor:
-        """(N, W, D): the windows of sounds that have equally many.
-
-        Raises:
-            InputError: they have not.
-        """
-        apart: list[list[Tensor]] = [[] for _ in samples]
-        for indices, _, rows in self._heard(samples):
-            for index, row in zip(indices, rows, strict=True):
-                apart[index].append(row)
-        counts = sorted({len(rows) for rows in apart})
-        if len(counts) > 1:
-            raise InputError(
-                f"these sounds have {counts[0]} to {counts[-1]} windows, and views must be equally many",
-                where=self.name,
-                remedy="cut the sounds to one length, or take a method that reads one vector a sample",
-            )
-        return torch.stack([torch.stack(rows) for rows in apart])
-
-    def window_vectors(self, sound: Sound | LongSound) -> tuple[Tensor, list[tuple[float, float]]]:
-        """One sound -> (W, D) unit vectors of its windows, and when each begins and ends, in seconds."""
-        return self.windows_of([sound])[0]
-
     @torch.no_grad()
-    def windows_of(  # type: ignore[override]  # a sound always has windows
-        self, samples: Sequence[Sound | LongSound]
-    ) -> list[tuple[Tensor, list[tuple[float, float]]]]:
-        """``window_vectors`` of each sound; the tower takes windows of several sounds together."""
-        found: list[tuple[list[Tensor], list[tuple[float, float]]]] = [([], []) for _ in samples]
-        for indices, pieces, rows in self._heard(samples):
-            for index, piece, row in zip(indices, pieces, rows, strict=True):
-                found[index][0].append(row)
-                found[index][1].append((piece.start_s, piece.end_s))
-        return [(torch.stack(rows), times) for rows, times in found]
+    def parts(self, samples: Sequence[Sound | LongSound]) -> Parts:
+        """The windows of each sound, with the times at which they begin and end."""
+        rows: list[Tensor] = []
+        places: list[Time] = []
+        offsets = [0] * (len(samples) + 1)
+        for indices, pieces, vectors in self._encoded_windows(samples):
+            rows.append(vectors)
+            for index, piece in zip(indices, pieces, strict=True):
+                places.append(Time(piece.start_s, piece.end_s))
+                offsets[index + 1] = len(places)
+        return Parts(torch.cat(rows), offsets, places)
 
-    def _heard(self, samples: Sequence[Sound | LongSound]) -> Iterator[tuple[list[int], list[Window], Tensor]]:
+    def _encoded_windows(
+        self, samples: Sequence[Sound | LongSound]
+    ) -> Iterator[tuple[list[int], list[Window], Tensor]]:
         """Batches of windows: whose they are, they themselves, and their (B, D) unit vectors."""
         net = self.tower.net
         length = self.config.window_s or self.tower.window_s
@@ -201,7 +175,7 @@ class Audio(Modality):
                     yield some
 
         @torch.no_grad()  # which other threads do not take over
-        def hear(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], Tensor]:
+        def encode(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], Tensor]:
             signals = [window.samples for _, window in some]
             if len(signals[0]) > self.tower.channels:
                 signals = [mix(samples) for samples in signals]
@@ -209,8 +183,8 @@ class Audio(Modality):
             return [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
 
         reached = [0] * len(samples)  # minutes
-        with progress("hearing, in minutes of sound", minutes) if minutes else nullcontext() as advance:
-            for indices, pieces, rows in _mapped(hear, batches(), device.type, _WINDOWS_AT_ONCE // 2):
+        with progress("encoding sound, in minutes", minutes) if minutes else nullcontext() as advance:
+            for indices, pieces, rows in _mapped(encode, batches(), device.type, _WINDOWS_AT_ONCE // 2):
                 yield indices, pieces, rows
                 for index, piece in zip(indices, pieces, strict=True):
                     if advance is not None and isinstance(samples[index], LongSound):
@@ -252,5 +226,5 @@ def _mapped(work: Callable[[S], T], items: Iterator[S], device: str, most: int) 
         yield from map(work, first)
         return
     workers = min(torch.get_num_threads(), most) if device == "cpu" else 1
-    with one_thread(), lone_threads(workers) as pool:  # decoding and resampling go on in this one, meanwhile
-        yield from ahead(work, chain(first, items), pool, 2 * workers + 1)
+    with one_thread(), single_threaded_pool(workers) as pool:  # decoding and resampling go on in this one, meanwhile
+        yield from prefetch(work, chain(first, items), pool, 2 * workers + 1)

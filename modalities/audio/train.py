@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import product
+from itertools import chain, product
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -495,28 +495,27 @@ def _image_targets(
     space: JointSpace, folder: Path, names: list[str], out: Path, exclude: Sequence[str] = ()
 ) -> _Pictures:
     """Encode the pictures of ``folder/LABEL`` once, but of labels left out; they are kept in ``out/cache``."""
-    from clipx.cache import FeatureCache
+    from clipx.cache import CachedVectors
+    from clipx.pipeline import Encoded, embedding_of, encode, file_items
     from clipx.registry import get_modality
 
     image = get_modality("image")(space)
-    cache, vectors, labels = FeatureCache(out / "cache"), [], []
+    paths, labels = [], []
     for index, name in enumerate(names):
-        if name in exclude:
-            continue
-        for path in sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in image.suffixes):
-            key = cache.key(image, path)
-            if (vector := cache.get(key, space.dim)) is None:
-                cache.put(key, vector := image.encode([image.load(path)]).vectors[0])
-            vectors.append(vector)
-            labels.append(index)
-    if not vectors:
+        if name not in exclude:
+            own = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in image.suffixes)
+            paths += own
+            labels += [index] * len(own)
+    if not paths:
         raise FileError("holds no folder of pictures named like a label", where=folder)
+    records = chain.from_iterable(encode(file_items(paths), image, cache=CachedVectors(out / "cache", space.dim)))
+    vectors = embedding_of((one for one in records if isinstance(one, Encoded)), image).vectors
     ones = F.one_hot(torch.tensor(labels), len(names)).float()
-    return _Pictures(torch.stack(vectors).to(space.device), ones.to(space.device))
+    return _Pictures(vectors, ones.to(space.device))
 
 
 def _encoder(space: JointSpace, net: Any, window_s: float) -> Audio:
-    """The audio sense with a tower that is at hand."""
+    """The audio modality with a given tower."""
     from clipx.modalities.audio.towers import Tower
 
     audio = Audio(space, AudioConfig())

@@ -14,6 +14,7 @@ from clipx.errors import FileError, InputError
 from clipx.modalities.depth.files import read_depth
 from clipx.modalities.depth.maps import DepthMap, colored
 from clipx.modality import Modality
+from clipx.parts import Parts
 
 _MAPS_AT_ONCE = 64
 
@@ -58,13 +59,13 @@ class Depth(Modality):
             raise InputError(f"depth must be numbers, got {values.dtype}")
         return DepthMap(torch.from_numpy(values.astype(np.float32)))
 
-    def vectors(self, samples: Sequence[DepthMap]) -> Tensor:
+    def parts(self, samples: Sequence[DepthMap]) -> Parts:
         rows = []
         for start in range(0, len(samples), _MAPS_AT_ONCE):
             # resized one by one, so that maps of different sizes share a batch
             seen = [self._resized(sample) for sample in samples[start : start + _MAPS_AT_ONCE]]
             rows.append(self.space.encode_image(torch.cat(seen)))
-        return torch.cat(rows)
+        return Parts.whole(torch.cat(rows))
 
     def _resized(self, sample: DepthMap) -> Tensor:
         return self.space.preprocess.resize(colored(sample)[None].to(self.space.device)).clamp(0, 1)

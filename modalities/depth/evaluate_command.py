@@ -88,9 +88,9 @@ def evaluate(
 
     Example: clipx eval depth nyu --space nano --fit runs/depth/fit.safetensors --controls
     """
-    from clipx.cli._dataset import listed
     from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
     from clipx.cli._work import open_space
+    from clipx.datasets import listed
     from clipx.errors import InputError
     from clipx.modalities.depth import command, metrics
     from clipx.modalities.depth.baselines import Baselines

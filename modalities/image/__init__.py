@@ -1,4 +1,4 @@
-"""Photos and pictures as a sense: what the joint space's image tower was trained for."""
+"""Photos and pictures as a modality: what the joint space's image tower was trained for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from clipx.domains import PHOTO
 from clipx.errors import InputError
 from clipx.modality import Modality
+from clipx.parts import Parts
 from clipx.pictures import SUFFIXES, on_white, open_picture
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Image(Modality):
     def _fitted(self, rgb: Picture) -> Tensor:
         return _pixels(np.asarray(self.space.preprocess.fit(rgb)))
 
-    def vectors(self, samples: Sequence[Tensor]) -> Tensor:
+    def parts(self, samples: Sequence[Tensor]) -> Parts:
         rows = []
         for start in range(0, len(samples), _PICTURES_AT_ONCE):
             some = samples[start : start + _PICTURES_AT_ONCE]
@@ -120,7 +121,7 @@ class Image(Modality):
                 places = [i for i, other in enumerate(domains) if other == domain]
                 found[places] = view.encode_image(torch.cat([self._resized(some[i], view) for i in places]))
             rows.append(found)
-        return torch.cat(rows)
+        return Parts.whole(torch.cat(rows))
 
     @staticmethod
     def _resized(sample: Tensor, space: JointSpace) -> Tensor:

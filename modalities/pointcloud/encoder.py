@@ -1,4 +1,4 @@
-"""The point-cloud sense: a cloud or a mesh is what a joint space sees in its pictures."""
+"""The point-cloud modality: a cloud or a mesh is encoded as pictures of it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_a
 from clipx.modalities.pointcloud.files import READERS, Geometry, estimate_up, holds_points, read_geometry, sample_mesh
 from clipx.modalities.pointcloud.projection import PROJECTIONS, get_projection, resized
 from clipx.modality import Modality
+from clipx.parts import Parts
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -125,15 +126,15 @@ class PointCloud(Modality):
     def domain(self) -> str:  # type: ignore[override]  # a class attribute elsewhere
         return get_projection(self.config.projection).domain
 
-    def among(self, classifier: ZeroShotClassifier) -> PointCloud:
+    def bind(self, classifier: ZeroShotClassifier) -> PointCloud:
         """Itself, or with ``weighting="entropy"`` one that weighs the views by the classifier's confidence."""
         if self.config.weighting != "entropy":
             return self
-        told = copy.copy(self)
-        told._classifier = classifier
+        bound = copy.copy(self)
+        bound._classifier = classifier
         weights = classifier.weights.vectors.cpu().numpy()
-        told.context = hashlib.sha256(weights.tobytes() + repr(classifier.logit_scale).encode()).hexdigest()
-        return told
+        bound.context = hashlib.sha256(weights.tobytes() + repr(classifier.logit_scale).encode()).hexdigest()
+        return bound
 
     @classmethod
     def claims(cls, path: str | PathLike) -> bool:
@@ -173,36 +174,33 @@ class PointCloud(Modality):
 
         return read_benchmark(path, where)
 
-    def vectors(self, samples: Sequence[Cloud]) -> Tensor:
-        config = self.config
-        if config.weighting == "entropy" and self._classifier is None:
+    def parts(self, samples: Sequence[Cloud]) -> Parts:
+        """The views of the projection, turn after turn of ``tta``: T * V of each cloud."""
+        return Parts.views(self._views(samples))
+
+    def pool(self, parts: Parts) -> Tensor:
+        """The mean of the views, weighted as the config says.
+
+        Raises:
+            InputError: the weights depend on labels, and none are known.
+        """
+        views, config = parts.stacked(), self.config  # (N, T * V, D)
+        if self._classifier is not None:
+            flat = Embedding(parts.vectors, self.space.id, self.name)
+            weights = self._classifier.confidence(flat).unflatten(0, views.shape[:2]).clamp(min=1e-6)
+        elif config.weighting == "entropy":
             raise InputError(
                 "weighting=entropy weighs views by what they say of the labels, and no labels are known",
                 where=self.name,
-                remedy="classify, or call among(classifier) first",
+                remedy="classify, or call bind(classifier) first",
             )
-        rows = []
-        for start in range(0, len(samples), _CLOUDS_AT_ONCE):
-            views = self._views(samples[start : start + _CLOUDS_AT_ONCE])  # (N, T * V, D)
-            if self._classifier is None:
-                weights = views.new_tensor(config.view_weights * config.tta)
-            else:
-                flat = Embedding(views.flatten(0, 1), self.space.id, self.name)
-                weights = self._classifier.confidence(flat).unflatten(0, views.shape[:2]).clamp(min=1e-6)
-            rows.append(F.normalize((views * weights[..., None]).sum(1), dim=1))
-        return torch.cat(rows)
+        else:
+            weights = views.new_tensor(config.view_weights * config.tta)
+        return F.normalize((views * weights[..., None]).sum(1), dim=1)
 
-    def view_vectors(self, samples: Sequence[Cloud]) -> Tensor:
-        """(N, T * V, D): the views of the projection, turn after turn of ``tta``.
-
-        Raises:
-            InputError: the config weighs views, which has no meaning where they are taken apart.
-        """
-        if self.config.weighting != "uniform" or self.config.weights is not None:
-            raise InputError(
-                "views that are taken apart have no weights", where=self.name, remedy="leave the weighting out"
-            )
-        return self._views(samples)
+    @property
+    def weighs_parts(self) -> bool:  # type: ignore[override]  # a class attribute elsewhere
+        return self.config.weighting != "uniform" or self.config.weights is not None
 
     def _views(self, samples: Sequence[Cloud]) -> Tensor:
         entry, config = get_projection(self.config.projection), self.config

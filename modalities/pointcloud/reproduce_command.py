@@ -164,10 +164,10 @@ def _reproduce(
     import numpy as np
     import torch
 
-    from clipx.cli._dataset import read_data
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts, versions
     from clipx.cli.evaluate import check_apart, condition, figures_of, targets_of
+    from clipx.datasets import read_data
     from clipx.errors import InputError
     from clipx.fewshot import ViewSearch, fit_shots
     from clipx.modalities.pointcloud.cloud import Cloud
@@ -204,7 +204,7 @@ def _reproduce(
     joint = open_space(space, device, dtype, seed)
     classifier = make_classifier(joint, names, about.prompts if said is None else said)
     encoder = First(joint, CloudConfig(projection=about.projection, points=POINTS))
-    views = encode(encoder, rows.items, batch_size, cache_folder(cache, resume), views=True)
+    views = encode(encoder, rows.items, batch_size, cache_folder(cache, resume), separate=True)
     count = PROJECTIONS[about.projection].views
 
     ways: list[tuple[str, str | None, ViewSearch]] = []
@@ -226,7 +226,7 @@ def _reproduce(
         learner = First(joint, CloudConfig(projection="pointclip_v1_few_shot", points=POINTS))
         text = make_classifier(joint, names, "pointclip_few_shot" if said is None else said)
         kept = cache_folder(cache, resume)
-        test, shots = (encode(learner, some.items, batch_size, kept, views=True) for some in (rows, shown))
+        test, shots = (encode(learner, some.items, batch_size, kept, separate=True) for some in (rows, shown))
         count = PROJECTIONS["pointclip_v1_few_shot"].views
         adapter = fit_shots("adapter", shots, known.tolist(), text, SHOTS, seed, count, shown.title)
         figures, _ = figures_of([adapter.logits(test).cpu()], targets, names, seed)

@@ -19,6 +19,7 @@ from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.svg import Strokes, read_svg
 from clipx.modalities.sketch.target import CANVAS
 from clipx.modality import Modality
+from clipx.parts import Parts
 
 WIDTH_PX = 7.0  # of a drawing that comes without widths, and
 MARGIN_PX = 16.0  # around it: of those tried, nano names most training drawings of QuickDraw by these two
@@ -75,12 +76,12 @@ class Sketch(Modality):
             raise FileError(f"cannot be painted ({error})", where=path) from error
         return strokes
 
-    def vectors(self, samples: Sequence[Strokes]) -> Tensor:
+    def parts(self, samples: Sequence[Strokes]) -> Parts:
         rows = []
         for start in range(0, len(samples), _PICTURES_AT_ONCE):
             seen = torch.stack([self._painted(sample) for sample in samples[start : start + _PICTURES_AT_ONCE]])
             rows.append(self.space.encode_image(seen.to(self.space.device)))
-        return torch.cat(rows)
+        return Parts.whole(torch.cat(rows))
 
     def pictures(self, sample: Strokes) -> Tensor:
         """The drawing on its square, (1, 3, 224, 224)."""

@@ -33,12 +33,12 @@ from clipx.cli._flags import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clipx.cli._dataset import LabelledData
-    from clipx.cli._work import Item
+    from clipx.datasets import LabelledData
     from clipx.embedding import Embedding
     from clipx.modalities.sketch.config import DrawConfig
     from clipx.modalities.sketch.evaluate import Seen
     from clipx.modalities.sketch.svg import Strokes
+    from clipx.pipeline import Item
     from clipx.space import JointSpace
 
 JUDGE = "nano-vit"
@@ -122,9 +122,9 @@ def evaluate(
     Example: clipx eval sketch photos/ --where split=test --per-class 4 --drawings drawn
     """
     from clipx.api import make_modality, parse_labels
-    from clipx.cli._dataset import rows_csv
     from clipx.cli._output import check_writable, emit, report, write_bytes
     from clipx.cli._work import encode, make_classifier, open_space, read_prompts, space_name
+    from clipx.datasets import rows_csv
     from clipx.errors import InputError
     from clipx.modalities.sketch import evaluate as measured
     from clipx.modalities.sketch.command import stroke_counts
@@ -268,8 +268,8 @@ def _of_drawings(folder: Path) -> bool:
 
 def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:
     """The photos to draw; their labels are spelled as the classes are."""
-    from clipx.cli._dataset import read_data
     from clipx.cli.evaluate import condition
+    from clipx.datasets import read_data
     from clipx.errors import InputError
     from clipx.progress import note
     from clipx.prompts import spoken
@@ -300,8 +300,8 @@ def _all_classes(
     folder: Path, where: Sequence[str], chosen: LabelledData, gallery: int, judge: JointSpace
 ) -> tuple[list[str], list[Item]]:
     """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn."""
-    from clipx.cli._dataset import read_data
     from clipx.cli.evaluate import condition
+    from clipx.datasets import read_data
     from clipx.progress import note
     from clipx.prompts import spoken
     from clipx.registry import get_modality
@@ -491,9 +491,11 @@ def _control(drawn: _Drawn, kind: str, count: int) -> Tensor:
 
 def _item(picture: Callable[..., Tensor], drawn: _Drawn, *about: Any) -> Item:
     """A picture that is made when its batch is encoded."""
-    from clipx.cli._work import Item
+    from functools import partial
 
-    return Item(str(drawn.photo), drawn.folder, lambda modality: picture(drawn, *about))
+    from clipx.pipeline import MadeItem
+
+    return MadeItem(str(drawn.photo), partial(picture, drawn, *about))
 
 
 def _pick(made: dict[int, Embedding], seeds: Sequence[int]) -> Embedding:

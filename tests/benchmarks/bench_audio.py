@@ -97,11 +97,11 @@ def bench_files(repeats: int, count: int = 24) -> dict[str, Any]:
         paths = [Path(folder, f"{i}.ogg") for i in range(count)]
         for path in paths:
             soundfile.write(path, 0.1 * rng.standard_normal(CLIP_S * 44_100), 44_100)
-        audio.vectors([audio.load(paths[0])])
+        audio.encode([audio.load(paths[0])])
         whole, single = [], []
         for _ in range(repeats):
-            whole.append(count * CLIP_S / seconds(lambda: audio.vectors([audio.load(path) for path in paths])))
-            single.append(count * CLIP_S / seconds(lambda: [audio.vectors([audio.load(path)]) for path in paths]))
+            whole.append(count * CLIP_S / seconds(lambda: audio.encode([audio.load(path) for path in paths])))
+            single.append(count * CLIP_S / seconds(lambda: [audio.encode([audio.load(path)]) for path in paths]))
     return {"together_times_real_time": spread(whole), "one_by_one_times_real_time": spread(single)}
 
 

@@ -1,4 +1,4 @@
-"""Colours as a sense: a .hex file holds one colour, such as #ff8800, and the space looks at a patch of it."""
+"""Colours as a modality: a .hex file holds one colour, such as #ff8800, and the space looks at a patch of it."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import torch
 
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality
+from clipx.parts import Parts
 
 
 class Colour(Modality):
@@ -23,8 +24,8 @@ class Colour(Modality):
             raise InputError(f"not a colour: {text[:20]!r}", where=path, remedy="write one as #rrggbb")
         return torch.tensor(list(bytes.fromhex(text[1:]))) / 255
 
-    def vectors(self, samples):
-        return self.space.encode_image(torch.cat([self.pictures(sample) for sample in samples]))
+    def parts(self, samples):
+        return Parts.whole(self.space.encode_image(torch.cat([self.pictures(sample) for sample in samples])))
 
     def pictures(self, sample):
         return sample[None, :, None, None].expand(1, 3, *self.space.image_size)

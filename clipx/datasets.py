@@ -1,4 +1,4 @@
-"""Labelled data for ``clipx eval``: a folder with labels.csv, class folders, or an .npz."""
+"""Labelled data: a folder with labels.csv, class folders, or an .npz."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import csv
 import hashlib
 import inspect
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from clipx.cli._work import Item, check_present, file_items
 from clipx.errors import FileError, InputError
-from clipx.files import read_npz, read_table, table_path
-from clipx.modality import Modality
+from clipx.files import check_present, read_npz, read_table, sha256_of, table_path
+from clipx.modality import Modality, ReadsSets
+from clipx.pipeline import ArrayItem, Item, file_items
 from clipx.prompts import spoken
 
 SPLITS = {"train", "training", "test", "val", "valid", "validation"}
@@ -68,13 +67,13 @@ class LabelledData:
     @cached_property
     def contents(self) -> list[str]:
         """The hash of each item's content."""
-        return [_content_sha256(item) for item in self.items]
+        return [sha256_of(item.content()) for item in self.items]
 
     @cached_property
     def samples(self) -> list[str]:
         """A hash of each sample that is the same for its copies, whatever else their files say."""
         pairs = zip(self.items, self.contents, strict=True)
-        return [content if i.values is None else hashlib.sha256(i.values()).hexdigest() for i, content in pairs]
+        return [content if (own := item.values()) is None else sha256_of(own) for item, content in pairs]
 
 
 def rows_csv(test: LabelledData, train: LabelledData | None = None) -> bytes:
@@ -98,13 +97,6 @@ def listed(rows: Iterable[Sequence[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _content_sha256(item: Item) -> str:
-    if callable(item.content):
-        return hashlib.sha256(item.content()).hexdigest()
-    with item.content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, str]] = ()) -> LabelledData:
     """Read a labelled set, keeping the rows whose columns have the wanted values.
 
@@ -115,7 +107,7 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
             class folders: their names are the labels; what folders inside them are called (train, test) is the column
             ``split``. An .npz: the modality's ``array_key`` (N, ...), ``labels`` (N,) as class names or as integers
             into ``classes`` (or ``names``), other arrays of N values as columns, scalars as facts about the samples,
-            such as ``up``. Or any layout of the modality's own, see ``Modality.read_set``.
+            such as ``up``. Or any layout of the modality's own, see ``ReadsSets``.
         modality: who reads it.
         where: (column, value) pairs that a row must all have; true and false match 1 and 0.
 
@@ -129,7 +121,8 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
         raise FileError("no such file", where=data)
     if data.suffix.lower() == ".npz":
         return _from_arrays(_read_npz(data, modality), data, modality, where)
-    if (arrays := modality.read_set(data, where)) is not None:
+    arrays = modality.read_set(data, where) if issubclass(modality, ReadsSets) else None
+    if arrays is not None:
         read = _from_paths if "path" in arrays else partial(_from_arrays, modality=modality)
         return read(arrays, data, where=where)
     table = data / "labels.csv" if data.is_dir() else data
@@ -207,7 +200,7 @@ def _from_arrays(
     rows: Sequence[dict[str, str]] | None = None,
 ) -> LabelledData:
     """``rows``: of a labels.csv beside it, which tell by ``npz_index`` what other columns a sample has."""
-    key = cast(str, modality.array_key)
+    key = modality.array_key  # type: ignore[attr-defined]  # _read_npz has asked for it
     if missing := {key, "labels"} - set(arrays):
         raise InputError(
             f"holds no {' and no '.join(sorted(missing))}", where=path, remedy=f"it holds {', '.join(arrays)}"
@@ -233,17 +226,9 @@ def _from_arrays(
                 )
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
     kept = [(i, record) for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
-    # A sample hears of the facts that its modality asks for; the others are said of the data as a whole.
+    # A sample gets the facts that its modality asks for; the others are facts about the data as a whole.
     asked = {name: fact for name, fact in about.items() if name in _asked_for(modality.from_array, 2)}
-    items = [
-        Item(
-            f"{i:08d}",
-            partial(_row_bytes, samples[i], asked),
-            partial(_from_row, samples[i], asked, f"{path} row {i}"),
-            partial(_values, samples[i]),
-        )
-        for i, _ in kept
-    ]
+    items = [ArrayItem(f"{i:08d}", samples[i], asked, f"{path} row {i}") for i, _ in kept]
     said = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
     return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, said, about)
 
@@ -266,7 +251,7 @@ def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str
 
 
 def _read_npz(path: Path, modality: type[Modality]) -> dict[str, np.ndarray]:
-    if modality.array_key is None:
+    if not hasattr(modality, "array_key"):
         raise InputError(f"{modality.name} has no samples in .npz data sets", where=path)
     try:
         return read_npz(path, max_bytes=MAX_SET_BYTES)
@@ -325,24 +310,8 @@ def _checked(
     return LabelledData(name, items, labels, classes, parts, facts or {}, folds, sources)
 
 
-def _row_bytes(row: np.ndarray, about: Mapping[str, Any]) -> bytes:
-    facts = json.dumps([row.dtype.str, row.shape, about], sort_keys=True, default=str)
-    return facts.encode() + b"\0" + row.tobytes()
-
-
-def _values(row: np.ndarray) -> bytes:
-    return np.ascontiguousarray(row, dtype=np.float32 if row.dtype.kind in "fiu" else None).tobytes()
-
-
 def _asked_for(method: Callable[..., Any], first: int) -> set[str]:
     """The names of the facts about a sample that a method takes, from its parameter ``first`` on."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = list(inspect.signature(method).parameters.values())[first:]  # without self, and the path or array
     return {parameter.name for parameter in parameters if parameter.kind in named}
-
-
-def _from_row(row: np.ndarray, about: Mapping[str, Any], where: str, modality: Modality) -> Any:
-    try:
-        return modality.from_array(row, **about)
-    except InputError as error:
-        raise InputError(error.what, where=error.where or where, remedy=error.remedy) from error

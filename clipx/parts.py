@@ -1,0 +1,136 @@
+"""A sample seen in parts: the vectors of its windows, boxes, views or cells, and where each of them lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipx.errors import InputError
+
+
+@dataclass(frozen=True)
+class Time:
+    """A stretch of a sample that lasts, in seconds."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a picture, in pixels from its top left corner; right and bottom are outside."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at the whole sample, such as a cloud from one side; numbered from 0."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid over a picture, counted from the top left corner."""
+
+    row: int
+    column: int
+
+
+Place = Time | Box | View | Cell
+KINDS: tuple[type[Place], ...] = (Time, Box, View, Cell)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """N samples as M parts, at least one each, sample by sample.
+
+    Args:
+        vectors: (M, D) unit vectors.
+        offsets: N + 1 rising row numbers: sample i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
+        places: where each of the M parts lies.
+
+    Raises:
+        InputError: the three do not fit each other.
+    """
+
+    vectors: Tensor
+    offsets: Sequence[int]
+    places: Sequence[Place]
+
+    def __post_init__(self) -> None:
+        offsets = self.offsets
+        rising = len(offsets) and offsets[0] == 0 and all(a < b for a, b in pairwise(offsets))
+        if self.vectors.ndim != 2 or not rising or not offsets[-1] == len(self.vectors) == len(self.places):
+            shape = tuple(self.vectors.shape)
+            raise InputError(f"vectors {shape} and {len(self.places)} places do not make {len(offsets) - 1} samples")
+
+    @classmethod
+    def whole(cls, vectors: Tensor) -> Parts:
+        """(N, D) -> N samples of one part each, for what is looked at once and as a whole."""
+        return cls(vectors, range(len(vectors) + 1), [View(0)] * len(vectors))
+
+    @classmethod
+    def views(cls, vectors: Tensor) -> Parts:
+        """(N, V, D) -> N samples of V views each."""
+        count, each = vectors.shape[:2]
+        places = [View(index) for index in range(each)] * count
+        return cls(vectors.flatten(0, 1), range(0, count * each + 1, each), places)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Sequence[Place]]:
+        """The vectors and the places of one sample."""
+        rows = slice(self.offsets[index], self.offsets[index + 1])
+        return self.vectors[rows], self.places[rows]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many parts each of the N samples has."""
+        return [b - a for a, b in pairwise(self.offsets)]
+
+    def select(self, samples: Sequence[int]) -> Parts:
+        """Some of the samples, by number."""
+        rows = [row for i in samples for row in range(self.offsets[i], self.offsets[i + 1])]
+        offsets = [0]
+        for i in samples:
+            offsets.append(offsets[-1] + self.offsets[i + 1] - self.offsets[i])
+        return Parts(self.vectors[rows], offsets, [self.places[row] for row in rows])
+
+    def stacked(self) -> Tensor:
+        """(N, V, D), where all samples have equally many parts.
+
+        Raises:
+            InputError: they have not.
+        """
+        counts = sorted(set(self.counts))
+        if len(counts) > 1:
+            raise InputError(
+                f"the samples have {counts[0]} to {counts[-1]} parts, and this takes equally many of each",
+                remedy="cut the samples to one length, or take a method that reads one vector a sample",
+            )
+        return self.vectors.unflatten(0, (len(self), -1))
+
+    def mean(self) -> Tensor:
+        """(N, D) the mean of each sample's parts, of unit norm; a single part is left as it is."""
+        counts = torch.tensor(self.counts)
+        if len(self.vectors) == len(self):
+            return self.vectors
+        owners = torch.repeat_interleave(torch.arange(len(self)), counts)
+        rows = self.vectors.detach().cpu()  # in float64, which MPS has not
+        sums = torch.zeros(len(self), rows.shape[1], dtype=torch.float64).index_add_(0, owners, rows.double())
+        means = F.normalize(sums, dim=1).to(rows.dtype)
+        single = counts == 1
+        means[single] = rows[torch.tensor(self.offsets[:-1])[single]]
+        return means.to(self.vectors.device)

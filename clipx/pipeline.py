@@ -1,0 +1,370 @@
+"""Items to unit vectors: read ahead in threads, encode batch by batch, and keep what need not be encoded again.
+
+``read`` and ``encode_batch`` are functions of plain records, so that other executors can run the same steps; ``encode``
+runs them on this machine. classify, embed, eval and the index all encode through it.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from clipx._batches import batches
+from clipx._threads import READERS, prefetch, single_threaded_pool
+from clipx.embedding import Embedding
+from clipx.errors import InputError
+from clipx.modality import ReadsArrays
+from clipx.parts import Parts, Place, View
+
+if TYPE_CHECKING:
+    from clipx.modality import Modality
+
+
+@dataclass(frozen=True, eq=False)
+class Item(ABC):
+    """One thing to encode.
+
+    Args:
+        id: its name in results.
+    """
+
+    id: str
+
+    @abstractmethod
+    def load(self, modality: Modality) -> Any:
+        """Its sample. Raises ClipxError."""
+
+    @abstractmethod
+    def content(self) -> Path | bytes:
+        """What identifies it to a cache and in the hash of a data set: a file, or bytes."""
+
+    def values(self) -> bytes | None:
+        """The sample alone, by which two copies of it are recognised, where ``content`` says more; else None."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class FileItem(Item):
+    """A file.
+
+    Args:
+        path: where it is.
+        about: what is known of it besides its content: arguments of ``Modality.load``.
+    """
+
+    path: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self, modality: Modality) -> Any:
+        return modality.load(self.path, **self.about)
+
+    def content(self) -> Path | bytes:
+        return _facts(dict(self.about)) + self.path.read_bytes() if self.about else self.path
+
+    def values(self) -> bytes | None:
+        return self.path.read_bytes() if self.about else None
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayItem(Item):
+    """A row of an .npz data set.
+
+    Args:
+        array: the row.
+        about: what the data set says of its samples: arguments of ``from_array``.
+        where: names it in an error.
+    """
+
+    array: np.ndarray
+    about: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    def load(self, modality: Modality) -> Any:
+        if not isinstance(modality, ReadsArrays):
+            raise InputError(f"{modality.name} has no samples in .npz data sets", where=self.where)
+        try:
+            return modality.from_array(self.array, **self.about)
+        except InputError as error:
+            raise InputError(error.what, where=error.where or self.where, remedy=error.remedy) from error
+
+    def content(self) -> bytes:
+        return _facts([self.array.dtype.str, self.array.shape, dict(self.about)]) + self.array.tobytes()
+
+    def values(self) -> bytes:
+        kind = np.float32 if self.array.dtype.kind in "fiu" else None
+        return np.ascontiguousarray(self.array, dtype=kind).tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class MadeItem(Item):
+    """A sample that a function makes, when its batch is read; it cannot be cached."""
+
+    make: Callable[[], Any]
+
+    def load(self, modality: Modality) -> Any:
+        return self.make()
+
+    def content(self) -> bytes:
+        raise InputError("a sample that is made has no content to cache it by", where=self.id)
+
+
+def file_items(
+    paths: Sequence[Path], root: Path | None = None, facts: Sequence[Mapping[str, Any]] | None = None
+) -> list[FileItem]:
+    """Files as items, under their path as given, or relative to ``root`` where they are below it.
+
+    Args:
+        paths: N files.
+        root: of the data.
+        facts: what is known of each besides its content, see ``FileItem``.
+    """
+    names = [str(path.relative_to(root) if root and path.is_relative_to(root) else path) for path in paths]
+    return [FileItem(*one) for one in zip(names, paths, facts or [{}] * len(paths), strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """What a cache keeps of an item.
+
+    Args:
+        rows: (P, D) float32 unit vectors: one of the whole item, or one of each of its parts.
+        places: where the P parts lie; ``View(0)`` for the whole.
+        preview: a small picture of it, as the bytes of a JPEG.
+    """
+
+    rows: np.ndarray
+    places: Sequence[Place] = (View(0),)
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """An item that was encoded; ``key`` is the cache's name for its content."""
+
+    item: Item
+    vectors: Vectors
+    key: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """An item that could not be read or encoded, and why."""
+
+    item: Item
+    error: Exception
+
+
+class Cache(Protocol):
+    """Where vectors of known content are taken from; methods but ``get`` are called from several threads."""
+
+    def key(self, item: Item, modality: Modality) -> str:
+        """A name for the item's content and all else that decides its vectors. Raises FileError."""
+
+    def has(self, key: str) -> bool:
+        """Whether ``get`` is likely to know it."""
+
+    def get(self, keys: Sequence[str]) -> dict[str, Vectors]:
+        """The vectors of the keys that it knows. Raises FileError on a corrupt one."""
+
+    def put(self, key: str, vectors: Vectors) -> None:
+        """Keep what was encoded."""
+
+
+Preview = Callable[["Modality", Any], bytes | None]
+"""A small picture of a sample."""
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """An item that was read: its sample, or, where the cache knows its content, its vectors later on."""
+
+    item: Item
+    key: str | None = None
+    sample: Any = None
+    preview: bytes | None = None
+    vectors: Vectors | None = None
+
+
+def read(item: Item, modality: Modality, cache: Cache | None = None, preview: Preview | None = None) -> Read:
+    """Load an item, unless the cache knows its content; ``sample`` is None then.
+
+    Raises:
+        ClipxError: it cannot be read, or holds nothing.
+    """
+    key = None if cache is None else cache.key(item, modality)
+    if cache is not None and key is not None and cache.has(key):
+        return Read(item, key)
+    sample = item.load(modality)
+    if sample is None:
+        raise InputError("holds nothing", where=item.id)
+    return Read(item, key, sample, None if preview is None else preview(modality, sample))
+
+
+def encode_batch(
+    batch: Sequence[Read], modality: Modality, separate: Sequence[type[Place]] = ()
+) -> list[tuple[Read, Vectors]]:
+    """Samples that were read -> their vectors, in order; see ``encode`` for ``separate``."""
+    with torch.no_grad():
+        parts = modality.parts([item.sample for item in batch])
+        apart = [isinstance(parts[i][1][0], tuple(separate)) for i in range(len(batch))]
+        whole = [i for i, own in enumerate(apart) if not own]
+        pooled = dict(zip(whole, modality.pool(parts.select(whole)).float().cpu(), strict=True)) if whole else {}
+    found = []
+    for i, item in enumerate(batch):
+        rows, places = (pooled[i][None], (View(0),)) if i in pooled else parts[i]
+        unit = Embedding(rows.float().cpu(), modality.space.id, modality.name).vectors  # refuses any other
+        found.append((item, Vectors(unit.numpy(), tuple(places), item.preview)))
+    return found
+
+
+def encode(
+    items: Iterable[Item],
+    modality: Modality,
+    *,
+    separate: Sequence[type[Place]] = (),
+    cache: Cache | None = None,
+    on_error: Literal["raise", "record"] = "raise",
+    readers: int = READERS,
+    batch: int = 32,
+    preview: Preview | None = None,
+) -> Iterator[list[Encoded | Failed]]:
+    """Encode items in their order; yields a list for every ``batch`` of them.
+
+    Items are read in threads while others are encoded. On processors several batches are encoded at once, each in one
+    thread; an accelerator takes one at a time. A single item, or the last batch alone, has all of torch's threads.
+
+    Args:
+        items: what to encode.
+        modality: by whom.
+        separate: kinds of places whose parts stay separate vectors; others are pooled into one vector an item.
+        cache: of vectors that are known already.
+        on_error: ``"raise"`` ends the run at the first error; ``"record"`` yields a ``Failed`` in the item's place,
+            whatever was raised, and the other items of its batch are not affected.
+        readers: threads that read; 0 reads in the calling thread.
+        batch: how many items are encoded at a time.
+        preview: makes a small picture of each sample.
+
+    Raises:
+        InputError: ``batch`` is below 1, or parts are to stay separate though the config weighs them.
+        Exception: with ``on_error="raise"``, what a modality or the cache raises.
+    """
+    if batch < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch}")
+    if View in separate and modality.weighs_parts:
+        raise InputError(
+            "views that are classified separately have no weights",
+            where=modality.name,
+            remedy="leave the weighting out",
+        )
+    if cache is not None:
+        modality.context  # noqa: B018  # part of keys: computed now, before several threads ask for it
+    record = on_error == "record"
+
+    def load(item: Item, cache: Cache | None = cache) -> Read | Failed:
+        try:
+            return read(item, modality, cache, preview)
+        except Exception as error:
+            if not record:
+                raise
+            return Failed(item, error)
+
+    def resolved(some: list[Read | Failed]) -> list[Read | Failed]:
+        """With the vectors of those that the cache knows; one that it has lost since is read after all."""
+        known = [one for one in some if isinstance(one, Read) and one.sample is None]
+        if cache is None or not known:
+            return some
+        result: dict[int, Read | Failed] = {}
+        for one, found in _isolated(lambda part: _looked_up(part, cache), known, record):
+            if isinstance(found, Failed):
+                result[id(one)] = found
+            else:
+                result[id(one)] = load(one.item, None) if found is None else replace(one, vectors=found)
+        return [result.get(id(one), one) for one in some]
+
+    def finished(some: list[Read | Failed]) -> list[Encoded | Failed]:
+        fresh = [one for one in some if isinstance(one, Read) and one.vectors is None]
+        found = _isolated(lambda part: encode_batch(part, modality, separate), fresh, record)
+        made = {id(one): own for one, own in found}
+        done: list[Encoded | Failed] = []
+        for one in some:
+            if isinstance(one, Failed):
+                done.append(one)
+                continue
+            own = made.get(id(one), one.vectors)
+            if isinstance(own, Vectors) and one.vectors is None and cache is not None and one.key is not None:
+                cache.put(one.key, own)
+            done.append(own if isinstance(own, Failed) else Encoded(one.item, own, one.key))
+        return done
+
+    items = iter(items)
+    first = list(islice(items, 2))
+    if len(first) < 2 or readers == 0:
+        todo = map(load, [*first, *items])
+        yield from (finished(resolved(some)) for some in batches(todo, batch))
+        return
+    at_once = torch.get_num_threads() if modality.space.device.type == "cpu" else 1
+    with single_threaded_pool(readers) as pool:
+        loaded = prefetch(load, chain(first, items), pool, (at_once + 1) * batch)
+        waiting = map(resolved, batches(loaded, batch))
+        start = list(islice(waiting, 2))
+        if len(start) < 2:  # one batch alone: all threads work on it
+            yield from map(finished, start)
+            return
+        with single_threaded_pool(at_once) as encoders:
+            yield from prefetch(finished, chain(start, waiting), encoders, at_once + 1)
+
+
+def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool = False) -> Embedding:
+    """Records -> one Embedding on the space's device.
+
+    Args:
+        records: N of them.
+        modality: who encoded them.
+        separate: whether they are in parts: V rows each, named ``id#0``, ``id#1``, ...
+
+    Raises:
+        InputError: they have different numbers of parts.
+    """
+    records, space = list(records), modality.space
+    if not records:
+        return Embedding(torch.zeros(0, space.dim), space.id, modality.name)
+    names = [one.item.id for one in records]
+    rows = torch.from_numpy(np.concatenate([one.vectors.rows for one in records])).to(space.device)
+    if separate:
+        offsets = [0, *accumulate(len(one.vectors.rows) for one in records)]
+        views = Parts(rows, offsets, [place for one in records for place in one.vectors.places]).stacked().shape[1]
+        names = [f"{name}#{v}" for name in names for v in range(views)]
+    return Embedding(rows, space.id, modality.name, names)
+
+
+def _looked_up(batch: Sequence[Read], cache: Cache) -> list[tuple[Read, Vectors | None]]:
+    found = cache.get([str(one.key) for one in batch])
+    return [(one, found.get(str(one.key))) for one in batch]
+
+
+def _isolated(
+    work: Callable[[Sequence[Read]], list[tuple[Read, Any]]], batch: Sequence[Read], record: bool
+) -> list[tuple[Read, Any]]:
+    """``work(batch)``; where that raises, each item is tried alone, to find those whose fault it is."""
+    if not batch:
+        return []
+    try:
+        return work(batch)
+    except Exception as error:
+        if not record:
+            raise
+        if len(batch) == 1:
+            return [(batch[0], Failed(batch[0].item, error))]
+    return [found for one in batch for found in _isolated(work, [one], record)]
+
+
+def _facts(about: Any) -> bytes:
+    return json.dumps(about, sort_keys=True, default=str).encode() + b"\0"
