@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from clipx.errors import FileError, InputError
 from clipx.files import check_present, read_npz, read_table, sha256_of, table_path
-from clipx.modality import Modality, ReadsSets
+from clipx.modality import Modality, ReadsArrays, ReadsSets
 from clipx.pipeline import ArrayItem, Item, file_items
 from clipx.prompts import spoken
 
@@ -200,7 +200,8 @@ def _from_arrays(
     rows: Sequence[dict[str, str]] | None = None,
 ) -> LabelledData:
     """``rows``: of a labels.csv beside it, which tell by ``npz_index`` what other columns a sample has."""
-    key = modality.array_key  # type: ignore[attr-defined]  # _read_npz has asked for it
+    reader = cast(type[ReadsArrays], modality)  # _read_npz has made sure
+    key = reader.array_key
     if missing := {key, "labels"} - set(arrays):
         raise InputError(
             f"holds no {' and no '.join(sorted(missing))}", where=path, remedy=f"it holds {', '.join(arrays)}"
@@ -227,7 +228,7 @@ def _from_arrays(
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
     kept = [(i, record) for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
     # A sample gets the facts that its modality asks for; the others are facts about the data as a whole.
-    asked = {name: fact for name, fact in about.items() if name in _asked_for(modality.from_array, 2)}
+    asked = {name: fact for name, fact in about.items() if name in _asked_for(reader.from_array, 2)}
     items = [ArrayItem(f"{i:08d}", samples[i], asked, f"{path} row {i}") for i, _ in kept]
     said = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
     return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, said, about)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -301,7 +301,7 @@ def encode(
             own = made.get(id(one), one.vectors)
             if isinstance(own, Vectors) and one.vectors is None and cache is not None and one.key is not None:
                 cache.put(one.key, own)
-            done.append(own if isinstance(own, Failed) else Encoded(one.item, own, one.key))
+            done.append(own if isinstance(own, Failed) else Encoded(one.item, cast(Vectors, own), one.key))
         return done
 
     items = iter(items)
