@@ -1,4 +1,4 @@
-"""clipx: new senses for a frozen CLIP.
+"""clipx: new modalities for a frozen CLIP.
 
 >>> import clipx
 >>> clipx.classify("chair.ply", ["chair", "table", "airplane"])[0].label   # doctest: +SKIP

@@ -43,7 +43,7 @@ def dense_logits(
         (N, K, H, W) float32 logits, bilinear between cell centres. Gradients reach pixels and labels.
 
     Raises:
-        InputError: shapes, sizes or steps that make no sense.
+        InputError: shapes, sizes or steps that are out of range.
         SpaceMismatchError: the labels live in another space.
         UnsupportedError: the tower has no dense features.
     """
@@ -63,8 +63,8 @@ def dense_logits(
             return _resize(_cell_logits(space, view, weights, normalize, path), size)
         return _resize(_windowed(space, view, weights, boxes, normalize, path), size)
 
-    seen = see(pixels)
-    return (seen + see(pixels.flip(-1)).flip(-1)) / 2 if flip else seen
+    logits = see(pixels)
+    return (logits + see(pixels.flip(-1)).flip(-1)) / 2 if flip else logits
 
 
 def _cell_logits(space: JointSpace, pixels: Tensor, weights: Tensor, normalize: bool, path: str) -> Tensor:
@@ -86,9 +86,9 @@ def _windowed(
     total, count = torch.zeros(shape, device=space.device), torch.zeros(shape[-2:], device=space.device)
     for top, left, height, width in boxes:
         rows, columns = slice(top, top + height), slice(left, left + width)
-        seen = _cell_logits(space, pixels[..., rows, columns], weights, normalize, path)
+        logits = _cell_logits(space, pixels[..., rows, columns], weights, normalize, path)
         border = left, shape[-1] - left - width, top, shape[-2] - top - height
-        total = total + F.pad(_resize(seen, (height, width)), border)  # not in place: gradients flow
+        total = total + F.pad(_resize(logits, (height, width)), border)  # not in place: gradients flow
         count[rows, columns] += 1
     return total / count
 

@@ -49,7 +49,7 @@ class Embedding:
         return Embedding(self.vectors[list(rows)], self.space_id, self.modality, [self.ids[i] for i in rows])
 
     def similarity(self, other: Embedding) -> Tensor:
-        """Cosine of every pair: (N, M) in [-1, 1]. Temperature is the space's affair.
+        """Cosine of every pair: (N, M) in [-1, 1]. The temperature belongs to the space.
 
         Raises:
             SpaceMismatchError: ``other`` lives in another space.

@@ -41,7 +41,7 @@ class FileError(ClipxError, OSError):
 
 
 class SpaceError(ClipxError, ValueError):
-    """A joint space cannot be loaded: unknown name, missing or torn weights, QuickGELU or tokenizer mismatch."""
+    """A joint space cannot be loaded: unknown name, missing or corrupt weights, QuickGELU or tokenizer mismatch."""
 
 
 class SpaceMismatchError(ClipxError, ValueError):

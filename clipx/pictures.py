@@ -34,7 +34,7 @@ NEARLY_BLACK = 15  # of 255
 def open_picture(path: str | PathLike) -> Picture:
     """A Pillow picture, decoded and turned upright by its EXIF orientation; the first frame of several.
 
-    The content decides the format, not the suffix. Comments, colour profiles and all other metadata are not looked at,
+    The content decides the format, not the suffix. Comments, colour profiles and all other metadata are ignored,
     so that nothing in them can fail.
 
     Raises:
@@ -175,7 +175,7 @@ def _without_metadata(data: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _png_pixels(data: bytes) -> tuple[bytes, bytes]:
-    """Critical chunks (named in capitals) and transparency: texts and colour profiles may be of any size or torn."""
+    """Critical chunks (named in capitals) and transparency: texts and colour profiles may be of any size or corrupt."""
     kept, exif, at = [data[:8]], b"", 8
     while at + 8 <= len(data):
         end, kind = at + 12 + int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]

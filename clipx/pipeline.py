@@ -214,8 +214,7 @@ def encode_batch(
     """Samples that were read -> their vectors, in order; see ``encode`` for ``separate``."""
     with torch.no_grad():
         parts = modality.parts([item.sample for item in batch])
-        apart = [isinstance(parts[i][1][0], tuple(separate)) for i in range(len(batch))]
-        whole = [i for i, own in enumerate(apart) if not own]
+        whole = [i for i in range(len(batch)) if not isinstance(parts[i][1][0], tuple(separate))]
         pooled = dict(zip(whole, modality.pool(parts.select(whole)).float().cpu(), strict=True)) if whole else {}
     found = []
     for i, item in enumerate(batch):

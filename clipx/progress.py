@@ -21,7 +21,7 @@ def note(line: str) -> None:
 def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[..., None]]:
     """A bar (a spinner without a total) on stderr while the block runs; where that is no terminal, a line now and then.
 
-    Yields a function that is told how much more is done, and perhaps a few words to show behind the bar, and a total
+    Yields a function to call with how much more is done, and perhaps a few words to show behind the bar, and a total
     that is known only now. Within another one's block it is a line below the other's.
 
     Args:
@@ -66,14 +66,14 @@ def _line(bar: Any, what: str, total: int | None, done: int) -> Iterator[Callabl
 
 def _lines(what: str, total: int | None, so_far: int) -> Callable[..., None]:
     """For logs: a line on stderr every ``LINE_EVERY_S`` seconds of work, so that short work says nothing."""
-    began = told = time.monotonic()
+    began = printed = time.monotonic()
 
     def advance(done: int, said: str = "", total: int | None = total) -> None:
-        nonlocal told, so_far
+        nonlocal printed, so_far
         so_far += done
         now = time.monotonic()
-        if now - told >= LINE_EVERY_S:
-            told = now
+        if now - printed >= LINE_EVERY_S:
+            printed = now
             of = "" if total is None else f" of {total}"
             note(f"{what}: {so_far}{of}, {now - began:.0f} s{' ' if said else ''}{said}")
 

@@ -37,7 +37,7 @@ def load(point: EntryPoint) -> Any:
         raise ContractError(f"two plug-ins are named {point.name!r}: {' and '.join(rivals)}", remedy="uninstall one")
     try:
         return point.load()
-    except Exception as error:  # whatever a stranger's module trips over
+    except Exception as error:  # whatever a third-party module raises
         raise ContractError(
             f"plug-in {point.name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}",
             remedy="repair or uninstall the package that brings it",
@@ -72,7 +72,7 @@ def version_of(name: str) -> str:
 
 
 def modality_of(path: str | PathLike) -> str:
-    """The modality that reads this file, told by its suffix.
+    """The modality that reads this file, by its suffix.
 
     Raises:
         InputError: no installed modality that works owns the suffix.
@@ -113,6 +113,6 @@ def _claims(group: str) -> dict[str, list[EntryPoint]]:
     claims: dict[str, list[EntryPoint]] = {}
     for point in sorted(entry_points(group=group), key=lambda p: p.name):
         own = claims.setdefault(point.name, [])
-        if point.value not in [other.value for other in own]:  # one package may be seen twice on the path
+        if point.value not in [other.value for other in own]:  # one package may be on the path twice
             own.append(point)
     return claims

@@ -26,7 +26,7 @@ class Vocabulary:
             self._known |= dict.fromkeys(words_in(phrase), seen)
 
     def unknown(self, text: str) -> list[str]:
-        """Words of the text that training never saw, in order, each once. Plurals and hyphens are seen through.
+        """Words of the text that training never saw, in order, each once. Plurals and hyphens make no difference.
 
         A text without a word ("?!") says nothing that training saw: its marks are what is unknown.
         """

@@ -132,18 +132,18 @@ def _checked(labels: Sequence[str], reserved: str | None) -> tuple[str, ...]:
         raise InputError(f"labels must be a list, got the string {labels!r}", remedy=f"write {labels.split(',')!r}")
     if not len(labels):
         raise InputError("the list of labels is empty", remedy="give at least one label")
-    seen: dict[str, str] = {}
+    given: dict[str, str] = {}
     for i, label in enumerate(labels):
         if not isinstance(label, str) or not (key := spoken(label).casefold()):
             raise InputError(f"label {i} is {label!r}, not a word", remedy="give every class a name")
-        if key in seen:
+        if key in given:
             raise InputError(
-                f"label {label!r} is given twice" + (f", as {seen[key]!r} before" if seen[key] != label else ""),
+                f"label {label!r} is given twice" + (f", as {given[key]!r} before" if given[key] != label else ""),
                 remedy="keep one: two equal labels would share the probability",
             )
-        seen[key] = label
-    if reserved in seen:
-        raise InputError(f"label {seen[reserved]!r} collides with the outcome that none_threshold adds")
+        given[key] = label
+    if reserved in given:
+        raise InputError(f"label {given[reserved]!r} collides with the outcome that none_threshold adds")
     return tuple(label.strip() for label in labels)
 
 

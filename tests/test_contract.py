@@ -300,10 +300,10 @@ def test_the_toy_keeps_the_contract(as_if_registered, tiny_space):
     check_modality(Colour, tiny_space)
 
 
-def test_the_readme_s_example_runs(as_if_registered, tiny_space):
+def test_the_documented_example_runs(as_if_registered, tiny_space):
     as_if_registered(Colour)
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(import pytest\n.*?)```", readme, re.DOTALL)
+    page = (Path(__file__).parents[1] / "docs/add-a-modality.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(import pytest\n.*?)```", page, re.DOTALL)
     scope = {"MyModality": Colour}
     exec(example, scope)
     (mark,) = scope["test_contract"].pytestmark

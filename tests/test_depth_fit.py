@@ -339,8 +339,8 @@ def test_mistakes_are_one_line(data, run, line, said):
 
 
 def test_the_example_of_the_page_runs(here):
-    """docs/senses/depth.md in Python, on photos made here."""
-    page = (Path(__file__).parents[1] / "docs/senses/depth.md").read_text(encoding="utf-8")
+    """docs/modalities/depth.md in Python, on photos made here."""
+    page = (Path(__file__).parents[1] / "docs/modalities/depth.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     write_set(here / "nyu", size=(48, 64))
     Image.open("photo.png").convert("RGB").save("room.jpg")

@@ -1,4 +1,4 @@
-"""Every command of the README is run, in order, in a folder with the files that it names, small ones.
+"""Every command of the README and of the pages of the jobs is run, in order, with small files of those names.
 
 Real CLIPs become nano, as none can be fetched here, and long work is cut short. What is left to tests of its own: the
 demo, the test line, DepthCLIP's preset (which needs RN50), and figures that need the authors' weights.
@@ -13,7 +13,8 @@ from PIL import Image
 from test_docs import FENCE, command_lines
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = ("demo", "reproduce", "depth room.jpg --preset depthclip")
+PAGES = [ROOT / "README.md", ROOT / "docs/search.md", *sorted((ROOT / "docs/modalities").glob("*.md"))]
+ELSEWHERE = ("demo", "reproduce", "depth room.jpg --preset depthclip", "train audio sounds --space S --tower sfx")
 SHORT = {  # the words that a command begins with -> flags that make it short; the last one given counts
     "sketch": "--steps 2 --seeds 1",
     "eval sketch": "--strokes 4 --steps 2 --seeds 1 --per-class 1 --dtype float32",
@@ -21,15 +22,13 @@ SHORT = {  # the words that a command begins with -> flags that make it short; t
     "train audio": "--epochs 1 --batch-size 4",
     "train depth nyu --kind prompts": "--steps 1",
 }
-KEPT = [
-    words
-    for words, whole in command_lines((ROOT / "README.md").read_text(encoding="utf-8"))
-    if whole and not " ".join(words).startswith(ELSEWHERE)
-]
+LINES = [line for page in PAGES for line in command_lines(page.read_text(encoding="utf-8"))]
+KEPT = list(dict.fromkeys(tuple(words) for words, whole in LINES if whole))
+KEPT = [words for words in KEPT if not " ".join(words).startswith(ELSEWHERE)]
 
 
 def write_files(folder):
-    """What the README calls "files of yours"."""
+    """What the pages call files of yours."""
     rng = np.random.default_rng(0)
     (folder / "examples").symlink_to(ROOT / "examples")
     for name in ("photo.jpg", "room.jpg"):
@@ -51,14 +50,19 @@ def write_files(folder):
     (folder / "chair.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 200\n{properties}end_header\n{vertices}")
     about = "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 200\nHEIGHT 1\nPOINTS 200\nDATA ascii\n"
     (folder / "scan.pcd").write_text(f"VERSION .7\n{about}{vertices}")
-    soundfile.write(folder / "bark.ogg", 0.1 * rng.normal(size=22_050), 22_050)
-    for place in ("SOUNDS", "nyu", "DATA/images/caltech101"):
+    for name in ("bark.ogg", "walk.mp3"):
+        soundfile.write(folder / name, 0.1 * rng.normal(size=22_050), 22_050)
+    for name in ("chair.off", "rain.flac"):
+        (folder / name).symlink_to(ROOT / "examples/data" / name)
+    (folder / "sketch.png").symlink_to(ROOT / "examples/data/house.png")
+    for place in ("sounds", "nyu", "photos", "clouds"):
         (folder / place).mkdir(parents=True)
+    (folder / "clouds/chair.ply").symlink_to(folder / "chair.ply")
     rows = ["path,label,fold"]
     for i in range(8):
-        soundfile.write(folder / f"SOUNDS/{i}.wav", 0.1 * rng.normal(size=11_025), 22_050)
+        soundfile.write(folder / f"sounds/{i}.wav", 0.1 * rng.normal(size=11_025), 22_050)
         rows.append(f"{i}.wav,{('dog', 'cat')[i % 2]},{1 + i // 4}")
-    (folder / "SOUNDS/labels.csv").write_text("\n".join(rows))
+    (folder / "sounds/labels.csv").write_text("\n".join(rows))
     rows = ["path,depth_path,depth_encoding,label,fold"]
     for i in range(4):
         Image.fromarray(rng.integers(0, 255, (480, 640, 3), np.uint8)).save(folder / f"nyu/{i}.jpg")
@@ -68,9 +72,9 @@ def write_files(folder):
     (folder / "nyu/labels.csv").write_text("\n".join(rows))
     rows = ["path,label,split"]
     for name in ("watch", "airplane"):
-        Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / f"DATA/images/caltech101/{name}.png")
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / f"photos/{name}.png")
         rows.append(f"{name}.png,{name},test")
-    (folder / "DATA/images/caltech101/labels.csv").write_text("\n".join(rows))
+    (folder / "photos/labels.csv").write_text("\n".join(rows))
 
 
 def shortened(words):
@@ -86,29 +90,24 @@ def test_every_command_runs(run, tmp_path, monkeypatch):
     write_files(folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CLIPX_SPACE", "nano")
-    assert len(KEPT) >= 30
+    assert len(KEPT) >= 40
     for words in KEPT:
         status, _, err = run("", *shortened(words))
         assert status == 0, f"clipx {' '.join(words)}: {err}"
-    for name in ("ridge.png", "fish.html", "views.png", "mistakes.png", "room.ply", "nyu.safetensors", "cat.svg"):
+    for name in ("ridge.png", "dog.html", "views.png", "mistakes.png", "room.ply", "fit.safetensors", "cat.svg"):
         assert (folder / name).stat().st_size > 100, name
 
 
 def test_the_python_it_shows_runs(tmp_path, monkeypatch):
-    """One block after another, as a reader would; a drawing is cut short. The modality and its check: test_contract."""
+    """One block after another, as a reader would; a drawing is cut short. A modality and its check: test_contract."""
     write_files(tmp_path)
-    for name in ("photos", "clouds"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "cat.jpg").rename(tmp_path / "photos/cat.jpg")
-    (tmp_path / "cat.jpg").symlink_to(tmp_path / "photos/cat.jpg")
-    (tmp_path / "clouds/chair.ply").symlink_to(tmp_path / "chair.ply")
-    soundfile.write(tmp_path / "walk.mp3", 0.1 * np.random.default_rng(0).normal(size=22_050), 22_050)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPX_SPACE", "nano")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    audio = (ROOT / "docs/modalities/audio.md").read_text(encoding="utf-8")
     blocks = [block for language, block in FENCE.findall(text) if language == "python"]
-    blocks = [block for block in blocks if "import pytest" not in block and "class Colour" not in block]
-    assert len(blocks) >= 5 and sum("strokes=(16,)" in block for block in blocks) == 1
+    blocks += [block for language, block in FENCE.findall(audio) if language == "python"]
+    assert len(blocks) >= 3 and sum("strokes=(16,)" in block for block in blocks) == 1
     scope = {"points": torch.rand(1, 64, 3) - 0.5, "strokes": torch.rand(2, 4, 2) * 224}
     for block in blocks:
         exec(block.replace("strokes=(16,)", "strokes=(4,), steps=2, seeds=(0,)"), scope)
@@ -116,5 +115,6 @@ def test_the_python_it_shows_runs(tmp_path, monkeypatch):
     assert scope["pictures"].ndim == 5 and len(scope["best"].strokes) == 4
 
 
-def test_the_modality_it_shows_is_the_one_that_is_tested():
-    assert f"```python\n{(ROOT / 'tests/toy_modality/clipx_toy.py').read_text()}```" in (ROOT / "README.md").read_text()
+def test_the_documented_modality_is_the_one_that_is_tested():
+    toy = (ROOT / "tests/toy_modality/clipx_toy.py").read_text(encoding="utf-8")
+    assert f"```python\n{toy}```" in (ROOT / "docs/add-a-modality.md").read_text(encoding="utf-8")

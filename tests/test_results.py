@@ -22,7 +22,7 @@ JUDGED = tomllib.loads((ROOT / "examples" / "recipes" / "lite-b" / "results.toml
 OF_LITE = {"drawings"} | {plan["name"] for plan in JUDGED}  # what the pages show by lite
 SUITE += JUDGED
 SUITE += [p for p in tomllib.loads((SPACES / "lite" / "results.toml").read_text())["table"] if p["name"] in OF_LITE]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "senses" / "depth.md"]
+PAGES = [ROOT / "docs" / "results.md", ROOT / "docs" / "modalities" / "depth.md"]
 PAGES += [ROOT / "modalities" / "depth" / "fits" / "nano" / "README.md"]
 
 
@@ -88,7 +88,7 @@ def share(figures, name="acc1"):
 
 
 def summary():
-    """The README's one table of results: what is in each cell comes from the records, or from the cards' figures."""
+    """The table of nano in docs/results.md: what is in each cell comes from the records, or from the cards' figures."""
     card = json.loads((SPACES / "nano" / "figures.json").read_text())
     sounds = json.loads((ROOT / "modalities" / "audio" / "towers" / "nano" / "figures.json").read_text())
     named = {run["run"]: run["results"][0] for run in RECORDS["words-alone"]["runs"]}
@@ -126,7 +126,7 @@ def summary():
     )
     yield (
         f"| ModelNet10 clouds, classes that training never saw | {unseen['n']} | top-1 {share(unseen)} | chance 10% | "
-        "[card](clipx/spaces/nano/README.md) |"
+        "[card](../clipx/spaces/nano/README.md) |"
     )
     for name, what in (("depth", "fitted on 80 of its training photos"), ("depth-made-rooms", "fitted on made rooms")):
         yield (
@@ -164,12 +164,12 @@ def test_what_the_readme_says_of_the_sounds_of_lite():
     assert said in " ".join((ROOT / "README.md").read_text().split())
 
 
-def test_the_readme_s_results_are_those_of_the_records():
-    assert "\n".join(["", *summary(), ""]) in (ROOT / "README.md").read_text()
+def test_the_table_of_nano_is_that_of_the_records():
+    assert "\n".join(["", *summary(), ""]) in (ROOT / "docs/results.md").read_text()
 
 
-def test_what_the_readme_says_of_drawings_in_words():
-    readme = " ".join((ROOT / "README.md").read_text().split())
+def test_what_the_pages_say_of_drawings_in_words():
+    page, readme = (" ".join((ROOT / name).read_text().split()) for name in ("docs/modalities/sketch.md", "README.md"))
     (by_nano,), (by_lite_b,) = RECORDS["drawings"]["runs"], RECORDS["drawings-lite-b"]["runs"]
     assert by_nano["n"] == by_lite_b["n"] == 100 and by_nano["judge"] == "nano-vit" and by_lite_b["judge"] == "lite-b"
     said, p = [], []
@@ -180,23 +180,25 @@ def test_what_the_readme_says_of_drawings_in_words():
         said.append(f"{four}, {eight}, {sixteen} and {most}, and {of['photo', None]}")
         p.append({key: f"{value:.2f}".lstrip("0") for key, value in tests.items()} | {"edges": of["edge map", 32]})
         assert max(tests["drawing, 8", "drawing, 4"], tests["drawing, 16", "drawing, 8"]) < 0.05
-    assert f"`nano-vit` {said[0]} of the photos; `lite-b`" in readme
-    assert f"another pretrained tower, {said[1]}." in readme
+    assert f"`nano-vit` {said[0]} of the photos; `lite-b`" in page
+    assert f"another pretrained tower, {said[1]}." in page
+    of = {(row["picture"], row["strokes"]): f"{row['acc1']:.1%}" for row in by_nano["figures"]}
+    assert f"names {of['drawing', 32]}, and {of['photo', None]} of the photos" in readme
     more, edges = ("drawing, 32", "drawing, 16"), ("drawing, 32", "edge map, 32")
-    assert f"32 do not (p = {p[0][more]} and {p[1][more]})" in readme
-    assert f"{p[0]['edges']} and {p[1]['edges']} (p = {p[0][edges]} and {p[1][edges]})" in readme
+    assert f"32 do not (p = {p[0][more]} and {p[1][more]})" in page
+    assert f"{p[0]['edges']} and {p[1]['edges']} (p = {p[0][edges]} and {p[1][edges]})" in page
     (every,) = RECORDS["drawings-of-all-classes"]["runs"]
     drawn = next(row for row in every["figures"] if row["picture"] == "drawing")
-    assert f"class, {every['n']} in all, `lite-b` names {drawn['acc1']:.1%} among a hundred" in readme
+    assert f"class, {every['n']} in all, `lite-b` names {drawn['acc1']:.1%} among a hundred" in page
 
 
-def test_what_the_readme_says_of_drawn_words():
+def test_what_the_pages_say_of_drawn_words():
     record = json.loads((ROOT / "docs" / "results" / "benchmarks" / "drawn-words.json").read_text())
     found = record["judges"]["nano-vit"]["end"]
     first, five = (sum(rank <= most for rank in found) for most in (1, 5))
     assert len(found) == 50 and record["classes"] == 344
     said = f"`nano-vit` names {first} first among {record['classes']}, and {five} among its first five"
-    assert said in " ".join((ROOT / "README.md").read_text().split())
+    assert said in " ".join((ROOT / "docs/modalities/sketch.md").read_text().split())
 
 
 def test_the_figures_asked_for_on_modelnet10():
@@ -227,16 +229,16 @@ def test_what_the_pages_say_of_depth_in_words():
     """Differences to the mean map photo by photo, and what shuffled words and a random tower leave."""
     paired = {row["row"]: row["paired"] for row in RECORDS["depth"]["runs"][0]["results"]}
     words, best = paired["words, fitted"], paired["linear head on the mean map"]
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    page = " ".join((ROOT / "docs/modalities/depth.md").read_text().split())
 
     def said(figure, digits=3):
         return f"{abs(figure):.{digits}f}".lstrip("0")
 
     low, high = sorted((said(words["abs_rel"]["low"]), said(words["abs_rel"]["high"])))
-    assert f"gain {said(words['abs_rel']['mean'])} in AbsRel (95 %: {low} to {high})" in readme
-    assert f"and {abs(words['silog']['mean']):.1f} in silog" in readme
-    assert words["spearman"]["low"] < 0 and f"gain in Spearman ({said(words['spearman']['mean'])}) is within" in readme
-    assert f"gains {said(best['abs_rel']['mean'])}, and {said(best['spearman']['mean'])} in Spearman" in readme
+    assert f"gain {said(words['abs_rel']['mean'])} in AbsRel (95 %: {low} to {high})" in page
+    assert f"and {abs(words['silog']['mean']):.1f} in silog" in page
+    assert words["spearman"]["low"] < 0 and f"gain in Spearman ({said(words['spearman']['mean'])}) is within" in page
+    assert f"gains {said(best['abs_rel']['mean'])}, and {said(best['spearman']['mean'])} in Spearman" in page
     assert best["abs_rel"]["high"] < 0 < best["spearman"]["low"]
     rows = {row["row"]: row["figures"] for row in RECORDS["depth-controls"]["runs"][0]["results"]}
     shuffled, random = (rows[f"control: {what}, words, fitted"] for what in ("shuffled words", "random tower"))
@@ -277,18 +279,18 @@ def test_how_well_sounds_find_pictures_in_lite():
     assert f"find pictures poorly: mAP {own} by their own vectors, {pivot} by the word that names them" in readme
 
 
-def test_the_mixed_search_of_the_readme():
+def test_the_mixed_search_of_the_docs():
     """`python tests/benchmarks/bench_index.py mixed DATA --json` wrote the record."""
     record = json.loads((RESULTS / "benchmarks" / "mixed-search.json").read_text())
-    readme = " ".join((ROOT / "README.md").read_text().replace("**", "").split())
+    page = " ".join((ROOT / "docs/search.md").read_text().replace("**", "").split())
     for kind in ("text", "image", "all queries"):
         row = [record["mAP"][way][kind] for way in ("raw cosine", "centring", "clipx")]
-        assert "| " + " | ".join(f"{value:.3f}".lstrip("0") for value in row) + " |" in readme, kind
+        assert "| " + " | ".join(f"{value:.3f}".lstrip("0") for value in row) + " |" in page, kind
         assert row[2] > max(row[:2])
     assert record["mAP"]["clipx"]["all queries"] >= 1.5 * record["mAP"]["raw cosine"]["all queries"]
     sure = {state: f"{share:.0%}".replace("%", " %") for state, share in record["confident at 0.5"].items()}
-    assert f"it keeps {sure['text']} of words that are there and {sure['no text']} of words whose files" in readme
-    assert f"(photos: {sure['image']} and {sure['no image']})" in readme
+    assert f"it keeps {sure['text']} of words that are there and {sure['no text']} of words whose files" in page
+    assert f"(photos: {sure['image']} and {sure['no image']})" in page
 
 
 def test_the_calibration_of_the_docs():

@@ -76,16 +76,16 @@ def check_writable(path: Path | None) -> None:
 def distinct_names(paths: Sequence[Path]) -> list[str]:
     """A name for the results of each file: its stem, else its whole name, and where that is not its own, a number.
 
-    Names that differ in case alone are alike, as they are on many disks.
+    Names that differ in case alone are counts, as they are on many disks.
     """
     stems = Counter(path.stem.casefold() for path in paths)
     names = [path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths]
-    alike = Counter(map(str.casefold, names))
-    taken = {name for name, count in alike.items() if count == 1}
+    counts = Counter(map(str.casefold, names))
+    taken = {name for name, count in counts.items() if count == 1}
     found = []
     for name in names:
         chosen, number = name, 1
-        while alike[name.casefold()] > 1 and chosen.casefold() in taken:
+        while counts[name.casefold()] > 1 and chosen.casefold() in taken:
             number += 1
             chosen = f"{name}-{number}"
         taken.add(chosen.casefold())

@@ -25,7 +25,7 @@ class Panel:
     Args:
         title: the file's name.
         kind: what it is, in words.
-        picture: PNG or JPEG bytes of what the space looked at.
+        picture: PNG or JPEG bytes of what the space encodes.
         alt: the same in words.
         predictions: best first.
         expected: the right word, where there is one.
@@ -49,7 +49,7 @@ class Sheet:
 
     Args:
         title: above it.
-        note: what is to be seen.
+        note: what it shows.
         columns: a caption for each.
         rows: (PNG or JPEG bytes, the same in words) for each column.
         command: what made a row.
@@ -81,7 +81,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Searches:
-    """Several searches among the same files.
+    """Several searches of the same files.
 
     Args:
         title, note: as of a ``Sheet``.
@@ -279,7 +279,7 @@ footer { margin-top: 2.5rem; color: var(--quiet); font-size: .875rem }
 """
 
 _BODY = Template("""\
-<h1>One space for every sense</h1>
+<h1>One space for every modality</h1>
 <p class="lead">$summary</p>
 <p class="note">$caveat</p>
 <main>

@@ -10,7 +10,7 @@ MARK = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def with_tables(page: str, tables: Mapping[str, str]) -> str:
-    """The page with what stands between ``<!-- NAME -->`` and ``<!-- end -->`` made anew, for each name among the
+    """The page with what stands between ``<!-- NAME -->`` and ``<!-- end -->`` rewritten, for each name among the
     tables."""
 
     def made(match: re.Match[str]) -> str:
@@ -67,7 +67,7 @@ def _cell(form: str, values: Mapping[str, Any]) -> str:
 
 
 def _swept(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Lines are what was swept, columns the methods, untuned and learnt apart."""
+    """Lines are what was swept, columns the methods, untuned and learnt ones separate."""
     results = [row for run in runs for row in run["results"]]
     swept = list(results[0]["sweep"])
     if len({row["prompts"] for row in results}) > 1 and "prompts" not in swept:

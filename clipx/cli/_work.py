@@ -140,7 +140,7 @@ def conclude(
         note(printable(counted(passed_over)))
     if len(failures) == 1 and not record["results"]:
         raise next(iter(failures.values()))
-    absent: dict[str, list[str]] = {}  # what is no fault of a file's is told once
+    absent: dict[str, list[str]] = {}  # a missing package is reported once
     for path, error in failures.items():
         if isinstance(error, MissingDependencyError):
             absent.setdefault(reason(path, error), []).append(path)

@@ -1,4 +1,4 @@
-"""clipx modalities: which senses are installed, and whether they work here."""
+"""clipx modalities: which modalities are installed, and whether they work here."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def modality_health(name: str) -> dict[str, Any]:
         record["suffixes"], remedy = list(cls.suffixes), cls.missing()
     except ClipxError as error:  # it cannot be imported, or is no modality, or is two
         remedy = str(error)
-    except Exception as error:  # a stranger's missing() may raise anything; the others still work
+    except Exception as error:  # a third-party missing() may raise anything; the others still work
         remedy = f"missing() raised {type(error).__name__}: {error}"
     return record | {"ok": remedy is None, "remedy": remedy and " ".join(remedy.split())}

@@ -120,7 +120,7 @@ def entry_point_bears_its_name(it: Subject) -> None:
 
 
 def suffixes_are_lower_case_and_different(it: Subject) -> None:
-    """Files are told by suffix in lower case, and each suffix once."""
+    """Suffixes decide who reads a file: in lower case, and each suffix once."""
     suffixes = it.cls.suffixes
     it.require(isinstance(suffixes, tuple), "suffixes must be a tuple; of one suffix it needs a comma")
     for suffix in suffixes:
@@ -182,11 +182,11 @@ def embedding_names_space_modality_and_ids(it: Subject) -> None:
 
 
 def different_samples_get_different_vectors(it: Subject) -> None:
-    """What cannot tell its samples apart passes every other check."""
+    """A modality that gives every sample the same vector passes every other check."""
     rows = it.encode().vectors
-    apart = torch.cdist(rows, rows) + torch.eye(len(rows), device=rows.device)
+    distances = torch.cdist(rows, rows) + torch.eye(len(rows), device=rows.device)
     it.require(
-        apart.min() > TOLERANCE, "two different samples have one vector; if these samples are alike, give others"
+        distances.min() > TOLERANCE, "two different samples have one vector; if they are near-duplicates, give others"
     )
 
 
@@ -200,13 +200,13 @@ def batch_equals_singles(it: Subject) -> None:
 def order_follows_the_input(it: Subject) -> None:
     """Row i is sample i."""
     forward, backward = it.encode().vectors, it.encode(it.samples()[::-1]).vectors.flip(0)
-    it.require(_close(forward, backward), f"reversed input is off by {_gap(forward, backward):.1e} when reversed back")
+    it.require(_close(forward, backward), f"reversed input differs by {_gap(forward, backward):.1e} when reversed back")
 
 
 def repeated_runs_agree_to_the_bit(it: Subject) -> None:
     """The same input gives the same vector; what is random is seeded."""
     once, again = it.encode().vectors, it.encode().vectors
-    it.require(torch.equal(once, again), f"a second run is off by {_gap(once, again):.1e}; seed what is drawn")
+    it.require(torch.equal(once, again), f"a second run differs by {_gap(once, again):.1e}; seed what is drawn")
 
 
 def random_state_is_left_alone(it: Subject) -> None:

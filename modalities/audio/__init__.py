@@ -1,4 +1,4 @@
-"""Sounds as a sense: files, windows, three towers, and their training."""
+"""Sounds as a modality: files, windows, three towers, and their training."""
 
 from __future__ import annotations
 

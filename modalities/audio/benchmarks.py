@@ -3,7 +3,7 @@
 ESC-50 (Piczak, ACM Multimedia 2015): ``meta/esc50.csv`` and ``audio/``, 2,000 clips of 5 s in 50 classes and 5 folds.
 UrbanSound8K (Salamon et al., ACM Multimedia 2014): ``metadata/UrbanSound8K.csv`` and ``audio/fold1..10``, 8,732 clips
 of up to 4 s in 10 classes. Both sets' folds are part of what is measured: clips of one recording lie in one fold, and
-shuffling them anew makes figures that compare with nothing.
+shuffling them again makes figures that cannot be compared with published ones.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def read_benchmark(path: Path) -> dict[str, Any] | None:
         raise FileError(f"needs the columns {', '.join(wanted)}, filled in every row", where=table)
     folds = {row["fold"] for row in rows}
     same = len(rows) == layout.clips and len(folds) == layout.folds
-    told = f"{len(rows)} clips in {len(folds)} folds, the release has {layout.clips} in {layout.folds}"
+    counts = f"{len(rows)} clips in {len(folds)} folds, the release has {layout.clips} in {layout.folds}"
     arrays = {
         "path": [f"{layout.audio.format(fold=row['fold'])}/{row[layout.file]}" for row in rows],
         "labels": [row[layout.label] for row in rows],
@@ -83,5 +83,5 @@ def read_benchmark(path: Path) -> dict[str, Any] | None:
     }
     if "esc10" in rows[0]:
         arrays["esc10"] = [row["esc10"] for row in rows]
-    about = {"benchmark": layout.name, "published": "by the number of clips" if same else f"differs: {told}"}
+    about = {"benchmark": layout.name, "published": "by the number of clips" if same else f"differs: {counts}"}
     return {name: np.array(column) for name, column in (arrays | about).items()}

@@ -46,7 +46,7 @@ def load_audioclip(path: str | PathLike, dim: int | None = None) -> AudioCLIP:
         dim: D of the space that it is wanted for; None takes any.
 
     Raises:
-        FileError: missing, torn, not a PyTorch checkpoint, or one that holds more than tensors.
+        FileError: missing, corrupt, not a PyTorch checkpoint, or one that holds more than tensors.
         InputError: no audio tower in it, keys that are missing, unknown or of another shape, values that are not
             finite, or another D.
     """

@@ -194,10 +194,10 @@ class Audio(Modality):
 
     def pictures(self, sample: Sound | LongSound) -> Tensor:
         """The first window as a spectrogram, (1, 3, 64, n): time to the right, pitch upwards, loud is white."""
-        ear = LogMel()  # no tower: nothing is drawn at random
-        first = next(windows(sample, self.config.window_s or 5.0, 5.0, ear.sample_rate_hz))
-        heard = ear.listen(mix(first.samples)[None])
-        return ((heard.flip(1) + 2) / 6).clamp(0, 1)[:, None].expand(-1, 3, -1, -1).contiguous()
+        front_end = LogMel()  # no tower: nothing is drawn at random
+        first = next(windows(sample, self.config.window_s or 5.0, 5.0, front_end.sample_rate_hz))
+        spectrogram = front_end.listen(mix(first.samples)[None])
+        return ((spectrogram.flip(1) + 2) / 6).clamp(0, 1)[:, None].expand(-1, 3, -1, -1).contiguous()
 
     @classmethod
     def example(cls) -> Sound:

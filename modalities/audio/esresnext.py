@@ -60,9 +60,9 @@ class ESResNeXt(nn.Module):
         """
         return self.body(self.listen(waves, bank))
 
-    def body(self, heard: Tensor) -> Tensor:
+    def body(self, spectrograms: Tensor) -> Tensor:
         """(B, C, 3, 341, n) -> (B, dim)."""
-        return self.fc(self.pooled(heard))
+        return self.fc(self.pooled(spectrograms))
 
     @property
     def last(self) -> nn.Linear:
@@ -79,9 +79,10 @@ class ESResNeXt(nn.Module):
             return torch.cat([self.listen(wave, bank) for wave in waves.split(1)])
         return fbsp.decibels(self.fbsp(fbsp.frames(waves, self.window), bank))
 
-    def pooled(self, heard: Tensor) -> Tensor:
-        """(B, C, 3, 341, n) -> (B, 2048): each audio channel apart, added up."""
-        return torch.stack([list(self.stages(heard[:, c]))[-1][1] for c in range(heard.shape[1])]).sum(0).flatten(1)
+    def pooled(self, spectrograms: Tensor) -> Tensor:
+        """(B, C, 3, 341, n) -> (B, 2048): each audio channel separately, added up."""
+        channels = [list(self.stages(one))[-1][1] for one in spectrograms.unbind(1)]
+        return torch.stack(channels).sum(0).flatten(1)
 
     def stages(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """(B, 3, 341, n) -> each stage's name and features; the last are (B, 2048, 1, 1)."""
@@ -130,7 +131,7 @@ class Bottleneck(nn.Module):
 class Gate(nn.Module):
     """What a stage's input says of its output, place by place and channel by channel, in (0, 1).
 
-    A kernel (3, 1) looks along frequency, (1, 5) along time.
+    A kernel (3, 1) runs along frequency, (1, 5) along time.
     """
 
     def __init__(self, given: int, wanted: int, kernel: tuple[int, int]):

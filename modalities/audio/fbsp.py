@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SAMPLE_RATE_HZ = 44_100
-FULL_SCALE = 32_768.0  # this tower hears 16-bit numbers
+FULL_SCALE = 32_768.0  # this tower takes 16-bit numbers
 WINDOW, HOP, N_FFT = 1654, 561, 2048
 BINS = N_FFT // 2 + 1
 BANDS, BAND_BINS = 3, 341  # of the 1,025 bins the last two are dropped
@@ -98,7 +98,7 @@ class LinearFBSP(nn.Module):
         self._kept: tuple[Any, Tensor] | None = None
 
     def filters(self) -> Tensor:
-        """(K, 2048, 2); made anew where a gradient may flow or the parameters have changed."""
+        """(K, 2048, 2); recomputed where a gradient may flow or the parameters have changed."""
         own = (self.m, self.fb, self.fc)
         if self.training or (torch.is_grad_enabled() and any(p.requires_grad for p in own)):
             self._kept = None

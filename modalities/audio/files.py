@@ -35,7 +35,7 @@ SEGMENT = 4096  # frames in which channels are compared, 0.1 s or so
 
 @dataclass(frozen=True)
 class Sound:
-    """A sample of the audio sense, held in memory.
+    """A sample of the audio modality, held in memory.
 
     Args:
         samples: (C, T) float32, full scale is [-1, 1]; C is 1 or 2, T >= 1.
@@ -72,7 +72,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class LongSound:
-    """A file that is decoded anew whenever it is encoded, so that hours of sound need no memory.
+    """A file that is decoded again whenever it is encoded, so that hours of sound need no memory.
 
     Args:
         path: the file.
@@ -100,8 +100,8 @@ class LongSound:
             raise FileError("has changed since it was loaded", where=self.path, remedy="load it again")
         levels = Levels(self.sample_rate_hz)
         for block in _decode(inspect(self.path, self.stamp[0])):
-            heard = levels.add(block)
-            yield block if len(block) <= 2 else heard
+            mono = levels.add(block)
+            yield block if len(block) <= 2 else mono
         _warn(self.path, levels)
 
 
@@ -148,8 +148,8 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
         return LongSound(path, rate, seconds, stamp)
     levels, blocks = Levels(rate), []
     for block in _decode(about):
-        heard = levels.add(block)
-        blocks.append(block if len(block) <= 2 else heard)
+        mono = levels.add(block)
+        blocks.append(block if len(block) <= 2 else mono)
     _warn(path, levels)
     return Sound(torch.cat(blocks, dim=1), rate, str(path))
 
@@ -186,10 +186,10 @@ class Levels:
 
     - scale: a peak above 2 (full scale is 1) is that of 16-bit integers in floats, one below 0.001 may have been
       divided twice;
-    - rate: below 16 kHz most of what tells sounds apart is gone;
-    - channels: where they cancel, one of them is heard, see ``mix``; the levels are those of the mix;
+    - rate: below 16 kHz most of what distinguishes sounds is gone;
+    - channels: where they cancel, one of them is taken, see ``mix``; the levels are those of the mix;
     - silence: nothing, or nothing above -80 dB of full scale;
-    - length: below a tenth of a second hardly anything can be told from anything else;
+    - length: below a tenth of a second hardly any two sounds can be distinguished;
     - clipping: over 0.1 % of the samples stand at full scale beside another one that does.
     """
 
@@ -199,16 +199,16 @@ class Levels:
 
     def add(self, block: Tensor) -> Tensor:
         """Take in (C, n) samples; returns their ``mix``."""
-        heard = mix(block)
-        self.peak = max(self.peak, float(heard.abs().max()) if heard.numel() else 0.0)
+        mono = mix(block)
+        self.peak = max(self.peak, float(mono.abs().max()) if mono.numel() else 0.0)
         self.count += block.numel()
         self.frames += block.shape[-1]
-        if not torch.equal(heard, block.mean(0, keepdim=True)):
+        if not torch.equal(mono, block.mean(0, keepdim=True)):
             self.cancelled += block.shape[-1]
         if block.numel() and max(float(block.max()), -float(block.min())) >= 0.999:
             full = block.abs() >= 0.999
             self.clipped += int((full[:, 1:] & full[:, :-1]).sum())
-        return heard
+        return mono
 
     def warnings(self) -> list[str]:
         """One line for each doubt; [] where there is none."""
@@ -229,8 +229,8 @@ class Levels:
             lasts = f"{1000 * self.frames / self.sample_rate_hz:.3g} ms"
             found.append(f"it lasts {lasts}, less than {SHORTEST_S:g} s: whatever is said of it means little")
         if self.sample_rate_hz < 16_000:
-            heard = f"{self.sample_rate_hz / 2000:g} kHz"
-            found.append(f"its rate is {self.sample_rate_hz:,} Hz: nothing above {heard} is there to be heard")
+            limit = f"{self.sample_rate_hz / 2000:g} kHz"
+            found.append(f"its rate is {self.sample_rate_hz:,} Hz: it holds nothing above {limit}")
         return found
 
 

@@ -3,7 +3,7 @@
 Two maps are added up. One takes the network's 512 features to the words of the labels by ridge regression. The other
 takes the probabilities of the network's own categories (``categories``) to the words for what these hold, which needs
 no sound: it reaches words that no sound was labelled with, as in ConSE (Norouzi et al., arXiv 1312.5650). Outputs are
-then centred on the training sounds and whitened by their covariance, so that no word, seen or unseen, is near to
+then centred on the training sounds and whitened by their covariance, so that no word, trained on or not, is near to
 everything. The price: a sound lies less near to its own word, and to its pictures; a ``WHITENING`` of 10 and more takes
 that back, and the reach with it. How much the labels weigh against the categories is chosen on the training sounds: by
 folds, and by leaving labels out.
@@ -151,8 +151,8 @@ def choose_label_weight(sounds: SoundFeatures, words: Tensor, directions: Tensor
             right.append((known[scores.argmax(1)] == tested.kinds).double().mean().item())
         return sum(right) / max(1, len(right))
 
-    seen = [top1(by_fold, weight) for weight in LABEL_WEIGHTS]
-    good = [weight for weight, figure in zip(LABEL_WEIGHTS, seen, strict=True) if figure >= max(seen) - SLACK]
+    figures = [top1(by_fold, weight) for weight in LABEL_WEIGHTS]
+    good = [weight for weight, figure in zip(LABEL_WEIGHTS, figures, strict=True) if figure >= max(figures) - SLACK]
     return max(good, key=lambda weight: top1(by_label, weight))
 
 

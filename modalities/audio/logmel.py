@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LogMelConfig:
-    """What a ``LogMelTower`` hears and how wide it is."""
+    """The input of a ``LogMelTower`` and how wide it is."""
 
     sample_rate_hz: int = field(default=22_050, metadata={"help": "samples a second"})
     n_fft: int = field(default=1024, metadata={"help": "samples of a frame"})
@@ -40,14 +40,14 @@ class LogMel(nn.Module):
         x = F.pad(waves.mean(1), (config.n_fft // 2, config.n_fft // 2))
         spectra = torch.stft(x, config.n_fft, config.hop, window=self.window, center=False, return_complex=True)
         # 1e-10 is -100 dB of full scale, below a 16-bit file's own noise
-        heard = torch.log(self.mel @ spectra.abs().square() / self.window.sum() ** 2 + 1e-10)
-        return (heard - heard.mean((1, 2), keepdim=True)) / (heard.std((1, 2), keepdim=True) + 0.1)
+        spectrograms = torch.log(self.mel @ spectra.abs().square() / self.window.sum() ** 2 + 1e-10)
+        return (spectrograms - spectrograms.mean((1, 2), keepdim=True)) / (spectrograms.std((1, 2), keepdim=True) + 0.1)
 
 
 class LogMelTower(LogMel):
     """Waveforms -> vectors, not normalised.
 
-    Mean and deviation of each spectrogram are taken off, so that loudness, which says little of what was recorded, does
+    Mean and deviation of each spectrogram are removed, so that loudness, which says little of what was recorded, does
     not matter. Frequency is averaged and time is averaged and its peak added: a bark in five seconds of nothing counts.
 
     Args:
@@ -74,19 +74,19 @@ class LogMelTower(LogMel):
         """(B, C, T) in [-1, 1] -> (B, dim); channels are averaged."""
         return self.body(self.listen(waves))
 
-    def body(self, heard: Tensor) -> Tensor:
+    def body(self, spectrograms: Tensor) -> Tensor:
         """(B, mels, n) -> (B, dim)."""
-        return self.head(self.dropout(self.pooled(heard)))
+        return self.head(self.dropout(self.pooled(spectrograms)))
 
     @property
     def last(self) -> nn.Linear:
         """The layer that makes the output of what ``pooled`` returns."""
         return self.head
 
-    def pooled(self, heard: Tensor) -> Tensor:
+    def pooled(self, spectrograms: Tensor) -> Tensor:
         """(B, mels, n) -> (B, width of the last stage)."""
         # channels last: a fifth faster on processors
-        x = F.relu(self.stem(heard[:, None].contiguous(memory_format=torch.channels_last)))
+        x = F.relu(self.stem(spectrograms[:, None].contiguous(memory_format=torch.channels_last)))
         for stage in self.stages:
             x = stage(x)
         x = x.mean(2)  # over frequency: (B, last, time)

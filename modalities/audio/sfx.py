@@ -56,7 +56,7 @@ class SfxTower(nn.Module):
         return self.body(self.listen(waves))
 
     def listen(self, waves: Tensor) -> Tensor:
-        """(B, C, T) -> (B, 96, n) log-mel spectrograms, n = 1 + T // 1024 or more; the level of the peak is taken off.
+        """(B, C, T) -> (B, 96, n) log-mel spectrograms, n = 1 + T // 1024 or more; the level of the peak is subtracted.
 
         What is shorter than 100 frames is followed by silence.
         """
@@ -120,7 +120,7 @@ def network_state() -> dict[str, Tensor]:
     """The frozen part's weights, float32.
 
     Raises:
-        FileError: they are missing or torn.
+        FileError: they are missing or corrupt.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -129,5 +129,5 @@ def network_state() -> dict[str, Tensor]:
         return {key: value.float() for key, value in load_file(NETWORK).items()}
     except (OSError, SafetensorError) as error:
         raise FileError(
-            "the sound-effects network is missing or torn", where=NETWORK, remedy="install clipx again"
+            "the sound-effects network is missing or corrupt", where=NETWORK, remedy="install clipx again"
         ) from error

@@ -43,7 +43,7 @@ class Tower:
 
     @property
     def channels(self) -> int:
-        """How many it hears apart; sounds of more are mixed to one. A net of two may have been trained on one."""
+        """How many channels it takes; sounds of more are mixed to one. A net of two may have been trained on one."""
         return self.about.get("channels", self.net.channels)
 
     def __call__(self, waves: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = 
 
 
 def kind_of(net: nn.Module) -> str:
-    """The name of a net among ``KINDS``."""
+    """The name of a net in ``KINDS``."""
     return "sfx" if isinstance(net, SfxTower) else "logmel" if isinstance(net, LogMelTower) else "fbsp"
 
 
@@ -119,7 +119,7 @@ def load_tower(path: str | PathLike, space: JointSpace) -> Tower:
     """A folder of ``save_tower``, or AudioCLIP's "Partial" checkpoint (.pt) in the space that it was trained in.
 
     Raises:
-        FileError: there is none, or it is torn.
+        FileError: there is none, or it is corrupt.
         InputError: it belongs to another space (a checkpoint's ``visual.*`` weights are compared with the space's image
             tower), or its weights do not fit.
     """
@@ -199,7 +199,7 @@ def _fill(net: nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise FileError("the weights are missing or torn", where=path) from error
+        raise FileError("the weights are missing or corrupt", where=path) from error
     own = net.state_dict()
     if state.keys() != own.keys() or any(state[key].shape != own[key].shape for key in own):
         odd = sorted(

@@ -6,7 +6,7 @@ ones, averaged.
 
 AudioCLIP's contrastive loss only asks that a sound be nearer to its own words than to the others of the batch. Vectors
 that satisfy it may lie far from everything the space holds, and then find the right word among ten, but not the right
-picture among thousands. So at the end the last layer alone is fitted anew, in closed form, to the words themselves.
+picture among thousands. So at the end the last layer alone is fitted again, in closed form, to the words themselves.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class AudioTrainConfig:
     """How an audio tower is trained."""
 
     tower: str = field(default="logmel", metadata={"help": "logmel (small), fbsp (AudioCLIP's) or sfx (pretrained)"})
-    epochs: int = field(default=160, metadata={"help": "as many sounds are seen as the training set holds, so often"})
+    epochs: int = field(default=160, metadata={"help": "passes over the training set"})
     batch_size: int = field(default=32, metadata={"help": "sounds a step"})
     lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
     weight_decay: float = field(default=0.05, metadata={"help": "of kernels, not of gains, scales and the filter bank"})
@@ -216,7 +216,7 @@ def train_audio(
     imagined = {spelt.get(spoken(label).casefold(), label): label for label in SYNTHETIC if config.synthetic}
     imagined = {name: label for name, label in imagined.items() if name not in exclude}
     names = ranked + [name for name in imagined if name not in ranked]
-    heard_of = torch.tensor([name not in exclude for name in names])  # a word left out is no wrong answer either
+    trained_on = torch.tensor([name not in exclude for name in names])  # a word left out is no wrong answer either
     classifier = ZeroShotClassifier(space, names, prompts)
     text = classifier.weights.vectors.to(space.device)
     truth = torch.tensor([ranked.index(label) for label in held.labels])
@@ -235,7 +235,7 @@ def train_audio(
     trainee.to(space.device)
     pictures = None if images is None else _image_targets(space, Path(images), names, out, exclude)
     batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
-    heard = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
+    held_out = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
     steps = max(1, round(config.epochs * len(taught) / (batches.recorded * processes.count())))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
@@ -244,7 +244,7 @@ def train_audio(
     )  # fmt: skip
     curve = _Curve(out / "accuracy.jsonl", max(1, steps // 10))
 
-    def judge(sounds: Sequence[Sound] = heard) -> Tensor:
+    def judge(sounds: Sequence[Sound] = held_out) -> Tensor:
         """(N, K) cosines of sounds with the set's labels, by the weights of this moment."""
         return _encoder(space, trainee.net, config.crop_s).encode(sounds).vectors @ text[: len(ranked)].T
 
@@ -264,9 +264,9 @@ def train_audio(
         image, image_targets = None, None
         if pictures is not None and drawn is not None:
             image, image_targets = pictures.beside(gather(drawn), targets)
-        known, right = text[heard_of], targets[:, heard_of]
-        apart = trimodal_loss(vectors, known, right, text_scale, image, image_targets, image_scale)
-        return {"loss": apart + penalty, "scale": text_scale}
+        known, right = text[trained_on], targets[:, trained_on]
+        contrastive = trimodal_loss(vectors, known, right, text_scale, image, image_targets, image_scale)
+        return {"loss": contrastive + penalty, "scale": text_scale}
 
     about |= {
         "train": asdict(config),
@@ -274,9 +274,7 @@ def train_audio(
         "synthetic": batches.synthetic,
     }
     identity = about | {"space": space.id}
-    train(
-        trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after
-    )
+    train(trainee, loss_of, schedule, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after)
 
     def finish() -> dict[str, Any]:
         plot_history(out)
@@ -367,10 +365,10 @@ class _Trainee(nn.Module):
         with torch.autocast(waves.device.type, enabled=False):  # spectra span more than half precision holds
             if isinstance(net, ESResNeXt):
                 bank = net.fbsp.filters()
-                heard, penalty = net.listen(waves, bank), norm_penalty(bank)
+                spectrograms, penalty = net.listen(waves, bank), norm_penalty(bank)
             else:
-                heard = mask(net.listen(waves), rng, config.mask_bins, config.mask_frames)
-        return F.normalize(net.body(heard).float(), dim=1), text_scale, image_scale, penalty
+                spectrograms = mask(net.listen(waves), rng, config.mask_bins, config.mask_frames)
+        return F.normalize(net.body(spectrograms).float(), dim=1), text_scale, image_scale, penalty
 
 
 class _Batches:
@@ -433,8 +431,8 @@ class _Batches:
     def refit_last(self, net: Any, words: Tensor, ridge: float) -> None:
         """Fit the last layer to the words' vectors (K, D) by ridge regression from what lies before it.
 
-        Every label weighs the same, and within a label every sound, recorded or synthesised, heard whole: the mean over
-        windows of ``crop_s`` seconds that overlap by half, as the encoder hears it. ``ridge`` is the shrinkage in units
+        Every label weighs the same, and within a label every sound, recorded or synthesised, in full: the mean over
+        windows of ``crop_s`` seconds that overlap by half, as the encoder cuts it. ``ridge`` is the shrinkage in units
         of the features' mean variance. Sounds then lie in the affine span of the words that were taught, and a word
         that was not is rarely the nearest.
         """
@@ -444,8 +442,8 @@ class _Batches:
             length_s = self.length / net.sample_rate_hz
             cut = windows(Sound(wave, net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
             pieces = torch.stack([piece.samples for piece in cut]).split(WINDOWS_AT_ONCE)
-            heard = [net.pooled(net.listen(some.to(words.device) * net.full_scale)) for some in pieces]
-            pooled.append(torch.cat(heard).mean(0))
+            features = [net.pooled(net.listen(some.to(words.device) * net.full_scale)) for some in pieces]
+            pooled.append(torch.cat(features).mean(0))
         kinds = self.classes
         x, y = torch.stack(pooled).cpu().double(), words.cpu()[kinds].double()  # on the CPU: MPS has no float64
         weight = 1 / torch.bincount(kinds, minlength=len(words)).double()[kinds]

@@ -39,8 +39,9 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
     samples = round(length_s * to_hz)
 
     def window(start: int, piece: Tensor) -> Window:
-        heard = resample(piece, rate, to_hz)[:, :samples]
-        return Window(F.pad(heard, (0, samples - heard.shape[1])), start / rate, (start + piece.shape[1]) / rate)
+        resampled = resample(piece, rate, to_hz)[:, :samples]
+        padded = F.pad(resampled, (0, samples - resampled.shape[1]))
+        return Window(padded, start / rate, (start + piece.shape[1]) / rate)
 
     held: Tensor | None = None  # samples from ``first`` on
     first = start = 0  # of what is held; of the next window

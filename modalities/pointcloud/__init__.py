@@ -1,4 +1,4 @@
-"""Point clouds and meshes as a sense: files, projections, encoder."""
+"""Point clouds and meshes as a modality: files, projections, encoder."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def read_benchmark(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[st
         MissingDependencyError: h5py is not installed.
     """
     files = sorted(path.glob("*.h5")) if path.is_dir() else [path] if path.suffix.lower() == ".h5" else []
-    known = [file for file in files if _told(file) is not None]
+    known = [file for file in files if _parsed_name(file) is not None]
     if not known:
         if path.suffix.lower() == ".h5":
             raise FileError(
@@ -73,9 +73,9 @@ def read_benchmark(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[st
         return None
     chosen = [file for file in known if _wanted(file, dict(where), any_variant=not path.is_dir())]
     if not chosen:
-        found = sorted({" ".join(str(part) for part in (_told(file) or ())[1:] if part) for file in known})
+        found = sorted({" ".join(str(part) for part in (_parsed_name(file) or ())[1:] if part) for file in known})
         raise InputError("no file of that split or variant", where=path, remedy=f"there are {', '.join(found)}")
-    benchmarks = {str((_told(file) or ("",))[0]) for file in chosen}
+    benchmarks = {str((_parsed_name(file) or ("",))[0]) for file in chosen}
     if len(benchmarks) > 1:
         raise InputError("holds files of two benchmarks", where=path, remedy="name one file")
     name = benchmarks.pop()
@@ -88,7 +88,7 @@ def read_benchmark(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[st
         raise FileError(f"labels {labels.min()} to {labels.max()} of {len(classes)} classes", where=path)
 
     def column(place: int) -> np.ndarray:
-        return np.repeat([str((_told(f) or ())[place]) for f in chosen], [len(own) for _, own in parts])
+        return np.repeat([str((_parsed_name(f) or ())[place]) for f in chosen], [len(own) for _, own in parts])
 
     whole = path.is_dir() or name == "ScanObjectNN"
     odd = _differences(name, chosen, column(1), column(2), whole)
@@ -106,7 +106,7 @@ def read_benchmark(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[st
     }
 
 
-def _told(file: Path) -> tuple[str, str, str] | None:
+def _parsed_name(file: Path) -> tuple[str, str, str] | None:
     """(benchmark, split, variant) by the name of a file; the variant of ModelNet40 is empty."""
     name = file.stem
     for split, key in (("train", "ply_data_train"), ("test", "ply_data_test")):
@@ -123,10 +123,10 @@ def _told(file: Path) -> tuple[str, str, str] | None:
 
 
 def _wanted(file: Path, where: dict[str, str], any_variant: bool) -> bool:
-    told = _told(file)
-    if told is None or where.get("split", told[1]).casefold() != told[1]:
+    parsed = _parsed_name(file)
+    if parsed is None or where.get("split", parsed[1]).casefold() != parsed[1]:
         return False
-    variant = told[2].casefold()
+    variant = parsed[2].casefold()
     if "variant" in where:
         return variant == where["variant"].casefold()
     return any_variant or not variant or variant.startswith("obj")

@@ -1,4 +1,4 @@
-"""A sample of the point-cloud sense, and how it becomes pictures."""
+"""A sample of the point-cloud modality, and how it becomes pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A sample of the point-cloud sense.
+    """A sample of the point-cloud modality.
 
     Args:
         points: (P, 3) float32 in any unit, P >= 2, not all equal.

@@ -96,7 +96,7 @@ class CloudConfig:
 
 
 class PointCloud(Modality):
-    """Point clouds and meshes, seen in pictures of them, by default as PointCLIP sees them.
+    """Point clouds and meshes, encoded as pictures of them, by default PointCLIP's.
 
     Points are drawn uniformly from the surface of a mesh. The cloud is centred, scaled to the unit sphere, turned
     upright and drawn from V sides by ``Config.projection``, whose entry in ``projection.PROJECTIONS`` says whether the

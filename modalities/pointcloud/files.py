@@ -59,10 +59,11 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
     ``.gltf`` are y up, ``.las`` and ``.laz`` are z up.
 
     ``.xyz .txt .asc .csv .pts .xyzn .xyzrgb`` hold a point a line, its numbers parted by blanks, tabs, commas or
-    semicolons; decimal commas are read where they can be told from separators. A line of names above them (``X Y Z R G
-    B Nx Ny Nz``) says which column is what, and a count of the points may stand there. Without names, columns 4 to 6,
-    and likewise 7 to 9, are normals where every row of them is of unit length; in a file of 6 or 9 columns they are
-    colours where all are in 0..1, or whole and in 0..255; one more number may stand before them or behind.
+    semicolons; decimal commas are read where they can be distinguished from separators. A line of names above them
+    (``X Y Z R G B Nx Ny Nz``) says which column is what, and a count of the points may stand there. Without names,
+    columns 4 to 6, and likewise 7 to 9, are normals where every row of them is of unit length; in a file of 6 or 9
+    columns they are colours where all are in 0..1, or whole and in 0..255; one more number may stand before them or
+    behind.
 
     Colours are divided by 255 where one is above 1, but by the greatest value of their type where a ``.ply``, ``.npz``
     or ``.las`` stores them as unsigned bytes or shorts. Colours out of range by a little are clipped; NaN colours and
@@ -73,7 +74,7 @@ def read_geometry(path: str | PathLike, max_points: int = MAX_POINTS, seed: int 
     Args:
         path: the file.
         max_points: of a larger cloud so many are kept, one at random of each equal part of the file, with a warning;
-            the others are not looked at. A mesh is never thinned.
+            the others are ignored. A mesh is never thinned.
         seed: of that draw.
 
     Raises:
@@ -134,18 +135,18 @@ def _without_what_has_no_place(found: Geometry, sample: Sample) -> Geometry:
 
     A mesh whose faces all are so is left as it is.
     """
-    seen = np.isfinite(found.points).all(axis=1)
+    finite = np.isfinite(found.points).all(axis=1)
     triangles = found.triangles
-    if not seen.all():
+    if not finite.all():
         lost = ""
         if triangles is not None:
-            whole = seen[triangles].all(axis=1)
+            whole = finite[triangles].all(axis=1)
             lost = f", with {int((~whole).sum()):,} faces at them" if not whole.all() else ""
-            triangles = (np.cumsum(seen) - 1)[triangles[whole]]
-        what = f"{int((~seen).sum()):,} of its {len(seen):,} points have NaN or infinite coordinates"
+            triangles = (np.cumsum(finite) - 1)[triangles[whole]]
+        what = f"{int((~finite).sum()):,} of its {len(finite):,} points have NaN or infinite coordinates"
         sample.notes.insert(0, f"{what} and are left out{lost}")
-        kept = [None if given is None else given[seen] for given in (found.colors, found.normals)]
-        found = Geometry(found.points[seen], None, found.up, *kept)
+        kept = [None if given is None else given[finite] for given in (found.colors, found.normals)]
+        found = Geometry(found.points[finite], None, found.up, *kept)
     if triangles is not None and len(triangles):
         # those of three different corners on a line are usual in CAD; no point of a sample falls on them
         a, b, c = triangles.T
@@ -162,7 +163,7 @@ def _without_what_has_no_place(found: Geometry, sample: Sample) -> Geometry:
 def holds_points(path: str | PathLike) -> bool:
     """False for a text of another kind, such as notes or a table; other suffixes say what a file is.
 
-    The first 64 KB are looked at; a file that cannot be opened may hold points.
+    Only the first 64 KB are read; a file that cannot be opened may hold points.
     """
     if Path(path).suffix.lower() not in (".txt", ".csv", ".asc"):
         return True
@@ -309,7 +310,7 @@ def _triples(array: np.ndarray, name: str, count: int | None = None) -> np.ndarr
 
 
 def _read_by_open3d(data: bytes, sample: Sample, suffix: str) -> Geometry:
-    """What open3d reads of a mesh that is not read here; of a torn file it may read a part.
+    """What open3d reads of a mesh that is not read here; of a corrupt file it may read a part.
 
     Raises:
         MissingDependencyError: open3d is not installed, or a system library that it needs.
@@ -364,4 +365,4 @@ READERS: dict[str, Callable[[bytes, Sample], Geometry]] = {
     ".fbx": partial(_read_by_open3d, suffix=".fbx"),
 }
 MESHES_ONLY = (".off", ".stl")
-TEXTS = (".ply", ".off", ".obj", ".stl", ".pcd")  # of which some are; text.py sees to the others
+TEXTS = (".ply", ".off", ".obj", ".stl", ".pcd")  # of which some are; text.py reads the others

@@ -92,7 +92,7 @@ def estimate_up(points: np.ndarray, triangles: np.ndarray | None = None) -> str:
     training shapes, on which the rule was chosen, as of 454 test shapes. With 2 or 10 for the 5 % it is as good.
 
     Args:
-        points: (P, 3), or vertices of a mesh; 1,024 of them are looked at.
+        points: (P, 3), or vertices of a mesh; 1,024 of them are used.
         triangles: (F, 3) rows of ``points``, to look at the surface instead of its vertices.
 
     Returns:
@@ -115,8 +115,8 @@ def estimate_up(points: np.ndarray, triangles: np.ndarray | None = None) -> str:
         base = flat[points[:, i] <= (0.1 - 1) * half[i]]  # the lowest 5 % of the height, which is 2 * half
         spread = flat.std(axis=0).prod()
         mirrored = points * np.where(np.arange(3) == i, -1, 1)
-        apart = torch.cdist(torch.from_numpy(mirrored), torch.from_numpy(points)).amin(dim=1).mean().item()
-        scores[axis] = apart * base.std(axis=0).prod() / spread if spread else 0.0
+        asymmetry = torch.cdist(torch.from_numpy(mirrored), torch.from_numpy(points)).amin(dim=1).mean().item()
+        scores[axis] = asymmetry * base.std(axis=0).prod() / spread if spread else 0.0
     return max(scores, key=lambda axis: scores[axis])
 
 

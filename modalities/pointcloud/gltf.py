@@ -151,12 +151,12 @@ def _placed_meshes(gltf: dict[str, Any]) -> list[tuple[int, np.ndarray]]:
     roots = [i for i in range(len(nodes)) if i not in children]
     if gltf.get("scenes"):
         roots = gltf["scenes"][gltf.get("scene", 0)].get("nodes", [])
-    todo, seen, placed = [(root, np.eye(4)) for root in roots], set(), []
+    todo, visited, placed = [(root, np.eye(4)) for root in roots], set(), []
     while todo:
         i, outer = todo.pop()
-        if i in seen:
+        if i in visited:
             raise ValueError("a node stands in two places")
-        seen.add(i)
+        visited.add(i)
         matrix = outer @ _transform(nodes[i])
         if "mesh" in nodes[i]:
             placed.append((nodes[i]["mesh"], matrix))

@@ -53,17 +53,17 @@ def read_las(data: bytes, sample: Sample) -> Geometry:
 
 def _read_points(reader: Any, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) positions and (n, 3) colours, zeros where there are none, of the points of these numbers."""
-    header, seen = reader.header, 0
+    header, done = reader.header, 0
     xyz, rgb = np.empty((len(wanted), 3)), np.zeros((len(wanted), 3), np.uint16)
     for chunk in reader.chunk_iterator(_AT_ONCE):
-        here = slice(*np.searchsorted(wanted, [seen, seen + len(chunk)]))
-        rows = chunk.array[wanted[here] - seen]
-        seen += len(chunk)
+        here = slice(*np.searchsorted(wanted, [done, done + len(chunk)]))
+        rows = chunk.array[wanted[here] - done]
+        done += len(chunk)
         for i, name in enumerate("XYZ"):
             xyz[here, i] = rows[name] * header.scales[i] + header.offsets[i]
         if "red" in rows.dtype.names:
             rgb[here] = np.stack([rows["red"], rows["green"], rows["blue"]], axis=1)
-    require_rows(int(header.point_count), seen, "points")
+    require_rows(int(header.point_count), done, "points")
     return xyz, rgb
 
 

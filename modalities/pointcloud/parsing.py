@@ -102,12 +102,12 @@ def take(lines: Iterator[str], count: int, rows: slice | np.ndarray) -> list[str
     """
     wanted = np.zeros(count, np.uint8)
     wanted[rows] = 1
-    kept, seen = [], 0
+    kept, count_read = [], 0
     for line, keep in zip(islice(lines, count), wanted.tobytes(), strict=False):
-        seen += 1
+        count_read += 1
         if keep:
             kept.append(line)
-    require_rows(count, seen)
+    require_rows(count, count_read)
     return kept
 
 
@@ -197,8 +197,8 @@ def to_colors(values: np.ndarray, points: np.ndarray, sample: Sample, whole: flo
         sample: takes a warning where colours are clipped, being out of range by a little, or are left out.
         whole: what full brightness is; None: 1 where no value is above it, else 255.
     """
-    seen = np.isfinite(points).all(axis=1)
-    values = np.where(seen[:, None], values, 0)
+    finite = np.isfinite(points).all(axis=1)
+    values = np.where(finite[:, None], values, 0)
     if not np.isfinite(values).all():
         wrong = int((~np.isfinite(values).all(axis=1)).sum())
         sample.notes.append(f"its colours are left out, for {wrong:,} of {len(values):,} are NaN or infinite")

@@ -41,11 +41,11 @@ def read_pcd(data: bytes, sample: Sample) -> Geometry:
     columns = dict(zip(names, read(data, start, fields, [places[n] for n in names], points, sample), strict=True))
 
     xyz = np.stack([columns[name].astype(np.float64) for name in "xyz"], axis=1)
-    seen = ~np.isnan(xyz).any(axis=1)
+    placed = ~np.isnan(xyz).any(axis=1)
     return Geometry(
-        xyz[seen],
-        colors=_colors(columns[color][seen], fields[places[color]].type, xyz[seen], sample) if color else None,
-        normals=np.stack([columns[name][seen] for name in normals], axis=1) if normals[0] in columns else None,
+        xyz[placed],
+        colors=_colors(columns[color][placed], fields[places[color]].type, xyz[placed], sample) if color else None,
+        normals=np.stack([columns[name][placed] for name in normals], axis=1) if normals[0] in columns else None,
     )
 
 
@@ -129,7 +129,7 @@ def lzf_decompress(data: bytes, size: int) -> bytearray:
         size: how many bytes must come out; never many more are held.
 
     Raises:
-        ValueError: the data are torn, point before their beginning, or unpack to another size.
+        ValueError: the data are corrupt, point before their beginning, or unpack to another size.
     """
     out, at = bytearray(), 0
     try:
@@ -152,5 +152,5 @@ def lzf_decompress(data: bytes, size: int) -> bytearray:
     except IndexError:
         at += 1
     if at != len(data) or len(out) != size:
-        raise ValueError(f"the compressed data are torn, or do not unpack to the {size:,} bytes promised")
+        raise ValueError(f"the compressed data are corrupt, or do not unpack to the {size:,} bytes promised")
     return out

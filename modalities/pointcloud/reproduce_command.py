@@ -279,7 +279,7 @@ def _reproduce(
 
 
 def _published(facts: Mapping[str, Any], benchmark: str, n: int) -> str:
-    """Whether this is the data that the papers measured on, as far as it can be told."""
+    """Whether this is the data that the papers measured on, as far as its shape and counts show."""
     if "published" in facts:
         return str(facts["published"])
     if benchmark == "ModelNet10" and n != MODELNET10_TEST:

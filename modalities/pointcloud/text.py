@@ -12,8 +12,8 @@ from clipx.modalities.pointcloud.geometry import Geometry
 from clipx.modalities.pointcloud.parsing import Sample, each_line, numbers, numbers_in, require_rows, take, to_colors
 
 MAX_COLUMNS = 10  # x y z, an intensity, a colour, a normal
-_HEAD = 2**16  # bytes in which the first points are looked for
-_LOOKED_AT = 200  # rows by which the dialect is told
+_HEAD = 2**16  # bytes searched for the first points
+_SAMPLE_ROWS = 200  # rows from which the layout is inferred
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//|%)")
 _ROW = re.compile(r'[\s",;]*[-+]?(?:[.,]?\d|(?:nan|inf)\b)', re.IGNORECASE)  # how a row of numbers begins
@@ -70,7 +70,8 @@ def read_text(data: bytes, sample: Sample) -> Geometry:
     """Bytes of a file -> its points, with colours or normals where columns are named so or look so.
 
     Raises:
-        ValueError: a line is no point, the rows differ in length, or decimal commas cannot be told from separators.
+        ValueError: a line is no point, the rows differ in length, or decimal commas cannot be distinguished from
+            separators.
     """
     data = _plain(data)
     layout = _look(data)
@@ -113,17 +114,17 @@ def holds_points(head: bytes) -> bool:
 
 
 def with_attributes(columns: np.ndarray, names: Sequence[str], sample: Sample) -> Geometry:
-    """(P, C) numbers -> points with colours and normals, by the columns' names; unnamed ones are told by their values.
+    """(P, C) numbers -> points with colours and normals, by the columns' names, or else by their values.
 
     Normals are of unit length in every row; colours are all in 0..1, or whole and in 0..255. They stand in columns 4 to
     6 or 7 to 9, or behind one more number in 5 to 7; what could be either is left out.
     """
     places = {name: i for i, name in reversed(list(enumerate(names))) if name}
     points = columns[:, [places[axis] for axis in "xyz"]].astype(np.float64)
-    seen = np.isfinite(points).all(axis=1)
+    finite = np.isfinite(points).all(axis=1)
     rgb, normal = (tuple(places.get(n, -1) for n in group) for group in (("r", "g", "b"), ("nx", "ny", "nz")))
     if places == {"x": 0, "y": 1, "z": 2}:  # the rest has no names
-        triples = {at: columns[seen, at : at + 3] for at in (3, 4, 6, 7) if at + 3 <= columns.shape[1]}
+        triples = {at: columns[finite, at : at + 3] for at in (3, 4, 6, 7) if at + 3 <= columns.shape[1]}
         units = [at for at, triple in triples.items() if _are_unit(triple)]
         shades = [at for at, triple in triples.items() if _are_colors(triple)]
         if columns.shape[1] in (6, 9):
@@ -169,14 +170,14 @@ def _plain(data: bytes) -> bytes:
 
 
 def _look(data: bytes) -> _Layout | None:
-    """The layout, told by the first rows; None where there is none."""
+    """The layout, inferred from the first rows; None where there is none."""
     layout = _Layout(commented=any(mark in data for mark in (b"#", b"//", b"%")))
     above: list[tuple[int, str, bool]] = []  # lines above the first row: number, text, is a comment
     rows: list[str] = []
     ends = len(data) if len(data) <= _HEAD else data.rfind(b"\n", 0, _HEAD) + 1 or _HEAD
     at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     number = 0
-    while at < ends and len(rows) < _LOOKED_AT:
+    while at < ends and len(rows) < _SAMPLE_ROWS:
         found = _LINE.match(data, at)
         end = found.end() if found else ends
         text = data[at:end].decode("latin-1")
@@ -248,9 +249,7 @@ def _tell_dialect(layout: _Layout, rows: Sequence[str], above: Sequence[str]) ->
     if numeric and width % 2 == 0 and width >= 6 and not named and not signed:
         zeros = any(len(part) > 1 and part[0] == "0" for row in fields for part in row[1::2])
         sure = "are decimal ones and" if zeros else "may be decimal ones or"
-        raise AmbiguousError(
-            f"its commas {sure} stand between the numbers as well, which cannot be told apart; {_POINTS}"
-        )
+        raise AmbiguousError(f"its commas {sure} stand between the numbers as well, which is ambiguous; {_POINTS}")
 
 
 def _names(text: str, layout: _Layout) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every figure of the sound towers in `nano`: the shipped one's card and folder, and the table in the README.
+"""Every figure of the sound towers in `nano`: the shipped one's card and folder, and the table in docs/modalities/audio.md.
 
     python examples/recipes/audio/report.py --data DIR [--runs runs]
 
@@ -42,9 +42,9 @@ def main() -> None:
         (TOWER / "figures.json").write_text(json.dumps(gather(args.data, args.runs), indent=1) + "\n")
     figures = json.loads((TOWER / "figures.json").read_text())
     (TOWER / "README.md").write_text((HERE / "card.md").read_text().format(table=table(figures), **said(figures)))
-    readme = ROOT / "README.md"
-    before, after = re.split(f"{MARKS[0]}.*?{MARKS[1]}", readme.read_text(), flags=re.DOTALL)
-    readme.write_text(f"{before}{MARKS[0]}\n{table(figures)}\n{MARKS[1]}{after}")
+    page = ROOT / "docs/modalities/audio.md"
+    before, after = re.split(f"{MARKS[0]}.*?{MARKS[1]}", page.read_text(), flags=re.DOTALL)
+    page.write_text(f"{before}{MARKS[0]}\n{table(figures)}\n{MARKS[1]}{after}")
 
 
 def gather(data: Path, runs: Path) -> dict:

@@ -62,7 +62,7 @@ def project(
             origin, the farthest point at distance 1) for those of PointCLIP V1 and CLIP2Point; the others bring any
             size and place into the picture. Rows of NaN pad clouds of different sizes. Of meshes: the vertices.
         triangles: (N, F, 3) int64 rows of the points, padded with -1; for ``mesh_raster``, which demands it.
-        normals, colors: (N, P, 3), where there are any; those that a projection makes no use of are not looked at.
+        normals, colors: (N, P, 3), where there are any; those that a projection does not use are ignored.
         resolution: side of what is drawn; the projection's own if None.
         backend: ``"plain"``, ``"numba"`` (float32 on the CPU, without gradients) or ``"auto"``; for ``shaded`` and
             ``mesh_raster`` also ``"open3d"``.

@@ -209,7 +209,7 @@ def _v2(out, points, rows, depth, constants, worker, workers):
     fill, bias, beside, middle = constants[0], constants[1], constants[2], constants[3]
     one, two = np.float32(1), np.float32(2)
     whole, layers, across = one + bias, np.float32(depth - 2), np.float32(size)
-    seen = np.empty((points.shape[1], 3), np.float32)
+    placed = np.empty((points.shape[1], 3), np.float32)
     dense = np.zeros((depth, side + 2, side + 2), np.float32)  # a border of zeros
     line = np.zeros(side + 2, np.float32)
     dirty = np.zeros(depth, np.bool_)
@@ -220,16 +220,16 @@ def _v2(out, points, rows, depth, constants, worker, workers):
         for p in range(points.shape[1]):
             x, y, z = _turned(points, n, p, rows, v)
             if np.isfinite(x) and np.isfinite(y) and np.isfinite(z):
-                seen[count, 0], seen[count, 1], seen[count, 2] = x, y, z
+                placed[count, 0], placed[count, 1], placed[count, 2] = x, y, z
                 for axis in range(3):
-                    low[axis] = min(low[axis], seen[count, axis])
-                    high[axis] = max(high[axis], seen[count, axis])
+                    low[axis] = min(low[axis], placed[count, axis])
+                    high[axis] = max(high[axis], placed[count, axis])
                 count += 1
         extent = max(high[0] - low[0], high[1] - low[1], high[2] - low[2])
         for p in range(count if extent > 0 else 0):
-            x = (seen[p, 0] - (high[0] + low[0]) / two) / extent * two
-            y = (seen[p, 1] - (high[1] + low[1]) / two) / extent * two
-            z = (seen[p, 2] - (high[2] + low[2]) / two) / extent * two
+            x = (placed[p, 0] - (high[0] + low[0]) / two) / extent * two
+            y = (placed[p, 1] - (high[1] + low[1]) / two) / extent * two
+            z = (placed[p, 2] - (high[2] + low[2]) / two) / extent * two
             row = int(min(max(np.ceil((x * fill + one) / two * across), one), across - two))
             column = int(min(max(np.ceil((y * fill + one) / two * across), one), across - two))
             far = ((z + one) / two + bias) / whole * layers
@@ -291,8 +291,8 @@ def _ortho(out, points, rows, constants, worker, workers):
         most = max(most, np.float32(1.1754944e-38))
         for i in range(size):
             for j in range(size):
-                seen = picture[i, j] < np.inf
-                picture[i, j] = (picture[i, j] - least) / most * grey if seen else one
+                placed = picture[i, j] < np.inf
+                picture[i, j] = (picture[i, j] - least) / most * grey if placed else one
 
 
 def _neighbours(found, points, order, worker, workers):
@@ -459,8 +459,8 @@ def _eigen(a, vectors):
     return a[0, 0], a[1, 1], a[2, 2]
 
 
-def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, steps, worker, workers):
-    views, rows = len(seen), out.shape[-1]
+def _surfels(out, placed, focal, centre, normals, axes, colours, slack, wide, steps, worker, workers):
+    views, rows = len(placed), out.shape[-1]
     side = rows * solid.FINE
     one, tiny = np.float32(1), np.float32(1e-4)
     front, near = np.empty((side, side), np.float32), np.empty((rows, rows), np.float32)
@@ -469,8 +469,8 @@ def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, step
     for v in range(worker, views, workers):
         f, cx, cy = focal[v], centre[v, 0], centre[v, 1]
         front[:] = np.inf
-        for p in range(seen.shape[1]):
-            _disc(disc, seen[v, p], normals[v, p], axes[v, p], one)
+        for p in range(placed.shape[1]):
+            _disc(disc, placed[v, p], normals[v, p], axes[v, p], one)
             x, y, z, nx, ny, nz, height = disc[0], disc[1], disc[2], disc[3], disc[4], disc[5], disc[6]
             ax, ay, az, bx, by, bz = disc[7], disc[8], disc[9], disc[10], disc[11], disc[12]
             py, box = y / z * f + cy, disc[13] * f
@@ -497,8 +497,8 @@ def _surfels(out, seen, focal, centre, normals, axes, colours, slack, wide, step
 
         total[:] = 0
         f, cx, cy = f / np.float32(solid.FINE), cx / np.float32(solid.FINE), cy / np.float32(solid.FINE)
-        for p in range(seen.shape[1]):
-            _disc(disc, seen[v, p], normals[v, p], axes[v, p], wide)
+        for p in range(placed.shape[1]):
+            _disc(disc, placed[v, p], normals[v, p], axes[v, p], wide)
             x, y, z, nx, ny, nz, height = disc[0], disc[1], disc[2], disc[3], disc[4], disc[5], disc[6]
             ax, ay, az, bx, by, bz = disc[7], disc[8], disc[9], disc[10], disc[11], disc[12]
             facing = -height / np.sqrt(x * x + y * y + z * z)
@@ -598,20 +598,20 @@ def _chord(disc, dy):
     return max(left, (-half - root) / square - slack), min(right, (-half + root) / square + slack)
 
 
-def _mesh(out, seen, focal, centre, triangles, normals, colours, rows, worker, workers):
-    views, side = len(seen), out.shape[-1] * solid.FINE
+def _mesh(out, placed, focal, centre, triangles, normals, colours, rows, worker, workers):
+    views, side = len(placed), out.shape[-1] * solid.FINE
     one, half, edge = np.float32(1), np.float32(0.5), np.float32(-1e-5)
     depth = np.empty((side, side), np.float32)
     nearest = np.empty((side, side), np.int64)
-    count = seen.shape[1]
+    count = placed.shape[1]
     x, y, near = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
     for v in range(worker, views, workers):
         depth[:] = np.inf
         nearest[:] = -1
         for q in range(count):
-            near[q] = one / seen[v, q, 2]
-            x[q] = seen[v, q, 0] / seen[v, q, 2] * focal[v] + centre[v, 0]
-            y[q] = seen[v, q, 1] / seen[v, q, 2] * focal[v] + centre[v, 1]
+            near[q] = one / placed[v, q, 2]
+            x[q] = placed[v, q, 0] / placed[v, q, 2] * focal[v] + centre[v, 0]
+            y[q] = placed[v, q, 1] / placed[v, q, 2] * focal[v] + centre[v, 1]
         for t in range(len(triangles)):
             i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             x0, x1, x2, y0, y1, y2 = x[i0], x[i1], x[i2], y[i0], y[i1], y[i2]
@@ -659,7 +659,7 @@ def _mesh(out, seen, focal, centre, triangles, normals, colours, rows, worker, w
                     nx * rows[v, 1, 0] + ny * rows[v, 1, 1] + nz * rows[v, 1, 2],
                     nx * rows[v, 2, 0] + ny * rows[v, 2, 1] + nz * rows[v, 2, 2],
                 )
-                if _away(seen[v], i0, i1, i2):
+                if _away(placed[v], i0, i1, i2):
                     nx, ny, nz = -nx, -ny, -nz
                 red = a * colours[t, 0, 0] + b * colours[t, 1, 0] + c * colours[t, 2, 0]
                 green = a * colours[t, 0, 1] + b * colours[t, 1, 1] + c * colours[t, 2, 1]
@@ -695,12 +695,12 @@ def _last(edge):
     return int(max(min(math.floor(edge - np.float32(0.5)), 1e6), -1))
 
 
-def _away(seen, i0, i1, i2):
+def _away(placed, i0, i1, i2):
     """Whether a triangle's corners turn clockwise as the camera, at the origin, sees them."""
-    ax, ay, az = seen[i1, 0] - seen[i0, 0], seen[i1, 1] - seen[i0, 1], seen[i1, 2] - seen[i0, 2]
-    bx, by, bz = seen[i2, 0] - seen[i0, 0], seen[i2, 1] - seen[i0, 1], seen[i2, 2] - seen[i0, 2]
+    ax, ay, az = placed[i1, 0] - placed[i0, 0], placed[i1, 1] - placed[i0, 1], placed[i1, 2] - placed[i0, 2]
+    bx, by, bz = placed[i2, 0] - placed[i0, 0], placed[i2, 1] - placed[i0, 1], placed[i2, 2] - placed[i0, 2]
     x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    return x * seen[i0, 0] + y * seen[i0, 1] + z * seen[i0, 2] > 0
+    return x * placed[i0, 0] + y * placed[i0, 1] + z * placed[i0, 2] > 0
 
 
 def _lay(picture, i, j, light, red, green, blue):

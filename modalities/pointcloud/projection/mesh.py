@@ -87,19 +87,19 @@ def _draw(
 
 
 def paint(
-    seen: Tensor, focal: Tensor, centre: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
+    placed: Tensor, focal: Tensor, centre: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
     side: int, find: Hits,
 ) -> Tensor:  # fmt: skip
     """One view of a mesh: (side, side, 3)."""
-    _, found, share = find(seen, focal, centre, triangles, side)
-    return shade(found, share, seen, view, triangles, normals, colour, side)
+    _, found, share = find(placed, focal, centre, triangles, side)
+    return shade(found, share, placed, view, triangles, normals, colour, side)
 
 
-def hits(seen: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+def hits(placed: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """What the lines of sight through the pixels' centres meet first.
 
     Args:
-        seen: (Q, 3) vertices in camera axes.
+        placed: (Q, 3) vertices in camera axes.
         focal, centre: () and (2,) in pixels.
         triangles: (F, 3).
         side: of the picture in pixels.
@@ -108,7 +108,7 @@ def hits(seen: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: i
         (S * S,) depth, infinite where nothing is; (S * S,) the triangle, -1 where none is; (M, 3) the shares that its
         corners have in the place, for the M pixels with one.
     """
-    corner = seen[triangles]  # (F, 3, 3)
+    corner = placed[triangles]  # (F, 3, 3)
     x, y = (corner[..., axis] / corner[..., 2] * focal + centre[axis] for axis in (0, 1))  # (F, 3)
     near = 1 / corner[..., 2]
     (x0, x1, x2), (y0, y1, y2), (n0, n1, n2) = (t.unbind(1) for t in (x, y, near))
@@ -130,7 +130,7 @@ def hits(seen: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: i
         return pairs.row * side + pairs.column, torch.where(inside, far, torch.inf)
 
     parts = boxes(x.amin(1), x.amax(1), y.amin(1), y.amax(1), side)
-    depth, found = nearest(parts, cover, side * side, seen)
+    depth, found = nearest(parts, cover, side * side, placed)
     pixel = (found >= 0).nonzero()[:, 0]
     pairs = Pairs(found[pixel], torch.div(pixel, side, rounding_mode="floor"), pixel % side)
     share = torch.stack(weights(pairs), 1) * near[pairs.thing]  # (M, 3)
@@ -138,14 +138,14 @@ def hits(seen: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: i
 
 
 def shade(
-    found: Tensor, share: Tensor, seen: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
+    found: Tensor, share: Tensor, placed: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
     side: int,
 ) -> Tensor:  # fmt: skip
     """What `hits` found, in the light: (side, side, 3).
 
     Args:
         found, share: (S * S,) and (M, 3).
-        seen: (Q, 3) vertices in camera axes.
+        placed: (Q, 3) vertices in camera axes.
         view: those axes.
         triangles: (F, 3).
         normals, colour: (F, 3 corners, 3), the normals in the axes of the mesh.
@@ -153,14 +153,14 @@ def shade(
     """
     pixel = (found >= 0).nonzero()[:, 0]
     t, share = found[pixel], share[..., None]
-    axes = torch.tensor(view, dtype=seen.dtype, device=seen.device)
+    axes = torch.tensor(view, dtype=placed.dtype, device=placed.device)
     normal = (share * normals[t]).sum(1) @ axes.T
-    corner = seen[triangles]
+    corner = placed[triangles]
     edge1, edge2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     towards = torch.linalg.cross(edge1, edge2)  # of the triangle, in camera axes
     away = (towards * corner[:, 0]).sum(1) > 0
     normal = torch.nn.functional.normalize(torch.where(away[t][:, None], -normal, normal), dim=1)
-    picture = seen.new_full((side * side, 3), solid.GROUND)
+    picture = placed.new_full((side * side, 3), solid.GROUND)
     picture[pixel] = solid.lit(normal, (share * colour[t]).sum(1))
     return picture.view(side, side, 3)
 
@@ -194,10 +194,10 @@ def corner_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
         left = torch.repeat_interleave(torch.arange(start, stop, device=place.device), some)
         step = torch.arange(len(left), device=place.device) - (ends[left] - around[left] - done)
         own, other = order[left], order[first[place[left]] + step] // 3
-        alike = (unit[own // 3] * unit[other]).sum(1)
+        agreement = (unit[own // 3] * unit[other]).sum(1)
         # A triangle wound the other way shows the same surface from behind.
-        flipped = torch.where(alike < 0, -1.0, 1.0).to(unit)
-        share = torch.where(alike.abs() >= CREASE, flipped, 0)[:, None] * area[other]
+        flipped = torch.where(agreement < 0, -1.0, 1.0).to(unit)
+        share = torch.where(agreement.abs() >= CREASE, flipped, 0)[:, None] * area[other]
         total = torch.zeros_like(smooth).index_add(0, own, share)
         touched = total.abs().amax(1) > 0
         smooth = torch.where(touched[:, None], torch.nn.functional.normalize(total, dim=1, eps=1e-30), smooth)

@@ -45,45 +45,45 @@ def normals(points: Tensor) -> Tensor:
     return torch.from_numpy(np.array(cloud.normals)).to(points)
 
 
-def visible(seen: Tensor) -> Tensor:
+def visible(placed: Tensor) -> Tensor:
     """Which points of a cloud each camera sees (hidden_point_removal).
 
     On procedural shapes of 1,024 points, the radius that keeps 92 % of the points that rays to the mesh find visible,
-    while 73 % of those kept are; a smaller one drops points that are seen, one ten times as large hides next to none.
+    while 73 % of those kept are; a smaller one drops points that are visible, ten times as large hides hardly any.
 
     Args:
-        seen: (V, P, 3) points in the axes of V cameras.
+        placed: (V, P, 3) points in the axes of V cameras.
 
     Returns:
         (V, P) bool. All points where they lie in a plane with the camera, or are fewer than three: they have no inside.
     """
     open3d = load("hidden points by open3d")
-    found = torch.zeros(seen.shape[:2], dtype=torch.bool)
-    for view, points in zip(found, seen, strict=True):
+    found = torch.zeros(placed.shape[:2], dtype=torch.bool)
+    for view, points in zip(found, placed, strict=True):
         try:
             radius = RADIUS * float(points.norm(dim=1).amax())
             view[_cloud(open3d, points).hidden_point_removal(np.zeros(3), radius)[1]] = True
         except RuntimeError:  # of Qhull
             view[:] = True
-    return found.to(seen.device)
+    return found.to(placed.device)
 
 
-def hits(seen: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+def hits(placed: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """As `mesh.hits`, by rays (RaycastingScene)."""
     open3d = load("rays by open3d")
     scene = open3d.t.geometry.RaycastingScene()
-    scene.add_triangles(_numbers(seen, np.float32), _numbers(triangles, np.uint32))
-    middle = torch.arange(side).to(seen) + 0.5
-    rays = seen.new_zeros(side, side, 6)  # from the origin, by one unit of depth
+    scene.add_triangles(_numbers(placed, np.float32), _numbers(triangles, np.uint32))
+    middle = torch.arange(side).to(placed) + 0.5
+    rays = placed.new_zeros(side, side, 6)  # from the origin, by one unit of depth
     rays[..., 3], rays[..., 4], rays[..., 5] = (middle - centre[0]) / focal, ((middle - centre[1]) / focal)[:, None], 1
     met = scene.cast_rays(open3d.core.Tensor(_numbers(rays, np.float32)))
     depth, found, uv = (
-        torch.from_numpy(met[name].numpy().astype(kind)).to(seen.device).flatten(0, 1)
+        torch.from_numpy(met[name].numpy().astype(kind)).to(placed.device).flatten(0, 1)
         for name, kind in (("t_hit", np.float32), ("primitive_ids", np.int64), ("primitive_uvs", np.float32))
     )
     found = torch.where(found == _NONE, -1, found)
-    u, v = uv[found >= 0].to(seen).unbind(1)
-    return depth.to(seen), found, torch.stack([1 - u - v, u, v], 1)
+    u, v = uv[found >= 0].to(placed).unbind(1)
+    return depth.to(placed), found, torch.stack([1 - u - v, u, v], 1)
 
 
 def _cloud(open3d: Any, points: Tensor) -> Any:

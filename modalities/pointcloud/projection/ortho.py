@@ -41,10 +41,10 @@ def ortho_splat(points: Tensor, resolution: int = RESOLUTION, backend: str = "au
     if kernel.wanted(backend, points):
         return kernel.ortho(points, VIEWS, RADIUS, DISTANCE, FARTHEST, resolution)
     exact = points if points.dtype == torch.float64 else points.float()
-    seen = turned(exact, VIEWS)  # (N, V, P, 3): right, down, forward
-    clouds, views, count, _ = seen.shape
-    depth = (seen[..., 2] + DISTANCE).flatten()  # (K,) of K = N V P discs
-    column, row = ((seen[..., axis].flatten() + 1) * (resolution / 2) for axis in (0, 1))
+    placed = turned(exact, VIEWS)  # (N, V, P, 3): right, down, forward
+    clouds, views, count, _ = placed.shape
+    depth = (placed[..., 2] + DISTANCE).flatten()  # (K,) of K = N V P discs
+    column, row = ((placed[..., axis].flatten() + 1) * (resolution / 2) for axis in (0, 1))
     reach = RADIUS * resolution / 2
     drawn = torch.where((depth >= 0) & (row + column).isfinite(), 0.0, torch.nan)
 

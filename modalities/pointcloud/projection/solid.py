@@ -56,13 +56,13 @@ def unit_ball(points: Tensor) -> Tensor:
 
 
 def before(points: Tensor, views: Sequence[Matrix], side: int) -> Scene:
-    """Points (P, 3) of `unit_ball` before each camera, so that each picture of that side is filled alike."""
-    seen = turned(points, views)  # (V, P, 3)
-    seen = torch.cat([seen[..., :2], seen[..., 2:] + DISTANCE], dim=-1)
-    flat = seen[..., :2] / seen[..., 2:]
+    """Points (P, 3) of `unit_ball` before each camera, so that each picture of that side is filled equally."""
+    placed = turned(points, views)  # (V, P, 3)
+    placed = torch.cat([placed[..., :2], placed[..., 2:] + DISTANCE], dim=-1)
+    flat = placed[..., :2] / placed[..., 2:]
     low, high = flat.amin(1), flat.amax(1)  # (V, 2)
     focal = FILL * side / (high - low).amax(1)
-    return Scene(seen, focal, side / 2 - (low + high) / 2 * focal[:, None], side)
+    return Scene(placed, focal, side / 2 - (low + high) / 2 * focal[:, None], side)
 
 
 def lit(normal: Tensor, colour: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ def neighbours(points: Tensor, count: int) -> Tensor:
 
 
 def paint(
-    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, colour: Tensor,
+    placed: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, colour: Tensor,
     slack: float, side: int,
 ) -> Tensor:  # fmt: skip
     """One view of a cloud: (3, R, R), R = side / FINE.
@@ -200,7 +200,7 @@ def paint(
     their directions and colours, and are lit.
 
     Args:
-        seen: (P, 3) centres in camera axes.
+        placed: (P, 3) centres in camera axes.
         focal, centre: () and (2,) in fine pixels.
         normal, axes: (P, 3) and (P, 2, 3) in camera axes, as `Discs` has them.
         steps: how many fine pixels away, on all eight sides, a surface in front closes a gap.
@@ -208,15 +208,15 @@ def paint(
         slack: how far behind the foremost place a disc still counts as the same surface.
         side: of the fine picture in pixels.
     """
-    normal = torch.where((normal * seen).sum(1, keepdim=True) > 0, -normal, normal)  # towards the camera
-    depth = foremost(seen, focal, centre, normal, axes, steps, slack, side)
+    normal = torch.where((normal * placed).sum(1, keepdim=True) > 0, -normal, normal)  # towards the camera
+    depth = foremost(placed, focal, centre, normal, axes, steps, slack, side)
     rows = side // solid.FINE
     blocks = depth.view(rows, solid.FINE, rows, solid.FINE)
-    near, covered = blocks.amin((1, 3)).flatten(), blocks.isfinite().to(seen).mean((1, 3))  # (R * R,), (R, R)
+    near, covered = blocks.amin((1, 3)).flatten(), blocks.isfinite().to(placed).mean((1, 3))  # (R * R,), (R, R)
 
-    facing = -(normal * seen).sum(1) / seen.norm(dim=1)
-    total = seen.new_zeros(rows * rows, 7)  # normal, colour, weight
-    for t, pixel, far, off in _meet(seen, focal / solid.FINE, centre / solid.FINE, normal, axes * BLEND, rows):
+    facing = -(normal * placed).sum(1) / placed.norm(dim=1)
+    total = placed.new_zeros(rows * rows, 7)  # normal, colour, weight
+    for t, pixel, far, off in _meet(placed, focal / solid.FINE, centre / solid.FINE, normal, axes * BLEND, rows):
         same = (off < 1) & ((far - near[pixel]).abs() <= slack)
         t, pixel, weight = t[same], pixel[same], (((1 - off[same]) ** 2 + 1e-4) * facing[t[same]])[:, None]
         total.index_add_(0, pixel, torch.cat([normal[t], colour[t], torch.ones_like(weight)], 1) * weight)
@@ -228,29 +228,29 @@ def paint(
 
 
 def foremost(
-    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, slack: float, side: int
+    placed: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, slack: float, side: int
 ) -> Tensor:
     """The depth of the discs before a camera, its gaps closed: (side, side), infinite where none is; see `paint`."""
-    depth = seen.new_full((side * side,), torch.inf)
-    for _, pixel, far, off in _meet(seen, focal, centre, normal, axes, side):
+    depth = placed.new_full((side * side,), torch.inf)
+    for _, pixel, far, off in _meet(placed, focal, centre, normal, axes, side):
         depth = depth.scatter_reduce(0, pixel, torch.where(off < 1, far, torch.inf), "amin")
     return closed(depth.view(side, side), steps, slack)
 
 
 def _meet(
-    seen: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, side: int
+    placed: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, side: int
 ) -> Iterator[tuple[Tensor, ...]]:
     """Disc, pixel, depth and squared distance, in half axes, where lines of sight meet the planes of discs."""
-    height = (normal * seen).sum(1)
+    height = (normal * placed).sum(1)
     length2 = (axes * axes).sum(2).clamp(min=1e-20)  # (P, 2)
     inverse = axes / length2[..., None]  # brings an offset to units of the half axes
     reach = length2.amax(1).sqrt()
-    x, y = (seen[:, axis] / seen[:, 2] * focal + centre[axis] for axis in (0, 1))
-    half = reach * (1 + seen[:, :2].abs().amax(1) / seen[:, 2]) / (seen[:, 2] - reach).clamp(min=0.1) * focal
+    x, y = (placed[:, axis] / placed[:, 2] * focal + centre[axis] for axis in (0, 1))
+    half = reach * (1 + placed[:, :2].abs().amax(1) / placed[:, 2]) / (placed[:, 2] - reach).clamp(min=0.1) * focal
     for t, row, column in boxes(x - half, x + half, y - half, y + half, side):
         dx, dy = (column + 0.5 - centre[0]) / focal, (row + 0.5 - centre[1]) / focal
         far = height[t] / (dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2])
-        ox, oy, oz = far * dx - seen[t, 0], far * dy - seen[t, 1], far - seen[t, 2]
+        ox, oy, oz = far * dx - placed[t, 0], far * dy - placed[t, 1], far - placed[t, 2]
         u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
         yield t, row * side + column, far, u * u + v * v
 

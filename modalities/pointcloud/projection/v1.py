@@ -54,9 +54,9 @@ def pointclip_v1(
         return kernel.v1(points, views, camera.distance, EPS, size)
 
     exact = points if points.dtype == torch.float64 else points.float()
-    seen = turned(exact, views)  # (N, V, P, 3)
-    depth = seen[..., 2] + camera.distance  # (N, V, P)
-    cell = torch.ceil((seen[..., :2] / (depth + EPS)[..., None] + 1) * (size / 2) - 0.5)  # (N, V, P, 2): row, column
+    placed = turned(exact, views)  # (N, V, P, 3)
+    depth = placed[..., 2] + camera.distance  # (N, V, P)
+    cell = torch.ceil((placed[..., :2] / (depth + EPS)[..., None] + 1) * (size / 2) - 0.5)  # (N, V, P, 2): row, column
     drawn = ((cell >= 0) & (cell <= size - 1)).all(-1) & (depth >= 0)
     pixel = torch.where(drawn, cell[..., 0] * size + cell[..., 1], 0).long()
 

@@ -66,12 +66,12 @@ def quantise(points: Tensor, resolution: int = RESOLUTION) -> Tensor:
     """The first step: (N, P, 3) points -> (N, 10, 8, R, R) grid; a cell holds its greatest depth, an empty one 0."""
     check(points, resolution - 2, "pointclip_v2")
     exact = points if points.dtype == torch.float64 else points.float()
-    seen = turned(exact, VIEWS)  # (N, V, P, 3)
-    drawn = seen.isfinite().all(-1)
+    placed = turned(exact, VIEWS)  # (N, V, P, 3)
+    drawn = placed.isfinite().all(-1)
     inf = torch.inf
-    high = torch.where(drawn[..., None], seen, -inf).amax(2, keepdim=True)  # (N, V, 1, 3)
-    low = torch.where(drawn[..., None], seen, inf).amin(2, keepdim=True)
-    fitted = (seen - (high + low) / 2) / (high - low).amax(-1, keepdim=True) * 2
+    high = torch.where(drawn[..., None], placed, -inf).amax(2, keepdim=True)  # (N, V, 1, 3)
+    low = torch.where(drawn[..., None], placed, inf).amin(2, keepdim=True)
+    fitted = (placed - (high + low) / 2) / (high - low).amax(-1, keepdim=True) * 2
     x, y, z = fitted.unbind(-1)
     row, column = (torch.ceil((axis * FILL + 1) / 2 * resolution).clamp(1, resolution - 2) for axis in (x, y))
     depth = ((z + 1) / 2 + BIAS) / (1 + BIAS) * (DEPTH - 2)  # 1 to 6
