@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clipx._threads import one_thread
 from clipx.modalities.audio import fbsp
 
 LAYERS = (3, 4, 6, 3)
@@ -72,12 +73,14 @@ class ESResNeXt(nn.Module):
     def listen(self, waves: Tensor, bank: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, 3, 341, n) in dB.
 
-        In eval mode one sound at a time: the rounding noise in its silence, which dB make loud, then does not depend on
-        its batch.
+        In eval mode one sound at a time, in one thread: the rounding noise in its silence, which dB amplify, then
+        depends neither on its batch nor on the number of threads.
         """
-        if not self.training and len(waves) > 1:
-            return torch.cat([self.listen(wave, bank) for wave in waves.split(1)])
-        return fbsp.decibels(self.fbsp(fbsp.frames(waves, self.window), bank))
+        if self.training:
+            return fbsp.decibels(self.fbsp(fbsp.frames(waves, self.window), bank))
+        with one_thread():
+            found = [fbsp.decibels(self.fbsp(fbsp.frames(wave, self.window), bank)) for wave in waves.split(1)]
+        return torch.cat(found)
 
     def pooled(self, spectrograms: Tensor) -> Tensor:
         """(B, C, 3, 341, n) -> (B, 2048): each audio channel separately, added up."""

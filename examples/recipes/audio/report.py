@@ -1,4 +1,4 @@
-"""Every figure of the sound towers in `nano`: the shipped one's card and folder, and the table in docs/modalities/audio.md.
+"""Every figure of the sound towers in `nano`: the card and folder of the shipped one, and the table in the docs.
 
     python examples/recipes/audio/report.py --data DIR [--runs runs]
 
