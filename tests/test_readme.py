@@ -21,6 +21,7 @@ SHORT = {  # the words that a command begins with -> flags that make it short; t
     "eval pointcloud": "--shots 2 --draws 1",
     "train audio": "--epochs 1 --batch-size 4",
     "train depth nyu --kind prompts": "--steps 1",
+    "train depth nyu --space nano --kind linear": "--images 2",
 }
 LINES = [line for page in PAGES for line in command_lines(page.read_text(encoding="utf-8"))]
 KEPT = list(dict.fromkeys(tuple(words) for words, whole in LINES if whole))
@@ -111,7 +112,7 @@ def test_the_python_it_shows_runs(tmp_path, monkeypatch):
     scope = {"points": torch.rand(1, 64, 3) - 0.5, "strokes": torch.rand(2, 4, 2) * 224}
     for block in blocks:
         exec(block.replace("strokes=(16,)", "strokes=(4,), steps=2, seeds=(0,)"), scope)
-    assert scope["vectors"].shape[1] == scope["space"].dim and scope["image"].shape == (3, 224, 224)
+    assert scope["parts"].vectors.shape[1] == scope["space"].dim and scope["image"].shape == (3, 224, 224)
     assert scope["pictures"].ndim == 5 and len(scope["best"].strokes) == 4
 
 

@@ -132,6 +132,7 @@ class Image(Modality):
         return space.preprocess.resize(sample[None].to(space.device)).clamp(0, 1)  # bicubic overshoots
 
     def pictures(self, sample: Tensor) -> Tensor:
+        """The picture itself, (1, 3, H, W)."""
         return sample.detach().clone()[None]
 
     @classmethod
