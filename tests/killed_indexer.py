@@ -1,8 +1,8 @@
 """Kills an indexer twenty times, each time at another moment of the same update, and finishes its work.
 
 Run by test_index.py in a process of its own: the imports are made once, and each indexer is a fork. What is killed is
-the index's work; pictures are told by their pixels, without a network. Prints a JSON list of whether each indexer was
-killed. Fails where an index then differs from an undisturbed one.
+the index's work; pictures are encoded by their pixels, without a network. Prints a JSON list of whether each indexer
+was killed. Fails where an index then differs from an undisturbed one.
 """
 
 import json
@@ -19,10 +19,13 @@ import torch
 from PIL import Image
 
 import clipx._threads
-import clipx.index
+import clipx.index.index
+import clipx.index.writer
 from clipx import pipeline
-from clipx.index import Index, table
-from clipx.modalities.image import Image as Sense
+from clipx.index import Index, snapshot
+from clipx.index.collection import Collection
+from clipx.index.lance import LanceStore
+from clipx.modalities.image import Image as ImageModality
 
 BORDERS = 60  # about as many as an update passes
 
@@ -41,7 +44,7 @@ def vectors(self, samples):
 
 def rows(index):
     columns = ["path", "window", "modality", "size", "mtime_ns", "sha256", "vector"]
-    return sorted(index._table.select(columns).to_pylist(), key=lambda row: (row["path"], row["window"]))
+    return sorted(index.store.scan(columns).to_pylist(), key=lambda row: (row["path"], row["window"]))
 
 
 def instrument(border):
@@ -59,8 +62,13 @@ def instrument(border):
         setattr(owner, name, call)
 
     for owner, name in [
-        *((pipeline, "read"), (pipeline, "encode_batch"), (table, "_write_arrow"), (clipx.index, "find_files")),
-        *((table.Table, "write"), (table.Table, "delete"), (table.Table, "tidy"), (table.Table, "entries")),
+        *(
+            (pipeline, "read"),
+            (pipeline, "encode_batch"),
+            (snapshot, "_write_arrow"),
+            (clipx.index.index, "find_files"),
+        ),
+        *((LanceStore, "write"), (LanceStore, "delete"), (LanceStore, "optimize"), (Collection, "entries")),
     ]:
         between(owner, name)
 
@@ -85,10 +93,10 @@ def killed(db, files, space, at, from_outside):
             index.add([files], batch_size=4)
         os._exit(0)
     os.close(writing)
-    seen = 0
-    while from_outside and seen < at and (got := os.read(reading, 1)):
-        seen += len(got)
-    if from_outside and seen == at:
+    passed = 0
+    while from_outside and passed < at and (got := os.read(reading, 1)):
+        passed += len(got)
+    if from_outside and passed == at:
         os.kill(child, signal.SIGKILL)
     os.close(reading)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -96,8 +104,8 @@ def killed(db, files, space, at, from_outside):
 
 def main(space_folder, work):
     torch.set_num_threads(1)
-    Sense.vectors, Sense.example = vectors, staticmethod(lambda: torch.rand(3, 8, 8))
-    clipx.index.COMMIT, clipx._threads.READERS = 4, 2
+    ImageModality.vectors, ImageModality.example = vectors, staticmethod(lambda: torch.rand(3, 8, 8))
+    clipx.index.writer.COMMIT, clipx._threads.READERS = 4, 2
     space = clipx.load_space(space_folder)
     files, start = work / "files", work / "start"
     for i in range(40):

@@ -160,7 +160,7 @@ def test_what_is_passed_over_in_folders_is_counted(run, run_json, here):
     counts = {".cr2": 3, ".mov": 1, "": 1}
     assert run_json("classify album --labels chair")["passed_over"] == counts
     assert run_json("embed album -o v.npz")["passed_over"] == counts
-    assert run_json("index album --db my.index")["results"][0]["passed_over"] == counts
+    assert run_json("index album --db my.index")["results"][0]["skipped"] == counts
     assert run_json("classify photo.png --labels chair")["passed_over"] == {}
     shutil.copy(here / "cloud.xyz", album / "deep")
     assert said in run("classify album --modality image --labels chair")[2]  # a cloud is of a known suffix

@@ -22,8 +22,9 @@ from clipx import pipeline
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.index import Index
+from clipx.index.lance import LanceStore
+from clipx.index.lock import WriterLock
 from clipx.index.scan import find_files
-from clipx.index.table import Table
 from clipx.parts import Parts, Time, View
 
 
@@ -67,7 +68,7 @@ def db(tmp_path):
 
 def rows(index):
     """Everything that must be the same in two indexes of the same files."""
-    table = index._table.select(["path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "vector"])
+    table = index.store.scan(["path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "vector"])
     return sorted(table.to_pylist(), key=lambda row: (row["path"], row["window"]))
 
 
@@ -80,10 +81,10 @@ def same(one, two):
 
 
 def test_a_folder_is_indexed_and_searched(files, db, space):
-    told = []
+    calls = []
     with Index.create(db, space) as index:
-        did = index.add([files], progress=lambda done, total: told.append((done, total)))
-        assert (did.added, did.failures, told[-1]) == (11, [], (11, 11))
+        did = index.add([files], progress=lambda done, total: calls.append((done, total)))
+        assert (did.added, did.failures, calls[-1]) == (11, [], (11, 11))
         stats = index.stats()
     assert stats["files"] == stats["rows"] == 11
     assert stats["modalities"] == {"image": 8, "pointcloud": 2, "sketch": 1}
@@ -101,12 +102,12 @@ def test_a_folder_is_indexed_and_searched(files, db, space):
 
 
 def test_search_agrees_with_plain_numpy(files, db, space):
-    from clipx.index.ranking import COSINE
+    from clipx.index.described import COSINE
 
     with Index.create(db, space) as index:
         index.add([files])
         hits = {hit.path: hit for hit in index.search("a cat + 2*chair - cup", k=99)}
-        vocabulary = index._table.vocabulary
+        vocabulary = index._collection.vocabulary
     query = space.encode_text(["a cat", "chair", "cup"])
     total = torch.nn.functional.normalize(query[0] + 2 * query[1] - query[2], dim=0)
 
@@ -114,7 +115,8 @@ def test_search_agrees_with_plain_numpy(files, db, space):
 
     def described(rows):
         shares = torch.softmax(vocabulary.scale * rows @ bank.T, dim=1)
-        return torch.nn.functional.normalize(shares @ torch.exp(vocabulary.kinship * (bank @ bank.T - 1)), dim=1)
+        similarity = torch.exp(vocabulary.similarity_scale * (bank @ bank.T - 1))
+        return torch.nn.functional.normalize(shares @ similarity, dim=1)
 
     words = described(query)
     asked = torch.nn.functional.normalize(words[0] + 2 * words[1] - words[2], dim=0)
@@ -175,7 +177,7 @@ def test_only_what_lies_in_the_folders_given_is_pruned(files, db, space):
 def test_what_cannot_be_read_is_listed_and_the_rest_goes_on(files, db, space, monkeypatch):
     with Index.create(db, space) as index:
         index.add([files])
-    (files / "p0.png").write_bytes(b"\x89PNG torn")
+    (files / "p0.png").write_bytes(b"\x89PNG corrupt")
     (files / "empty.png").touch()
     (files / "bad.svg").write_text("<svg")
     unreadable = files / "deep/er/p1.png"
@@ -215,7 +217,7 @@ def test_a_folder_that_cannot_be_listed_loses_nothing(files, db, space, monkeypa
         assert index.stats()["files"] == 10
 
 
-def test_prose_beside_clouds_is_passed_over(files, db, space):
+def test_prose_beside_clouds_is_skipped(files, db, space):
     prose = "Taken in May, 3 chairs.\n"
     texts = {"README.txt": prose, "empty.txt": "", "scan.txt": "# x y z\n" + "1,2,3\n2,3,4\n3 4 6\n"}
     for name, text in texts.items():
@@ -235,7 +237,7 @@ def test_what_could_not_be_read_is_tried_again_when_it_changes(files, db, space,
     tried = []
     real = pipeline.read
     monkeypatch.setattr(pipeline, "read", lambda item, *more: tried.append(item.path.name) or real(item, *more))
-    (files / "torn.png").write_bytes(b"torn")
+    (files / "truncated.png").write_bytes(b"corrupt")
     (files / "bad.svg").write_text("<svg")
     with Index.create(db, space) as index:
         first = index.add([files]).failures
@@ -245,12 +247,12 @@ def test_what_could_not_be_read_is_tried_again_when_it_changes(files, db, space,
         assert {(f.path, f.reason) for f in again.failures} == {(f.path, f.reason) for f in first}
         assert all(f.known for f in again.failures) and not any(f.known for f in first)
         assert not any(f.known for f in index.add([files], retry=True).failures) and len(tried) == 2
-        picture(files / "torn.png", 77)
+        picture(files / "truncated.png", 77)
         (files / "bad.svg").unlink()
         did = index.add([files])
         assert (did.added, did.failures) == (1, [])
-        assert index._table.failures() == {}
-        (files / "torn.png").write_bytes(b"torn")
+        assert index._collection.failures() == {}
+        (files / "truncated.png").write_bytes(b"corrupt")
         index.add([files])
         (db / "items-1-failures.json").write_text("[1")  # only a memory
         assert [f.known for f in index.add([files]).failures] == [False]
@@ -272,15 +274,15 @@ def test_what_is_no_fault_of_the_file_is_tried_every_time(files, db, space, monk
         assert (did.added, did.failures) == (1, [])
 
 
-def test_a_sense_that_does_not_work_here_reads_no_file(files, db, space, monkeypatch):
+def test_a_modality_that_is_unavailable_reads_no_file(files, db, space, monkeypatch):
     """A tower that is missing is no fault of the files, which are neither read nor remembered as broken."""
     with wave.open(str(files / "a.wav"), "wb") as sound:
         sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000), sound.writeframes(b"\0\1" * 4000)
     shutil.copy(files / "a.wav", files / "b.wav")
-    told = []
+    calls = []
     with Index.create(db, space) as index:
-        did = index.add([files], progress=lambda *numbers: told.append(numbers))
-        assert did.added == 11 and told[-1] == (13, 13)
+        did = index.add([files], progress=lambda *numbers: calls.append(numbers))
+        assert did.added == 11 and calls[-1] == (13, 13)
         assert {(Path(f.path).name, f.read) for f in did.failures} == {("a.wav", False), ("b.wav", False)}
         assert all("has no audio tower" in f.reason for f in did.failures)
         assert not any(f.known for f in index.add([files]).failures)
@@ -355,7 +357,7 @@ def test_a_file_stays_what_it_was_indexed_as(files, db, space):
         assert best(files / "maps/m0.png").cosine == pytest.approx(1, abs=1e-4)
         shutil.copy(files / "maps/m0.png", files.parent / "room.png")
         assert best(f"depth:{files.parent / 'room.png'}").cosine == pytest.approx(1, abs=1e-4)
-        kind = lambda query: index._terms(query, index._current())[0][0]  # noqa: E731
+        kind = lambda query: index._searcher.encode_terms(query, index._collection.snapshot())[0].kind  # noqa: E731
         assert kind(files.parent / "room.png") == "image" and kind(files / "maps/m1.png") == "depth"
         index.add([files / "maps/m0.png"], modality="image")
         assert index.stats()["modalities"]["depth"] == len(before) - 1
@@ -512,8 +514,8 @@ def test_weights_of_any_size(files, db, space):
         assert [(h.path, h.score) for h in found] == [(h.path, pytest.approx(h.score, abs=1e-6)) for h in wanted]
 
 
-def test_sureness_is_asked_before_the_best_are_taken(files, db, space, monkeypatch):
-    """A modality whose chance is low may be sure where another, that scores higher, is not."""
+def test_confidence_is_checked_before_the_best_are_taken(files, db, space, monkeypatch):
+    """A modality may be confident at a lower score than another: each has a null distribution of its own."""
     from clipx.index.null_model import NullModel
 
     monkeypatch.setattr(
@@ -553,7 +555,7 @@ def test_reembedding_switches_when_it_is_whole(files, db, space, other_space, tm
         return real(batch, *how)
 
     monkeypatch.setattr(pipeline, "encode_batch", failing)
-    monkeypatch.setattr("clipx.index.COMMIT", 2)
+    monkeypatch.setattr("clipx.index.writer.COMMIT", 2)
     with pytest.raises(KeyboardInterrupt), Index.open(db, space) as index:
         index.reembed(other_space, batch_size=2)
     assert reader.search("cat", 99) == before and Index.open(db).space_record.name == "tiny"
@@ -569,7 +571,7 @@ def test_reembedding_switches_when_it_is_whole(files, db, space, other_space, tm
         did = index.reembed(other_space)
         assert did.unchanged + did.added == 11 and did.unchanged > 0  # what was done was kept
         assert index.space is other_space and len(index.search("cat", 99)) == 11
-    with pytest.raises(FileError, match="open it anew"):
+    with pytest.raises(FileError, match="open it again"):
         reader.search("cat")
     assert sorted(path.name for path in db.glob("*.lance")) == ["items-2.lance"]
     with Index.create(tmp_path / "fresh", other_space) as fresh:
@@ -593,10 +595,10 @@ def test_reembedding_loses_no_modality(files, db, space, other_space, monkeypatc
                 index.reembed(other_space)
         assert rows(index) == before and Index.open(db).space_record.name == "tiny"
         index.search("cat")
-        before_the_move = dict(index._null_models)
+        before_the_move = dict(index._searcher._null_models)
         index.reembed(other_space)
         index.search("cat")  # the same state's name, perhaps
-        assert not set(index._null_models.values()) & set(before_the_move.values())
+        assert not set(index._searcher._null_models.values()) & set(before_the_move.values())
 
 
 def test_what_is_unavailable_in_the_other_space_leaves_the_index(files, db, space, other_space, monkeypatch):
@@ -639,7 +641,7 @@ def test_what_is_taken_out_while_a_move_is_stopped_stays_out(files, db, space, o
     with Index.create(db, space) as index:
         index.add([files])
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("clipx.index.os.replace", stopped)
+            patch.setattr("clipx.index.update.os.replace", stopped)
             index.reembed(other_space)
         assert index.remove([files / "p0.png"]) == 1
         assert index.reembed(other_space).unchanged == 10 and index.stats()["files"] == 10
@@ -664,9 +666,10 @@ def test_what_a_killed_move_left_is_not_taken_up(files, db, space, other_space):
     with Index.create(db, space) as index:
         index.add([files])
         shutil.copy(db / "items-1-words.npz", db / "items-2-words.npz")
-        (db / ".items-2-x.arrow.1.part").write_bytes(b"torn")
+        (db / ".items-2-x.arrow.1.part").write_bytes(b"corrupt")
         index.reembed(other_space)
-        assert np.allclose(index._table.vocabulary.vectors, other_space.encode_text(index._table.vocabulary.words))
+        vocabulary = index._collection.vocabulary
+        assert np.allclose(vocabulary.vectors, other_space.encode_text(vocabulary.words))
     assert {path.name.split(".")[0] for path in db.glob("*items-*")} == {
         "items-2", "items-2-words", next(db.glob("*.arrow")).stem
     }  # fmt: skip
@@ -674,11 +677,11 @@ def test_what_a_killed_move_left_is_not_taken_up(files, db, space, other_space):
 
 def test_another_tower_is_refused(files, db, space, monkeypatch):
     """Vectors of two towers are not mixed, though their settings are the same."""
-    from clipx.modalities.image import Image as Sense
+    from clipx.modalities.image import Image as ImageModality
 
     with Index.create(db, space) as index:
         index.add([files])
-    monkeypatch.setattr(Sense, "context", "f00d")
+    monkeypatch.setattr(ImageModality, "context", "f00d")
     picture(files / "p0.png", 50)
     with Index.open(db, space) as index:
         did = index.add([files])
@@ -699,7 +702,7 @@ def crowd(count, dim, seed=0):
 
 def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space, other_space, monkeypatch):
     from clipx.index.scan import Found
-    from clipx.index.table import Entry
+    from clipx.index.store import Entry
 
     vectors = crowd(2000, space.dim)
     with Index.create(db, space) as index:
@@ -709,15 +712,15 @@ def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space,
             Entry(Found(f"/x/{i}.png", 1, 1, "sketch" if i % 20 == 1 else "image"), str(i), [None], v[None], None)
             for i, v in enumerate(vectors)
         ]
-        index._table.write(entries, replace=False)
+        index._collection.write(entries, replace=False)
         assert index.build_ann() >= 0.97
         asked = []
-        real = Table.nearest
-        monkeypatch.setattr(Table, "nearest", lambda self, *more: asked.append(more) or real(self, *more))
+        real = LanceStore.nearest
+        monkeypatch.setattr(LanceStore, "nearest", lambda self, *more: asked.append(more) or real(self, *more))
         queries = [Embedding(torch.from_numpy(vectors[i : i + 1]), space.id, "image") for i in range(0, 2000, 100)]
         queries += ["cat", "chair - table"]
         assert index.search(queries[0], 5) == index.search(queries[0], 5, exact=True) and not asked  # few: exactly
-        monkeypatch.setattr("clipx.index.EXACT_ROWS", 500)
+        monkeypatch.setattr("clipx.index.search.EXACT_ROWS", 500)
         found = [{hit.path for hit in index.search(query, 10)} for query in queries]
         true = [{hit.path for hit in index.search(query, 10, exact=True)} for query in queries]
         assert sum(len(f & t) for f, t in zip(found, true, strict=True)) >= 0.97 * 10 * len(queries)
@@ -726,23 +729,23 @@ def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space,
         near = index.search(queries[0], 10, modality="image", sql=where)
         assert len(near) == 10 and all(hit.path.endswith("7.png") for hit in near)
         assert len(index.search(queries[0], 10, sql="path LIKE '%77.png'")) == 10  # few in few cells, all found
-        some = snapshot_places(index)
+        some = snapshot_positions(index)
         assert some.tolist() == [0, 3]
     assert Index.open(db).stats()["approximate"] is True
 
 
-def snapshot_places(index):
-    """Names of rows that are gone by now are passed over."""
-    snapshot = index._current()
+def snapshot_positions(index):
+    """Ids of rows that are gone by now are skipped."""
+    snapshot = index._collection.snapshot()
     unknown = np.array([2**62, snapshot.row_ids[3], snapshot.row_ids.max() + 1, snapshot.row_ids[0]])
-    return snapshot.places(unknown)
+    return snapshot.positions(unknown)
 
 
 def test_a_move_keeps_the_approximate_index(files, db, space, other_space, monkeypatch):
-    monkeypatch.setattr("clipx.index.ANN_LEAST", 11)
+    monkeypatch.setattr("clipx.index.ann.ANN_LEAST", 11)
     built = []
-    monkeypatch.setattr(Table, "build_ann", lambda self: built.append(self.name))
-    monkeypatch.setattr(Table, "nearest", lambda self, q, k, cells, where=None: self.snapshot().row_ids)
+    monkeypatch.setattr(LanceStore, "build_ann", lambda self: built.append(self.name))
+    monkeypatch.setattr(LanceStore, "nearest", lambda self, *_: self.scan(["_rowid"])["_rowid"].to_numpy())
     with Index.create(db, space) as index:
         index.add([files])
         index.build_ann()
@@ -777,26 +780,26 @@ def test_a_reader_needs_no_permission_to_write(files, db, space, monkeypatch):
     def refused(*args):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("clipx.index.table._write_arrow", refused)
+    monkeypatch.setattr("clipx.index.snapshot._write_arrow", refused)
     assert Index.open(db, space).search("cat", 99) == wanted
     assert not list(db.glob("*.arrow"))
 
 
 def test_a_full_disk_is_one_line_and_what_is_written_is_kept(files, db, space, monkeypatch):
-    monkeypatch.setattr("clipx.index.COMMIT", 2)
-    real, calls = Table._rows, []
+    monkeypatch.setattr("clipx.index.writer.COMMIT", 2)
+    real, calls = LanceStore._write, []
 
-    def rows_until_full(self, entries):
-        calls.append(entries)
+    def write_until_full(self, rows, replace):
+        calls.append(rows)
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(self, entries)
+        real(self, rows, replace)
 
-    monkeypatch.setattr(Table, "_rows", rows_until_full)
+    monkeypatch.setattr(LanceStore, "_write", write_until_full)
     with Index.create(db, space) as index:
         with pytest.raises(FileError, match=r"No space left on device\); make room and run again"):
             index.add([files], batch_size=2)
-        monkeypatch.setattr(Table, "_rows", real)
+        monkeypatch.setattr(LanceStore, "_write", real)
         kept = len(index)
         assert kept == 4
         assert index.add([files]).unchanged == kept and len(index) == 11
@@ -810,14 +813,14 @@ def edit(meta, **changes):
     ("damage", "message"),
     [
         (lambda db: (db / "meta.json").unlink(), "has no meta.json"),
-        (lambda db: (db / "meta.json").write_text("{"), "torn"),
+        (lambda db: (db / "meta.json").write_text("{"), "corrupt"),
         (lambda db: (db / "meta.json").write_text("[1]"), "not the meta.json of a clipx index"),
         (lambda db: (db / "meta.json").write_text('{"clipx_index": 99}'), "kind 99.*upgrade"),
-        (lambda db: (db / "meta.json").write_text('{"clipx_index": 2, "space": 3}'), "torn"),
+        (lambda db: (db / "meta.json").write_text('{"clipx_index": 2, "space": 3}'), "corrupt"),
         (lambda db: shutil.rmtree(db / "items-1.lance"), "table .*missing; to fill it: clipx index FOLDER --db"),
         (lambda db: (db / "items-1-words.npz").write_bytes(b"PK"), "words are missing or corrupt"),
-        (lambda db: edit(db / "meta.json", table="../elsewhere"), "torn"),
-        (lambda db: edit(db / "meta.json", modalities=["image"]), "torn"),
+        (lambda db: edit(db / "meta.json", table="../elsewhere"), "corrupt"),
+        (lambda db: edit(db / "meta.json", modalities=["image"]), "corrupt"),
     ],
 )
 def test_a_damaged_index_is_one_line(files, db, space, damage, message):
@@ -829,12 +832,12 @@ def test_a_damaged_index_is_one_line(files, db, space, damage, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_torn_snapshot_is_made_anew(files, db, space):
+def test_a_corrupt_snapshot_is_rebuilt(files, db, space):
     with Index.create(db, space) as index:
         index.add([files])
         wanted = index.search("cat", 99)
     for snapshot in db.glob("*.arrow"):
-        snapshot.write_bytes(b"torn")
+        snapshot.write_bytes(b"corrupt")
     assert Index.open(db, space).search("cat", 99) == wanted
     assert [f.stat().st_size > 1000 for f in db.glob("*.arrow")] == [True]
 
@@ -846,7 +849,7 @@ def test_a_reader_is_not_kept_waiting_by_a_writer_that_never_rests(files, db, sp
     for snapshot in db.glob("*.arrow"):
         snapshot.unlink()
     turns = iter(range(10**6))
-    monkeypatch.setattr(Table, "state", lambda self: f"state {next(turns)}")
+    monkeypatch.setattr(LanceStore, "state", lambda self: f"state {next(turns)}")
     assert Index.open(db, space).search("cat", 99) == wanted
     assert not list(db.glob("*.arrow"))  # of no state that is known to hold
 
@@ -864,21 +867,21 @@ def test_a_writer_takes_up_what_another_wrote(files, db, space, other_space):
     stale = Index.open(db, space)
     with Index.open(db, space) as index:
         index.reembed(other_space)
-    with pytest.raises(FileError, match=r"was moved from space tiny to other.*open it anew"):
+    with pytest.raises(FileError, match=r"was moved from space tiny to other.*open it again"):
         stale.add([files])
     assert len(Index.open(db, other_space).search("cat", 99)) == 2  # and nothing of it is gone
     stale.close()
 
 
 def test_two_makers_of_one_index(db, space, monkeypatch):
-    real = Index._lock_for_writing
+    real = WriterLock.acquire
 
     def late(self):
-        monkeypatch.setattr(Index, "_lock_for_writing", real)
+        monkeypatch.setattr(WriterLock, "acquire", real)
         Index.create(db, space).close()
         real(self)
 
-    monkeypatch.setattr(Index, "_lock_for_writing", late)
+    monkeypatch.setattr(WriterLock, "acquire", late)
     with pytest.raises(FileError, match="an index already"):
         Index.create(db, space)
     assert len(Index.open(db)) == 0
@@ -948,7 +951,7 @@ def test_moved_files_are_named(run, run_json, here, tmp_path):
 
 
 def test_the_lock_of_windows(db, space, monkeypatch):
-    """Where there is no fcntl, msvcrt locks; what holds there is told by a stand-in."""
+    """Where there is no fcntl, msvcrt locks; what holds there is reported by a stand-in."""
     held = []
 
     def locking(handle, mode, count):
@@ -964,24 +967,24 @@ def test_the_lock_of_windows(db, space, monkeypatch):
             Index.open(db, space).add([])
 
 
-def test_a_torn_table_is_one_line(files, db, space):
+def test_a_corrupt_table_is_one_line(files, db, space):
     with Index.create(db, space) as index:
         index.add([files / "p0.png"])
     index = Index.open(db, space)
     for path in [*db.glob("*.arrow"), *(db / "items-1.lance/data").iterdir()]:
-        path.unlink() if path.suffix == ".arrow" else path.write_bytes(b"torn")
+        path.unlink() if path.suffix == ".arrow" else path.write_bytes(b"corrupt")
     for call in (
         lambda: Index.open(db, space).search("cat"),
-        lambda: index._table.row_ids("size > 3"),
+        lambda: index.store.filter("size > 3"),
         lambda: index.remove(files),
     ):
-        with pytest.raises(FileError, match=r"is damaged \(a data file cannot be read\); make it anew") as caught:
+        with pytest.raises(FileError, match=r"is damaged \(a data file cannot be read\); make it again") as caught:
             call()
         assert "\n" not in str(caught.value) and "rust" not in str(caught.value).lower()
     index.close()
 
 
-def test_a_lost_data_file_is_told_though_the_snapshot_is_there(files, db, space):
+def test_a_lost_data_file_is_reported_though_the_snapshot_is_there(files, db, space):
     with Index.create(db, space) as index:
         index.add([files / "p0.png"])
         index.search("cat")
@@ -991,17 +994,18 @@ def test_a_lost_data_file_is_told_though_the_snapshot_is_there(files, db, space)
                 reader.search("cat")
 
 
-def test_lancedb_s_errors_in_our_words(tmp_path):
-    from clipx.index.table import _fault
+def test_errors_of_lancedb_are_one_plain_line(tmp_path):
+    from clipx.index.lance import _file_error
 
     at = "/rustc/2d8144b/library/core/src/ops/function.rs:250:5, /root/.cargo/registry/src/x/lance-io/src/utils.rs:22:4"
     for said, wanted in {
         f"lance error: LanceError(IO): Permission denied (os error 13), {at}": "cannot be read (Permission denied)",
-        f"lance error: Not found: a/data/0.lance, {at}": "is damaged (a data file cannot be read); make it anew",
+        f"lance error: Not found: a/data/0.lance, {at}": "is damaged (a data file cannot be read); make it again",
         f"lance error: Odd, {at}": "cannot be read (lance error: Odd)",
         "No space left on device (os error 28)": "cannot be read (No space left on device); make room",
     }.items():
-        assert str(_fault(RuntimeError(said), "cannot be read", tmp_path)).startswith(f"{tmp_path}: {wanted}"), said
+        error = _file_error(RuntimeError(said), "cannot be read", tmp_path)
+        assert str(error).startswith(f"{tmp_path}: {wanted}"), said
 
 
 def test_a_foreign_database_and_other_folders(tmp_path, space, files):
@@ -1019,7 +1023,7 @@ def test_a_foreign_database_and_other_folders(tmp_path, space, files):
         Index.create(tmp_path / "mine", space)
     shutil.copy(tmp_path / "mine/meta.json", tmp_path / "foreign")
     shutil.copy(tmp_path / "mine/items-1-words.npz", tmp_path / "foreign")
-    with pytest.raises(FileError, match="lacks end_s"):
+    with pytest.raises(FileError, match="has no column end_s"):
         Index.open(tmp_path / "foreign", space).search("cat")
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="in use"):
@@ -1079,8 +1083,8 @@ def test_the_commands(run, run_json, here):
     assert [line.split("\t")[0] for line in out.splitlines()] == ["file", "deep/cup.png"]
     status, out, err = run("search cat --min-confidence 1")
     assert status == 0 and "nothing here matches" in err
-    for name in ("torn.png", "odd\n\x1b[1m.png"):
-        (here / name).write_bytes(b"torn")
+    for name in ("truncated.png", "odd\n\x1b[1m.png"):
+        (here / name).write_bytes(b"corrupt")
     status, out, err = run("index . --remove deep")
     assert status == 0 and re.search(r"not read: .*odd\\n\\x1b\[1m\.png and 1 more: not a readable picture", err)
     assert out.splitlines()[1].split("\t")[4:6] == ["1", "2"] and err.count("\n") == 1
@@ -1093,7 +1097,7 @@ def test_what_is_not_indexed_is_said(run, run_json, here):
     status, _, err = run("index . --db my.index --remove nothere")
     assert (status, err) == (0, "nothing of that name in the index: nothere\n")
     (here / "notes.txt").write_text("Taken in May, 3 chairs.\n")
-    assert run("index .")[0] == 0  # met in a folder, it is passed over
+    assert run("index .")[0] == 0  # met in a folder, it is skipped
     status, _, err = run("index notes.txt --db new.index")
     assert status == 2 and "not read: " in err and "notes.txt: " in err
     assert err.endswith("nothing was indexed: none of it could be read\n")
@@ -1128,11 +1132,11 @@ def test_hits_that_are_likely_chance_are_said_to_be(run, here, monkeypatch):
 
     remark = "othing here is likely to be it (no confidence of 50 % or more)"
     assert run("index . --db my.index")[0] == 0
-    for confidence, told in ((0.49, True), (0.5, False)):
+    for confidence, said in ((0.49, True), (0.5, False)):
         monkeypatch.setattr(NullModel, "e_values", lambda self, scores, *_, c=confidence: 0 * scores - np.log(c))
         status, _, err = run("search cat --html page.html")
-        assert status == 0 and (f"n{remark}" in err) is told
-        assert (f"best first. N{remark}." in (here / "page.html").read_text()) is told
+        assert status == 0 and (f"n{remark}" in err) is said
+        assert (f"best first. N{remark}." in (here / "page.html").read_text()) is said
 
 
 def test_a_term_that_is_taken_away_is_no_flag(run, here):
@@ -1189,7 +1193,7 @@ window.onload = () => setTimeout(() => document.body.setAttribute("data-check", 
 
 @pytest.fixture
 def page(run, here, space):
-    """The page of a search over a picture, clouds and two sounds, one of them long, heard by an untrained tower."""
+    """The page of a search over a picture, clouds and two sounds, one of them long, encoded by an untrained tower."""
     soundfile = pytest.importorskip("soundfile")
     from clipx.modalities.audio.towers import new_tower, save_tower
 
@@ -1236,8 +1240,8 @@ def test_players(tmp_path):
     assert 'src="data:audio/flac;base64,' in html and '#t=0.50"' in html and "&lt;&quot;short&quot;&gt;" in html
     assert player(tmp_path / "photo.png", None, None, "photo") == ""
     assert "the file is gone" in player(tmp_path / "gone.wav", 0, 1, "gone")
-    (tmp_path / "torn.wav").write_bytes(b"torn")
-    assert "cannot be played" in player(tmp_path / "torn.wav", 0, 1, "torn")
+    (tmp_path / "corrupt.wav").write_bytes(b"corrupt")
+    assert "cannot be played" in player(tmp_path / "corrupt.wav", 0, 1, "corrupt")
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")

@@ -1,13 +1,16 @@
-"""How hits are ranked, and how likely they are chance: claims that hold at any size of an index."""
+"""How hits are ranked, and their confidences: claims that hold at any size of an index."""
 
 import numpy as np
 import pytest
 
 from clipx.errors import InputError
 from clipx.index import Index
-from clipx.index.calibration import Described, Vocabulary, unit
+from clipx.index.arrays import unit
+from clipx.index.cosine import CosineRanking
+from clipx.index.described import DescribedRanking, mean_vectors
 from clipx.index.null_model import NullModel, Tail, confidence
-from clipx.index.ranking import ByDescription, Cosine, make_queries, mean_vectors
+from clipx.index.query import make_queries
+from clipx.index.vocabulary import SparseItems, Vocabulary
 from clipx.space import load_space
 
 
@@ -78,7 +81,7 @@ def world(photos, sounds=0, classes=200, dim=64, seed=0):
         vectors.append(unit((centres[labels[-1]] + noise + gap).astype(np.float32)))
     vectors = np.concatenate(vectors)
     codes = np.repeat([0, 1], [photos, sounds])
-    return vocabulary, Described(vectors, *vocabulary.describe(vectors)), codes, np.concatenate(labels)
+    return vocabulary, vocabulary.items(vectors), codes, np.concatenate(labels)
 
 
 def null_of(vocabulary, ranked, items, codes, **options):
@@ -89,7 +92,7 @@ def null_of(vocabulary, ranked, items, codes, **options):
 @pytest.mark.parametrize("photos", [1_000, 100_000])
 def test_confidence_says_what_is_there(photos):
     vocabulary, items, codes, labels = world(photos)
-    ranked = Cosine(items)
+    ranked = CosineRanking(items)
     null = null_of(vocabulary, ranked, items, codes)
     sure, right = [], []
     for word in range(200):
@@ -106,7 +109,7 @@ def test_confidence_says_what_is_there(photos):
 
 def test_twenty_sounds_among_ten_thousand_files_are_found_with_confidence():
     vocabulary, items, codes, _ = world(10_000, 20)
-    null = null_of(vocabulary, Cosine(items), items, codes)
+    null = null_of(vocabulary, CosineRanking(items), items, codes)
     perfect = np.array([1.0])
     assert confidence(null.e_values(perfect, 1, 20, modalities=2))[0] > 0.999
     assert null.e_values(np.array([0.5]), 1, 20, 2)[0] < null.e_values(np.array([0.5]), 1, 2000, 2)[0]
@@ -114,7 +117,7 @@ def test_twenty_sounds_among_ten_thousand_files_are_found_with_confidence():
 
 def test_a_modality_s_own_number_counts_and_small_collections_count_for_more():
     vocabulary, items, codes, _ = world(1_000, 50)
-    null = null_of(vocabulary, Cosine(items), items, codes)
+    null = null_of(vocabulary, CosineRanking(items), items, codes)
     score = np.array([0.3])
     one = null.e_values(score, 0, 1_000)
     assert null.e_values(score, 0, 2_000) == pytest.approx(2 * one)
@@ -122,11 +125,11 @@ def test_a_modality_s_own_number_counts_and_small_collections_count_for_more():
     assert null.e_values(score, 0, 3) == null.e_values(score, 0, 300) == pytest.approx(0.3 * one)
 
 
-def test_windows_of_one_file_are_no_chance_hits_of_each_other():
+def test_windows_of_one_file_are_not_in_each_other_s_null_distribution():
     vocabulary, items, codes, _ = world(40)
     files, own = np.repeat(np.arange(4), 10), np.arange(200) % 4
-    apart = null_of(vocabulary, Cosine(items), items, codes, files=files, own=own)
-    assert len(apart._tails[0].scores) <= 200 * 40 * 3 / 4
+    null = null_of(vocabulary, CosineRanking(items), items, codes, files=files, own=own)
+    assert len(null._tails[0].scores) <= 200 * 40 * 3 / 4
 
 
 class Counted(np.ndarray):
@@ -147,11 +150,11 @@ def test_a_filter_copies_few_vectors_and_scores_as_without(name, share):
     """A copy of a million vectors is 2 GB, and takes ten times as long as their scores."""
     vocabulary, items, codes, _ = world(2_000, 2_000)
     means = mean_vectors(items, codes, 2)
-    watched = Described(items.vectors.view(Counted), items.places, items.weights)
+    watched = SparseItems(items.vectors.view(Counted), items.words, items.weights)
     ranked = {
-        "cosine": Cosine(watched),
-        "described": ByDescription(watched, codes),
-        "centred": ByDescription(watched, codes, 2.0, means),
+        "cosine": CosineRanking(watched),
+        "described": DescribedRanking(watched, codes),
+        "centred": DescribedRanking(watched, codes, 2.0, means),
     }[name]
     queries = make_queries(vocabulary, vocabulary.vectors[None, :3], [1.0], means[:1] if name == "centred" else None)
     rows = np.flatnonzero(np.random.default_rng(0).random(4_000) < share)
@@ -168,13 +171,13 @@ def test_centring_ranks_a_mixed_index_more_fairly():
     """A photo asks: by cosine most photos come before nearly all sounds, whatever they are of."""
     vocabulary, items, codes, labels = world(500, 500)
     means = mean_vectors(items, codes, 2)
-    ranked = ByDescription(items, codes, cosine=2.0, means=means)
+    ranked = DescribedRanking(items, codes, cosine=2.0, means=means)
 
     def precision(scores):
         return np.mean([(labels[np.argsort(-row)[:10]] == labels[i]).mean() for i, row in enumerate(scores)])
 
     asking = items.vectors[:100]
-    plain = Cosine(items).scores(make_queries(vocabulary, asking[None], [1.0]))
+    plain = CosineRanking(items).scores(make_queries(vocabulary, asking[None], [1.0]))
     centred = ranked.scores(make_queries(vocabulary, asking[None], [1.0], means[:1]))
     assert (np.median(plain[:, :500], axis=1) > np.quantile(plain[:, 500:], 0.98, axis=1)).all()
     assert precision(centred) > 1.1 * precision(plain)
@@ -190,7 +193,7 @@ def test_auto_is_cosine_for_one_modality_of_an_open_vocabulary(here, tiny_space,
         pil.fromarray(noise).save(tmp_path / f"p{i}.png")
     with Index.create(tmp_path / "open.index", tiny_space) as index:
         index.add([tmp_path / f"p{i}.png" for i in range(3)])
-        assert not index._table.vocabulary.own
+        assert not index._collection.vocabulary.own
         hits = index.search("a cat")
         assert [hit.score for hit in hits] == pytest.approx([hit.cosine for hit in hits], abs=1e-6)
         assert hits == index.search("a cat", ranking="cosine")
@@ -203,7 +206,7 @@ def test_auto_is_cosine_for_one_modality_of_an_open_vocabulary(here, tiny_space,
             index.search("a cat", ranking="best")
     with Index.create(tmp_path / "own.index", str(space_folder)) as index:
         index.add([tmp_path / "p0.png"])
-        assert index._table.vocabulary.own
+        assert index._collection.vocabulary.own
         assert index.search("cat") == index.search("cat", ranking="described")
 
 

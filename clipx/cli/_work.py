@@ -98,7 +98,7 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
             walk = find_files([path], modality)
             found.files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
             found.failures |= {failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures}
-            found.passed_over += walk.passed_over
+            found.passed_over += walk.skipped
             continue
         try:
             modality or modality_of(path)
@@ -154,7 +154,7 @@ def conclude(
 
 
 def counted(passed_over: Mapping[str, int]) -> str:
-    """``Walk.passed_over`` as one line: ``6 files of no known suffix: .cr2 4, .mov 1, no suffix 1``."""
+    """``Walk.skipped`` as one line: ``6 files of no known suffix: .cr2 4, .mov 1, no suffix 1``."""
     total, ranked = sum(passed_over.values()), sorted(passed_over.items(), key=lambda pair: (-pair[1], pair[0]))
     named = [f"{suffix or 'no suffix'} {count}" for suffix, count in ranked[:SUFFIXES_SHOWN]]
     if rest := len(ranked) - len(named):

@@ -123,8 +123,8 @@ def index(
     emit(record, as_json, table, out)
     if recall is not None:
         note(f"approximate index: recall@10 {recall:.3f}")
-    if did.passed_over:
-        note(printable(counted(did.passed_over)))
+    if did.skipped:
+        note(printable(counted(did.skipped)))
     _tell(did.failures)
     if count := len(did.missing):
         files = f"{count:,} file{'s' if count > 1 else ''} of the index"

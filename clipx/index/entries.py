@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipx.errors import ClipxError, MissingDependencyError
 from clipx.files import sha256_of
 from clipx.index.scan import Failure, Found
-from clipx.index.table import Entry
+from clipx.index.store import Entry
 from clipx.index.thumbnail import thumbnail
 from clipx.parts import Place, Time, View
 from clipx.pipeline import Failed, FileItem, Item, Vectors, encode

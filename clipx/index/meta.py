@@ -17,7 +17,7 @@ from clipx.registry import get_modality, version_of
 SCHEMA = 2
 NAME = "meta.json"
 BEGUN = {".lock", f".{NAME}.part"}  # what a process that was stopped before it wrote meta.json leaves
-NEXT = "next.json"  # of the table that a move to another space fills; renamed to NAME when that is whole
+NEXT = "next.json"  # of the store that a move to another space fills; renamed to NAME when that is complete
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Meta:
 
     Args:
         space: of the vectors.
-        table: name of the table that holds them.
+        table: name of the store that holds them.
         cells: how many cells of the approximate index a search looks at; None where that is not built.
         modalities: name -> its ``config`` (JSON's types), the ``version`` of its package, and once something was
             encoded its ``context`` (see ``Modality``), such as the hash of a tower's weights.
@@ -73,18 +73,18 @@ class Meta:
             raise FileError("no such index", where=folder, remedy="make one: clipx index FOLDER --db NAME")
         path = folder / name
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(told, dict) or "clipx_index" not in told:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or "clipx_index" not in record:
                 raise FileError("is not the meta.json of a clipx index", where=path)
-            if told["clipx_index"] != SCHEMA:
+            if record["clipx_index"] != SCHEMA:
                 raise FileError(
-                    f"is an index of kind {told['clipx_index']}; this clipx reads kind {SCHEMA}",
+                    f"is an index of kind {record['clipx_index']}; this clipx reads kind {SCHEMA}",
                     where=folder,
-                    remedy="upgrade clipx, or index anew",
+                    remedy="upgrade clipx, or index again in another folder",
                 )
-            del told["clipx_index"]
-            meta = cls(**{**told, "space": SpaceRecord(**told["space"])})
-            if not meta._is_sound():
+            del record["clipx_index"]
+            meta = cls(**{**record, "space": SpaceRecord(**record["space"])})
+            if not meta._is_valid():
                 raise ValueError
             return meta
         except FileNotFoundError as error:
@@ -95,10 +95,10 @@ class Meta:
         except FileError:
             raise
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            why = getattr(error, "strerror", None) or "it is torn"
-            raise FileError(f"cannot be read ({why})", where=path, remedy="index anew in another folder") from error
+            why = getattr(error, "strerror", None) or "it is corrupt"
+            raise FileError(f"cannot be read ({why})", where=path, remedy="index again in another folder") from error
 
-    def _is_sound(self) -> bool:
+    def _is_valid(self) -> bool:
         kinds = {name: int if name == "dim" else str for name in asdict(self.space)}
         whole = all(isinstance(getattr(self.space, name), kind) for name, kind in kinds.items())
         parts = isinstance(self.modalities, dict) and all(isinstance(own, dict) for own in self.modalities.values())
@@ -106,15 +106,15 @@ class Meta:
         return whole and parts and cells and re.fullmatch(r"items-[0-9]+", self.table) is not None
 
     def write(self, folder: Path, name: str = NAME) -> None:
-        """Written beside and renamed, so that a reader sees the old one or the new one."""
-        beside = folder / f".{name}.part"
+        """An atomic write: a reader sees the old one or the new one. Raises FileError."""
+        part = folder / f".{name}.part"
         text = json.dumps({"clipx_index": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
         try:
-            with open(beside, "w", encoding="utf-8") as file:
+            with open(part, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, folder / name)
+            os.replace(part, folder / name)
         except OSError as error:
             raise FileError(f"cannot be written ({error.strerror})", where=folder) from error
 
@@ -169,10 +169,10 @@ class Meta:
 def is_index(folder: Path) -> bool:
     """Whether a folder's meta.json is that of an index, of whatever kind."""
     try:
-        told = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        record = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(told, dict) and "clipx_index" in told
+    return isinstance(record, dict) and "clipx_index" in record
 
 
 def _start(context: str) -> str:

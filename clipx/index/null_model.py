@@ -1,11 +1,11 @@
-"""How likely a score is chance: the null distribution of scores, with a tail that extrapolates.
+"""The null distribution of scores, those of unrelated queries and items, with an extrapolated tail.
 
 The null distribution is read off the index itself: scores of unrelated queries with its items, one for each modality.
 Pairs are at most some 500,000, and an index may hold millions of items, so what matters lies beyond the highest pair.
 There the tail is extrapolated by extreme value theory: the excesses over a high threshold u follow a generalised
 Pareto distribution (Pickands 1975), here those of t = log((1 - u) / (1 - s)) for a score s. As no score exceeds 1, t
-has no upper end, and a perfect score is never chance. On a sphere the share of points within a distance falls as a
-power of the distance, which makes t exponential; the shape is fitted beside it and may only make the tail lighter.
+has no upper end, and a perfect score has rate 0. On a sphere the share of points within a distance falls as a power of
+the distance, which makes t exponential; the shape is fitted as well and may only make the tail lighter.
 
 With it a score becomes an E-value, the number of unrelated items that would score as high, and a confidence, as BLAST
 has them (Karlin and Altschul, PNAS 1990).
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipx.index.calibration import Described, Vocabulary, spaced
-from clipx.index.ranking import Queries, Ranking
+from clipx.index.arrays import evenly_spaced
+from clipx.index.query import Queries
+from clipx.index.ranking import Ranking
+from clipx.index.vocabulary import SparseItems, Vocabulary
 
 ITEMS = 2048  # of each modality, at most
 TAIL = 0.01  # the share of the null scores that the tail is fitted to
@@ -27,7 +29,7 @@ LIGHTEST = -0.1  # the shape parameter, at least: lighter tails are not trusted
 MANY = 100  # independent scores, from which the shape is fitted
 SURE = 1.64  # standard errors that the scale of the tail is widened by: one-sided 95 %
 LEAST = 300  # items that a search is judged by, at least
-FOREMOST = 3  # words of an item, of which an unrelated query's nearest word is none
+TOP_WORDS = 3  # of an item; the nearest word of an unrelated query is none of them
 EPSILON = 1e-6  # rounding of a float32 cosine: a score this near to 1 is 1
 
 
@@ -36,7 +38,7 @@ class NullModel:
 
     Args:
         ranking: what scores.
-        vocabulary: of the index. A query whose nearest word is one of the three that describe an item foremost
+        vocabulary: of the index. A query whose nearest word is one of an item's three words of the highest weight
             (those that a hit shows) is related to it.
         queries: Q of the kind that is to be judged.
         items: what the ranking scores.
@@ -50,7 +52,7 @@ class NullModel:
         ranking: Ranking,
         vocabulary: Vocabulary,
         queries: Queries,
-        items: Described,
+        items: SparseItems,
         codes: np.ndarray,
         files: np.ndarray | None = None,
         own: np.ndarray | None = None,
@@ -59,10 +61,10 @@ class NullModel:
         self._tails: dict[int, Tail | None] = {}
         for code in np.unique(codes):
             rows = np.flatnonzero(codes == code)
-            rows = rows[spaced(len(rows), ITEMS)]
+            rows = rows[evenly_spaced(len(rows), ITEMS)]
             unrelated = np.ones((len(queries.vectors), len(rows)), bool)
             if vocabulary.words:
-                unrelated = (nearest[:, None, None] != items.places[rows, :FOREMOST]).all(axis=2)
+                unrelated = (nearest[:, None, None] != items.words[rows, :TOP_WORDS]).all(axis=2)
             if files is not None and own is not None:
                 unrelated &= own[:, None] != files[rows]
             self._tails[int(code)] = Tail.fit(ranking.scores(queries, rows), unrelated)
@@ -74,8 +76,8 @@ class NullModel:
             scores: of items of one modality.
             code: of that modality.
             searched: how many items of that modality were searched.
-            modalities: how many modalities were searched. Each is one more chance of a hit that is rare for its
-                modality, so the number is multiplied by it (Bonferroni).
+            modalities: how many modalities were searched. Each is one more test, so the number is multiplied by it
+                (Bonferroni).
 
         The items count as 300 at least: in a small collection most queries have no answer.
         """

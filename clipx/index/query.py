@@ -3,6 +3,8 @@
 ``beach.jpg + "at night" - 0.5*people``: terms are joined by `` + `` and `` - `` with white space on both sides, a
 number and ``*`` before a term weigh it, double quotes make it text whatever files there are, and otherwise an existing
 file wins over text. ``depth:room.png`` reads the file by the modality that is named.
+
+``parse`` makes terms of a query, and ``make_queries`` makes vectors of encoded terms.
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from clipx.errors import FileError, InputError
+from clipx.index.arrays import unit
+from clipx.index.vocabulary import Vocabulary
 
 _WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*\*\s*")
 _SIGN = re.compile(r"(?:^|(?<=\s))[+-](?=\s|$)")
@@ -29,7 +35,7 @@ class Term:
     Args:
         content: ``Path`` for a file, ``str`` for a text.
         weight: how much it counts; negative where it is taken away.
-        modality: who reads the file, where the query names one.
+        modality: what reads the file, where the query names one.
     """
 
     content: str | Path
@@ -149,3 +155,39 @@ def _wrong(text: str, at: int, what: str, remedy: str) -> NoReturn:
     if len(shown) > 120:
         shown = f"...{text[max(0, at - 40) : at]}>>>{text[at : at + 40]}..."
     raise InputError(f"{what}, at column {at + 1}: {shown}", where="query", remedy=remedy)
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Q queries made of the same kinds of terms.
+
+    Args:
+        vectors: (Q, D) unit rows.
+        words: (Q, B) unit rows: the weight of each word, see ``Vocabulary.dense``.
+        centred: (Q, D) unit rows: as ``vectors``, each term less the mean of its kind; None where no ranking asks.
+    """
+
+    vectors: np.ndarray
+    words: np.ndarray
+    centred: np.ndarray | None = None
+
+
+def make_queries(
+    vocabulary: Vocabulary, terms: np.ndarray, weights: Sequence[float], means: np.ndarray | None = None
+) -> Queries:
+    """Weighted sums of T terms: of their vectors, of their words' weights and of their centred vectors.
+
+    Args:
+        vocabulary: of the index.
+        terms: (T, Q, D) unit rows.
+        weights: T numbers.
+        means: (T, D) the mean of each term's kind; None: nothing is centred.
+
+    Returns:
+        Q queries; zeros where the terms cancel each other out.
+    """
+    vectors, words = vocabulary.weighted_sums(terms, weights)
+    if means is None:
+        return Queries(vectors, words)
+    centred = np.einsum("t,tqd->qd", np.asarray(weights, np.float32), terms - means[:, None])
+    return Queries(vectors, words, unit(centred.astype(np.float32)))

@@ -9,28 +9,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.index.meta import NAME as META
 from clipx.index.meta import is_index
 from clipx.registry import get_modality, modality_of
 
-T = TypeVar("T")
 _NOT_UTF8 = "its name is not UTF-8"
-_OUTPUTS = {".json", ".html", ".parquet", ".safetensors", ".part"}  # what clipx writes beside a user's files
+_OUTPUTS = {".json", ".html", ".parquet", ".safetensors", ".part"}  # what clipx writes next to a user's files
 _TABLE = "labels.csv"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file as the walk saw it.
+    """A file as the walk found it.
 
     Args:
         path: absolute.
         size: bytes.
         mtime_ns: when its content last changed.
-        modality: who reads it.
+        modality: what reads it.
     """
 
     path: str
@@ -62,11 +60,11 @@ class Walk:
 
     Args:
         roots: where it began.
-        reader: path -> the modality that it took the path to be of; None for a file that it passed over.
+        reader: path -> the modality that it took the path to be of; None for a file that it skipped.
         owner: suffix -> the modality that reads it; None where none does.
         files, failures: what it found.
         unlisted: folders, and files, of which nothing is known because of a failure.
-        passed_over: suffix -> how many files in folders have it though no modality reads it; "" for those without one.
+        skipped: suffix -> how many files in folders have it though no modality reads it; "" for those without one.
             Hidden files and what clipx writes itself do not count.
     """
 
@@ -76,28 +74,28 @@ class Walk:
     files: list[Found] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def gone(self, paths: Iterable[str]) -> list[str]:
-        """Of ``paths``, those that lie under the roots, where the walk could look, and that it did not see."""
-        seen = {file.path for file in self.files}
+        """Of ``paths``, those that lie under the roots, where the walk could look, and that it did not find."""
+        found = {file.path for file in self.files}
 
-        def passed_over(path: str) -> bool:  # such as one that was indexed by a name that its suffix does not tell
+        def is_skipped(path: str) -> bool:  # such as one that was named with a modality that its suffix does not say
             return self.reader(path) is None and os.path.isfile(path)
 
-        gone = [p for p in paths if p not in seen and _under(p, self.roots) and not _under(p, self.unlisted)]
-        return [path for path in gone if not passed_over(path)]
+        gone = [p for p in paths if p not in found and is_under(p, self.roots) and not is_under(p, self.unlisted)]
+        return [path for path in gone if not is_skipped(path)]
 
     def elsewhere(self, paths: Iterable[str]) -> list[str]:
         """Of ``paths``, those that do not lie under the roots."""
-        return [path for path in paths if not _under(path, self.roots)]
+        return [path for path in paths if not is_under(path, self.roots)]
 
 
 def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns and which it claims; named files in any case.
 
     Symbolic links are followed; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
-    begin with a dot are passed over, and so are indexes. What cannot be listed is a failure, and the walk goes on.
+    begin with a dot are skipped, and so are indexes. What cannot be listed is a failure, and the walk goes on.
 
     Args:
         paths: folders and files.
@@ -111,7 +109,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
     walk = Walk([], _reader(modality, owner), owner)
     entered: set[tuple[int, int]] = set()
     for path in paths:
-        root = os.path.abspath(Path(path).expanduser())
+        root = absolute(path)
         try:
             about = os.stat(root)
         except OSError as error:
@@ -164,9 +162,9 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                     deeper.append(entry.path)
                 elif (owner := walk.reader(entry.path)) is None:
                     suffix = _suffix(entry.name)
-                    ours = suffix in _OUTPUTS or entry.name == _TABLE
-                    if walk.owner(suffix) is None and not ours and entry.is_file():
-                        walk.passed_over[suffix.encode(errors="replace").decode()] += 1
+                    own_output = suffix in _OUTPUTS or entry.name == _TABLE
+                    if walk.owner(suffix) is None and not own_output and entry.is_file():
+                        walk.skipped[suffix.encode(errors="replace").decode()] += 1
                 else:
                     about = entry.stat()
                     if not _is_utf8(entry.path):
@@ -184,7 +182,8 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
         folders += reversed(deeper)
 
 
-def _under(path: str, tops: Iterable[str]) -> bool:
+def is_under(path: str, tops: Iterable[str]) -> bool:
+    """Whether a path is one of ``tops``, or lies in one of them."""
     return any(path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
 
 
@@ -220,3 +219,12 @@ def _owner(suffix: str) -> str | None:
     except InputError:
         return None
 
+
+def listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
+    """One path or several -> a list."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path as the walk names it: absolute, with links as they are."""
+    return os.path.abspath(Path(path).expanduser())

@@ -43,12 +43,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from bench_startup import run
 
-from clipx.index import QUERIES, Index
-from clipx.index.calibration import Described, Vocabulary, everyday_nouns, spaced
+from clipx.index import Index
+from clipx.index.arrays import evenly_spaced
+from clipx.index.cosine import CosineRanking
+from clipx.index.described import COSINE_OPEN, DescribedRanking, mean_vectors
 from clipx.index.null_model import NullModel, confidence
-from clipx.index.ranking import COSINE_OPEN, ByDescription, Cosine, make_queries, mean_vectors
+from clipx.index.query import make_queries
 from clipx.index.scan import Found, find_files
-from clipx.index.table import Entry
+from clipx.index.search import QUERIES
+from clipx.index.store import Entry
+from clipx.index.vocabulary import Vocabulary, everyday_nouns
 from clipx.metrics import ranking
 
 if TYPE_CHECKING:
@@ -98,9 +102,9 @@ def average_precision(scores: np.ndarray, right: np.ndarray) -> float:
 
 def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]:
     """Name -> (query's vector, its kind) -> (N,) scores, of the ways that the index's own is compared with."""
-    snapshot = index._current()
+    snapshot = index._collection.snapshot()
     x, modality = snapshot.items.vectors, np.array(snapshot.modality_names)[snapshot.modalities]
-    words = index._table.vocabulary.vectors
+    words = index._collection.vocabulary.vectors
     rng = np.random.default_rng(0)
 
     def cohort(kind: str) -> np.ndarray:
@@ -135,11 +139,10 @@ def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]
 
     # as in a space of open vocabulary: nouns that the space knows, little of them, and centred cosines
     nouns = tuple(word for word in everyday_nouns() if not index.space.unknown(word))
-    own = index._table.vocabulary
-    open_words = Vocabulary(nouns, index.space.encode_text(nouns).numpy(), own.scale, own.kinship, own=False)
+    own = index._collection.vocabulary
+    open_words = Vocabulary(nouns, index.space.encode_text(nouns).numpy(), own.scale, own.similarity_scale, own=False)
     means = mean_vectors(snapshot.items, snapshot.modalities, len(snapshot.modality_names))
-    described = Described(x, *open_words.describe(x))
-    opened = ByDescription(described, snapshot.modalities, COSINE_OPEN, means)
+    opened = DescribedRanking(open_words.items(x), snapshot.modalities, COSINE_OPEN, means)
 
     def open_vocabulary(q: np.ndarray, kind: str) -> np.ndarray:
         mean = open_words.vectors.mean(0) if kind == "text" else means[snapshot.modality_names.index(kind)]
@@ -160,7 +163,7 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
         gather(data, split, files)
         with Index.create(Path(work) / "my.index", "nano") as index:
             did = index.add([files], settings={"pointcloud": {"up": "z"}}, thumbnails=False)
-            paths = index._current().columns["path"].to_pylist()
+            paths = index._collection.snapshot().columns["path"].to_pylist()
             kinds, labels = (np.array([Path(p).parts[i] for p in paths]) for i in (-3, -2))
             shared = [c for c in sorted(set(labels)) if len(set(kinds[labels == c])) > 1 and not index.space.unknown(c)]
             queries = [("text", f'"{label}"', label, -1) for label in shared]
@@ -176,8 +179,8 @@ def mixed(data: Path, split: str) -> dict[str, Any]:
             for kind, query, label, own in queries:
                 others = np.arange(len(paths)) != own
                 right = (labels == label)[others]
-                terms = index._terms(query, index._current())
-                vector = terms[0][1]
+                terms = index._searcher.encode_terms(query, index._collection.snapshot())
+                vector = terms[0].vector
                 scores = {name: way(vector, kind) for name, way in ways.items()}
                 scores["clipx"] = np.zeros(len(paths), np.float32)
                 for hit in index.search(query, len(paths)):
@@ -258,9 +261,9 @@ def reliability(
     name: str, vocabulary: Vocabulary, vectors: np.ndarray, labels: np.ndarray, asked: list[str], words: np.ndarray
 ) -> dict[str, Any]:
     codes = np.zeros(len(vectors), int)
-    items = Described(vectors, *vocabulary.describe(vectors))
-    ranked = ByDescription(items, codes) if name == "described" else Cosine(items)
-    unrelated = make_queries(vocabulary, vocabulary.vectors[spaced(len(vocabulary.words), QUERIES)][None], [1.0])
+    items = vocabulary.items(vectors)
+    ranked = DescribedRanking(items, codes) if name == "described" else CosineRanking(items)
+    unrelated = make_queries(vocabulary, vocabulary.vectors[evenly_spaced(len(vocabulary.words), QUERIES)][None], [1.0])
     null = NullModel(ranked, vocabulary, unrelated, items, codes)
     best: list[tuple[float, bool, bool]] = []
     for label, word in zip(asked, words, strict=True):
@@ -309,16 +312,16 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def fill(index: Index, vectors: np.ndarray) -> None:
     """Put unit vectors into an index, as if they were files."""
-    index._write_lock()
-    index._table.create(lambda: index.space)
+    index._start_writing()
+    index._collection.create()
     for start in range(0, len(vectors), 10_000):
         entries = [
             Entry(Found(f"/photos/{start + i:07}.jpg", 1, 1, "image"), str(start + i), [None], row[None], None)
             for i, row in enumerate(vectors[start : start + 10_000])
         ]
-        index._table.write(entries, replace=False)
-    index._table.tidy()
-    index._table.snapshot()
+        index._collection.write(entries, replace=False)
+    index.store.optimize()
+    index._collection.snapshot()
 
 
 def random_space_of(dim: int) -> JointSpace:
@@ -344,20 +347,20 @@ def ann(count: int, dim: int, runs: int) -> dict[str, Any]:
             build = time.perf_counter() - begun
             noise = unit(np.random.default_rng(1).normal(size=(runs, dim)).astype(np.float32))
             beside = unit(vectors[np.linspace(0, count - 1, runs).astype(int)] + 0.5 * noise)
-            rows = torch.from_numpy(np.concatenate([beside, index._table.vocabulary.vectors[:runs]]))
+            rows = torch.from_numpy(np.concatenate([beside, index._collection.vocabulary.vectors[:runs]]))
             queries = [Embedding(row[None], space.id, "text" if i >= runs else "image") for i, row in enumerate(rows)]
             times: dict[bool, list[float]] = {True: [], False: []}
             same = 0
             for query in queries:
                 found = {}
                 for way in times:
-                    index.search(query, 10, exact=way)  # the chance of its kind is estimated once
+                    index.search(query, 10, exact=way)  # the null distribution of its kind is estimated once
                     begun = time.perf_counter()
                     found[way] = {hit.path for hit in index.search(query, 10, exact=way)}
                     times[way].append(time.perf_counter() - begun)
                 same += len(found[True] & found[False])
             result[make.__name__] = {
-                "cells searched": index._meta.cells,
+                "cells searched": index._collection.meta.cells,
                 "recall@10 by cosine": recall,
                 "recall@10 of search": same / (10 * len(queries)),
                 "build_s": build,

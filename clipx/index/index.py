@@ -1,0 +1,249 @@
+"""``Index``, the index as its users see it; the other files of this package do the work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipx.index.ann import build, build_if_large
+from clipx.index.collection import Collection, create_collection, load, open_collection, statistics
+from clipx.index.lance import LanceStore as DefaultStore
+from clipx.index.lock import WriterLock
+from clipx.index.meta import Meta, SpaceRecord
+from clipx.index.scan import find_files, listed
+from clipx.index.search import Hit, Searcher
+from clipx.index.store import Store, StoreFactory, thumbnails_of
+from clipx.index.update import Added, Options, Progress, add, move, remove
+
+if TYPE_CHECKING:
+    from clipx.embedding import Embedding
+    from clipx.space import JointSpace
+
+
+class Index:
+    """Files of every modality as unit vectors of one joint space, on disk; made by ``create`` or ``open``.
+
+    An index is a folder: ``meta.json`` says of which space the vectors are and how each modality is set, and a store
+    holds the rows. One process may write while any number read; ``close`` lets the next writer in.
+    """
+
+    def __init__(self, collection: Collection, lock: WriterLock):
+        self.folder, self._lock = collection.folder, lock
+        self._use(collection)
+
+    @classmethod
+    def exists(cls, folder: str | PathLike[str]) -> bool:
+        """Whether the folder is an index, damaged or not."""
+        return Meta.exists(Path(folder).expanduser())
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | PathLike[str],
+        space: str | PathLike[str] | JointSpace | None = None,
+        source: str | PathLike[str] | None = None,
+        store: StoreFactory = DefaultStore,
+    ) -> Index:
+        """A new, empty index.
+
+        Args:
+            folder: made here; it must not exist or be empty.
+            space: whose vectors it holds, or what ``clipx.load_space`` takes; by default ``$CLIPX_SPACE``, else lite.
+            source: what ``clipx.load_space`` takes to load it again; its name when left out.
+            store: folder, name -> a ``clipx.index.Store`` for the rows; ``open`` must be given the same. By default a
+                table in the folder.
+
+        Raises:
+            FileError: the folder is an index already, is in use for something else, or cannot be made.
+            SpaceError: see ``clipx.load_space``.
+        """
+        lock = WriterLock(Path(folder).expanduser())
+        return cls(create_collection(lock, space, source, store), lock)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | PathLike[str],
+        space: str | PathLike[str] | JointSpace | None = None,
+        store: StoreFactory = DefaultStore,
+    ) -> Index:
+        """An index that exists.
+
+        Args:
+            folder: where it is.
+            space: loads the space from here, or takes this one; what the index was made with when left out.
+            store: as ``create`` was given it.
+
+        Raises:
+            FileError: no index is there, or it is damaged or newer than this clipx.
+            SpaceMismatchError: ``space`` is not the index's.
+        """
+        folder = Path(folder).expanduser()
+        return cls(open_collection(folder, space, store), WriterLock(folder))
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process write. The index may still be read."""
+        self._lock.release()
+
+    @property
+    def space(self) -> JointSpace:
+        """The joint space, loaded at first use. Raises SpaceError, and SpaceMismatchError if it is another by now."""
+        return self._collection.space
+
+    @property
+    def space_record(self) -> SpaceRecord:
+        """Which space the vectors are of; known without loading it."""
+        return self._collection.meta.space
+
+    @property
+    def store(self) -> Store:
+        """What holds the rows; another one after ``reembed``."""
+        return self._collection.store
+
+    def add(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        modality: str | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        batch_size: int = 32,
+        progress: Progress = lambda done, total: None,
+        thumbnails: bool = True,
+        retry: bool = False,
+    ) -> Added:
+        """Bring the index up to date with folders and files.
+
+        A file is skipped where size and time of change are as they were; where its content is known, its vectors are
+        taken over; else it is read and encoded. What is gone from the folders given is removed. Every 256 files are
+        one transaction: what is killed goes on at the next call, with nothing lost or doubled.
+
+        Args:
+            paths: folders, searched at any depth, and files; or one of them.
+            modality: take only what this one reads, and read it by this one, now and in later calls. None: a file is
+                read as before, and a new one by the modality that its suffix belongs to.
+            settings: modality -> fields of its ``Config``; must be the same in every call.
+            batch_size: samples encoded at a time.
+            progress: called after every batch with the number of files that are done, and of all.
+            thumbnails: keep a small picture of each file.
+            retry: try again what could not be read before, though it has not changed.
+
+        Raises:
+            FileError: a path does not exist, or the index cannot be written, such as on a full disk.
+            InputError: a modality is set otherwise than what is in the index.
+        """
+        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry)
+        walk = find_files(listed(paths), modality)
+        self._start_writing()
+        report = add(self._collection, walk, modality, settings or {}, options)
+        build_if_large(self._collection)
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def remove(self, paths: str | PathLike[str] | Iterable[str | PathLike[str]]) -> int:
+        """Take files, and all that lies in folders, out of the index; returns how many files that were."""
+        self._start_writing()
+        return remove(self._collection, listed(paths))
+
+    def reembed(
+        self,
+        space: str | PathLike[str] | JointSpace,
+        source: str | PathLike[str] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        batch_size: int = 32,
+        progress: Progress = lambda done, total: None,
+        thumbnails: bool = True,
+    ) -> Added:
+        """Move the index to another space, or to other settings: every file is encoded again.
+
+        The rows go into a second store; until that is complete the index is searched as it was, and a run that is
+        stopped goes on at the next call.
+
+        Args:
+            space, source: as ``create`` takes them.
+            settings: modality -> fields of its ``Config`` that change.
+            batch_size, progress, thumbnails: as ``add`` takes them.
+
+        Returns:
+            What was done; files of a modality that is unavailable in that space are failures, and leave the index.
+
+        Raises:
+            FileError: a file of the index is missing.
+            ClipxError: a modality cannot encode though it is available, or is unavailable though ``settings`` change
+                it, or all that the index holds would leave it.
+        """
+        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails)
+        joint = load(space)
+        self._start_writing()
+        approximate = self._collection.meta.cells is not None
+        collection, report = move(self._collection, joint, source or space, settings or {}, options)
+        self._use(collection)
+        collection.drop_others()
+        build_if_large(collection, rebuild=approximate)
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def build_ann(self) -> float:
+        """Build an approximate index of the vectors, and search by it from now on; see ``clipx.index.ann.build``.
+
+        Returns its measured recall@10 by cosine, 0.97 or more. Raises InputError for fewer than 1,000 rows.
+        """
+        self._start_writing()
+        return build(self._collection)
+
+    def search(
+        self,
+        query: str | PathLike[str] | Embedding,
+        k: int = 10,
+        modality: str | None = None,
+        sql: str | None = None,
+        min_confidence: float = 0.0,
+        exact: bool = False,
+        ranking: str = "auto",
+    ) -> list[Hit]:
+        """The files nearest to a query, best first; one hit for each file, at its best place.
+
+        Args:
+            query: a sentence, a file, arithmetic of both (see ``clipx.index.query``), or an embedding of one row.
+            k: how many; all there are where the index holds fewer.
+            modality: only files of this one.
+            sql: an SQL expression that must hold for a file, over the columns path, modality, size, mtime_ns, sha256,
+                start_s and end_s.
+            min_confidence: leave out hits below it; none may remain, which says that nothing here matches.
+            exact: look at every row, even where an approximate index is built.
+            ranking: ``"cosine"``, ``"described"`` (similarity of the nearest words, plus a weighted cosine), or
+                ``"auto"``: by words where the space has its own or several modalities are searched, else by cosine.
+
+        Raises:
+            InputError: the query or ``sql`` is malformed, ``k`` is below 1, or the ranking is unknown.
+            FileError: a file of the query is missing or damaged.
+            VocabularyError: a word that an embedded space was not trained on.
+            SpaceMismatchError: the query is of another space.
+        """
+        return self._searcher.search(query, k, modality, sql, min_confidence, exact, ranking)
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers of files and rows, files by modality, bytes on disk, and the space."""
+        return statistics(self._collection)
+
+    def thumbnails(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Path -> a JPEG of what the space looked at, for those files that have one."""
+        return thumbnails_of(self.store, paths)
+
+    def __len__(self) -> int:
+        """Number of rows: files, or their windows."""
+        return len(self._collection.snapshot())
+
+    def _use(self, collection: Collection) -> None:
+        self._collection, self._searcher = collection, Searcher(collection)
+
+    def _start_writing(self) -> None:
+        self._lock.acquire()
+        self._collection.refresh()  # another process may have written before

@@ -1,0 +1,290 @@
+"""Searching a collection: what a query's terms are, which rows are scored, and the hits with their confidences."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipx.errors import InputError
+from clipx.index.arrays import by_code, evenly_spaced
+from clipx.index.collection import Collection
+from clipx.index.null_model import NullModel, confidence
+from clipx.index.query import Queries, Term, make_queries, parse
+from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
+from clipx.index.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clipx.embedding import Embedding
+
+EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
+QUERIES = 256  # unrelated queries that the null distribution is estimated from, at most
+FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
+WORDS_SHOWN = 3  # of a hit
+
+TEXT = "text"  # the kind of a term that is no file
+Recipe = tuple[tuple[str, float], ...]
+"""The kinds of a query's terms and their weights."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One file that a search found.
+
+    Args:
+        path: absolute.
+        modality: what read it.
+        score: what hits are ranked by, at most 1, see ``clipx.index.ranking``.
+        confidence: the probability that no unrelated item would have scored as high, in [0, 1]: exp(-e_value).
+        e_value: how many unrelated items are expected to score as high, see ``clipx.index.null_model``.
+        cosine: raw cosine with the query, in [-1, 1].
+        words: the words nearest to the item, nearest first.
+        start_s, end_s: the place in a file that lasts, in seconds; None elsewhere.
+        rank: 1 for the best.
+        missing: whether the file is no longer where it was when it was indexed.
+    """
+
+    path: str
+    modality: str
+    score: float
+    confidence: float
+    e_value: float
+    cosine: float
+    words: tuple[str, ...]
+    start_s: float | None
+    end_s: float | None
+    rank: int
+    missing: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedTerm:
+    """One part of a query as a vector.
+
+    Args:
+        kind: its modality, or ``"text"``.
+        vector: (D,), a unit vector.
+        weight: in [-1, 1]; the largest of a query is 1 or -1.
+    """
+
+    kind: str
+    vector: np.ndarray
+    weight: float
+
+
+class Searcher:
+    """Searches a collection, and keeps the rankings and the null model of its present state.
+
+    Args:
+        collection: what is searched.
+    """
+
+    def __init__(self, collection: Collection):
+        self._collection = collection
+        self._null_models: dict[tuple[Recipe, str, str], NullModel] = {}  # the last one
+        self._rankings: dict[tuple[str, str], Ranking] = {}  # of the last state
+
+    def search(
+        self,
+        query: str | PathLike[str] | Embedding,
+        k: int,
+        modality: str | None,
+        sql: str | None,
+        min_confidence: float,
+        exact: bool,
+        ranking: str,
+    ) -> list[Hit]:
+        """See ``Index.search``."""
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence must lie in [0, 1], got {min_confidence}")
+        if ranking not in RANKINGS:
+            raise InputError(f"ranking must be one of {', '.join(RANKINGS)}, got {ranking!r}")
+        snapshot = self._collection.snapshot()
+        terms = self.encode_terms(query, snapshot)
+        rows = self._selected(snapshot, modality, sql)
+        searched = np.bincount(snapshot.modalities if rows is None else snapshot.modalities[rows])
+        modalities = int((searched > 0).sum())
+        ranked = self._ranking(ranking, snapshot, modalities)
+        question = self._question(terms, snapshot, ranked)
+        if (cells := self._collection.meta.cells) is not None and not exact:
+            rows = self._candidates(snapshot, question, k, cells, rows, sql, ranked)
+        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
+        if not len(codes):
+            return []
+        scores = ranked.scores(question, rows)[0]
+        null = self._null_model(_recipe(terms), snapshot, ranked)
+        if min_confidence > 0:  # before the k best are taken: each modality has a null distribution of its own
+            confident = [
+                own[confidence(null.e_values(scores[own], code, searched[code], modalities)) >= min_confidence]
+                for code, own in by_code(codes)
+            ]
+            kept = np.sort(np.concatenate(confident))
+            rows = kept if rows is None else rows[kept]
+            scores, codes = scores[kept], codes[kept]
+        if not len(scores):
+            return []
+        hits: list[Hit] = []
+        for i in _best(scores, snapshot.columns["path"], rows, k):
+            code = int(codes[i])
+            e_value = null.e_values(scores[i : i + 1], code, int(searched[code]), modalities)
+            row = i if rows is None else int(rows[i])
+            hits.append(self._hit(snapshot, row, float(scores[i]), e_value, question, len(hits) + 1))
+        return hits
+
+    def _hit(
+        self, snapshot: Snapshot, row: int, score: float, e_value: np.ndarray, question: Queries, rank: int
+    ) -> Hit:
+        columns = {name: snapshot.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
+        words = self._collection.vocabulary.words
+        return Hit(
+            **columns,
+            score=score,
+            confidence=float(confidence(e_value)[0]),
+            e_value=float(e_value[0]),
+            cosine=float(snapshot.items.vectors[row] @ question.vectors[0]),
+            words=tuple(words[i] for i in snapshot.items.words[row, :WORDS_SHOWN]),
+            rank=rank,
+            missing=not os.path.exists(columns["path"]),
+        )
+
+    # The query --------------------------------------------------------------------------------------------------------
+
+    def encode_terms(self, query: str | PathLike[str] | Embedding, snapshot: Snapshot) -> list[EncodedTerm]:
+        """The terms of a query, encoded; a file of the index is read by the modality that read it then."""
+        from clipx.embedding import Embedding
+
+        if isinstance(query, Embedding):
+            if query.space_id != self._collection.meta.space.id:
+                raise self._collection.mismatch(query.space_id)
+            if len(query) != 1:
+                raise InputError(f"a query is one vector, got {len(query)}")
+            return [EncodedTerm(query.modality, query.vectors[0].detach().cpu().numpy(), 1.0)]
+        parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
+        encoded = [(*self._encode(term, snapshot), term.weight) for term in parsed]
+        heaviest = max(abs(weight) for _, _, weight in encoded)
+        return [EncodedTerm(kind, vector.numpy(), weight / heaviest) for kind, vector, weight in encoded]
+
+    def _encode(self, term: Term, snapshot: Snapshot) -> tuple[str, Tensor]:
+        """The kind of a term, and its (D,) unit vector."""
+        from clipx.registry import modality_of
+
+        if isinstance(term.content, Path):
+            name = term.modality or snapshot.modality_of(os.path.abspath(term.content)) or modality_of(term.content)
+            encoder = self._collection.encoder(name)
+            return encoder.name, encoder.encode([encoder.load(term.content)]).vectors[0].cpu()
+        space = self._collection.space
+        space.require_words([term.content])
+        return TEXT, space.encode_text([term.content])[0].cpu()
+
+    def _question(self, terms: Sequence[EncodedTerm], snapshot: Snapshot, ranked: Ranking) -> Queries:
+        vectors = np.stack([term.vector for term in terms])[:, None]  # (terms, 1, D)
+        question = self._queries(vectors, _recipe(terms), snapshot, ranked)
+        if not question.vectors.any():
+            raise InputError("the terms cancel each other out", where="query")
+        return question
+
+    def _queries(self, terms: np.ndarray, recipe: Recipe, snapshot: Snapshot, ranked: Ranking) -> Queries:
+        """(T, Q, D) unit rows of the kinds of a recipe -> Q queries."""
+        vocabulary, means = self._collection.vocabulary, None
+        if ranked.means is not None:
+            mean_of = dict(zip(snapshot.modality_names, ranked.means, strict=True))
+            mean_of[TEXT] = vocabulary.vectors.mean(0)
+            zeros = np.zeros(terms.shape[2], np.float32)
+            means = np.stack([mean_of.get(kind, zeros) for kind, _ in recipe])
+        return make_queries(vocabulary, terms, [weight for _, weight in recipe], means)
+
+    # Scores -----------------------------------------------------------------------------------------------------------
+
+    def _ranking(self, name: str, snapshot: Snapshot, searched: int) -> Ranking:
+        """What ranks a search of so many modalities."""
+        own_words = self._collection.vocabulary.own
+        key = (choose_ranking(name, own_words, searched), snapshot.state)
+        if key not in self._rankings:
+            modalities = len(snapshot.modality_names)
+            ranked = FACTORIES[key[0]](snapshot.items, snapshot.modalities, modalities, own_words)
+            self._rankings = {kept: value for kept, value in self._rankings.items() if kept[1] == snapshot.state}
+            self._rankings[key] = ranked
+        return self._rankings[key]
+
+    def _null_model(self, recipe: Recipe, snapshot: Snapshot, ranked: Ranking) -> NullModel:
+        """How unrelated queries of that recipe score on this state of the index."""
+        key = (recipe, snapshot.state, ranked.name)
+        if key not in self._null_models:
+            vocabulary, items = self._collection.vocabulary, snapshot.items
+            first = snapshot.first_windows  # of a file that lasts one window asks for all
+            drawn, own_files = [], np.empty(0)
+            for turn, (kind, _) in enumerate(recipe):
+                own = np.flatnonzero(snapshot.of_modality(kind) & first)
+                words = len(own) < FEW  # they stand in for what is rare or not there
+                some = evenly_spaced(len(vocabulary.words), QUERIES) if words else own[evenly_spaced(len(own), QUERIES)]
+                steps = np.arange(len(some) if len(recipe) == 1 else QUERIES) * (2 * turn + 1)
+                some = some[steps % len(some)]  # in another order for each term: they are of different things
+                drawn.append((vocabulary.vectors if words else items.vectors)[some])
+                if not turn:
+                    own_files = np.full(len(some), -1) if words else snapshot.files[some]
+            queries = self._queries(np.stack(drawn), recipe, snapshot, ranked)
+            null = NullModel(ranked, vocabulary, queries, items, snapshot.modalities, snapshot.files, own_files)
+            self._null_models = {key: null}
+        return self._null_models[key]
+
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    def _selected(self, snapshot: Snapshot, modality: str | None, where: str | None) -> np.ndarray | None:
+        """Positions of the rows to search, or None for all."""
+        chosen = None
+        if modality is not None:
+            chosen = snapshot.of_modality(modality)
+            if not chosen.any() and len(snapshot):
+                names = ", ".join(snapshot.modality_names)
+                raise InputError(f"no file of modality {modality!r} in the index", remedy=f"it holds: {names}")
+        if where is not None:
+            filtered = np.isin(snapshot.row_ids, self._collection.store.filter(where))
+            chosen = filtered if chosen is None else chosen & filtered
+        return None if chosen is None else np.flatnonzero(chosen)
+
+    def _candidates(
+        self,
+        snapshot: Snapshot,
+        question: Queries,
+        k: int,
+        cells: int,
+        rows: np.ndarray | None,
+        where: str | None,
+        ranked: Ranking,
+    ) -> np.ndarray:
+        """Positions of the rows to score, of each modality: all where they are few, else those proposed."""
+        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
+        names, count, proposed = snapshot.modality_names, max(100, 10 * k), []
+        for code, own in by_code(codes):
+            own = own if rows is None else rows[own]
+            if len(own) > max(EXACT_ROWS, count):
+                modality = names[code] if len(names) > 1 else None
+                ids = self._collection.store.nearest(question.vectors[0], count, cells, modality, where)
+                own = np.union1d(ranked.candidates(question, own, count), snapshot.positions(ids))
+            proposed.append(own)
+        return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)
+
+
+def _recipe(terms: Sequence[EncodedTerm]) -> Recipe:
+    return tuple((term.kind, term.weight) for term in terms)
+
+
+def _best(scores: np.ndarray, paths: Any, rows: np.ndarray | None, k: int) -> list[int]:
+    """Positions of the ``k`` best, one for each path; of equal ones the earlier."""
+    wanted = min(len(scores), k)
+    while True:  # a file of many windows may take many places
+        top = np.argpartition(-scores, wanted - 1)[:wanted]
+        top = top[np.lexsort((top, -scores[top]))]
+        best = {paths[int(i if rows is None else rows[i])].as_py(): int(i) for i in reversed(top)}
+        if len(best) >= k or wanted == len(scores):
+            return sorted(best.values(), key=lambda i: (-scores[i], i))[:k]
+        wanted = min(len(scores), 4 * wanted)

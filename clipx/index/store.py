@@ -1,0 +1,241 @@
+"""What an index asks of the store that holds its rows, and what those rows are.
+
+Rows go in and out as Arrow tables. A file has one row; a file that has windows has one row for each. The key of a row
+is its path and its window. The index describes each vector by words before it is written, so a store only keeps rows.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from clipx.errors import FileError
+from clipx.index.scan import Found
+from clipx.index.vocabulary import SparseItems
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_ID = "_rowid"  # the column, not stored, of the names that ``filter`` and ``nearest`` return
+ARRAYS = ("vector", "words", "shares")
+FILTERED = ("path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "end_s")  # what ``filter`` knows
+
+
+class Store(Protocol):
+    """Holds the rows of an index. Its columns are those of ``schema``.
+
+    Only ``write``, ``delete``, ``optimize``, ``build_ann`` and ``drop_others`` change it, and one process at a time
+    calls them. Every method raises FileError where the store is missing or damaged, or cannot be read or written.
+    """
+
+    def create(self, dim: int, words: int) -> None:
+        """Make the store, empty, unless it is there.
+
+        Args:
+            dim: D, the length of a vector.
+            words: K, how many words describe a vector.
+        """
+        ...
+
+    def write(self, rows: pa.Table, replace: bool) -> None:
+        """Put rows in place of all rows that their paths have, in one transaction.
+
+        Args:
+            rows: of all columns; the windows of a file are never spread over two calls.
+            replace: whether any of the paths may have rows; where none has, rows need only be appended.
+        """
+        ...
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Remove all rows of these paths, in one transaction."""
+        ...
+
+    def scan(self, columns: Sequence[str], **among: Sequence[str | int]) -> pa.Table:
+        """Columns of rows, in no order.
+
+        Args:
+            columns: names of columns; ``ROW_ID`` for integers that name the rows as long as ``state`` does not change.
+            among: column -> values. Only rows that have one of the values in each of these columns; by default all.
+        """
+        ...
+
+    def filter(self, where: str) -> np.ndarray:
+        """(R,) row ids for which an SQL expression over the columns ``FILTERED`` holds.
+
+        Raises:
+            InputError: the expression is malformed, or names an unknown column.
+        """
+        ...
+
+    def nearest(
+        self, vector: np.ndarray, k: int, cells: int, modality: str | None = None, where: str | None = None
+    ) -> np.ndarray:
+        """Row ids of about the ``k`` rows of the highest cosine; asked for only after ``build_ann``.
+
+        Args:
+            vector: (D,) float32.
+            k: how many.
+            cells: how much of the approximate index to look at: more takes longer and misses less.
+            modality: only rows of this one.
+            where: only rows for which this expression holds, see ``filter``.
+        """
+        ...
+
+    def state(self) -> str:
+        """A short name of the present state, which any write changes; it is asked for before every search."""
+        ...
+
+    def build_ann(self) -> None:
+        """Build an approximate index of the vectors for ``nearest``, in place of the one that may be there."""
+        ...
+
+    def optimize(self) -> None:
+        """Join what many small writes left."""
+        ...
+
+    def drop_others(self) -> None:
+        """Remove the stores of other names in the same folder, which an earlier space or a stopped run left."""
+        ...
+
+
+StoreFactory = Callable[[Path, str], Store]
+"""The folder of an index, the name of the store in it -> the store. It opens nothing until a method is called."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as it stands in the index.
+
+    Args:
+        file: as the walk found it.
+        sha256: of its content.
+        times: (start, end) in seconds of each of its W windows; None for what does not last.
+        vectors: (W, D) float32, unit rows.
+        thumbnail: a JPEG of what the space looked at; None where there is nothing to see.
+    """
+
+    file: Found
+    sha256: str
+    times: Sequence[tuple[float, float] | None]
+    vectors: np.ndarray
+    thumbnail: bytes | None
+
+
+def schema(dim: int, words: int) -> pa.Schema:
+    """The columns of a store; ``words`` and ``shares`` are the nearest words of a vector and their weights."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("window", pa.int32()),
+            ("modality", pa.string()),
+            ("size", pa.int64()),
+            ("mtime_ns", pa.int64()),
+            ("sha256", pa.string()),
+            ("start_s", pa.float64()),
+            ("end_s", pa.float64()),
+            ("thumbnail", pa.binary()),
+            ("vector", pa.list_(pa.float32(), dim)),
+            ("words", pa.list_(pa.uint16(), words)),
+            ("shares", pa.list_(pa.float32(), words)),
+        ]
+    )
+
+
+def rows_of(entries: Sequence[Entry], items: SparseItems) -> pa.Table:
+    """Entries as rows of a store; ``items`` are their vectors, in order, with their words."""
+    import pyarrow as pa
+
+    arrays = (items.vectors, items.words, items.weights)
+    columns: dict[str, Any] = {name: [] for name in schema(1, 1).names if name not in ARRAYS}
+    for entry in entries:
+        for window, when in enumerate(entry.times):
+            row = {
+                **{name: getattr(entry.file, name) for name in ("path", "size", "mtime_ns", "modality")},
+                "window": window,
+                "sha256": entry.sha256,
+                "start_s": when and when[0],
+                "end_s": when and when[1],
+                "thumbnail": entry.thumbnail if window == 0 else None,
+            }
+            for name, value in row.items():
+                columns[name].append(value)
+    for name, matrix in zip(ARRAYS, arrays, strict=True):
+        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    return pa.table(columns, schema=schema(items.vectors.shape[1], items.words.shape[1]))
+
+
+def recorded_files(store: Store) -> dict[str, tuple[Found, str]]:
+    """Path -> the file as it was when it was indexed, and the SHA-256 of its content."""
+    columns = ["path", "size", "mtime_ns", "modality", "sha256"]
+    rows = store.scan(columns, window=[0]).to_pydict()
+    return {
+        path: (Found(path, size, mtime_ns, modality), sha256)
+        for path, size, mtime_ns, modality, sha256 in zip(*(rows[c] for c in columns), strict=True)
+    }
+
+
+def entries_of(store: Store, hashes: Sequence[str], modality: str) -> dict[str, Entry]:
+    """SHA-256 -> a file with that content as it stands in the index, as one modality reads it."""
+    found: dict[str, Entry] = {}
+    if not hashes:
+        return found
+    names = [name for name in schema(1, 1).names if name not in ("words", "shares")]
+    rows = store.scan(names, sha256=hashes, modality=[modality])
+    rows = rows.sort_by([("path", "ascending"), ("window", "ascending")])
+    vectors = matrix(rows["vector"])
+    taken: dict[str, list[int]] = {}
+    owner: dict[str, str] = {}
+    columns = {name: rows[name].to_pylist() for name in rows.column_names if name != "vector"}
+    for i, (sha256, path) in enumerate(zip(columns["sha256"], columns["path"], strict=True)):
+        if owner.setdefault(sha256, path) == path:
+            taken.setdefault(sha256, []).append(i)
+    for sha256, own in taken.items():
+        first = own[0]
+        times = [None if columns["start_s"][i] is None else (columns["start_s"][i], columns["end_s"][i]) for i in own]
+        file = Found(columns["path"][first], columns["size"][first], columns["mtime_ns"][first], modality)
+        found[sha256] = Entry(file, sha256, times, vectors[own], columns["thumbnail"][first])
+    return found
+
+
+def thumbnails_of(store: Store, paths: Sequence[str]) -> dict[str, bytes]:
+    """Path -> JPEG, for those that have one."""
+    if not paths:
+        return {}
+    rows = store.scan(["path", "thumbnail"], window=[0], path=paths).to_pydict()
+    return {p: t for p, t in zip(rows["path"], rows["thumbnail"], strict=True) if t is not None}
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of lists of W numbers -> (N, W), without a copy where the column is in one piece."""
+    width = column.type.list_size
+    parts = [chunk.flatten().to_numpy().reshape(len(chunk), width) for chunk in column.chunks if len(chunk)]
+    if not parts:
+        return np.zeros((0, width), column.type.value_type.to_pandas_dtype())
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def disk_error(what: str, reason: str | None, folder: Path) -> FileError:
+    """The error of an index that cannot be read or written, for a reason that the system gave."""
+    full = reason == "No space left on device"
+    remedy = "make room and run again: what is written is kept" if full else None
+    return FileError(f"{what} ({reason})", where=folder, remedy=remedy)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns an OSError into a FileError that says that the index cannot be written."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        raise disk_error("cannot be written", "No space left on device" if full else error.strerror, folder) from error

@@ -1,0 +1,281 @@
+"""What ``Index.add`` and ``Index.reembed`` do: find what has changed, encode it and write it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from clipx.errors import ClipxError, FileError, InputError
+from clipx.index.collection import Collection, record_of
+from clipx.index.entries import KnownContent, entries
+from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
+from clipx.index.scan import Failure, Found, Walk, absolute, is_under
+from clipx.index.writer import Writer, delete
+
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+
+Progress = Callable[[int, int], None]
+"""Called after every batch with the number of files that are done, and of all files."""
+
+
+@dataclass
+class Added:
+    """What ``Index.add`` did, in files.
+
+    Args:
+        added: new ones that were encoded.
+        updated: those whose content had changed.
+        reused: known content under another name or with another time of change: nothing was encoded.
+        unchanged: skipped by size and time of change.
+        removed: gone from the folders, or no longer readable, and so from the index.
+        failures: what could not be taken in, and why; those that are ``known`` have not changed and were not tried.
+        skipped: suffix -> how many files in the folders have it though no modality reads it.
+        missing: files of the index that are no longer there, in folders that were not asked for; they stay in it.
+        seconds: that it took.
+    """
+
+    added: int = 0
+    updated: int = 0
+    reused: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are encoded and kept; see ``Index.add``."""
+
+    batch_size: int = 32
+    progress: Progress = lambda done, total: None
+    thumbnails: bool = True
+    retry: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+def add(
+    collection: Collection,
+    walk: Walk,
+    modality: str | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    options: Options,
+) -> Added:
+    """Bring a collection up to date with what a walk found; see ``Index.add``.
+
+    Args:
+        collection: the caller holds the lock of its index.
+        walk: of the folders and files.
+        modality: what the walk was limited to.
+        settings: modality -> fields of its ``Config``.
+        options: how.
+    """
+    if not Meta.exists(collection.folder, NEXT):
+        collection.drop_others()  # a move to another space was stopped after its last step but one
+    collection.create()
+    known = collection.files()
+    if modality is None:
+        walk.files = [_as_before(file, known) for file in walk.files]
+    collection.record(collection.meta.with_modalities({file.modality for file in walk.files}, settings))
+    report = _update(collection, walk, known, modality, options)
+    report.missing = [path for path in walk.elsewhere(known) if not os.path.exists(path)]
+    return report
+
+
+def remove(collection: Collection, paths: Iterable[str | os.PathLike[str]]) -> int:
+    """Take files, and all that lies in folders, out of a collection; returns how many files that were."""
+    tops = [absolute(path) for path in paths]
+    gone = [path for path in collection.files() if is_under(path, tops)]
+    delete(collection.store, gone)
+    return len(gone)
+
+
+def move(
+    old: Collection,
+    joint: JointSpace,
+    source: str | os.PathLike[str] | JointSpace,
+    settings: Mapping[str, Mapping[str, Any]],
+    options: Options,
+) -> tuple[Collection, Added]:
+    """Encode all files of a collection again, in a second collection, and put that in its place; see ``Index.reembed``.
+
+    Args:
+        old: the caller holds the lock of its index. It is of no use afterwards.
+        joint: the space to move to.
+        source: what ``clipx.load_space`` takes to load it again, or the space, for its name.
+        settings: modality -> fields of its ``Config`` that change.
+        options: how.
+
+    Returns:
+        The collection that is there now, and what was done.
+    """
+    folder, walk = old.folder, _walk_again(old.files())
+    if walk.unlisted:
+        raise FileError(
+            f"{len(walk.unlisted)} of its files are missing, such as {walk.unlisted[0]}",
+            where=folder,
+            remedy="bring them back, or take them out with --remove, and run again",
+        )
+    present = sorted({file.modality for file in walk.files})
+    new, unavailable = _begin_move(old, joint, record_of(joint, source), settings, present)
+    leaving = [file for file in walk.files if file.modality in unavailable]
+    walk.files = [file for file in walk.files if file.modality not in unavailable]
+    if not (Meta.exists(folder, NEXT) and Meta.read(folder, NEXT) == new.meta):  # an attempt at another one
+        (folder / NEXT).unlink(missing_ok=True)
+        old.drop_others()
+        new.meta.write(folder, NEXT)
+    new.create()
+    known = new.files()
+    report = _update(new, walk, known, None, options)
+    # taken out of the index since an earlier call was stopped
+    delete(new.store, sorted(known.keys() - {file.path for file in walk.files}))
+    os.replace(folder / NEXT, folder / NAME)  # the switch
+    report.removed = len(leaving)
+    report.failures += [Failure(file.path, f"left out: {unavailable[file.modality]}") for file in leaving]
+    return new, report
+
+
+def _begin_move(
+    old: Collection,
+    joint: JointSpace,
+    record: SpaceRecord,
+    settings: Mapping[str, Mapping[str, Any]],
+    present: Sequence[str],
+) -> tuple[Collection, dict[str, str]]:
+    """The collection to fill, with its modalities set and checked, and why those that are unavailable are so.
+
+    Args:
+        old, joint, settings: see ``move``.
+        record: which space that is.
+        present: modalities that the index has files of.
+    """
+    number = int(old.meta.table.rpartition("-")[2]) + 1
+    target = Meta(record, f"items-{number}")
+    configs = {name: {**old.meta.config_of(name), **settings.get(name, {})} for name in old.meta.modalities}
+    new = Collection(old.folder, target.with_modalities(configs, configs), old.make_store, joint)
+    unchanged = [name for name in present if configs[name] == old.meta.config_of(name)]  # else it is meant to work
+    unavailable = {name: why for name in unchanged if (why := new.encoder(name).unavailable()) is not None}
+    if unavailable and len(unavailable) == len(present):
+        raise InputError(f"nothing would be left: {'; '.join(unavailable.values())}", where=old.folder)
+    configs = {name: config for name, config in configs.items() if name not in unavailable}
+    new.meta = target.with_modalities(configs, configs)  # its encoders stay: a tower is loaded once
+    for name in present:  # what works there, and yet does not, would be lost
+        if name not in unavailable:
+            new.meta = new.meta.with_context(name, new.checked_encoder(name).context)
+    return new, unavailable
+
+
+def _update(
+    collection: Collection,
+    walk: Walk,
+    known: Mapping[str, tuple[Found, str]],
+    modality: str | None,
+    options: Options,
+) -> Added:
+    """Encode what is new or has changed, and remove what is gone."""
+    report = Added(failures=list(walk.failures), skipped=dict(walk.skipped))
+    todo = [file for file in walk.files if file.path not in known or known[file.path][0] != file]
+    report.unchanged = len(walk.files) - len(todo)
+    failed_before = collection.failures()
+    if not options.retry:
+        failed = {file.path for file in todo if _is_same(file, failed_before.get(file.path))}
+        report.failures += [
+            Failure(path, failed_before[path]["reason"], read=True, known=True) for path in sorted(failed)
+        ]
+        todo = [file for file in todo if file.path not in failed]
+    stale = _write_all(collection, todo, known, report, options)
+    stale += walk.gone(path for path, (file, _) in known.items() if modality in (None, file.modality))
+    delete(collection.store, stale)
+    report.removed = len(stale)
+    if todo or stale:
+        collection.store.optimize()
+        _record_failures(collection, walk, todo, failed_before, report.failures)
+    collection.take_snapshot()
+    return report
+
+
+def _write_all(
+    collection: Collection,
+    todo: Sequence[Found],
+    known: Mapping[str, tuple[Found, str]],
+    report: Added,
+    options: Options,
+) -> list[str]:
+    """Encode and write files, count them in the report, and return the paths whose content is no longer readable."""
+    writer = Writer(collection, known)
+    try:
+        done = 0
+        for name in dict.fromkeys(file.modality for file in todo):
+            own = [file for file in todo if file.modality == name]
+            try:
+                encoder = collection.checked_encoder(name)
+                collection.record(collection.meta.with_context(name, encoder.context))
+            except ClipxError as error:  # its package or its tower is missing; the others go on
+                report.failures += [Failure(file.path, str(error)) for file in own]
+                done += len(own)
+                options.progress(done, len(todo))
+                continue
+            content = KnownContent(partial(writer.holds, name), partial(collection.entries, modality=name))
+            for batch in entries(own, encoder, content, options.batch_size, options.thumbnails):
+                for entry in batch:
+                    if isinstance(entry, Failure):
+                        report.failures.append(entry)
+                        if entry.read and entry.path in known:
+                            writer.stale.append(entry.path)
+                    else:
+                        writer.put(entry)
+                done += len(batch)
+                options.progress(done, len(todo))
+        writer.finish()
+    finally:
+        writer.close()
+    report.added, report.updated, report.reused = writer.added, writer.updated, writer.reused
+    return writer.stale
+
+
+def _record_failures(
+    collection: Collection,
+    walk: Walk,
+    todo: Sequence[Found],
+    before: Mapping[str, Mapping[str, Any]],
+    failures: Sequence[Failure],
+) -> None:
+    """Record the files that could not be read, besides earlier ones that were not tried and are not gone."""
+    tried = {file.path: file for file in todo}
+    gone = set(walk.gone(before))
+    after = {path: own for path, own in before.items() if path not in tried and path not in gone}
+    for failure in failures:
+        if failure.read and failure.path in tried:
+            after[failure.path] = {**asdict(tried[failure.path]), "reason": failure.reason}
+    if after != before:
+        collection.record_failures(after)
+
+
+def _as_before(file: Found, known: Mapping[str, tuple[Found, str]]) -> Found:
+    """The file as of the modality that it was indexed as, if it was."""
+    return replace(file, modality=known[file.path][0].modality) if file.path in known else file
+
+
+def _is_same(file: Found, before: Mapping[str, Any] | None) -> bool:
+    return before is not None and all(before.get(name) == value for name, value in asdict(file).items())
+
+
+def _walk_again(known: Mapping[str, tuple[Found, str]]) -> Walk:
+    """The files of an index as a walk finds them now; ``unlisted`` are those that are not there."""
+    walk = Walk([])
+    for path, (file, _) in known.items():
+        try:
+            about = os.stat(path)
+            walk.files.append(Found(path, about.st_size, about.st_mtime_ns, file.modality))
+        except OSError:
+            walk.unlisted.append(path)
+    return walk
