@@ -96,6 +96,16 @@ def test_heavy_packages_are_imported_at_use(path):
     assert not top & HEAVY
 
 
+def test_one_file_knows_what_stores_an_index():
+    """Another store is another file like it; the index imports this one as its default, and says no more of it."""
+    allowed = {"clipx/index/index.py": ["from clipx.index.lance import LanceStore as DefaultStore"]}
+    for path in CORE:
+        name = path.relative_to(ROOT).as_posix()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        said = [line for line in lines if re.search("(?<![a-z])lance", line, re.IGNORECASE)]
+        assert name == "clipx/index/lance.py" or said == allowed.get(name, []), name
+
+
 def test_what_is_imported_is_declared():
     """What a dependency happens to bring today, it may drop tomorrow."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -1,0 +1,93 @@
+"""A store of an index that keeps its rows in memory: the least that ``clipx.index.Store`` asks of a store."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipx.errors import FileError, InputError
+from clipx.index.store import FILTERED, ROW_ID, matrix, schema
+
+
+class MemoryStores:
+    """Stores by folder and name; an instance is the ``store`` that ``Index.create`` and ``Index.open`` take."""
+
+    def __init__(self):
+        self.tables: dict[tuple[Path, str], pa.Table] = {}
+        self.writes = 0
+
+    def __call__(self, folder: Path, name: str) -> "MemoryStore":
+        return MemoryStore(self, folder, name)
+
+
+class MemoryStore:
+    """The store of one name in one folder. A row's id is its position."""
+
+    def __init__(self, stores: MemoryStores, folder: Path, name: str):
+        self.stores, self.folder, self.name = stores, folder, name
+
+    @property
+    def rows(self) -> pa.Table:
+        if (self.folder, self.name) not in self.stores.tables:
+            raise FileError(f"its table {self.name} is missing", where=self.folder)
+        return self.stores.tables[self.folder, self.name]
+
+    def put(self, rows: pa.Table) -> None:
+        self.stores.tables[self.folder, self.name] = rows
+        self.stores.writes += 1
+
+    def create(self, dim: int, words: int) -> None:
+        if (self.folder, self.name) not in self.stores.tables:
+            self.put(schema(dim, words).empty_table())
+
+    def write(self, rows: pa.Table, replace: bool) -> None:
+        kept = self._without(rows["path"].to_pylist()) if replace else self.rows
+        self.put(pa.concat_tables([kept, rows]))
+
+    def delete(self, paths: Sequence[str]) -> None:
+        self.put(self._without(paths))
+
+    def scan(self, columns: Sequence[str], **among: Sequence[str | int]) -> pa.Table:
+        rows = self.rows.append_column(ROW_ID, pa.array(np.arange(len(self.rows))))
+        for name, values in among.items():
+            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
+        return rows.select(list(columns))
+
+    def filter(self, where: str) -> np.ndarray:
+        database = sqlite3.connect(":memory:")
+        database.execute(f"CREATE TABLE rows ({', '.join(FILTERED)})")
+        values = zip(*(self.rows[name].to_pylist() for name in FILTERED), strict=True)
+        database.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * len(FILTERED))})", values)
+        try:
+            found = database.execute(f"SELECT rowid - 1 FROM rows WHERE ({where})").fetchall()
+        except sqlite3.Error as error:
+            raise InputError(f"{where!r}: {error}", where="--sql") from error
+        return np.array([row_id for (row_id,) in found], np.int64)
+
+    def nearest(
+        self, vector: np.ndarray, k: int, cells: int, modality: str | None = None, where: str | None = None
+    ) -> np.ndarray:
+        row_ids = np.arange(len(self.rows)) if where is None else self.filter(where)
+        if modality is not None:
+            row_ids = np.intersect1d(row_ids, self.scan([ROW_ID], modality=[modality])[ROW_ID].to_numpy())
+        return row_ids[np.argsort(-(matrix(self.rows["vector"])[row_ids] @ vector))[:k]]
+
+    def state(self) -> str:
+        return f"{self.stores.writes}-{len(self.rows)}"
+
+    def build_ann(self) -> None:
+        """Nothing: ``nearest`` looks at every row."""
+
+    def optimize(self) -> None:
+        self.put(self.rows.combine_chunks())
+
+    def drop_others(self) -> None:
+        for folder, name in list(self.stores.tables):
+            if folder == self.folder and name != self.name:
+                del self.stores.tables[folder, name]
+
+    def _without(self, paths: Sequence[str]) -> pa.Table:
+        return self.rows.filter(pc.invert(pc.is_in(self.rows["path"], pa.array(paths, pa.string()))))
