@@ -50,10 +50,10 @@ class MemoryStore:
     def delete(self, paths: Sequence[str]) -> None:
         self.put(self._without(paths))
 
-    def scan(self, columns: Sequence[str], **among: Sequence[str | int]) -> pa.Table:
+    def scan(self, columns: Sequence[str], **values: Sequence[str | int]) -> pa.Table:
         rows = self.rows.append_column(ROW_ID, pa.array(np.arange(len(self.rows))))
-        for name, values in among.items():
-            rows = rows.filter(pc.is_in(rows[name], pa.array(values, rows[name].type)))
+        for name, wanted in values.items():
+            rows = rows.filter(pc.is_in(rows[name], pa.array(wanted, rows[name].type)))
         return rows.select(list(columns))
 
     def filter(self, where: str) -> np.ndarray:

@@ -26,6 +26,7 @@ PUBLIC = {
         "InterViewAdapter", "LinearProbe", "ViewSearch", "few_shot_draw", "fit_shots", "load_classifier",
         "shots_needed", "smoothed_cross_entropy",
     ],
+    "clipx.index": ["Added", "Hit", "Index", "Store"],
     "clipx.modalities.audio": [
         "Audio", "AudioConfig", "AudioTrainConfig", "ESResNeXt", "LogMelTower", "LongSound", "SfxTower", "Sound",
         "load_audioclip", "load_tower", "read_sound", "synthesise", "train_audio",

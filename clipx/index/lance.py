@@ -102,9 +102,9 @@ class LanceStore:
                 if path != self.path:
                     _connect(self.folder).drop_table(path.stem)
 
-    def scan(self, columns: Sequence[str], **among: Sequence[str | int]) -> pa.Table:
-        """Columns of the rows that have one of the given values in each column of ``among``, in no order."""
-        return self._select(columns, " AND ".join(_is_one_of(name, values) for name, values in among.items()))
+    def scan(self, columns: Sequence[str], **values: Sequence[str | int]) -> pa.Table:
+        """Columns of the rows that have one of the given values in each of these columns, in no order."""
+        return self._select(columns, " AND ".join(_is_one_of(name, own) for name, own in values.items()))
 
     def filter(self, where: str) -> np.ndarray:
         """Row ids for which a user's SQL expression holds.

@@ -1,4 +1,4 @@
-"""The rows that a search reads, cached in an Arrow file beside the store and mapped into memory.
+"""The rows that a search reads, cached in an Arrow file next to the store and mapped into memory.
 
 The store is the record. The file holds the searched columns of one state of it, and is rebuilt when the state has
 changed since. So a search need not open the store.

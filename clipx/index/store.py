@@ -56,12 +56,12 @@ class Store(Protocol):
         """Remove all rows of these paths, in one transaction."""
         ...
 
-    def scan(self, columns: Sequence[str], **among: Sequence[str | int]) -> pa.Table:
+    def scan(self, columns: Sequence[str], **values: Sequence[str | int]) -> pa.Table:
         """Columns of rows, in no order.
 
         Args:
             columns: names of columns; ``ROW_ID`` for integers that name the rows as long as ``state`` does not change.
-            among: column -> values. Only rows that have one of the values in each of these columns; by default all.
+            values: column -> values. Only rows that have one of the values in each of these columns; by default all.
         """
         ...
 
