@@ -63,6 +63,11 @@ def print_grouped(
         print_table((group, *columns), [(name, *row) for name, _, rows in tables for row in rows])
 
 
+def printable(text: str) -> str:
+    """The text on one line, with control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
 def check_writable(path: Path | None) -> None:
     """Raise FileError now, before the work, where a file could not be written after it."""
     if path is None:

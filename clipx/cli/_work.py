@@ -130,8 +130,7 @@ def conclude(
         typer.Exit: with status 2, where there is a failure.
         ClipxError: the failure, where it is the only file.
     """
-    from clipx.cli._output import emit
-    from clipx.cli.search import printable
+    from clipx.cli._output import emit, printable
 
     record["failures"] = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
     record["passed_over"] = dict(passed_over or {})

@@ -152,8 +152,8 @@ def _table(did: Added, stats: dict[str, Any]) -> None:
 
 def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[Path]) -> None:
     """What the table does not say, on stderr. Raises typer.Exit with status 2 where a named file was not read."""
+    from clipx.cli._output import printable
     from clipx.cli._work import counted
-    from clipx.cli.search import printable
     from clipx.progress import note
 
     if recall is not None:
@@ -175,7 +175,7 @@ def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[
 
 def _note_failures(failures: Sequence[Failure]) -> None:
     """What was not read: one by one where it is new, and what many have in common in one line."""
-    from clipx.cli.search import printable
+    from clipx.cli._output import printable
     from clipx.progress import note
 
     by_reason: dict[str, list[Failure]] = {}

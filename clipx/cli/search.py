@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli._output import printable
 from clipx.cli.index import DbFlag
 
 if TYPE_CHECKING:
@@ -149,8 +150,3 @@ def short(path: str) -> str:
     except ValueError:  # on another drive
         relative = ".."
     return printable(path if relative.startswith("..") else relative)
-
-
-def printable(text: str) -> str:
-    """The text on one line, with control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
