@@ -26,6 +26,7 @@ from clipx.index import Index, snapshot
 from clipx.index.collection import Collection
 from clipx.index.lance import LanceStore
 from clipx.modalities.image import Image as ImageModality
+from clipx.parts import Parts
 
 BORDERS = 60  # about as many as an update passes
 
@@ -35,11 +36,11 @@ def picture(path, seed):
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
 
 
-def vectors(self, samples):
-    """Pictures of 8 x 8 pixels -> (N, D) unit vectors, which tell them apart."""
+def parts(self, samples):
+    """Pictures of 8 x 8 pixels -> unit vectors, which differ where the pixels do."""
     pixels = torch.stack([sample.flatten() for sample in samples]) - 0.5
     mix = torch.from_numpy(np.random.default_rng(0).normal(size=(pixels.shape[1], self.space.dim)))
-    return torch.nn.functional.normalize(pixels @ mix.float(), dim=1)
+    return Parts.whole(torch.nn.functional.normalize(pixels @ mix.float(), dim=1))
 
 
 def rows(index):
@@ -104,7 +105,7 @@ def killed(db, files, space, at, from_outside):
 
 def main(space_folder, work):
     torch.set_num_threads(1)
-    ImageModality.vectors, ImageModality.example = vectors, staticmethod(lambda: torch.rand(3, 8, 8))
+    ImageModality.parts, ImageModality.example = parts, staticmethod(lambda: torch.rand(3, 8, 8))
     clipx.index.writer.COMMIT, clipx._threads.READERS = 4, 2
     space = clipx.load_space(space_folder)
     files, start = work / "files", work / "start"
