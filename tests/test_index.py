@@ -994,7 +994,7 @@ def test_a_lost_data_file_is_reported_though_the_snapshot_is_there(files, db, sp
                 reader.search("cat")
 
 
-def test_errors_of_lancedb_are_one_plain_line(tmp_path):
+def test_errors_of_lancedb_become_one_line(tmp_path):
     from clipx.index.lance import _file_error
 
     at = "/rustc/2d8144b/library/core/src/ops/function.rs:250:5, /root/.cargo/registry/src/x/lance-io/src/utils.rs:22:4"
@@ -1127,7 +1127,7 @@ def test_ctrl_c_says_that_what_is_done_is_kept(run, monkeypatch):
     assert run("index . --db my.index") == (130, "", "what is done is kept; run it again to go on\ninterrupted\n")
 
 
-def test_hits_that_are_likely_chance_are_said_to_be(run, here, monkeypatch):
+def test_hits_of_low_confidence_are_said_to_be_unlikely(run, here, monkeypatch):
     from clipx.index.null_model import NullModel
 
     remark = "othing here is likely to be it (no confidence of 50 % or more)"
