@@ -81,6 +81,7 @@ def write_files(folder):
 def shortened(words):
     """The command with nano in place of a real CLIP, and its work cut short."""
     words = ["nano" if i and words[i - 1] == "--space" else word for i, word in enumerate(words)]
+    words = [*words, "--space", "lite"] if "--domain" in words else words  # nano has no picture domains
     flags = max((key for key in SHORT if " ".join(words).startswith(key)), key=len, default=None)
     return [*words, *SHORT[flags].split()] if flags else words
 
