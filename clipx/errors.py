@@ -62,3 +62,8 @@ class MissingDependencyError(ClipxError, ImportError):
 
 class ContractError(ClipxError, TypeError):
     """A plug-in breaks the Modality contract or claims what another plug-in owns."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a foreign error's message that is not empty, or the name of its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

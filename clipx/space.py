@@ -496,7 +496,9 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         state = _unpack(load_bytes(blob), model_cfg)
         if lexicon is not None:
             lexicon.check(model_cfg["text_cfg"])
-        backbone = bb.build(model_cfg, preprocess_cfg, architecture=about["name"], weights=state, tokenizer=lexicon)
+        backbone = bb.build_backbone(
+            model_cfg, preprocess_cfg, architecture=about["name"], weights=state, tokenizer=lexicon
+        )
     except ClipxError:
         raise
     except Exception as error:  # whatever safetensors, torch or open_clip trip over in a malformed file

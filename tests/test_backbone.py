@@ -1,9 +1,10 @@
-"""The one file that touches open_clip: every family against its own forward pass, and every way to refuse weights."""
+"""The one package that touches open_clip: every family against its own forward pass, every refusal of weights."""
 
 import copy
 import json
 import pickle
 import zipfile
+from importlib import import_module
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from conftest import PREPROCESS, RESNET, TEXT, VIT
 from torch.nn import functional as F
 
 from clipx import backbone as bb
+from clipx.backbone import build, hub, tokenizer, towers
+from clipx.backbone.config import agreed_preprocess, recorded_quick_gelu
 from clipx.errors import InputError, MissingDependencyError, SpaceError, UnsupportedError
 
 
@@ -117,8 +120,10 @@ def test_self_test_notices_moved_internals(backbones, family, monkeypatch):
 
 @pytest.mark.parametrize("family", ["resnet", "vit", "timm-class-token"])
 def test_self_test_notices_wrong_attention(backbones, family, monkeypatch):
-    own = bb._weights
-    monkeypatch.setattr(bb, "_weights", lambda q, k, heads: own(1.01 * q, k, heads))
+    from clipx.backbone.towers.base import attention_weights as own
+
+    module = import_module(type(backbones(family).tower).__module__)
+    monkeypatch.setattr(module, "attention_weights", lambda q, k, heads: own(1.01 * q, k, heads))
     with pytest.raises(SpaceError, match="self-test failed: attention weights"):
         backbones(family).self_test(noise(backbones(family)))
 
@@ -209,12 +214,12 @@ def test_other_sizes(backbones, family):
 
 def test_resized_positions():
     embedding = torch.cat([torch.full((1, 4), 9.0), torch.linspace(0, 1, 6).repeat_interleave(4).view(6, 4)])
-    assert bb.resize_positions(embedding, (2, 3), (2, 3)) is embedding
-    larger = bb.resize_positions(embedding, (2, 3), (4, 6))
+    assert towers.resize_positions(embedding, (2, 3), (2, 3)) is embedding
+    larger = towers.resize_positions(embedding, (2, 3), (4, 6))
     assert larger.shape == (25, 4) and torch.equal(larger[0], embedding[0])
     rows = larger[1:, 0].view(4, 6)
     assert (rows.diff(dim=0) > 0).all() and (rows.diff(dim=1) > 0).all()  # the order of places is kept
-    flat = bb.resize_positions(torch.ones(5, 3), (2, 2), (3, 1))
+    flat = towers.resize_positions(torch.ones(5, 3), (2, 2), (3, 1))
     torch.testing.assert_close(flat, torch.ones(4, 3))
 
 
@@ -296,7 +301,8 @@ def test_unknown_tokenizers_are_refused():
 
 
 def test_hub_tokenizer_offline(monkeypatch):
-    monkeypatch.setattr(bb, "_reachable", lambda: False)
+    for module in (hub, tokenizer):
+        monkeypatch.setattr(module, "reachable", lambda: False)
     with pytest.raises((SpaceError, MissingDependencyError), match=r"offline|clipx-senses\[hub\]"):
         bb.build_tokenizer({"text_cfg": {**TEXT, "hf_tokenizer_name": "nobody/nothing"}})
 
@@ -353,7 +359,9 @@ def test_weights_file_of_an_architecture(architecture, folder, state, backbones)
 
 
 def test_custom_text_takes_the_flat_layout(state, backbones):
-    backbone = bb.build(changed(VIT, top={"custom_text": True}), PREPROCESS, architecture="custom", weights=state)
+    backbone = bb.build_backbone(
+        changed(VIT, top={"custom_text": True}), PREPROCESS, architecture="custom", weights=state
+    )
     texts = ["a chair", "two dogs"]
     torch.testing.assert_close(backbone.encode_text(texts), backbones("vit").encode_text(texts))
 
@@ -362,17 +370,17 @@ def test_preprocessing_must_be_known(architecture, tmp_path, state):
     torch.save(state, tmp_path / "w.pt")
     with pytest.raises(SpaceError, match=r"preprocessing is unknown: the tags of tiny-vit do not exist.*beside"):
         bb.create(architecture, tmp_path / "w.pt")
-    assert bb._agreed_preprocess("ViT-B-32", tmp_path)["resize_mode"] == "shortest"
+    assert agreed_preprocess("ViT-B-32", tmp_path)["resize_mode"] == "shortest"
     for config, what in [
         ({"mean": 0.5}, "std"),
         ({**PREPROCESS, "std": [1, 2]}, "std"),
         ({**PREPROCESS, "std": 0}, "std"),
     ]:
         with pytest.raises(SpaceError, match=f"preprocessing is unknown: {what}"):
-            bb.build(VIT, config, architecture="x", weights=state)
+            bb.build_backbone(VIT, config, architecture="x", weights=state)
     for key in ("interpolation", "resize_mode"):
         with pytest.raises(SpaceError, match=f"preprocessing is unknown: {key} is 'magic'"):
-            bb.build(VIT, {**PREPROCESS, key: "magic"}, architecture="x", weights=state)
+            bb.build_backbone(VIT, {**PREPROCESS, key: "magic"}, architecture="x", weights=state)
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32/openai", "RN50/openai", "RN101/yfcc15m", "ViT-L-14/dfn2b"])
@@ -386,7 +394,7 @@ def test_quick_gelu_mismatch_of_a_file(architecture, tmp_path, state):
     torch.save(state, tmp_path / "vit-quickgelu-best.pt")
     with pytest.raises(SpaceError, match=r"QuickGELU mismatch.*take tiny-vit-quickgelu"):
         bb.create(architecture, tmp_path / "vit-quickgelu-best.pt")
-    numbers = {name: torch.tensor(77) for name in bb.OPENAI_KEYS}
+    numbers = {name: torch.tensor(77) for name in build.OPENAI_KEYS}
     torch.save({**state, **numbers}, tmp_path / "ViT.pt")
     with pytest.raises(SpaceError, match=r"QuickGELU mismatch.*take tiny-vit-quickgelu"):
         bb.create(architecture, tmp_path / "ViT.pt")
@@ -397,14 +405,14 @@ def test_quick_gelu_mismatch_of_a_file(architecture, tmp_path, state):
     assert bb.create("tiny-vit", tmp_path / "w.pt")
 
 
-def test_quick_gelu_is_told_by_a_known_file(tmp_path):
-    assert bb._told_quick_gelu(tmp_path / "rn50-quickgelu-yfcc15m-455df137.pt", {}) is True
-    assert bb._told_quick_gelu(tmp_path / "vit_b_16_plus_240-laion400m_e31-8fb26589.pt", {}) is False
+def test_quick_gelu_of_a_known_file(tmp_path):
+    assert recorded_quick_gelu(tmp_path / "rn50-quickgelu-yfcc15m-455df137.pt", {}) is True
+    assert recorded_quick_gelu(tmp_path / "vit_b_16_plus_240-laion400m_e31-8fb26589.pt", {}) is False
     cached = (
         tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / "1" / "open_clip_model.safetensors"
     )
-    assert bb._told_quick_gelu(cached, {}) is True
-    assert bb._told_quick_gelu(tmp_path / "w.pt", {}) is None
+    assert recorded_quick_gelu(cached, {}) is True
+    assert recorded_quick_gelu(tmp_path / "w.pt", {}) is None
 
 
 def test_unknown_names(architecture):
@@ -448,20 +456,20 @@ def test_a_folder_must_carry_its_hub_tokenizer(folder, state):
 
 
 def test_hub_models(folder, state, monkeypatch, backbones):
-    torch.save(state, folder / bb.WEIGHT_FILES[1])
-    hub = {name: folder / name for name in (bb.CONFIG, bb.WEIGHT_FILES[1])}
-    monkeypatch.setattr(bb, "_fetch", lambda repository, files: next(hub[f] for f in files if f in hub))
+    torch.save(state, folder / hub.WEIGHT_FILES[1])
+    files = {name: folder / name for name in (bb.CONFIG, hub.WEIGHT_FILES[1])}
+    monkeypatch.setattr(build, "fetch", lambda repository, names: next(files[n] for n in names if n in files))
     assert bb.create_from_hub("org/model").weights_sha256() == backbones("vit").weights_sha256()
 
 
 def test_what_goes_wrong_online_is_said(monkeypatch):
-    monkeypatch.setattr(bb, "_reachable", lambda: True)
-    with pytest.raises(SpaceError, match=r"cannot fetch org/model: disk full"), bb._fetching("org/model"):
+    monkeypatch.setattr(hub, "reachable", lambda: True)
+    with pytest.raises(SpaceError, match=r"cannot fetch org/model: disk full"), hub.fetching("org/model"):
         raise OSError("disk full")
 
 
 def test_offline(monkeypatch):
-    monkeypatch.setattr(bb, "_reachable", lambda: False)
+    monkeypatch.setattr(hub, "reachable", lambda: False)
     for fetch in (lambda: bb.create_from_hub("org/model"), lambda: bb.create("ViT-B-32-quickgelu", "openai")):
         with pytest.raises(SpaceError, match=r"offline, or the hub cannot be reached.*lite.*local folder"):
             fetch()

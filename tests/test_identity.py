@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-import clipx.backbone
 import clipx.identity
+from clipx.backbone import state_sha256
 from clipx.identity import Stamp, identity
 
 HASHES = ["1" * 64, "2" * 64]
@@ -142,8 +142,8 @@ def test_a_space_s_weights_are_hashed_once(file, tiny_space, tmp_path, monkeypat
 
     save(1.0)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": RESNET, "preprocess_cfg": PREPROCESS}))
-    hashed, real = [], clipx.backbone.state_sha256
-    monkeypatch.setattr(clipx.backbone, "state_sha256", lambda state: hashed.append(1) or real(state))
+    hashed, real = [], state_sha256
+    monkeypatch.setattr("clipx.backbone.backbone.state_sha256", lambda state: hashed.append(1) or real(state))
     first = clipx.load_space(folder)
     assert first.weights_sha256 == real(first.backbone.model.state_dict()) and len(hashed) == 1
     assert clipx.load_space(folder, dtype=torch.bfloat16).id == first.id and len(hashed) == 1

@@ -665,6 +665,6 @@ def test_open_clip_folder(tmp_path, tiny_vit_space):
 
 
 def test_hub_offline(monkeypatch):
-    monkeypatch.setattr(bb, "_reachable", lambda: False)
+    monkeypatch.setattr("clipx.backbone.hub.reachable", lambda: False)
     with pytest.raises(SpaceError, match=r"org/model.*offline.*lite.*local folder"):
         load_space("hf-hub:org/model")
