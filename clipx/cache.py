@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +17,7 @@ from torch import Tensor
 
 import clipx
 from clipx.errors import FileError, InputError
-from clipx.files import sha256_of
+from clipx.files import sha256_of, write_whole
 from clipx.identity import Stamp, identity
 from clipx.modality import Modality
 from clipx.parts import View
@@ -79,7 +77,7 @@ class FeatureCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError) as error:
-            raise FileError("torn cache entry", where=path, remedy="delete it") from error
+            raise FileError("corrupt cache entry", where=path, remedy="delete it") from error
         fits = vector.ndim in (1, 2) and vector.shape[-1] == dim and vector.size and vector.dtype == np.float32
         if not fits or not (abs(np.linalg.norm(vector, axis=-1) - 1) <= 1e-4).all():
             raise FileError(f"cache entry is not of unit vectors of dimension {dim}", where=path, remedy="delete it")
@@ -90,20 +88,9 @@ class FeatureCache:
         return self._path(key).exists()
 
     def put(self, key: str, vector: Tensor) -> None:
-        """Keep (D,) or (V, D) unit vectors under ``key``: written beside, then renamed, so no reader sees half."""
-        path = self._path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.save(file, vector.detach().cpu().float().numpy(), allow_pickle=False)
-                os.replace(beside, path)
-            except BaseException:  # Ctrl-C too
-                os.unlink(beside)
-                raise
-        except OSError as error:
-            raise FileError(f"cannot write the cache entry ({error.strerror})", where=path) from error
+        """Keep (D,) or (V, D) unit vectors under ``key``; the write is atomic."""
+        array = vector.detach().cpu().float().numpy()
+        write_whole(self._path(key), lambda path: np.save(path, array, allow_pickle=False), parents=True)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"

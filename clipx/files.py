@@ -1,4 +1,4 @@
-"""Reads a user's file into memory, or says in one line why not."""
+"""Files: read into memory, or written atomically; what goes wrong becomes one line."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import io
 import math
 import os
 import re
+import secrets
 import stat
 import threading
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipx.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_BYTES = 256 * 2**20
 _lock = threading.Lock()
@@ -172,6 +176,70 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise FileError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path) from error
+
+
+def write_whole(
+    path: str | PathLike,
+    content: bytes | str | Callable[[Path], Any],
+    *,
+    parents: bool = False,
+    durable: bool = False,
+) -> None:
+    """Write a file atomically: a reader sees the old content or the new one, and an error leaves the old one.
+
+    The content goes to a hidden file with a unique name in the same folder, which then replaces ``path``. So several
+    threads or processes may write the same path; the last one wins.
+
+    Args:
+        path: the file.
+        content: bytes; text, written as UTF-8; or a function that writes a file at the path it is given, which has the
+            suffix of ``path``.
+        parents: make the folders above it that are missing.
+        durable: wait until the content is on the disk, so that it survives a loss of power.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
+    try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if callable(content):
+                content(temporary)
+            else:
+                temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            if durable:
+                with open(temporary, "rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror or error})", where=path) from error
+
+
+def write_tensors(
+    path: str | PathLike,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    parents: bool = False,
+) -> None:
+    """Write contiguous tensors as one .safetensors file, atomically; arguments and errors as ``write_whole``."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(dict(tensors), temporary, metadata=None if metadata is None else dict(metadata))
+        except SafetensorError as error:  # such as a full disk
+            raise FileError(f"cannot be written ({error})", where=path) from error
+
+    write_whole(path, write, parents=parents)
 
 
 def require_regular(path: Path, about: os.stat_result) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from os import PathLike
 from pathlib import Path
+
+from clipx.files import write_whole
 
 SETTLED_NS = 2 * 10**9  # a file may change once more within the resolution of its time: younger ones are not kept
 
@@ -68,12 +69,7 @@ def identity(stamp: Stamp, what: str, compute: Callable[[], str]) -> str:
     value = compute()
     with suppress(OSError):  # no room, or no permission: it is computed again next time
         if stamp.settled and Stamp.of(stamp.path) == stamp:
-            entry = _entry(key)
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            handle, beside = tempfile.mkstemp(dir=entry.parent, suffix=".part")
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(f"{value} {_check(key, value)}\n")
-            os.replace(beside, entry)
+            write_whole(_entry(key), f"{value} {_check(key, value)}\n", parents=True)
     return value
 
 

@@ -22,7 +22,8 @@ from clipx._device import has_float64
 from clipx._processes import own_device
 from clipx.domains import PHOTO
 from clipx.embedding import Embedding
-from clipx.errors import ClipxError, FileError, InputError, SpaceError
+from clipx.errors import ClipxError, InputError, SpaceError
+from clipx.files import write_whole
 from clipx.lexicon import Lexicon
 from clipx.preprocess import Preprocess
 from clipx.vocabulary import Vocabulary
@@ -579,14 +580,8 @@ def save_embedded(
         "space.json": _json(entry),
     }
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, content in files.items():
-            beside = folder / f".{file}.part"
-            beside.write_bytes(content)
-            beside.replace(folder / file)
-    except OSError as error:
-        raise FileError(f"cannot write the space: {error.strerror}", where=folder) from error
+    for file, content in files.items():
+        write_whole(folder / file, content, parents=True)
     return folder
 
 

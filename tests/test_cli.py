@@ -460,21 +460,6 @@ def test_ctrl_c_leaves_nothing_torn_and_resume_goes_on(run, here, monkeypatch):
     assert seen == ["0.png", "1.png", "2.png", "2.png"]
 
 
-def test_a_failed_write_leaves_the_old_file(here):
-    from clipx.cli._output import write_whole
-    from clipx.errors import FileError
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    (here / "a").write_text("old")
-    before = names(here)
-    with pytest.raises(FileError, match="No space left"):
-        write_whole(here / "a", fail)
-    assert names(here) == before and (here / "a").read_text() == "old"
-
-
 # eval -----------------------------------------------------------------------------------------------------------------
 
 

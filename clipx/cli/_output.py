@@ -9,9 +9,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from clipx.errors import FileError
+from clipx.files import write_whole
 
 SCHEMA = 1
 
@@ -25,7 +26,7 @@ def emit(record: dict[str, Any], as_json: bool, table: Callable[[], None], out: 
     """Print the record (``as_json``) or the table, and write the record to ``out`` if that is given."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     if out is not None:
-        write_whole(out, lambda file: file.write(text.encode() + b"\n"))
+        write_whole(out, text + "\n")
     if as_json:
         print(text)
     else:
@@ -98,27 +99,9 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     return found
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file beside its place and rename it, so that a stopped run leaves no half of it.
-
-    Raises:
-        FileError: the folder cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with open(beside, "wb") as file:
-                write(file)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot be written ({error.strerror})", where=path) from error
-
-
 def write_bytes(path: Path, data: bytes) -> None:
     """``write_whole`` of what is in memory already."""
-    write_whole(path, lambda file: file.write(data))
+    write_whole(path, data)
 
 
 def _plain(value: Any) -> Any:

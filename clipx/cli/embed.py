@@ -22,8 +22,6 @@ from clipx.cli._flags import (
 )
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from torch import Tensor
 
 
@@ -56,9 +54,10 @@ def embed(
     import torch
 
     import clipx
-    from clipx.cli._output import check_writable, print_table, report, write_whole
+    from clipx.cli._output import check_writable, print_table, report
     from clipx.cli._work import cache_folder, conclude, encode, encoders, files_in, open_space
     from clipx.errors import InputError
+    from clipx.files import write_whole
     from clipx.pipeline import file_items
 
     writers = {".npz": _npz, ".parquet": _parquet}
@@ -86,7 +85,7 @@ def embed(
     }
     if made:
         vectors = torch.stack([made[path][0] for path in ids])
-        write_whole(out, lambda file: writers[out.suffix.lower()](file, vectors, ids, kinds, about))
+        write_whole(out, lambda path: writers[out.suffix.lower()](path, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
     shape = {"n": len(ids), "dim": joint.dim}
     written = out if made else None
@@ -96,16 +95,18 @@ def embed(
     conclude(summary, failures, as_json, table, passed_over=given.passed_over)
 
 
-def _npz(file: BinaryIO, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
+def _npz(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
     import numpy as np
 
-    np.savez(file, vectors=vectors.numpy(), ids=np.array(ids), modalities=np.array(kinds), **about)  # type: ignore
+    names = {"ids": np.array(ids), "modalities": np.array(kinds)}
+    with open(path, "wb") as file:  # a path that ends in .NPZ would get a second suffix
+        np.savez(file, vectors=vectors.numpy(), **names, **about)  # type: ignore
 
 
-def _parquet(file: BinaryIO, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
+def _parquet(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
     flat = pa.array(vectors.flatten().numpy(), pa.float32())
     columns = {"id": ids, "modality": kinds, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
-    pa.parquet.write_table(pa.table(columns).replace_schema_metadata(about), file)
+    pa.parquet.write_table(pa.table(columns).replace_schema_metadata(about), path)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.files import write_tensors
 from clipx.zeroshot import Prediction
 
 
@@ -66,26 +67,18 @@ class FewShotClassifier(ABC):
         ]
 
     def save(self, path: str | PathLike) -> Path:
-        """Write one .safetensors file, its facts as JSON in the header: beside first, then renamed.
+        """Write one .safetensors file, its facts as JSON in the header.
 
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        from safetensors.torch import save as to_bytes
-
         path = Path(path)
         if path.suffix != SUFFIX:
             raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         tensors, facts = self._state()
         about = {name: getattr(self, name) for name in ("kind", "labels", "space_id", "views", "settings")}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(".part")
-            beside.write_bytes(to_bytes(tensors, metadata={"clipx": json.dumps(about | facts)}))
-            beside.replace(path)
-        except OSError as error:
-            raise FileError(f"cannot be written ({error.strerror})", where=path) from error
+        write_tensors(path, tensors, {"clipx": json.dumps(about | facts)}, parents=True)
         return path
 
     def _read(self, embedding: Embedding) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from clipx.errors import FileError, InputError
+from clipx.files import write_tensors, write_whole
 from clipx.modalities.audio.checkpoint import load_audioclip
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.logmel import LogMelConfig, LogMelTower
@@ -91,8 +92,6 @@ def save_tower(
         half: store floats as float16. Statistics and the filter bank's parameters, whose size says more than their
             direction, stay as they are.
     """
-    from safetensors.torch import save_file
-
     kind = kind_of(net)
     exact = ("running_", "fbsp.", "window", "num_batches")
     state = {
@@ -104,14 +103,8 @@ def save_tower(
     if isinstance(net, LogMelTower):
         record["logmel"] = asdict(net.config)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, write in (
-        (WEIGHTS, lambda path: save_file(state, path)),
-        (ABOUT, lambda path: path.write_text(json.dumps(about | record, indent=1) + "\n", encoding="utf-8")),
-    ):
-        beside = folder / f"{name}.part"
-        write(beside)
-        beside.replace(folder / name)
+    write_tensors(folder / WEIGHTS, state, parents=True)
+    write_whole(folder / ABOUT, json.dumps(about | record, indent=1) + "\n")
     return folder
 
 

@@ -30,6 +30,7 @@ from clipx import _processes as processes
 from clipx._processes import gather
 from clipx._threads import one_thread
 from clipx.errors import ClipxError, FileError, InputError
+from clipx.files import write_whole
 from clipx.metrics import classification, confusion, per_class_accuracy
 from clipx.modalities.audio.augment import AugmentConfig, augment, mask
 from clipx.modalities.audio.encoder import Audio, AudioConfig
@@ -345,8 +346,7 @@ def cross_validate(
         complete = len(found) == len(names)
         record = {"acc1": sum(right) / len(right), "space": space.id, "complete": complete, "folds": found}
         if processes.number() == 0:
-            (Path(out) / "cv.json.part").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            (Path(out) / "cv.json.part").replace(Path(out) / "cv.json")
+            write_whole(Path(out) / "cv.json", json.dumps(record, indent=1) + "\n")
     return record
 
 
@@ -557,9 +557,7 @@ class _Curve:
 
     def add(self, step: int, acc1: float) -> None:
         self.rows = [row for row in self.rows if row["step"] < step] + [{"step": step, "acc1": round(acc1, 4)}]
-        beside = self.path.with_suffix(".part")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-        beside.replace(self.path)
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def plot(self) -> None:
         """``accuracy.png`` beside it."""

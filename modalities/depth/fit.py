@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
-from clipx.files import read_bytes
+from clipx.files import read_bytes, write_tensors
 from clipx.modalities.depth.estimator import require_words, viewed
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
@@ -168,25 +168,17 @@ class Fit:
         return _shares(features, t["text"], t["scale"], t["surroundings"], self.settings["places"])
 
     def save(self, path: str | PathLike) -> Path:
-        """Write one .safetensors file, its facts as JSON in the header: beside first, then renamed.
+        """Write one .safetensors file, its facts as JSON in the header.
 
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        from safetensors.torch import save as to_bytes
-
         path = Path(path)
         if path.suffix != SUFFIX:
             raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         facts = {name: getattr(self, name) for name in _FACTS}
         tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in self.tensors.items()}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(".part")
-            beside.write_bytes(to_bytes(tensors, metadata={"clipx-depth": json.dumps(facts)}))
-            beside.replace(path)
-        except OSError as error:
-            raise FileError(f"cannot be written ({error.strerror})", where=path) from error
+        write_tensors(path, tensors, {"clipx-depth": json.dumps(facts)}, parents=True)
         return path
 
     @property

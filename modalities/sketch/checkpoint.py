@@ -8,24 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from clipx.errors import FileError, InputError
+from clipx.files import write_tensors
 
 
 def save(path: Path, runs: Any, tensors: Sequence[str], identity: dict, step: int) -> None:
     """Write the named tensors of ``runs``, which of them move, and their losses so far; whole or not at all."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     about = {"identity": identity, "step": step, "alive": runs.alive, "history": runs.history}
+    state = {name: getattr(runs, name).contiguous() for name in tensors}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part")
-        save_file(
-            {name: getattr(runs, name).contiguous() for name in tensors}, beside, metadata={"about": json.dumps(about)}
-        )
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise FileError(f"cannot be written ({why})", where=path, remedy="name another with -o") from error
+        write_tensors(path, state, {"about": json.dumps(about)}, parents=True)
+    except FileError as error:
+        raise FileError(error.what, where=path, remedy="name another with -o") from error
 
 
 def load(path: Path, runs: Any, tensors: Sequence[str], identity: dict) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clipx.files import write_whole
 from clipx.pictures import on_white, open_picture
 from clipx.preprocess import Preprocess
 from clipx.progress import progress
@@ -52,9 +54,7 @@ def pooled(trunk: nn.Module, batches: Callable[[int, int], Tensor], count: int, 
                         trunk(batches(i, min(i + 32, stop)).contiguous(memory_format=torch.channels_last)).float()
                         for i in range(start, stop, 32)
                     ]
-                beside = file.with_suffix(".part.npy")
-                np.save(beside, torch.cat(parts).numpy())
-                beside.replace(file)
+                write_whole(file, partial(np.save, arr=torch.cat(parts).numpy()))
             rows.append(np.load(file))
             advance(stop - start)
     return np.concatenate(rows)

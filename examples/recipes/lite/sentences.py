@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from parts import part
 
+from clipx.files import write_whole
 from clipx.progress import progress
 
 CHUNK = 1024
@@ -46,8 +48,7 @@ def sentence_vectors(texts: Sequence[str], cache: Path) -> np.ndarray:
             known.update(zip(some, vectors, strict=True))
             name = hashlib.sha256(b"".join(some)).hexdigest()[:16]
             for kind, array in (("vectors", vectors), ("hashes", np.frombuffer(b"".join(some), np.uint8))):
-                beside = cache / f"{name}.{kind}.part.npy"
-                np.save(beside, array.reshape(len(some), -1))
-                beside.replace(cache / f"{name}.{kind}.npy")  # the hashes last: they say that the pair is whole
+                rows = array.reshape(len(some), -1)  # the hashes come last: they say that the pair is complete
+                write_whole(cache / f"{name}.{kind}.npy", partial(np.save, arr=rows))
             advance(len(some))
     return np.stack([known[key] for key in keys]) if len(keys) else np.zeros((0, DIM), np.float32)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.errors import FileError
+from clipx.files import write_whole
 from clipx.modalities.pointcloud.projection import pointclip_v1, to_input
 
 MODELNET10 = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night stand", "sofa", "table", "toilet")
@@ -160,9 +161,7 @@ def draw_strokes(strokes: list, rng: np.random.Generator, size: int = SIDE) -> n
 def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
         array = make()
-        with path.with_suffix(".part").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        path.with_suffix(".part").replace(path)
+        write_whole(path, lambda part: np.save(part, array, allow_pickle=False))
     return np.load(path, allow_pickle=False)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import clipx
+from clipx.files import write_whole
 from clipx.metrics import mcnemar
 from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.draw import draw
@@ -75,8 +76,7 @@ def drawn(paths: list[Path], changes: dict, space: clipx.JointSpace, file: Path)
                 found["start"].append(drawing.film[0].points.numpy())
                 found["end"].append(drawing.strokes.points.numpy())
                 advance(1)
-        np.savez(file.with_suffix(".part.npz"), **found)
-        file.with_suffix(".part.npz").replace(file)
+        write_whole(file, lambda part: np.savez(part, **found))
     return dict(np.load(file))
 
 

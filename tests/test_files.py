@@ -1,0 +1,104 @@
+"""Atomic writes: an error or a race leaves one whole file and nothing else."""
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from clipx.errors import FileError
+from clipx.files import write_tensors, write_whole
+
+
+def test_bytes_text_and_functions(tmp_path):
+    write_whole(tmp_path / "a.bin", b"\0\1")
+    write_whole(tmp_path / "a.txt", "é", durable=True)
+    write_whole(tmp_path / "deep" / "down" / "a.npy", lambda path: np.save(path, np.arange(3)), parents=True)
+    assert (tmp_path / "a.bin").read_bytes() == b"\0\1" and (tmp_path / "a.txt").read_bytes() == "é".encode()
+    assert np.load(tmp_path / "deep" / "down" / "a.npy").tolist() == [0, 1, 2]
+    assert sorted(os.listdir(tmp_path)) == ["a.bin", "a.txt", "deep"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_others_may_read_what_the_umask_allows(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "a", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(28, "No space left on device"), FileError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ValueError("no"), ValueError),
+    ],
+)
+def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, error, raised):
+    def fail(path):
+        path.write_bytes(b"half")
+        raise error
+
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(raised) as caught:
+        write_whole(tmp_path / "a", fail)
+    assert (
+        raised is not FileError or str(caught.value) == f"{tmp_path / 'a'}: cannot be written (No space left on device)"
+    )
+    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_a_folder_that_is_missing_or_a_file_is_named(tmp_path):
+    with pytest.raises(FileError, match=r"cannot be written \(No such file or directory\)"):
+        write_whole(tmp_path / "none" / "a", b"x")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot be written"):
+        write_whole(tmp_path / "file" / "a", b"x", parents=True)
+
+
+def test_tensors_with_metadata(tmp_path):
+    from safetensors import safe_open
+
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)}, {"about": "y"})
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert file.metadata() == {"about": "y"} and file.get_tensor("x").tolist() == [0, 1, 2]
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+WRITER = """
+import sys
+from clipx.files import write_whole
+for _ in range(60):
+    write_whole(sys.argv[1], sys.argv[2].encode() * 50_000)
+"""
+
+
+def test_writers_of_the_same_path_never_mix(tmp_path):
+    """Two processes of two threads each: every state that a reader sees is one writer's whole content."""
+    path = tmp_path / "a"
+    path.write_bytes(b"0" * 50_000)
+    run = [sys.executable, "-c", WRITER, str(path)]
+    processes = [subprocess.Popen([*run, letter], stderr=subprocess.PIPE, text=True) for letter in "12"]
+
+    def work(letter):
+        for _ in range(60):
+            write_whole(path, letter * 50_000)
+
+    threads = [threading.Thread(target=work, args=(letter,)) for letter in (b"3", b"4")]
+    for thread in threads:
+        thread.start()
+    known = set()
+    while any(thread.is_alive() for thread in threads) or any(process.poll() is None for process in processes):
+        content = path.read_bytes()
+        assert len(content) == 50_000 and len(set(content)) == 1
+        known.add(content[0])
+    assert [process.communicate()[1] for process in processes] == ["", ""]
+    assert all(process.returncode == 0 for process in processes) and len(known) > 1
+    assert os.listdir(tmp_path) == ["a"]
