@@ -725,7 +725,7 @@ def test_train_space_hands_the_flags_on(run_json, here, monkeypatch):
         asked.update(options, recipe=recipe)
         return options["out"] / "space"
 
-    monkeypatch.setattr("clipx.training.train_space", train_space)
+    monkeypatch.setattr("clipx.spaces.recipe.train_space", train_space)
     record = run_json("train space tiny --steps 3 --exclude chair,night_stand --resume")
     assert record["results"] == [{"space": os.path.join("runs", "tiny", "space")}]
     assert asked["exclude"] == ("chair", "night_stand") and asked["steps"] == 3 and asked["resume"] is True

@@ -15,8 +15,8 @@ from torch import nn
 from torch.multiprocessing import spawn
 
 from clipx import _processes as processes
-from clipx import training
-from clipx.training import TrainConfig, contrastive_loss, gather, train
+from clipx._processes import gather
+from clipx.training import TrainConfig, contrastive_loss, loop, train
 
 CONFIG = TrainConfig(steps=8, batch_size=6, lr=0.02, warmup=2, ema=0.5, checkpoint_every=3)
 SIGNALLED = 4  # the step at which one of them is told to stop
@@ -71,8 +71,8 @@ def worker(rank, port, folder, data):
         (folder / "was-here").touch()
         1 / rank  # the first one fails: the others are not left waiting
 
-    saves, save = [], training._save
-    training._save = lambda *args: saves.append(args[-2]) or save(*args)
+    saves, save = [], loop.save_checkpoint
+    loop.save_checkpoint = lambda *args: saves.append(args[-1]) or save(*args)
     module = train(Towers(), loss_of, CONFIG, folder / "two")
     found |= {"state": module.state_dict(), "saves": [*saves]}
 

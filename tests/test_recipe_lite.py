@@ -15,7 +15,7 @@ import clipx
 from clipx.errors import ClipxError
 from clipx.modalities.image import Image
 from clipx.space import SPACES, load_space
-from clipx.training import train_space
+from clipx.spaces.recipe import train_space
 
 RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "lite"
 CLASSES = ("tabby", "beagle", "sports car", "daisy")
@@ -77,7 +77,7 @@ def made_up(tmp_path_factory):
 
     patch.setattr(make, "imagenet", lambda: [(name, offset[name.replace(" ", "_")]) for name in CLASSES])
     patch.setattr(make, "IMAGENET_CLASSNAMES", CLASSES)
-    patch.setattr("clipx.training._load_module", lambda path: make)
+    patch.setattr("clipx.spaces.recipe.load_module", lambda path: make)
     yield make
     patch.undo()
 

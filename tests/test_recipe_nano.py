@@ -11,10 +11,10 @@ import pytest
 from conftest import cut_down
 
 import clipx
-from clipx import training
 from clipx.errors import ClipxError
 from clipx.space import SPACES, embedded_names
-from clipx.training import train_space
+from clipx.spaces import two_towers
+from clipx.spaces.recipe import train_space
 
 RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "nano"
 
@@ -58,7 +58,7 @@ def test_the_recipe_runs_and_its_space_loads(trained):
 
 
 def test_a_stopped_recipe_resumes_to_the_same_bytes(trained, recipe, data, tmp_path, monkeypatch):
-    made = training.contrastive_loss
+    made = two_towers.contrastive_loss
     calls = []
 
     def stop_at_the_second(*args, **kwargs):
@@ -67,7 +67,7 @@ def test_a_stopped_recipe_resumes_to_the_same_bytes(trained, recipe, data, tmp_p
             os.kill(os.getpid(), signal.SIGINT)
         return made(*args, **kwargs)
 
-    monkeypatch.setattr(training, "contrastive_loss", stop_at_the_second)
+    monkeypatch.setattr(two_towers, "contrastive_loss", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         train_space(recipe, data, tmp_path, steps=3)
     assert not (tmp_path / "space").exists()

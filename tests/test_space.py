@@ -444,7 +444,7 @@ def test_what_cannot_be_saved(tiny_vit_space, tmp_path):
             huge, tmp_path / "toy", name="x", version="1", model_cfg=VIT, preprocess_cfg={}, vocabulary={"words": {}}
         )
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match="weights.safetensors: cannot be written"):
+    with pytest.raises(FileError, match=r"weights\.safetensors: cannot be written"):
         save(tiny_vit_space, tmp_path / "file")
     assert not (tmp_path / "toy").exists()
 

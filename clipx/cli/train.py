@@ -53,7 +53,7 @@ def space(
     from clipx import _processes as processes
     from clipx.api import parse_labels
     from clipx.space import check_device
-    from clipx.training import train_space
+    from clipx.spaces.recipe import train_space
 
     check_device(device)
     folder = train_space(

@@ -20,7 +20,7 @@ from language import Captions, dictionary, phrases, vocabulary
 from lines import line_drawings
 from torch import Tensor
 
-from clipx.training import TUNE_DRAWS, PairBatch, TextBatch
+from clipx.spaces.source import TUNE_DRAWS, PairBatch, TextBatch
 
 LANGUAGE = [Path(__file__).parent / name for name in ("source.py", "language.py", "lines.py", "words.py", "words.csv")]
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")

@@ -1,0 +1,22 @@
+"""Training: contrastive losses, and one resumable loop for every module.
+
+A run is a pure function of its seed: every batch is made from ``(seed, step)`` alone, so a run that was stopped and
+resumed sees what an undisturbed one would have seen.
+"""
+
+from clipx.training.config import TrainConfig, scaled
+from clipx.training.loop import train
+from clipx.training.losses import contrastive_loss, sigmoid_loss
+from clipx.training.runs import plot_history, prepare_folder
+from clipx.training.signals import stop_asked
+
+__all__ = [
+    "TrainConfig",
+    "contrastive_loss",
+    "plot_history",
+    "prepare_folder",
+    "scaled",
+    "sigmoid_loss",
+    "stop_asked",
+    "train",
+]
