@@ -1,7 +1,7 @@
 """Prompts: what is said around a label before the text tower reads it.
 
 A prompt set is a tuple of templates that hold ``{}``. Templates are taken as they stand, "a photo of a airplane"
-included: CLIP's published figures, and the nano space's captions, are made that way.
+included: CLIP's published figures, and the captions that embedded spaces are trained on, are made that way.
 """
 
 from __future__ import annotations

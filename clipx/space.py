@@ -469,6 +469,18 @@ def embedded_names() -> list[str]:
     return sorted(p.parent.name for p in SPACES.glob("*/space.json"))
 
 
+def embedded_for(use: str) -> list[str]:
+    """Names of the embedded spaces whose recipe lists ``use`` under ``provides``.
+
+    Args:
+        use: ``"class_attention"``: the attention of its class token shows what it looks at. ``"drawings"``: trained on
+            drawings by hand, and judges drawings. ``"drawings_of_photos"``: trained also on line drawings made from
+            photos, which it judges best.
+    """
+    abouts = {name: _about(SPACES / name) for name in embedded_names()}
+    return [name for name, about in abouts.items() if use in about.get("recipe", {}).get("provides", ())]
+
+
 def load_embedded(folder: str | PathLike) -> JointSpace:
     """Load the folder of an embedded space, as ``save_embedded`` writes it.
 
@@ -485,7 +497,7 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         raise SpaceError("weights are missing", where=folder / WEIGHTS, remedy="reinstall clipx") from error
     if hashlib.sha256(blob).hexdigest() != about["weights_sha256"]:
         raise SpaceError(
-            "weights are torn: their SHA-256 is not the one in space.json",
+            "weights are corrupt: their SHA-256 is not the one in space.json",
             where=folder / WEIGHTS,
             remedy="reinstall clipx",
         )
@@ -545,7 +557,7 @@ def save_embedded(
     Args:
         model: an open_clip ``CLIP`` or ``CustomTextCLIP``, or a ``DomainCLIP``, on any device.
         folder: where to; made if missing.
-        name, version: identity, such as ``"nano"`` and ``"1"``.
+        name, version: identity, such as ``"lite"`` and ``"1"``.
         model_cfg: the architecture, as open_clip's ``model_cfg``.
         preprocess_cfg: size, mean, std, interpolation and resize_mode that training used.
         vocabulary: ``{"words": ...}``, the argument of ``Vocabulary``, or those of ``Lexicon``.

@@ -153,6 +153,19 @@ def test_public_names_are_documented(path):
             assert ast.get_docstring(node) or overloaded, f"{node.name} has no docstring"
 
 
+def test_only_the_default_space_is_named():
+    """Code asks for an embedded space by what it provides (``embedded_for``); a new one then needs no other change."""
+    from clipx.space import DEFAULT, embedded_names
+
+    others = re.compile(rf"\b({'|'.join(set(embedded_names()) - {DEFAULT})})\b")
+    for path in CORE + MODALITIES:
+        if (ROOT / "clipx" / "spaces") in path.parents:
+            continue
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not others.search(node.value), f"{path}:{node.lineno}: {node.value!r}"
+
+
 def test_public_names():
     """The inventory: a name that comes or goes is a decision, and this line is where it is taken."""
     assert clipx.__all__ == [

@@ -16,7 +16,7 @@ import clipx.space
 from clipx import backbone as bb
 from clipx.errors import FileError, InputError, SpaceError, UnsupportedError, VocabularyError
 from clipx.preprocess import Preprocess
-from clipx.space import list_spaces, load_embedded, load_space, random_space, save_embedded
+from clipx.space import embedded_for, list_spaces, load_embedded, load_space, random_space, save_embedded
 from clipx.vocabulary import Vocabulary, words_in
 
 
@@ -450,11 +450,11 @@ def test_what_cannot_be_saved(tiny_vit_space, tmp_path):
 
 
 @pytest.mark.parametrize("where", [10, 5000, -1])
-def test_torn_weights(toy, where):
+def test_corrupt_weights(toy, where):
     blob = bytearray((toy / "weights.safetensors").read_bytes())
     blob[where] ^= 1
     (toy / "weights.safetensors").write_bytes(blob)
-    with pytest.raises(SpaceError, match=r"weights\.safetensors: weights are torn"):
+    with pytest.raises(SpaceError, match=r"weights\.safetensors: weights are corrupt"):
         load_space(toy)
 
 
@@ -462,7 +462,7 @@ def test_torn_weights(toy, where):
     ("file", "content", "what"),
     [
         ("weights.safetensors", None, "weights are missing"),
-        ("weights.safetensors", b"", "weights are torn"),
+        ("weights.safetensors", b"", "weights are corrupt"),
         ("space.json", b"{}", "lacks name, version"),
         ("space.json", b"[1]", "not a JSON object"),
         ("space.json", b"[" * 100_000, "cannot be read"),
@@ -668,3 +668,11 @@ def test_hub_offline(monkeypatch):
     monkeypatch.setattr("clipx.backbone.hub.reachable", lambda: False)
     with pytest.raises(SpaceError, match=r"org/model.*offline.*lite.*local folder"):
         load_space("hf-hub:org/model")
+
+
+def test_embedded_spaces_by_use(monkeypatch):
+    assert embedded_for("class_attention") == ["nano-vit"] and embedded_for("drawings") == ["nano", "nano-vit"]
+    assert embedded_for("drawings_of_photos") == ["nano-vit"] and embedded_for("smells") == []
+    assert load_space(embedded_for("class_attention")[0]).supports("class_attention")
+    monkeypatch.setattr("clipx.space.embedded_names", lambda: ["lite"])
+    assert embedded_for("drawings") == []

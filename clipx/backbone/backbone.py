@@ -159,7 +159,7 @@ class Backbone:
             raise UnsupportedError(
                 f"this text tower ({type(text).__name__}) takes no token embeddings; only CLIP's own causal one does",
                 where=self.architecture,
-                remedy="take a space such as nano or ViT-B-32-quickgelu/openai",
+                remedy="take a space such as ViT-B-32-quickgelu/openai",
             )
         return text
 
@@ -276,5 +276,5 @@ class Backbone:
             raise UnsupportedError(
                 f"this image tower ({type(self.model.visual).__name__}) has no {capability}; it has {can}",
                 where=self.architecture,
-                remedy="take a ViT or RN space, such as nano or ViT-B-32-quickgelu/openai",
+                remedy="take a ViT or RN space, such as ViT-B-32-quickgelu/openai",
             )

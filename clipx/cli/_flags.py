@@ -52,8 +52,8 @@ SpaceFlag = Annotated[
     str | None,
     typer.Option(
         "--space",
-        help="The joint space: lite, nano, an open_clip name such as ViT-B-32-quickgelu/openai, hf-hub:..., a folder. "
-        "Default: $CLIPX_SPACE, else the user's config file, else lite.",
+        help="The joint space: lite or another embedded one, an open_clip name such as ViT-B-32-quickgelu/openai, "
+        "hf-hub:..., a folder. Default: $CLIPX_SPACE, else the user's config file, else lite.",
         show_default=False,
     ),
 ]

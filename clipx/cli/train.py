@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 def _group() -> None:
     """Train what clipx ships, from a recipe.
 
-    Example: clipx train space examples/recipes/nano --data DIR -o runs/nano
+    Example: clipx train space examples/recipes/lite --data DIR -o runs/lite
     """
 
 
@@ -41,7 +41,7 @@ def space(
 ) -> None:
     """Train an embedded space by a recipe; the finished folder is what --space takes.
 
-    Example: clipx train space examples/recipes/nano --data DIR -o runs/nano --resume
+    Example: clipx train space examples/recipes/lite --data DIR -o runs/lite --resume
     """
     from clipx.cli._output import emit, print_table, report
     from clipx.errors import FileError

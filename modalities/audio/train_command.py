@@ -58,7 +58,7 @@ def train(
     Without --fold it learns from all sounds, and the figure is of these very
     sounds: it says whether anything was learnt, and nothing of other sounds.
 
-    Example: clipx train audio sounds --space nano --fold 4 -o runs/audio
+    Example: clipx train audio sounds --space lite --fold 4 -o runs/audio
     """
     from clipx import _processes as processes
     from clipx.api import parse_labels

@@ -85,7 +85,7 @@ def depth(
     """Estimate how far everything in a photo is: by a fit on frozen features, or by words of near and far.
 
     Writes a 16-bit PNG in millimetres, the same in colours with a scale, an .npz
-    with all numbers, and a picture of what each word responds to. nano comes with
+    with all numbers, and a picture of what each word responds to. lite comes with
     a fit on rooms that were made, not photographed. Without any fit words tell near
     from far at best: their metres are not measured on anything.
 

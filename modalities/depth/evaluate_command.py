@@ -86,7 +86,7 @@ def evaluate(
     to the mean map of log depth, photo by photo. Rows of different protocols or
     alignments are not comparable, and each says which it is.
 
-    Example: clipx eval depth nyu --space nano --fit runs/depth/fit.safetensors --controls
+    Example: clipx eval depth nyu --space lite --fit runs/depth/fit.safetensors --controls
     """
     from clipx.cli._output import check_writable, emit, print_table, report, write_bytes
     from clipx.cli._work import open_space

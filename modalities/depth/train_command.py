@@ -57,7 +57,7 @@ def train(
     The smaller draws of one seed are part of the larger ones. A fit belongs to
     its space; clipx depth --fit and clipx eval depth --fit take it.
 
-    Example: clipx train depth nyu --space nano --kind linear --images 20 -o fit.safetensors
+    Example: clipx train depth nyu --space lite --kind linear --images 20 -o fit.safetensors
     """
     from clipx.api import parse_labels
     from clipx.cli._output import check_writable, emit, print_table, report

@@ -120,7 +120,7 @@ def sketch(
     judge: Annotated[
         str | None,
         typer.Option(
-            "--judge", help="With --strokes auto: the space that says what is enough. Default: nano-vit, or nano."
+            "--judge", help="With --strokes auto: the space that says what is enough. Default: an embedded one."
         ),
     ] = None,
     about: Annotated[
@@ -131,7 +131,7 @@ def sketch(
         str | None,
         typer.Option(
             "--saliency-space",
-            help="Whose tower says where strokes start. Default: --space's if it can, else nano-vit's.",
+            help="Whose tower says where strokes start. Default: --space's if it can, else an embedded one's.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder --out.")] = False,
@@ -411,7 +411,14 @@ def _enough(drawn: Sequence[Drawing], target: Target | Meaning, text: str | None
 
 
 def _default_judge(name: str) -> str:
-    return "nano" if name == "nano-vit" else "nano-vit"
+    """An embedded space that judges drawings and does not draw them: best one trained on drawings of photos."""
+    from clipx.errors import InputError
+    from clipx.space import embedded_for
+
+    for judge in [*embedded_for("drawings_of_photos"), *embedded_for("drawings")]:
+        if judge != name:
+            return judge
+    raise InputError("no embedded space is there to judge drawings", where="--judge", remedy="name one")
 
 
 # -------------------------------------------------------------------------------------------------------------- input

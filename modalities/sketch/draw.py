@@ -93,7 +93,7 @@ def draw(
         space: whose tower judges. Photos need ``stages``.
         config: how.
         saliency_space: whose tower says where strokes on a photo start; by default ``space`` if it is a ViT or its
-            vector is the mean of its cells, else ``nano-vit``.
+            vector is the mean of its cells, else an embedded space with class attention.
         about: what to draw on each photo, such as "the cat": strokes start where the tower sees that. Default: where it
             sees what the photo shows most.
         out: a folder for a checkpoint every 25 steps and at Ctrl-C, which ends the call with the best so far.

@@ -22,7 +22,9 @@ from clipx.modality import Modality
 from clipx.parts import Parts
 
 WIDTH_PX = 7.0  # of a drawing that comes without widths, and
-MARGIN_PX = 16.0  # around it: of those tried, nano names most training drawings of QuickDraw by these two
+MARGIN_PX = (
+    16.0  # around it: of those tried, the first embedded space names most training drawings of QuickDraw by these two
+)
 MAX_STROKES = 2**14
 MAX_LINE_BYTES = 2**20  # many times the longest drawing of QuickDraw
 LIMIT = 1e6  # of a coordinate; QuickDraw's are pixels of a screen

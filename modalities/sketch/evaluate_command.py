@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from clipx.pipeline import Item
     from clipx.space import JointSpace
 
-JUDGE = "nano-vit"
 AT_ONCE = 4  # photos drawn side by side, and lost if the run is stopped
 SHEET_ROWS = 100
 
@@ -73,7 +72,7 @@ def evaluate(
     space: SpaceFlag = None,
     judge: Annotated[
         str | None,
-        typer.Option("--judge", help=f"The space that judges, another than --space. Default: {JUDGE}."),
+        typer.Option("--judge", help="The space that judges, another than --space. Default: an embedded one."),
     ] = None,
     saliency_space: Annotated[
         str | None,
@@ -319,10 +318,11 @@ def _all_classes(
 
 def _default_judge(name: str) -> str:
     from clipx.errors import InputError
-    from clipx.space import embedded_names
+    from clipx.space import embedded_for
 
-    if JUDGE in embedded_names() and name != JUDGE:
-        return JUDGE
+    for judge in embedded_for("drawings_of_photos"):
+        if judge != name:
+            return judge
     raise InputError(
         f"no other embedded space is there to judge what {name} draws",
         where="--judge",

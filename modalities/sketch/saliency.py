@@ -53,21 +53,17 @@ def start_probabilities(
     return softmax(product)
 
 
-DEFAULT = "nano-vit"  # of the spaces that come with clipx, the one whose class token can be asked where it looks
-
-
 def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
-    """Whose tower says where a drawing in ``space`` starts: its own if it can, else ``nano-vit``'s.
+    """Whose tower says where a drawing in ``space`` starts: its own if it can, else an embedded one's.
 
     A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less, but it can tell
     what is asked for (``about``), which a class token's attention cannot.
     """
-    from clipx.space import embedded_names, load_space
+    from clipx.space import embedded_for, load_space
 
     knows = about is not None or space.supports("class_attention") or space.backbone.averages
-    if knows or DEFAULT not in embedded_names():
-        return space
-    return load_space(DEFAULT, device=space.device)
+    others = [] if knows else embedded_for("class_attention")
+    return load_space(others[0], device=space.device) if others else space
 
 
 def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None) -> np.ndarray:

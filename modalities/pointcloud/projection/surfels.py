@@ -6,8 +6,8 @@ hidden. Removing hidden points first (Katz et al., "Direct Visibility of Point S
 procedural shapes of 1,024 points: with its radius at 10^1.5 to 10^2.5 of the cloud's it drew farther from the renders
 of the meshes, beyond that it changed nothing.
 
-The constants were chosen on fifty procedural shapes of the classes of ModelNet10, by how surely `nano` named their
-pictures.
+The constants were chosen on fifty procedural shapes of the classes of ModelNet10, by how surely a small space (see
+examples/recipes) named their pictures.
 """
 
 from __future__ import annotations
