@@ -1,11 +1,11 @@
-"""Flags that several commands share, and flags made from the modalities' ``Config`` fields."""
+"""Flags made from the modalities' ``Config`` fields, and what builds a command's flags."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -26,83 +26,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileError(f"is not valid TOML: {error}", where=path) from error
 
 
-def _use_config(ctx: typer.Context, path: Path | None) -> None:
-    """Make a TOML file's values the defaults of this command's flags."""
-    if path is None or ctx.resilient_parsing:
-        return
-    known = {
-        option.removeprefix("--").replace("-", "_"): param
-        for param in ctx.command.params
-        for option in param.opts
-        if option.startswith("--") and option not in ("--config", "--help")
-    }
-    defaults = {}
-    for key, value in read_toml(path).items():
-        param = known.get(key.replace("-", "_"))
-        if param is None:
-            raise InputError(f"unknown key {key!r}", where=path, remedy=f"known: {', '.join(sorted(known))}")
-        if isinstance(value, dict) or (isinstance(value, list) and not param.multiple):
-            raise InputError(f"key {key!r} takes one value", where=path)
-        one = param.multiple and not isinstance(value, list)  # a list of one may be written without brackets
-        defaults[param.name] = [str(value)] if one else value if isinstance(value, bool | list) else str(value)
-    ctx.default_map = defaults
-
-
-SpaceFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--space",
-        help="The joint space: lite or another embedded one, an open_clip name such as ViT-B-32-quickgelu/openai, "
-        "hf-hub:..., a folder. Default: $CLIPX_SPACE, else the user's config file, else lite.",
-        show_default=False,
-    ),
-]
-DeviceFlag = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
-DtypeFlag = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Precision of the backbone.")
-]
-BatchFlag = Annotated[int, typer.Option("--batch-size", help="Samples encoded at a time.", min=1)]
-SeedFlag = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-OutFlag = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON object to this file.")]
-RowsFlag = Annotated[
-    Path | None,
-    typer.Option("--rows", help="Write what was measured to this .csv file: name, label and SHA-256 of each sample."),
-]
-ModalityFlag = Annotated[
-    str | None,
-    typer.Option("--modality", help="What the files are, whatever their suffix. Default: what their suffix says."),
-]
-PromptsFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--prompts",
-        help="A prompt set's name (photo, imagenet, sketch, plain, ...), one template with {}, or @file.json with a "
-        "list of templates or an object of label -> sentences. Default: the modality's own set.",
-        show_default=False,
-    ),
-]
-WhereFlag = Annotated[
-    list[str] | None,
-    typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
-]
-CacheFlag = Annotated[
-    Path | None, typer.Option("--cache", help="Keep features in this folder, and use those already there.")
-]
-ResumeFlag = Annotated[
-    bool, typer.Option("--resume", help="Go on from a stopped run: --cache in the user's cache folder.")
-]
-ConfigFlag = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="A TOML file whose keys are flags of this command; they become its defaults.",
-        is_eager=True,
-        callback=_use_config,
-    ),
-]
-
-
 @dataclass(frozen=True)
 class Given:
     """A modality setting that the user gave: its flag, its value, and modality -> field for those that have it."""
@@ -118,7 +41,7 @@ def with_settings(command: Any) -> Any:
 
     The flag's help is the field's ``metadata["help"]``; a tuple is written ``1,2,3``. The command gets
     ``name=Given(...)`` for each flag that was given. ``seed`` takes the command's own ``--seed``; any other name that
-    is taken is prefixed with the modality's. A field of a type that a flag cannot say can be set from Python only.
+    is taken is prefixed with the modality's. A field of a type that no flag can give can be set from Python only.
     """
     signature = inspect.signature(command, eval_str=True) if inspect.isfunction(command) else None
     own = list(signature.parameters.values()) if signature else []
@@ -126,7 +49,6 @@ def with_settings(command: Any) -> Any:
         return command
     flags = _settings({parameter.name for parameter in own})
 
-    @functools.wraps(command)
     def run(**values: Any) -> Any:
         given: dict[str, Given] = {}
         for name, flag in flags.items():
@@ -135,11 +57,17 @@ def with_settings(command: Any) -> Any:
                 given[name] = Given(flag.flag, flag.read(value), flag.owners, required=not flag.shared)
         return command(**values, **given)
 
-    del run.__wrapped__  # typer would read the annotations of what it wraps
     added = [flag.parameter(name) for name, flag in flags.items() if not flag.shared]
-    run.__signature__ = signature.replace(parameters=own[:-1] + added)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in own[:-1] + added}
-    return run
+    return with_parameters(command, run, own[:-1] + added)
+
+
+def with_parameters(command: Any, run: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Any:
+    """``run`` under the name and the help of ``command``, with these parameters, which typer turns into flags."""
+    wrapped: Any = functools.wraps(command)(run)
+    del wrapped.__wrapped__  # typer would read the annotations of what it wraps
+    wrapped.__signature__ = inspect.Signature(parameters)
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
 
 
 def settings_of(names: Iterable[str], settings: Mapping[str, Given]) -> dict[str, dict[str, Any]]:
@@ -200,11 +128,11 @@ def _settings(taken: set[str]) -> dict[str, _Flag]:
         try:
             config = get_modality(modality).Config
             hints, own = get_type_hints(config), fields(config)
-        except Exception:  # a broken plug-in has no flags; `clipx modalities` tells why
+        except Exception:  # a broken plug-in has no flags; `clipx modalities` says why
             continue
         for field in own:
             hint, name = _without_none(hints[field.name]), field.name
-            if not _sayable(hint):
+            if not _expressible(hint):
                 continue
             shared = name == "seed" and name in taken
             if shared:
@@ -227,8 +155,8 @@ def _without_none(hint: Any) -> Any:
     return kinds[0] if len(kinds) == 1 else hint
 
 
-def _sayable(hint: Any) -> bool:
-    """Whether a flag can give such a value."""
+def _expressible(hint: Any) -> bool:
+    """Whether a flag can give a value of this type."""
     plain = (str, int, float, Path)
     if get_origin(hint) is tuple:
         return all(kind in plain or kind is Ellipsis for kind in get_args(hint))
