@@ -26,6 +26,83 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileError(f"is not valid TOML: {error}", where=path) from error
 
 
+def _use_config(ctx: typer.Context, path: Path | None) -> None:
+    """Make a TOML file's values the defaults of this command's flags."""
+    if path is None or ctx.resilient_parsing:
+        return
+    known = {
+        option.removeprefix("--").replace("-", "_"): param
+        for param in ctx.command.params
+        for option in param.opts
+        if option.startswith("--") and option not in ("--config", "--help")
+    }
+    defaults = {}
+    for key, value in read_toml(path).items():
+        param = known.get(key.replace("-", "_"))
+        if param is None:
+            raise InputError(f"unknown key {key!r}", where=path, remedy=f"known: {', '.join(sorted(known))}")
+        if isinstance(value, dict) or (isinstance(value, list) and not param.multiple):
+            raise InputError(f"key {key!r} takes one value", where=path)
+        one = param.multiple and not isinstance(value, list)  # a list of one may be written without brackets
+        defaults[param.name] = [str(value)] if one else value if isinstance(value, bool | list) else str(value)
+    ctx.default_map = defaults
+
+
+SpaceFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        help="The joint space: lite or another embedded one, an open_clip name such as ViT-B-32-quickgelu/openai, "
+        "hf-hub:..., a folder. Default: $CLIPX_SPACE, else the user's config file, else lite.",
+        show_default=False,
+    ),
+]
+DeviceFlag = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")]
+DtypeFlag = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Precision of the backbone.")
+]
+BatchFlag = Annotated[int, typer.Option("--batch-size", help="Samples encoded at a time.", min=1)]
+SeedFlag = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+OutFlag = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON object to this file.")]
+RowsFlag = Annotated[
+    Path | None,
+    typer.Option("--rows", help="Write what was measured to this .csv file: name, label and SHA-256 of each sample."),
+]
+ModalityFlag = Annotated[
+    str | None,
+    typer.Option("--modality", help="What the files are, whatever their suffix. Default: what their suffix says."),
+]
+PromptsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        help="A prompt set's name (photo, imagenet, sketch, plain, ...), one template with {}, or @file.json with a "
+        "list of templates or an object of label -> sentences. Default: the modality's own set.",
+        show_default=False,
+    ),
+]
+WhereFlag = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
+]
+CacheFlag = Annotated[
+    Path | None, typer.Option("--cache", help="Keep features in this folder, and use those already there.")
+]
+ResumeFlag = Annotated[
+    bool, typer.Option("--resume", help="Go on from a stopped run: --cache in the user's cache folder.")
+]
+ConfigFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="A TOML file whose keys are flags of this command; they become its defaults.",
+        is_eager=True,
+        callback=_use_config,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Given:
     """A modality setting that the user gave: its flag, its value, and modality -> field for those that have it."""

@@ -10,34 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from clipx.cli._flags import read_toml, with_parameters
-from clipx.errors import InputError
+from clipx.cli._flags import _use_config, with_parameters
 
 if TYPE_CHECKING:
     from clipx.errors import ClipxError
     from clipx.space import JointSpace
-
-
-def _use_config(ctx: typer.Context, path: Path | None) -> None:
-    """Make a TOML file's values the defaults of this command's flags."""
-    if path is None or ctx.resilient_parsing:
-        return
-    known = {
-        option.removeprefix("--").replace("-", "_"): param
-        for param in ctx.command.params
-        for option in param.opts
-        if option.startswith("--") and option not in ("--config", "--help")
-    }
-    defaults = {}
-    for key, value in read_toml(path).items():
-        param = known.get(key.replace("-", "_"))
-        if param is None:
-            raise InputError(f"unknown key {key!r}", where=path, remedy=f"known: {', '.join(sorted(known))}")
-        if isinstance(value, dict) or (isinstance(value, list) and not param.multiple):
-            raise InputError(f"key {key!r} takes one value", where=path)
-        one = param.multiple and not isinstance(value, list)  # a list of one may be written without brackets
-        defaults[param.name] = [str(value)] if one else value if isinstance(value, bool | list) else str(value)
-    ctx.default_map = defaults
 
 
 def _flag(flag: str, *short: str, help: str, **more: Any) -> dict[str, Any]:
@@ -63,8 +40,8 @@ class RunOptions:
         default=None,
         metadata=_flag(
             "--prompts",
-            help="A prompt set's name (photo, imagenet, sketch, plain, ...), one template with {}, or @file.json with a "
-            "list of templates or an object of label -> sentences. Default: the modality's own set.",
+            help="A prompt set's name (photo, imagenet, sketch, plain, ...), one template with {}, or @file.json with "
+            "a list of templates or an object of label -> sentences. Default: the modality's own set.",
             show_default=False,
         ),
     )
@@ -182,7 +159,8 @@ def takes(*names: str, **defaults: Any) -> Callable[[Any], Any]:
         place = next(i for i, one in enumerate(own) if one.name == "run")
 
         def call(**values: Any) -> Any:
-            return command(**values, run=RunOptions(**{flag.name: values.pop(flag.name) for flag in flags}))
+            options = RunOptions(**{flag.name: values.pop(flag.name) for flag in flags})
+            return command(**values, run=options)
 
         return with_parameters(command, call, [*own[:place], *flags, *own[place + 1 :]])
 

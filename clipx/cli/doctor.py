@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag
+from clipx.cli._options import RunOptions, takes
 
 DISTRIBUTION = "clipx-senses"
 OPTIONAL = {  # distribution -> (what for, how to install it)
@@ -18,6 +18,7 @@ OPTIONAL = {  # distribution -> (what for, how to install it)
 }
 
 
+@takes("device", "dtype", "out", "as_json", "config")
 def doctor(
     space: Annotated[
         str | None,
@@ -27,27 +28,24 @@ def doctor(
             show_default=False,
         ),
     ] = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    out: OutFlag = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """Check the packages, and of spaces the weights and a first computation; exit status 1 if one is broken.
 
     Example: clipx doctor --space ViT-B-32-quickgelu/openai --device cuda
     """
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._output import print_table, report
     from clipx.progress import progress
     from clipx.space import check_device
 
-    check_writable(out)
-    check_device(device)
+    run.check_writable()
+    check_device(run.device)
     with progress("checking", None):
-        results = list(_checks(space, device, dtype))
+        results = list(_checks(space, run.device, run.dtype))
     rows = [(r["state"], r["name"], r["detail"]) for r in results]
     broken = [r["name"] for r in results if r["state"] == "broken"]
-    emit(report("doctor", results, ok=not broken), as_json, lambda: print_table(("state", "what", "detail"), rows), out)
+    run.emit(report("doctor", results, ok=not broken), lambda: print_table(("state", "what", "detail"), rows))
     if broken:
         raise typer.Exit(1)
 

@@ -8,36 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import (
-    BatchFlag,
-    CacheFlag,
-    ConfigFlag,
-    DeviceFlag,
-    DtypeFlag,
-    JsonFlag,
-    ModalityFlag,
-    ResumeFlag,
-    SeedFlag,
-    SpaceFlag,
-)
+from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@takes("modality", "space", "device", "dtype", "batch_size", "seed", "cache", "resume", "as_json", "config")
 def embed(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, sounds, ..., folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .npz or .parquet file.")],
-    modality: ModalityFlag = None,
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    batch_size: BatchFlag = 32,
-    seed: SeedFlag = 0,
-    cache: CacheFlag = None,
-    resume: ResumeFlag = False,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
     **settings: Any,
 ) -> None:
     """Write each file's unit vector in the joint space, with its path and modality.
@@ -55,7 +37,7 @@ def embed(
 
     import clipx
     from clipx.cli._output import check_writable, print_table, report
-    from clipx.cli._work import cache_folder, conclude, encode, encoders, files_in, open_space
+    from clipx.cli._work import encode, encoders, files_in
     from clipx.errors import InputError
     from clipx.files import write_whole
     from clipx.pipeline import file_items
@@ -64,16 +46,17 @@ def embed(
     if out.suffix.lower() not in writers:
         raise InputError(f"suffix {out.suffix!r} is not one of {' '.join(writers)}", where=out)
     check_writable(out)
-    given = files_in(paths, modality)
-    failures, items = given.failures, file_items(given.files)
+    given = files_in(paths, run.modality)
+    items = file_items(given.files)
     if not items:
-        conclude(report("embed", []), failures, as_json, lambda: None, passed_over=given.passed_over)
-    attach = encoders(given.files, modality, settings)
-    joint = open_space(space, device, dtype, seed)
+        run.conclude(report("embed", []), given.failures, lambda: None, given.passed_over)
+    attach = encoders(given.files, run.modality, settings)
+    joint = run.open_space()
     made: dict[str, tuple[Tensor, str]] = {}
-    kept, configs = cache_folder(cache, resume), {}
-    for encoder, group in attach(joint):
-        found = encode(encoder, [items[i] for i in group], batch_size, kept, failures=failures)
+    configs = {}
+    for encoder, rows in attach(joint):
+        group = [items[i] for i in rows]
+        found = encode(encoder, group, run.batch_size, run.cache_folder(), failures=given.failures)
         made.update({path: (row, encoder.name) for path, row in zip(found.ids, found.vectors.cpu(), strict=True)})
         configs[encoder.name] = asdict(encoder.config)
     ids = [item.id for item in items if item.id in made]
@@ -81,18 +64,17 @@ def embed(
     about = {
         "space": joint.name,
         "space_id": joint.id,
-        "about": json.dumps({"clipx": clipx.__version__, "config": configs, "dtype": dtype}, default=str),
+        "about": json.dumps({"clipx": clipx.__version__, "config": configs, "dtype": run.dtype}, default=str),
     }
     if made:
         vectors = torch.stack([made[path][0] for path in ids])
         write_whole(out, lambda path: writers[out.suffix.lower()](path, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
-    shape = {"n": len(ids), "dim": joint.dim}
-    written = out if made else None
-    summary = report("embed", results, space=joint.name, space_id=joint.id, out=written, **shape)
-    rows = [(str(out), str(len(ids)), str(joint.dim))]
-    table = lambda: print_table(("file", "vectors", "dim"), rows)  # noqa: E731
-    conclude(summary, failures, as_json, table, passed_over=given.passed_over)
+    written, shape = out if made else None, {"n": len(ids), "dim": joint.dim}
+    record = report("embed", results, space=joint.name, space_id=joint.id, out=written, **shape)
+    rows_shown = [(str(out), str(len(ids)), str(joint.dim))]
+    columns = ("file", "vectors", "dim")
+    run.conclude(record, given.failures, lambda: print_table(columns, rows_shown), given.passed_over)
 
 
 def _npz(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
+from clipx.cli._options import RunOptions, takes
 
 
-def modalities(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFlag = None) -> None:
+@takes("out", "as_json", "config")
+def modalities(*, run: RunOptions) -> None:
     """List the installed modalities: their files, whether they work here and, if not, what to install.
 
     Example: clipx modalities
     """
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._output import print_table, report
     from clipx.registry import MODALITIES, registered
 
-    check_writable(out)
+    run.check_writable()
     results = [modality_health(name) for name in registered(MODALITIES)]
 
     def table() -> None:
@@ -25,7 +26,7 @@ def modalities(out: OutFlag = None, as_json: JsonFlag = False, config: ConfigFla
         ]
         print_table(("modality", "files", "health", "package"), rows)
 
-    emit(report("modalities", results), as_json, table, out)
+    run.emit(report("modalities", results), table)
 
 
 def modality_health(name: str) -> dict[str, Any]:

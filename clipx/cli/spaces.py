@@ -7,23 +7,23 @@ from typing import Annotated
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, JsonFlag, OutFlag
+from clipx.cli._options import RunOptions, takes
 
 
+@takes("out", "as_json", "config")
 def spaces(
     embedded: Annotated[bool, typer.Option("--embedded", help="Only those that come with clipx.")] = False,
-    out: OutFlag = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """List the joint spaces: those that come with clipx, then the pretrained ones that open_clip can fetch.
 
     Example: clipx spaces --embedded
     """
-    from clipx.cli._output import check_writable, emit, print_table, report
+    from clipx.cli._output import print_table, report
     from clipx.space import list_spaces
 
-    check_writable(out)
+    run.check_writable()
     found = list_spaces(pretrained=not embedded)
 
     def table() -> None:
@@ -33,4 +33,4 @@ def spaces(
         ]
         print_table(("space", "kind", "version", "size", "licence"), rows)
 
-    emit(report("spaces", [asdict(s) for s in found]), as_json, table, out)
+    run.emit(report("spaces", [asdict(s) for s in found]), table)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag
+from clipx.cli._options import RunOptions, takes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -21,6 +21,7 @@ def _group() -> None:
 
 
 @app.command()
+@takes("device", "as_json", "config")
 def space(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A folder with recipe.toml, or that file.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of the data sets that the recipe names.")] = Path("data"),
@@ -35,15 +36,14 @@ def space(
         str | None, typer.Option("--exclude", help="Concepts whose pictures are left out: a,b,c or @file.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed than the recipe's.")] = None,
-    device: DeviceFlag = "cpu",
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """Train an embedded space by a recipe; the finished folder is what --space takes.
 
     Example: clipx train space examples/recipes/lite --data DIR -o runs/lite --resume
     """
-    from clipx.cli._output import emit, print_table, report
+    from clipx.cli._output import print_table, report
     from clipx.errors import FileError
 
     if not (recipe / "recipe.toml" if recipe.is_dir() else recipe).is_file():
@@ -55,7 +55,7 @@ def space(
     from clipx.space import check_device
     from clipx.spaces.recipe import train_space
 
-    check_device(device)
+    check_device(run.device)
     folder = train_space(
         recipe,
         data=data,
@@ -64,9 +64,9 @@ def space(
         steps=steps,
         exclude=tuple(parse_labels(exclude)) if exclude else (),
         seed=seed,
-        device=device,
+        device=run.device,
     )
     if processes.number() > 0:  # the first process says it
         return
     record = report("train space", [{"space": folder}])
-    emit(record, as_json, lambda: print_table(("space",), [(str(folder),)]))
+    run.emit(record, lambda: print_table(("space",), [(str(folder),)]))

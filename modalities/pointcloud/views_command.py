@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, JsonFlag, SeedFlag
+from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,15 +18,15 @@ GAP, CAPTION = 6, 18  # pixels of the contact sheet
 PAPER, INK = (236, 236, 236), (40, 40, 40)  # neither the white ground of some projections nor the black one of others
 
 
+@takes("seed", "as_json", "config")
 def views(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Clouds and meshes.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .png file.")] = Path("views.png"),
     size: Annotated[
         int, typer.Option("--size", help="Side of each view in pixels; those of a fixed size are resized.", min=16)
     ] = 224,
-    seed: SeedFlag = 0,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
     **settings: Any,
 ) -> None:
     """Write a contact sheet: each file a row, each view of the projection a picture.
