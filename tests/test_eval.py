@@ -56,9 +56,7 @@ def test_few_shot_rows_stand_beside_zero_shot_and_never_share_one(run_json, sets
 def test_cached_views_are_not_made_again(run_json, sets, monkeypatch):
     line = "eval pointcloud test.npz --train train.npz --shots 3 --draws 1 --method cache --cache kept"
     first = run_json(line)
-    monkeypatch.setattr(
-        "clipx.modalities.pointcloud.encoder.PointCloud.parts", lambda *_: pytest.fail("encoded again")
-    )
+    monkeypatch.setattr("clipx.modalities.pointcloud.encoder.PointCloud.parts", lambda *_: pytest.fail("encoded again"))
     assert run_json(line) == first
 
 
@@ -164,7 +162,7 @@ def test_each_projection_has_its_own_prompts(run_json, sets):
 
 
 def test_the_interval_is_that_of_the_mean_over_draws():
-    from clipx.cli.evaluate import figures_of
+    from clipx.evaluation import figures_of
     from clipx.metrics import bootstrap_ci95
 
     targets = np.array([0, 1] * 20)

@@ -113,6 +113,14 @@ class Given:
     required: bool = True  # whether it is a mistake to give it to a modality that has no such field
 
 
+def condition(text: str, flag: str = "--where") -> tuple[str, str]:
+    """``column=value`` of a flag as a pair. Raises InputError."""
+    column, equals, value = text.partition("=")
+    if not equals or not column.strip():
+        raise InputError(f"expected column=value, got {text!r}", where=flag)
+    return column.strip(), value.strip()
+
+
 def with_settings(command: Any) -> Any:
     """Turn a command's ``**settings`` into one flag for each field of the installed modalities' ``Config``.
 

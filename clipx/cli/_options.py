@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from clipx.cli._flags import _use_config, with_parameters
+from clipx.cli._flags import _use_config, condition, with_parameters
 
 if TYPE_CHECKING:
     from clipx.errors import ClipxError
     from clipx.space import JointSpace
 
 
-def _flag(flag: str, *short: str, help: str, **more: Any) -> dict[str, Any]:
-    """What a field's flag is called and says; ``more`` is typer's."""
-    return {"flags": (flag, *short), "help": help, "more": more}
+def flag(name: str, *short: str, help: str, **more: Any) -> dict[str, Any]:
+    """Metadata of a dataclass field that becomes a flag; ``more`` is typer's."""
+    return {"flags": (name, *short), "help": help, "more": more}
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,15 @@ class RunOptions:
 
     modality: str | None = field(
         default=None,
-        metadata=_flag(
-            "--modality", help="What the files are, whatever their suffix. Default: what their suffix says."
-        ),
+        metadata=flag("--modality", help="What the files are, whatever their suffix. Default: what their suffix says."),
     )
     where: list[str] | None = field(
         default=None,
-        metadata=_flag("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
+        metadata=flag("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
     )
     prompts: str | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "--prompts",
             help="A prompt set's name (photo, imagenet, sketch, plain, ...), one template with {}, or @file.json with "
             "a list of templates or an object of label -> sentences. Default: the modality's own set.",
@@ -47,41 +46,41 @@ class RunOptions:
     )
     space: str | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "--space",
             help="The joint space: lite or another embedded one, an open_clip name such as ViT-B-32-quickgelu/openai, "
             "hf-hub:..., a folder. Default: $CLIPX_SPACE, else the user's config file, else lite.",
             show_default=False,
         ),
     )
-    device: str = field(default="cpu", metadata=_flag("--device", help="Where to compute: cpu, cuda, cuda:1, mps."))
+    device: str = field(default="cpu", metadata=flag("--device", help="Where to compute: cpu, cuda, cuda:1, mps."))
     dtype: Literal["float32", "bfloat16", "float16"] = field(
-        default="float32", metadata=_flag("--dtype", help="Precision of the backbone.")
+        default="float32", metadata=flag("--dtype", help="Precision of the backbone.")
     )
-    batch_size: int = field(default=32, metadata=_flag("--batch-size", help="Samples encoded at a time.", min=1))
-    seed: int = field(default=0, metadata=_flag("--seed", help="Seed of whatever draws random numbers."))
+    batch_size: int = field(default=32, metadata=flag("--batch-size", help="Samples encoded at a time.", min=1))
+    seed: int = field(default=0, metadata=flag("--seed", help="Seed of whatever draws random numbers."))
     cache: Path | None = field(
-        default=None, metadata=_flag("--cache", help="Keep features in this folder, and use those already there.")
+        default=None, metadata=flag("--cache", help="Keep features in this folder, and use those already there.")
     )
     resume: bool = field(
         default=False,
-        metadata=_flag("--resume", help="Go on from a stopped run: --cache in the user's cache folder."),
+        metadata=flag("--resume", help="Go on from a stopped run: --cache in the user's cache folder."),
     )
     rows: Path | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "--rows", help="Write what was measured to this .csv file: name, label and SHA-256 of each sample."
         ),
     )
     out: Path | None = field(
-        default=None, metadata=_flag("--out", "-o", help="Also write the JSON object to this file.")
+        default=None, metadata=flag("--out", "-o", help="Also write the JSON object to this file.")
     )
     as_json: bool = field(
-        default=False, metadata=_flag("--json", help="Print one JSON object on stdout and nothing else there.")
+        default=False, metadata=flag("--json", help="Print one JSON object on stdout and nothing else there.")
     )
     config: Path | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "--config",
             help="A TOML file whose keys are flags of this command; they become its defaults.",
             is_eager=True,
@@ -110,8 +109,6 @@ class RunOptions:
 
     def conditions(self) -> list[tuple[str, str]]:
         """``where`` as pairs of column and value. Raises InputError."""
-        from clipx.cli.evaluate import condition
-
         return [condition(text) for text in self.where or ()]
 
     def emit(self, record: dict[str, Any], table: Callable[[], None]) -> None:
@@ -134,34 +131,49 @@ class RunOptions:
 
 
 def takes(*names: str, **defaults: Any) -> Callable[[Any], Any]:
-    """Give a command the flags of these fields of ``RunOptions``; it gets them as its last parameter, ``run``.
+    """Turn a command's keyword-only parameters of dataclass types into flags; it gets them filled.
+
+    Of ``RunOptions`` the fields named here are taken; of any other dataclass, whose fields have ``flag`` as metadata,
+    all.
 
     >>> @takes("space", "device", batch_size=8)                                  # doctest: +SKIP
     ... def measure(data: Path, *, run: RunOptions) -> None: ...
 
     Args:
-        names: of fields, in the order of their flags.
-        defaults: fields that are taken with another default than their own.
+        names: of fields of ``RunOptions``, in the order of their flags.
+        defaults: fields of it that are taken with another default than their own.
     """
-    known, hints = {own.name: own for own in fields(RunOptions)}, get_type_hints(RunOptions)
-
-    def parameter(name: str) -> inspect.Parameter:
-        own = known[name]
-        option = typer.Option(*own.metadata["flags"], help=own.metadata["help"], **own.metadata["more"])
-        default = defaults.get(name, own.default)
-        kind = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, kind, default=default, annotation=Annotated[hints[name], option])
-
-    flags = [parameter(name) for name in [*names, *(name for name in defaults if name not in names)]]
+    chosen = [*names, *(name for name in defaults if name not in names)]
 
     def decorate(command: Any) -> Any:
         own = list(inspect.signature(command, eval_str=True).parameters.values())
-        place = next(i for i, one in enumerate(own) if one.name == "run")
+        groups: dict[str, tuple[Any, list[inspect.Parameter]]] = {
+            one.name: (one.annotation, _parameters(one.annotation, chosen, defaults))
+            for one in own
+            if is_dataclass(one.annotation)
+        }
 
         def call(**values: Any) -> Any:
-            options = RunOptions(**{flag.name: values.pop(flag.name) for flag in flags})
-            return command(**values, run=options)
+            given = {}
+            for name, (kind, flags) in groups.items():
+                given[name] = kind(**{flag.name: values.pop(flag.name, flag.default) for flag in flags})
+            return command(**values, **given)
 
-        return with_parameters(command, call, [*own[:place], *flags, *own[place + 1 :]])
+        expanded = [groups[one.name][1] if one.name in groups else [one] for one in own]
+        return with_parameters(command, call, list(chain.from_iterable(expanded)))
 
     return decorate
+
+
+def _parameters(kind: Any, chosen: Sequence[str], defaults: Mapping[str, Any]) -> list[inspect.Parameter]:
+    """A dataclass's fields as parameters that typer turns into flags; of ``RunOptions`` the chosen ones."""
+    known, hints = {own.name: own for own in fields(kind)}, get_type_hints(kind)
+    replaced = defaults if kind is RunOptions else {}
+    found = []
+    for name in chosen if kind is RunOptions else known:
+        about = known[name].metadata
+        hint: Any = hints[name]
+        annotation = Annotated[hint, typer.Option(*about["flags"], help=about["help"], **about["more"])]
+        default = replaced.get(name, known[name].default)
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
+    return found

@@ -77,6 +77,13 @@ def classify(
         ]
         print_grouped("file", ("label", "cosine", "probability"), tables)
 
-    about = {"space": joint.name, "space_id": joint.id, "dtype": run.dtype, "seed": run.seed}
-    record = report("classify", results, modalities=modalities, **about)
+    record = report(
+        "classify",
+        results,
+        modalities=modalities,
+        space=joint.name,
+        space_id=joint.id,
+        dtype=run.dtype,
+        seed=run.seed,
+    )
     run.conclude(record, given.failures, table, given.passed_over)

@@ -52,11 +52,12 @@ def audioclip(
     Example: clipx reproduce audioclip --data ESC-50-master --weights AudioCLIP-Partial-Training.pt \\
     --space RN50-quickgelu/openai
     """
+    from clipx.cli._flags import condition
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts, versions
-    from clipx.cli.evaluate import condition, figures_of, targets_of
     from clipx.datasets import read_data
     from clipx.errors import InputError
+    from clipx.evaluation import figures_of, targets_of
     from clipx.modalities.audio.benchmarks import LAYOUTS, layout_of
     from clipx.modalities.audio.encoder import Audio, AudioConfig
     from clipx.progress import note

@@ -62,9 +62,9 @@ def train(
     """
     from clipx import _processes as processes
     from clipx.api import parse_labels
+    from clipx.cli._flags import condition
     from clipx.cli._output import emit, print_table, report
     from clipx.cli._work import open_space, read_prompts
-    from clipx.cli.evaluate import condition
     from clipx.modalities.audio.train import PROMPTS, AudioTrainConfig, cross_validate, train_audio
     from clipx.progress import note
 

@@ -164,11 +164,12 @@ def _reproduce(
     import numpy as np
     import torch
 
+    from clipx.cli._flags import condition
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import cache_folder, encode, make_classifier, open_space, read_prompts, versions
-    from clipx.cli.evaluate import check_apart, condition, figures_of, targets_of
     from clipx.datasets import read_data
     from clipx.errors import InputError
+    from clipx.evaluation import figures_of, require_disjoint, targets_of
     from clipx.fewshot import ViewSearch, fit_shots
     from clipx.modalities.pointcloud.cloud import Cloud
     from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
@@ -199,7 +200,7 @@ def _reproduce(
     shown = None
     if train is not None or train_where:
         shown = read_data(train or data, First, [condition(text) for text in train_where or ()])
-        check_apart(rows, shown)
+        require_disjoint(rows, shown)
         _, known = targets_of(shown.labels, names)
     joint = open_space(space, device, dtype, seed)
     classifier = make_classifier(joint, names, about.prompts if said is None else said)

@@ -14,6 +14,9 @@ from clipx.cli._options import RunOptions, takes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clipx.errors import ClipxError
+    from clipx.modalities.pointcloud.encoder import CloudConfig
+
 GAP, CAPTION = 6, 18  # pixels of the contact sheet
 PAPER, INK = (236, 236, 236), (40, 40, 40)  # neither the white ground of some projections nor the black one of others
 
@@ -38,14 +41,12 @@ def views(
     Example: clipx views chair.ply table.stl --projection shaded -o views.png
     """
     from clipx.cli._flags import settings_of
-    from clipx.cli._output import check_writable, print_table, report, write_bytes
-    from clipx.cli._work import check_present, conclude
-    from clipx.errors import ClipxError, InputError
-    from clipx.modalities.pointcloud.cloud import draw
-    from clipx.modalities.pointcloud.encoder import CloudConfig, load_cloud
-    from clipx.modalities.pointcloud.projection import get_projection, resized
+    from clipx.cli._output import check_writable, print_table, report
+    from clipx.errors import InputError
+    from clipx.files import check_present, write_whole
+    from clipx.modalities.pointcloud.encoder import CloudConfig
+    from clipx.modalities.pointcloud.projection import get_projection
     from clipx.pictures import MAX_PIXELS
-    from clipx.progress import progress
 
     if out.suffix.lower() != ".png":
         raise InputError(f"suffix {out.suffix!r} is not .png", where=out)
@@ -58,29 +59,43 @@ def views(
             f"{len(files) * entry.views} views of {size} pixels are too large a picture",
             remedy="name fewer files or a smaller --size",
         )
-    rows, results = [], []
     failures: dict[str, ClipxError] = {}
+    rows, results = _drawn(files, chosen, size, failures)
+    if rows:
+        write_whole(out, _sheet(rows))
+    about = {"projection": chosen.projection, "views": entry.views, "size": size, "seed": run.seed}
+    record = report("views", results, out=out if rows else None, **about)
+    table = [(str(r["path"]), str(r["points"]), str(r["up"]), str(entry.views)) for r in results]
+    columns = ("file", "points", "up", "views")
+    run.conclude(record, failures, lambda: print_table(columns, table, title=str(out)))
+
+
+def _drawn(
+    files: Sequence[Path], config: CloudConfig, size: int, failures: dict[str, ClipxError]
+) -> tuple[list[tuple[str, Tensor]], list[dict[str, Any]]]:
+    """Names with (V, 3, size, size) views, and a row of results each; what cannot be read goes to ``failures``."""
+    from clipx.errors import ClipxError
+    from clipx.modalities.pointcloud.cloud import draw
+    from clipx.modalities.pointcloud.encoder import load_cloud
+    from clipx.modalities.pointcloud.projection import get_projection, resized
+    from clipx.progress import progress
+
+    rows, results = [], []
     with progress("drawing", len(files)) as advance:
         for path in files:
             try:
-                cloud = load_cloud(path, chosen)
-                drawn = draw([cloud], chosen.projection, size, backend=chosen.backend)[0]
+                cloud = load_cloud(path, config)
+                drawn = draw([cloud], config.projection, size, backend=config.backend)[0]
             except ClipxError as error:
                 failures[str(path)] = error
                 advance(1)
                 continue
-            pictures = entry.visible(drawn)  # (V, 3, R, R)
+            pictures = get_projection(config.projection).visible(drawn)  # (V, 3, R, R)
             rows.append((str(path), resized(pictures, size).clamp(0, 1)))
             triangles = None if cloud.mesh is None else len(cloud.mesh.triangles)
             results.append({"path": path, "up": cloud.up, "points": len(cloud.points), "triangles": triangles})
             advance(1)
-    if rows:
-        write_bytes(out, _sheet(rows))
-    about = {"projection": chosen.projection, "views": entry.views, "size": size, "seed": seed}
-    record = report("views", results, out=out if rows else None, **about)
-    table = [(str(r["path"]), str(r["points"]), str(r["up"]), str(entry.views)) for r in results]
-    columns = ("file", "points", "up", "views")
-    conclude(record, failures, as_json, lambda: print_table(columns, table, title=str(out)))
+    return rows, results
 
 
 def _sheet(rows: Sequence[tuple[str, Tensor]]) -> bytes:

@@ -136,11 +136,12 @@ def evaluate(
     if _of_drawings(folder):  # they are there already
         if against or gallery or preset != "default":
             raise InputError("holds drawings", where=folder, remedy="leave out --preset, --against and --gallery")
-        from clipx.cli.evaluate import evaluate as evaluate_sense
+        from clipx.cli.evaluate import evaluate as evaluate_any
 
         more: dict[str, Any] = {"dtype": dtype, "seed": seed, "out": out, "as_json": as_json, "batch_size": batch_size}
         more |= {"rows": rows}
-        return evaluate_sense("sketch", folder, where, labels, prompts=prompts, space=space, device=device, **more)
+        more |= {"where": where, "labels": labels, "prompts": prompts, "space": space, "device": device}
+        return evaluate_any(modality="sketch", data=folder, **more)
     check_writable(out)
     check_writable(rows)
     words = None if labels is None else parse_labels(labels)
@@ -267,7 +268,7 @@ def _of_drawings(folder: Path) -> bool:
 
 def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:
     """The photos to draw; their labels are spelled as the classes are."""
-    from clipx.cli.evaluate import condition
+    from clipx.cli._flags import condition
     from clipx.datasets import read_data
     from clipx.errors import InputError
     from clipx.progress import note
@@ -299,7 +300,7 @@ def _all_classes(
     folder: Path, where: Sequence[str], chosen: LabelledData, gallery: int, judge: JointSpace
 ) -> tuple[list[str], list[Item]]:
     """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn."""
-    from clipx.cli.evaluate import condition
+    from clipx.cli._flags import condition
     from clipx.datasets import read_data
     from clipx.progress import note
     from clipx.prompts import spoken
