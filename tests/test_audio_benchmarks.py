@@ -10,7 +10,7 @@ import torch
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio.benchmarks import read_benchmark
 from clipx.modalities.audio.files import Sound
-from clipx.modalities.audio.reproduce_command import _as_released
+from clipx.modalities.audio.reproduce import as_released
 from clipx.modalities.audio.synthesis import LABELS, RATE_HZ, synthesise
 from clipx.modalities.audio.towers import new_tower, save_tower
 from clipx.space import load_space
@@ -103,12 +103,12 @@ def test_reproduce_refuses_other_data(run, tmp_path):
 def test_clips_as_the_released_loaders_hand_them_on():
     rng = np.random.default_rng(0)
     wave = torch.from_numpy(rng.uniform(-0.2, 0.1, (1, 44_100 * 5)).astype(np.float32))
-    urban = _as_released(Sound(wave), "UrbanSound8K", 4.0).samples
+    urban = as_released(Sound(wave), "UrbanSound8K", 4.0).samples
     assert urban.shape == (2, 176_400) and torch.equal(urban[0], urban[1])
     assert urban.min() == -1 and urban.max() == pytest.approx(32767 / 32768, abs=1e-6)  # the shift is theirs, too
-    short = _as_released(Sound(wave[:, :100]), "ESC-50", 5.0).samples
+    short = as_released(Sound(wave[:, :100]), "ESC-50", 5.0).samples
     assert short.shape == (1, 220_500) and short[0, 110_200] == wave[0, 0]  # centred: 220,400 / 2 before it
-    assert torch.equal(_as_released(Sound(wave), "ESC-50", 5.0).samples, wave)
+    assert torch.equal(as_released(Sound(wave), "ESC-50", 5.0).samples, wave)
 
 
 # Synthesis ------------------------------------------------------------------------------------------------------------

@@ -346,7 +346,7 @@ def test_eval_names_the_benchmark_and_its_split(run, here, modelnet40):
 def any_word(tiny_space, monkeypatch):
     """A space that knows every word, under a published tower's name."""
     monkeypatch.setattr("clipx.cli._work.open_space", lambda *_: tiny_space)
-    monkeypatch.setattr("clipx.modalities.pointcloud.reproduce_command.TOWERS", {tiny_space.name: "vitb16"})
+    monkeypatch.setattr("clipx.modalities.pointcloud.reproduce.TOWERS", {tiny_space.name: "vitb16"})
 
 
 @pytest.fixture

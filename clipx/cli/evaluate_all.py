@@ -1,4 +1,4 @@
-"""clipx eval all: every table of a suite, measured anew -> JSON, Markdown and the lists of what was measured."""
+"""clipx eval all: every table of a suite, measured again -> JSON, Markdown and the lists of what was measured."""
 
 from __future__ import annotations
 
@@ -9,43 +9,49 @@ import json
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from clipx.cli._flags import JsonFlag
+from clipx.cli._options import RunOptions, flag, takes
 from clipx.errors import FileError, InputError
 
 LONG = {"classes", "swept"}  # keys of a record that no table shows
 
 
-def evaluate_all(
-    data: Annotated[
-        Path | None, typer.Option("--data", help="The folder that holds the data sets; DATA in the suite's commands.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The folder for a JSON file a table, tables.md and splits/.")
-    ] = Path("clipx-results"),
-    suite: Annotated[
-        Path | None,
-        typer.Option("--suite", help="A TOML file of tables and commands. Default: results.toml of the space."),
-    ] = None,
-    only: Annotated[str | None, typer.Option("--only", help="These tables, a,b,c. Default: all.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from a stopped run: keep the tables that are in --out.")
-    ] = False,
-    space: Annotated[
-        str | None, typer.Option("--space", help="Measure another space; by default each command's own.")
-    ] = None,
-    page: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--page", help="A Markdown file whose tables between <!-- NAME --> and <!-- end --> are made anew."
+@dataclass(frozen=True)
+class SuiteOptions:
+    """Which tables are measured on what, and where they go."""
+
+    data: Path | None = field(
+        default=None,
+        metadata=flag("--data", help="The folder that holds the data sets; DATA in the suite's commands."),
+    )
+    out: Path = field(
+        default=Path("clipx-results"),
+        metadata=flag("--out", "-o", help="The folder for a JSON file a table, tables.md and splits/."),
+    )
+    suite: Path | None = field(
+        default=None,
+        metadata=flag("--suite", help="A TOML file of tables and commands. Default: results.toml of the space."),
+    )
+    only: str | None = field(default=None, metadata=flag("--only", help="These tables, a,b,c. Default: all."))
+    resume: bool = field(
+        default=False, metadata=flag("--resume", help="Go on from a stopped run: keep the tables that are in --out.")
+    )
+    space: str | None = field(
+        default=None, metadata=flag("--space", help="Measure another space; by default each command's own.")
+    )
+    page: list[Path] | None = field(
+        default=None,
+        metadata=flag(
+            "--page", help="A Markdown file whose tables between <!-- NAME --> and <!-- end --> are written again."
         ),
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
+    )
+
+
+@takes("as_json")
+def evaluate_all(*, options: SuiteOptions, run: RunOptions) -> None:
     """Run every command of a suite on data of your own and write its tables.
 
     Each table becomes NAME.json in the --out folder: the commands, what they
@@ -57,46 +63,53 @@ def evaluate_all(
     Example: clipx eval all --data data --only depth -o results
     """
     from clipx.cli._flags import read_toml
-    from clipx.cli._output import emit, print_table, report, write_bytes
+    from clipx.cli._output import print_table, report
     from clipx.cli._tables import table, with_tables
-    from clipx.progress import note, progress
+    from clipx.files import write_whole
     from clipx.space import DEFAULT, SPACES, default_name
-    from clipx.training import prepare_folder
 
+    data, out, space = options.data, options.out, options.space
     own = SPACES / (space or default_name()) / "results.toml"
-    path = suite or (own if own.is_file() else SPACES / DEFAULT / "results.toml")
-    planned = _tables(read_toml(path), path, only)
-    for one in page or ():
+    path = options.suite or (own if own.is_file() else SPACES / DEFAULT / "results.toml")
+    planned = _tables(read_toml(path), path, options.only)
+    for one in options.page or ():
         if not one.is_file():
             raise FileError("no such file", where=one)
     if data is not None:
-        if not data.is_dir():
-            raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
-        prepare_folder(out / "splits", resume=True)
-        with progress("measuring tables", len(planned)) as advance:
-            for plan in planned:
-                kept = out / f"{plan['name']}.json"
-                if space is not None and space not in plan.get("spaces", [space]):
-                    note(f"left out: {plan['name']}, which is of {', '.join(plan['spaces'])} alone")
-                elif not (resume and kept.is_file()):
-                    record = _measure(plan, data.resolve(), out, space)
-                    write_bytes(kept, json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
-                advance(1)
+        _measure_all(planned, data, options)
     if not out.is_dir():
         raise FileError("no such folder", where=out, remedy="measure first: name the data with --data")
     records = {file.stem: _read(file) for file in sorted(out.glob("*.json"))}
     made = {name: table(record) for name, record in records.items()}
     if not made:
         raise InputError("holds no tables", where=out, remedy="measure first: name the data with --data")
-    write_bytes(out / "tables.md", _page(records, made).encode())
-    for one in page or ():
-        write_bytes(one, with_tables(one.read_text(encoding="utf-8"), made).encode())
+    write_whole(out / "tables.md", _page(records, made))
+    for one in options.page or ():
+        write_whole(one, with_tables(one.read_text(encoding="utf-8"), made))
     rows = [{"table": name, "file": out / f"{name}.json", "lines": made[name].count("\n") - 1} for name in made]
-    emit(
-        report("eval all", rows),
-        as_json,
-        lambda: print_table(("table", "file", "lines"), [tuple(map(str, row.values())) for row in rows]),
-    )
+    lines = [tuple(map(str, row.values())) for row in rows]
+    run.emit(report("eval all", rows), lambda: print_table(("table", "file", "lines"), lines))
+
+
+def _measure_all(planned: Sequence[Mapping[str, Any]], data: Path, options: SuiteOptions) -> None:
+    """Measure the tables that are not there yet, each into its JSON file."""
+    from clipx.files import write_whole
+    from clipx.progress import note, progress
+    from clipx.training import prepare_folder
+
+    out, space = options.out, options.space
+    if not data.is_dir():
+        raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
+    prepare_folder(out / "splits", resume=True)
+    with progress("measuring tables", len(planned)) as advance:
+        for plan in planned:
+            kept = out / f"{plan['name']}.json"
+            if space is not None and space not in plan.get("spaces", [space]):
+                note(f"left out: {plan['name']}, which is of {', '.join(plan['spaces'])} alone")
+            elif not (options.resume and kept.is_file()):
+                record = _measure(plan, data.resolve(), out, space)
+                write_whole(kept, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            advance(1)
 
 
 def _tables(suite: Mapping[str, Any], path: Path, only: str | None) -> list[dict[str, Any]]:
@@ -119,7 +132,7 @@ def _tables(suite: Mapping[str, Any], path: Path, only: str | None) -> list[dict
 
 def _measure(plan: Mapping[str, Any], data: Path, out: Path, space: str | None) -> dict[str, Any]:
     """Run a table's commands; what they measured, and the lists of what they measured it on, in ``out``/splits."""
-    said = {key: plan[key] for key in ("name", "title", "columns", "rows") if key in plan}
+    about = {key: plan[key] for key in ("name", "title", "columns", "rows") if key in plan}
     more = [] if space is None else ["--space", space]
     runs = []
     with tempfile.TemporaryDirectory() as work:
@@ -133,9 +146,9 @@ def _measure(plan: Mapping[str, Any], data: Path, out: Path, space: str | None) 
             if not record.is_file():
                 raise InputError("wrote no record", where=run["command"], remedy="a run is a clipx eval")
             found = _lean(json.loads(record.read_text(encoding="utf-8")))
-            about = {"run": run.get("name", ""), "commands": [*plan.get("before", ()), run["command"]]}
-            runs.append({**about, "split": _keep(rows, found["dataset"], out), **found})
-    return {**said, "runs": runs}
+            named = {"run": run.get("name", ""), "commands": [*plan.get("before", ()), run["command"]]}
+            runs.append({**named, "split": _keep(rows, found["dataset"], out), **found})
+    return {**about, "runs": runs}
 
 
 def _run(command: str, places: Mapping[str, str], more: Sequence[str]) -> None:
@@ -162,11 +175,11 @@ def _placed(word: str, places: Mapping[str, str]) -> str:
 
 def _keep(rows: Path, dataset: str, out: Path) -> str:
     """Move a list of rows to where every table that was measured on the same rows finds it; its name."""
-    from clipx.cli._output import write_bytes
+    from clipx.files import write_whole
 
     text = rows.read_bytes()
     name = f"{dataset}-{hashlib.sha256(text).hexdigest()[:8]}.csv"
-    write_bytes(out / "splits" / name, text)
+    write_whole(out / "splits" / name, text)
     return f"splits/{name}"
 
 
