@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,11 +24,7 @@ def classify(
     top: Annotated[int, typer.Option("--top", help="How many labels to name for each file.", min=1)] = 5,
     none_threshold: Annotated[
         float | None,
-        typer.Option(
-            "--none-threshold",
-            help="A raw cosine: where no label reaches it, the answer is 'none'.",
-            show_default=False,
-        ),
+        typer.Option("--none-threshold", help="A raw cosine: where no label reaches it, the answer is 'none'."),
     ] = None,
     *,
     run: RunOptions,
@@ -42,7 +39,7 @@ def classify(
     Example: clipx classify chair.ply photo.jpg --labels chair,table,airplane
     """
     from clipx.api import parse_labels
-    from clipx.cli._output import print_grouped, report
+    from clipx.cli._output import report
     from clipx.cli._work import encode, encoders, files_in, make_classifier, read_prompts
     from clipx.modality import bound
     from clipx.pipeline import file_items
@@ -62,28 +59,24 @@ def classify(
         embedding = encode(bound(encoder, classifier), group, run.batch_size, failures=given.failures)
         for path, predictions in zip(embedding.ids, classifier.predict(embedding, top), strict=True):
             found[path] = (encoder.name, predictions)
-        about = {"config": asdict(encoder.config), "tuned_on": encoder.tuned_on}
-        modalities[encoder.name] = {"prompts": run.prompts or encoder.prompts, **about}
+        how = {"config": asdict(encoder.config), "tuned_on": encoder.tuned_on}
+        modalities[encoder.name] = {"prompts": run.prompts or encoder.prompts, **how}
     named = [(item.id, *found[item.id]) for item in items if item.id in found]
     results = [
         {"path": path, "modality": name, "predictions": [asdict(p) for p in predictions]}
         for path, name, predictions in named
     ]
 
-    def table() -> None:
-        tables = [
-            (path, name, [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions])
-            for path, name, predictions in named
-        ]
-        print_grouped("file", ("label", "cosine", "probability"), tables)
+    about = {"space": joint.name, "space_id": joint.id, "dtype": run.dtype}
+    record = report("classify", results, modalities=modalities, seed=run.seed, **about)
+    run.conclude(record, given.failures, lambda: _print(named), given.passed_over)
 
-    record = report(
-        "classify",
-        results,
-        modalities=modalities,
-        space=joint.name,
-        space_id=joint.id,
-        dtype=run.dtype,
-        seed=run.seed,
-    )
-    run.conclude(record, given.failures, table, given.passed_over)
+
+def _print(named: Sequence[tuple[str, str, list[Prediction]]]) -> None:
+    from clipx.cli._output import print_grouped
+
+    tables = [
+        (path, name, [(p.label, f"{p.cosine:.3f}", f"{p.probability:.1%}") for p in predictions])
+        for path, name, predictions in named
+    ]
+    print_grouped("file", ("label", "cosine", "probability"), tables)

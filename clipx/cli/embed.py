@@ -70,11 +70,10 @@ def embed(
         vectors = torch.stack([made[path][0] for path in ids])
         write_whole(out, lambda path: writers[out.suffix.lower()](path, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
-    written, shape = out if made else None, {"n": len(ids), "dim": joint.dim}
-    record = report("embed", results, space=joint.name, space_id=joint.id, out=written, **shape)
-    rows_shown = [(str(out), str(len(ids)), str(joint.dim))]
-    columns = ("file", "vectors", "dim")
-    run.conclude(record, given.failures, lambda: print_table(columns, rows_shown), given.passed_over)
+    about_run = {"out": out if made else None, "n": len(ids), "dim": joint.dim}
+    record = report("embed", results, space=joint.name, space_id=joint.id, **about_run)
+    table = lambda: print_table(("file", "vectors", "dim"), [(str(out), str(len(ids)), str(joint.dim))])  # noqa: E731
+    run.conclude(record, given.failures, table, given.passed_over)
 
 
 def _npz(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from clipx.modalities.audio.benchmarks import LAYOUTS, Layout, layout_of
 from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.fbsp import SAMPLE_RATE_HZ
 from clipx.modalities.audio.files import Sound, resample
+from clipx.progress import note
 from clipx.prompts import Prompts
 from clipx.space import JointSpace
 
@@ -33,9 +34,14 @@ def layout_in(data: Path) -> Layout:
 
 
 def compared(published: str, layout: Layout, clips: int) -> str:
-    """Whether these are the published data, or how they differ, where ``--where`` chose among them."""
+    """Whether these are the published data, or how they differ, also where ``--where`` chose among them.
+
+    Where they differ, a warning on stderr says so.
+    """
     if clips != layout.clips and not published.startswith("differs"):
-        return f"differs: {clips} of {layout.clips} clips, chosen by --where"
+        published = f"differs: {clips} of {layout.clips} clips, chosen by --where"
+    if published.startswith("differs"):
+        note(f"warning: not the data of the published figure; {published}")
     return published
 
 
