@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -18,75 +18,67 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 
-def flag(name: str, *short: str, help: str, **more: Any) -> dict[str, Any]:
-    """Metadata of a dataclass field that becomes a flag; ``more`` is typer's."""
-    return {"flags": (name, *short), "help": help, "more": more}
-
-
 @dataclass(frozen=True)
 class RunOptions:
     """How a command runs and where its results go; a field that a command does not take keeps its default."""
 
-    modality: str | None = field(
-        default=None,
-        metadata=flag("--modality", help="What the files are, whatever their suffix. Default: what their suffix says."),
-    )
-    where: list[str] | None = field(
-        default=None,
-        metadata=flag("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
-    )
-    prompts: str | None = field(
-        default=None,
-        metadata=flag(
+    modality: Annotated[
+        str | None,
+        typer.Option("--modality", help="What the files are, whatever their suffix. Default: what their suffix says."),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
+    ] = None
+    prompts: Annotated[
+        str | None,
+        typer.Option(
             "--prompts",
             help="A prompt set's name (photo, imagenet, sketch, plain, ...), one template with {}, or @file.json with "
             "a list of templates or an object of label -> sentences. Default: the modality's own set.",
             show_default=False,
         ),
-    )
-    space: str | None = field(
-        default=None,
-        metadata=flag(
+    ] = None
+    space: Annotated[
+        str | None,
+        typer.Option(
             "--space",
             help="The joint space: lite or another embedded one, an open_clip name such as ViT-B-32-quickgelu/openai, "
             "hf-hub:..., a folder. Default: $CLIPX_SPACE, else the user's config file, else lite.",
             show_default=False,
         ),
-    )
-    device: str = field(default="cpu", metadata=flag("--device", help="Where to compute: cpu, cuda, cuda:1, mps."))
-    dtype: Literal["float32", "bfloat16", "float16"] = field(
-        default="float32", metadata=flag("--dtype", help="Precision of the backbone.")
-    )
-    batch_size: int = field(default=32, metadata=flag("--batch-size", help="Samples encoded at a time.", min=1))
-    seed: int = field(default=0, metadata=flag("--seed", help="Seed of whatever draws random numbers."))
-    cache: Path | None = field(
-        default=None, metadata=flag("--cache", help="Keep features in this folder, and use those already there.")
-    )
-    resume: bool = field(
-        default=False,
-        metadata=flag("--resume", help="Go on from a stopped run: --cache in the user's cache folder."),
-    )
-    rows: Path | None = field(
-        default=None,
-        metadata=flag(
+    ] = None
+    device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu"
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option("--dtype", help="Precision of the backbone.")
+    ] = "float32"
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Samples encoded at a time.", min=1)] = 32
+    seed: Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")] = 0
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Keep features in this folder, and use those already there.")
+    ] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from a stopped run: --cache in the user's cache folder.")
+    ] = False
+    rows: Annotated[
+        Path | None,
+        typer.Option(
             "--rows", help="Write what was measured to this .csv file: name, label and SHA-256 of each sample."
         ),
+    ] = None
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON object to this file.")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")] = (
+        False
     )
-    out: Path | None = field(
-        default=None, metadata=flag("--out", "-o", help="Also write the JSON object to this file.")
-    )
-    as_json: bool = field(
-        default=False, metadata=flag("--json", help="Print one JSON object on stdout and nothing else there.")
-    )
-    config: Path | None = field(
-        default=None,
-        metadata=flag(
+    config: Annotated[
+        Path | None,
+        typer.Option(
             "--config",
             help="A TOML file whose keys are flags of this command; they become its defaults.",
             is_eager=True,
             callback=_use_config,
         ),
-    )
+    ] = None
 
     def check_writable(self) -> None:
         """Raise FileError now, before the work, where ``out`` or ``rows`` could not be written after it."""
@@ -133,8 +125,7 @@ class RunOptions:
 def takes(*names: str, **defaults: Any) -> Callable[[Any], Any]:
     """Turn a command's keyword-only parameters of dataclass types into flags; it gets them filled.
 
-    Of ``RunOptions`` the fields named here are taken; of any other dataclass, whose fields have ``flag`` as metadata,
-    all.
+    Of ``RunOptions`` the fields named here are taken; of any other dataclass, annotated as parameters are, all.
 
     >>> @takes("space", "device", batch_size=8)                                  # doctest: +SKIP
     ... def measure(data: Path, *, run: RunOptions) -> None: ...
@@ -167,13 +158,9 @@ def takes(*names: str, **defaults: Any) -> Callable[[Any], Any]:
 
 def _parameters(kind: Any, chosen: Sequence[str], defaults: Mapping[str, Any]) -> list[inspect.Parameter]:
     """A dataclass's fields as parameters that typer turns into flags; of ``RunOptions`` the chosen ones."""
-    known, hints = {own.name: own for own in fields(kind)}, get_type_hints(kind)
-    replaced = defaults if kind is RunOptions else {}
-    found = []
-    for name in chosen if kind is RunOptions else known:
-        about = known[name].metadata
-        hint: Any = hints[name]
-        annotation = Annotated[hint, typer.Option(*about["flags"], help=about["help"], **about["more"])]
-        default = replaced.get(name, known[name].default)
-        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
-    return found
+    hints = get_type_hints(kind, include_extras=True)
+    own = {one.name: one.default for one in fields(kind)}
+    if kind is RunOptions:
+        own = {name: defaults.get(name, own[name]) for name in chosen}
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword_only, default=own[name], annotation=hints[name]) for name in own]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from clipx.cli._flags import condition
-from clipx.cli._options import RunOptions, flag, takes
+from clipx.cli._options import RunOptions, takes
 from clipx.errors import InputError
 from clipx.evaluation import ZERO_SHOT
 
@@ -28,47 +28,46 @@ if TYPE_CHECKING:
 class EvalOptions:
     """What is measured, and by which classifiers."""
 
-    labels: str | None = field(
-        default=None,
-        metadata=flag("--labels", help="The words to choose from, a,b,c or @file. Default: the data's classes."),
-    )
-    regime: str = field(
-        default="unstated",
-        metadata=flag("--regime", help="What the space was trained on, such as 'seen classes, new domain'."),
-    )
-    shots: int | None = field(
-        default=None, metadata=flag("--shots", help="Labelled samples of each class to learn from.", min=1)
-    )
-    train: Path | None = field(
-        default=None, metadata=flag("--train", help="Where shots are drawn from. Default: DATA, by --train-where.")
-    )
-    train_where: list[str] | None = field(
-        default=None, metadata=flag("--train-where", help="As --where, of the shots.", show_default=False)
-    )
-    method: str | None = field(
-        default=None,
-        metadata=flag(
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", help="The words to choose from, a,b,c or @file. Default: the data's classes."),
+    ] = None
+    regime: Annotated[
+        str, typer.Option("--regime", help="What the space was trained on, such as 'seen classes, new domain'.")
+    ] = "unstated"
+    shots: Annotated[
+        int | None, typer.Option("--shots", help="Labelled samples of each class to learn from.", min=1)
+    ] = None
+    train: Annotated[
+        Path | None, typer.Option("--train", help="Where shots are drawn from. Default: DATA, by --train-where.")
+    ] = None
+    train_where: Annotated[
+        list[str] | None, typer.Option("--train-where", help="As --where, of the shots.", show_default=False)
+    ] = None
+    method: Annotated[
+        str | None,
+        typer.Option(
             "--method",
             help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's, its samples not augmented), "
             "view_weights (fitted on the shots), coop (learned prompts); several with commas. Default: zero_shot; with "
             "--shots zero_shot, cache, probe and adapter.",
             show_default=False,
         ),
-    )
-    draws: int = field(
-        default=5, metadata=flag("--draws", help="How often shots are drawn, with seeds from --seed on.", min=1)
-    )
-    sweep: list[str] | None = field(
-        default=None,
-        metadata=flag(
+    ] = None
+    draws: Annotated[
+        int, typer.Option("--draws", help="How often shots are drawn, with seeds from --seed on.", min=1)
+    ] = 5
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
             "--sweep",
             help="setting=a,b,c: a row for each value of a setting of the modality, or of prompts. Several multiply.",
             show_default=False,
         ),
-    )
-    confusion: Path | None = field(
-        default=None, metadata=flag("--confusion", help="Draw what is taken for what into this .png file.")
-    )
+    ] = None
+    confusion: Annotated[
+        Path | None, typer.Option("--confusion", help="Draw what is taken for what into this .png file.")
+    ] = None
 
 
 @takes(

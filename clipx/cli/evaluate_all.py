@@ -9,11 +9,13 @@ import json
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from clipx.cli._options import RunOptions, flag, takes
+import typer
+
+from clipx.cli._options import RunOptions, takes
 from clipx.errors import FileError, InputError
 
 LONG = {"classes", "swept"}  # keys of a record that no table shows
@@ -23,31 +25,29 @@ LONG = {"classes", "swept"}  # keys of a record that no table shows
 class SuiteOptions:
     """Which tables are measured on what, and where they go."""
 
-    data: Path | None = field(
-        default=None,
-        metadata=flag("--data", help="The folder that holds the data sets; DATA in the suite's commands."),
-    )
-    out: Path = field(
-        default=Path("clipx-results"),
-        metadata=flag("--out", "-o", help="The folder for a JSON file a table, tables.md and splits/."),
-    )
-    suite: Path | None = field(
-        default=None,
-        metadata=flag("--suite", help="A TOML file of tables and commands. Default: results.toml of the space."),
-    )
-    only: str | None = field(default=None, metadata=flag("--only", help="These tables, a,b,c. Default: all."))
-    resume: bool = field(
-        default=False, metadata=flag("--resume", help="Go on from a stopped run: keep the tables that are in --out.")
-    )
-    space: str | None = field(
-        default=None, metadata=flag("--space", help="Measure another space; by default each command's own.")
-    )
-    page: list[Path] | None = field(
-        default=None,
-        metadata=flag(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The folder that holds the data sets; DATA in the suite's commands.")
+    ] = None
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder for a JSON file a table, tables.md and splits/.")
+    ] = Path("clipx-results")
+    suite: Annotated[
+        Path | None,
+        typer.Option("--suite", help="A TOML file of tables and commands. Default: results.toml of the space."),
+    ] = None
+    only: Annotated[str | None, typer.Option("--only", help="These tables, a,b,c. Default: all.")] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from a stopped run: keep the tables that are in --out.")
+    ] = False
+    space: Annotated[
+        str | None, typer.Option("--space", help="Measure another space; by default each command's own.")
+    ] = None
+    page: Annotated[
+        list[Path] | None,
+        typer.Option(
             "--page", help="A Markdown file whose tables between <!-- NAME --> and <!-- end --> are written again."
         ),
-    )
+    ] = None
 
 
 @takes("as_json")

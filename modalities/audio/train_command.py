@@ -3,62 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._options import RunOptions, flag, takes
+from clipx.cli._options import RunOptions, takes
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """What is learned from which sounds, and how."""
 
-    out: Path = field(
-        default=Path("runs/audio"),
-        metadata=flag("--out", "-o", help="Folder for checkpoints, curves and the tower."),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints, curves and the tower.")] = Path(
+        "runs/audio"
     )
-    tower: Literal["logmel", "fbsp", "sfx"] = field(
-        default="logmel",
-        metadata=flag("--tower", help="The small tower, AudioCLIP's, or the pretrained one, fitted in closed form."),
-    )
-    fold: str | None = field(
-        default=None, metadata=flag("--fold", help="The fold to hold out, or all: each in turn. Default: none.")
-    )
-    images: Path | None = field(
-        default=None,
-        metadata=flag("--images", help="A folder with one folder of pictures a label, to learn from too."),
-    )
-    prompts: str | None = field(
-        default=None,
-        metadata=flag("--prompts", help="What is said of a label: a set's name or a template with {}."),
-    )
-    exclude: str | None = field(
-        default=None,
-        metadata=flag("--exclude", help="Labels whose sounds are left out of training: a,b,c or @file."),
-    )
-    skip: str | None = field(default=None, metadata=flag("--skip", help="Files to leave out: a.ogg,b.ogg or @file."))
-    epochs: int | None = field(
-        default=None, metadata=flag("--epochs", help="How often the set is gone through.", min=1)
-    )
-    batch_size: int | None = field(default=None, metadata=flag("--batch-size", help="Sounds a step.", min=1))
-    lr: float | None = field(default=None, metadata=flag("--lr", help="Peak learning rate."))
-    crop_s: float | None = field(default=None, metadata=flag("--crop-s", help="Seconds of sound in training."))
-    mixed_precision: Literal["no", "bf16"] = field(
-        default="no",
-        metadata=flag("--mixed-precision", help="bf16 halves the time where a processor has it."),
-    )
-    synthetic: float | None = field(
-        default=None,
-        metadata=flag("--synthetic", help="Share of a batch that is synthesised: 26 kinds of sounds more."),
-    )
-    seed: int | None = field(default=None, metadata=flag("--seed", help="Seed of weights, batches and augmentations."))
-    freeze_front_end: bool = field(
-        default=False, metadata=flag("--freeze-front-end", help="Keep the filter bank of fbsp as it starts.")
-    )
-    resume: bool = field(default=False, metadata=flag("--resume", help="Go on from the checkpoint in --out."))
+    tower: Annotated[
+        Literal["logmel", "fbsp", "sfx"],
+        typer.Option("--tower", help="The small tower, AudioCLIP's, or the pretrained one, fitted in closed form."),
+    ] = "logmel"
+    fold: Annotated[
+        str | None, typer.Option("--fold", help="The fold to hold out, or all: each in turn. Default: none.")
+    ] = None
+    images: Annotated[
+        Path | None, typer.Option("--images", help="A folder with one folder of pictures a label, to learn from too.")
+    ] = None
+    prompts: Annotated[
+        str | None, typer.Option("--prompts", help="What is said of a label: a set's name or a template with {}.")
+    ] = None
+    exclude: Annotated[
+        str | None, typer.Option("--exclude", help="Labels whose sounds are left out of training: a,b,c or @file.")
+    ] = None
+    skip: Annotated[str | None, typer.Option("--skip", help="Files to leave out: a.ogg,b.ogg or @file.")] = None
+    epochs: Annotated[int | None, typer.Option("--epochs", help="How often the set is gone through.", min=1)] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Sounds a step.", min=1)] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
+    crop_s: Annotated[float | None, typer.Option("--crop-s", help="Seconds of sound in training.")] = None
+    mixed_precision: Annotated[
+        Literal["no", "bf16"], typer.Option("--mixed-precision", help="bf16 halves the time where a processor has it.")
+    ] = "no"
+    synthetic: Annotated[
+        float | None, typer.Option("--synthetic", help="Share of a batch that is synthesised: 26 kinds of sounds more.")
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, batches and augmentations.")] = None
+    freeze_front_end: Annotated[
+        bool, typer.Option("--freeze-front-end", help="Keep the filter bank of fbsp as it starts.")
+    ] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False
 
 
 SETTINGS = ("epochs", "batch_size", "lr", "crop_s", "mixed_precision", "synthetic", "seed")
