@@ -22,7 +22,7 @@ PATIENCE = timedelta(hours=2)  # the others wait while the first one measures an
 
 
 def join(device: torch.device) -> None:
-    """Meet the other processes, if torchrun started several and they have not met: by NCCL on CUDA, else by gloo."""
+    """Join the process group if torchrun started several processes, once: by NCCL on CUDA, else by gloo."""
     if dist.is_available() and not dist.is_initialized() and _launched() and int(os.environ["WORLD_SIZE"]) > 1:
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -37,23 +37,23 @@ def own_device(device: str | torch.device) -> str | torch.device:
     return device
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if _met() else 1
 
 
-def number() -> int:
-    """This process's, from 0 on; the first one writes."""
+def rank() -> int:
+    """This process's number, from 0 on; rank 0 writes."""
     return dist.get_rank() if _met() else 0
 
 
 def gather(rows: Tensor) -> Tensor:
-    """(B, ...) rows -> (count * B, ...) of all processes in their order. B is the same in all.
+    """(B, ...) rows -> (world size * B, ...) of all processes in their order. B is the same in all.
 
     Gradients flow to every process's own rows from the losses of all. A loss that each process computes of all rows,
     its gradient averaged over processes, is then that of one process that holds all.
     """
-    if count() == 1:
+    if world_size() == 1:
         return rows
     if rows.dtype == torch.bool:  # gloo has none
         return _Gather.apply(rows.to(torch.uint8)).bool()
@@ -63,7 +63,7 @@ def gather(rows: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(count())]
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
         dist.all_gather(parts, rows.contiguous())
         ctx.size = len(rows)
         return torch.cat(parts)
@@ -72,12 +72,12 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total[number() * ctx.size : (number() + 1) * ctx.size]
+        return total[rank() * ctx.size : (rank() + 1) * ctx.size]
 
 
 def average_gradients(module: nn.Module) -> None:
     """The mean over processes of every gradient, in place; a parameter that none has a gradient of keeps none."""
-    if count() == 1:
+    if world_size() == 1:
         return
     trained = [p for p in module.parameters() if p.requires_grad]
     there = torch.tensor([float(p.grad is not None) for p in trained]).to(trained[0].device)
@@ -87,32 +87,32 @@ def average_gradients(module: nn.Module) -> None:
     *parts, there = whole.split([p.numel() for p in trained] + [len(trained)])
     for parameter, part, having in zip(trained, parts, there.tolist(), strict=True):
         if having:
-            found = (part / count()).view_as(parameter).to(parameter.dtype)
+            found = (part / world_size()).view_as(parameter).to(parameter.dtype)
             parameter.grad = found if parameter.grad is None else parameter.grad.copy_(found)
 
 
-def same_everywhere(tensors: Mapping[str, Tensor]) -> None:
+def broadcast_from_first(tensors: Mapping[str, Tensor]) -> None:
     """Make these, in place, what they are in the first process."""
-    if count() > 1:
+    if world_size() > 1:
         for value in tensors.values():
             dist.broadcast(value, 0)
 
 
-def mean_of(values: Mapping[str, float], device: torch.device) -> dict[str, float]:
+def all_reduce_mean(values: Mapping[str, float], device: torch.device) -> dict[str, float]:
     """Numbers averaged over processes; a NaN in one is a NaN in all."""
-    if count() == 1:
+    if world_size() == 1:
         return dict(values)
     shared = torch.tensor(list(values.values()), dtype=torch.float32).to(device)
     dist.all_reduce(shared)
-    return dict(zip(values, (shared / count()).tolist(), strict=True))
+    return dict(zip(values, (shared / world_size()).tolist(), strict=True))
 
 
-def by_the_first(work: Callable[[], T]) -> T:
+def on_first_rank(work: Callable[[], T]) -> T:
     """What ``work`` returns, or raises, in the first process: in all of them. The others wait and do not work."""
-    if count() == 1:
+    if world_size() == 1:
         return work()
     outcome: list[Any] = [None, None]
-    if number() == 0:
+    if rank() == 0:
         try:
             outcome[0] = work()
         except Exception as error:
@@ -124,14 +124,14 @@ def by_the_first(work: Callable[[], T]) -> T:
 
 
 @contextmanager
-def first_alone() -> Iterator[None]:
+def first_rank_first() -> Iterator[None]:
     """The first process passes before the others, which then find the files that it made; also where it fails."""
-    if number() > 0:
+    if rank() > 0:
         dist.barrier()
     try:
         yield
     finally:
-        if number() == 0 and count() > 1:
+        if rank() == 0 and world_size() > 1:
             dist.barrier()
 
 

@@ -118,9 +118,9 @@ def read_table(path: str | PathLike) -> list[dict[str, str]]:
     """
     text = read_text(path)
     head, _, rest = text.lstrip().partition("\n")
-    if said := re.fullmatch(r"sep=(.)\s*", head, re.IGNORECASE):
+    if separator := re.fullmatch(r"sep=(.)\s*", head, re.IGNORECASE):
         text, head = rest, rest.lstrip().partition("\n")[0]
-    delimiter = said[1] if said else max(",;\t", key=head.count)
+    delimiter = separator[1] if separator else max(",;\t", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:

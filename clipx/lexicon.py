@@ -31,7 +31,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# What says nothing of the thing itself. STYLES are skipped where other words are left, else FRAMES, else MEDIA, else
+# Words that do not name the thing itself. STYLES are skipped where other words are left, else FRAMES, else MEDIA, else
 # the last word counts: "a photo of a toy" is a toy, "a drawing of a cloud" a cloud, "a photo of a drawing" a drawing.
 STOPS = _set("""
     a an the this that these those some any one two many much my your his her its our their of in on at by to for from

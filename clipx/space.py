@@ -52,7 +52,7 @@ def load_space(
         dtype: what it computes in; float32 when None. Results are float32 whatever it is.
 
     Raises:
-        SpaceError: the name is unknown, weights are missing, torn or do not fit, the activation, preprocessing or
+        SpaceError: the name is unknown, weights are missing, corrupt or do not fit, the activation, preprocessing or
             tokenizer does not match or is unknown, or the hub cannot be reached.
         InputError: the device or dtype cannot be used.
     """

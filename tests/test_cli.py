@@ -64,7 +64,7 @@ def test_version(run):
     assert run("--version")[:2] == (0, f"clipx {clipx.__version__}\n")
 
 
-def test_a_strangers_command_runs_and_is_listed_unloaded(run, monkeypatch):
+def test_a_third_party_command_runs_and_is_listed_unloaded(run, monkeypatch):
     points = {"hello": EntryPoint("hello", "json:dumps", "clipx.commands"), **clipx.cli._points()}
     points["broken"] = EntryPoint("broken", "no_such_module:f", "clipx.commands")
     monkeypatch.setattr(clipx.cli, "_points", lambda: points)

@@ -48,7 +48,7 @@ def installed(tmp_path_factory):
     sys.modules.pop("clipx_toy", None)
 
 
-def test_a_stranger_s_modality_keeps_the_contract(installed, sees, tiny_space):
+def test_a_third_party_modality_keeps_the_contract(installed, sees, tiny_space):
     sees(installed)
     colour = registry.get_modality("colour")
     assert colour.__module__ == "clipx_toy" and Path(sys.modules["clipx_toy"].__file__).parent == installed
@@ -66,7 +66,7 @@ def test_a_folder_that_hides_the_package_is_named(tmp_path):
     assert "hides the package clipx; rename it" in done.stderr
 
 
-def test_a_stranger_s_files_are_classified(installed, sees, tiny_space, tmp_path):
+def test_third_party_files_are_classified(installed, sees, tiny_space, tmp_path):
     sees(installed)
     (tmp_path / "orange.hex").write_text("#ff8800\n")
     assert registry.modality_of(tmp_path / "ORANGE.HEX") == "colour"

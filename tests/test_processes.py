@@ -27,7 +27,7 @@ class Towers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        torch.manual_seed(processes.number())  # whatever each begins with, all begin with the first one's
+        torch.manual_seed(processes.rank())  # whatever each begins with, all begin with the first one's
         self.left, self.right = (nn.Sequential(nn.Linear(5, 16), nn.GELU(), nn.Linear(16, 8)) for _ in range(2))
         self.scale, self.idle = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.ones(3, 3))
 
@@ -43,7 +43,7 @@ def drawn(draw):
 
 def loss_of(module, step, draw):
     """One process: both halves of the batch. Two: each its own half, told from the other's too."""
-    parts = [drawn(draw)] if processes.count() == 2 else [drawn(2 * step), drawn(2 * step + 1)]
+    parts = [drawn(draw)] if processes.world_size() == 2 else [drawn(2 * step), drawn(2 * step + 1)]
     left, right, scale = module(*(torch.cat(own) for own in zip(*parts, strict=True)))
     left, right = gather(left), gather(right)
     return {"loss": contrastive_loss(left, right, scale, torch.eye(len(left))), "scale": scale}
@@ -57,16 +57,16 @@ def worker(rank, port, folder, data):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     processes.join(torch.device("cpu"))
-    found = {"number": processes.number(), "count": processes.count()}
+    found = {"number": processes.rank(), "count": processes.world_size()}
 
     mine = torch.full((2, 3), rank + 1.0, requires_grad=True)
     whole = gather(mine)
     (whole * torch.arange(12.0).view(4, 3) * (rank + 1)).sum().backward()  # each has another loss of all
     found |= {"gathered": whole.detach(), "gradient": mine.grad, "mask": gather(torch.tensor([rank == 1]))}
     with pytest.raises(ValueError, match="only the first"):
-        processes.by_the_first(lambda: int(["only the first has tried this"][0]))
+        processes.on_first_rank(lambda: int(["only the first has tried this"][0]))
 
-    with suppress(ZeroDivisionError), processes.first_alone():
+    with suppress(ZeroDivisionError), processes.first_rank_first():
         found["order"] = [*folder.glob("was-here")]
         (folder / "was-here").touch()
         1 / rank  # the first one fails: the others are not left waiting

@@ -21,6 +21,13 @@ PUBLIC = {
         "ClipxError", "Embedding", "Index", "JointSpace", "Modality", "Prediction", "ZeroShotClassifier", "classify",
         "embed", "get_modality", "list_spaces", "load_space",
     ],
+    "clipx.backbone": [
+        "CONFIG", "TOLERANCES", "Backbone", "Tokenizer", "any_size_image_features", "build_backbone", "build_model",
+        "build_tokenizer", "create", "create_from_folder", "create_from_hub", "freeze", "has_lexicon", "load_state",
+        "model_config", "pretrained_tags", "random_backbone", "read_weights", "require_trainable",
+        "short_text_features", "state_sha256",
+    ],
+    "clipx.backbone.towers": ["ResNetTower", "TimmTower", "Tower", "ViTTower", "resize_positions", "tower_of"],
     "clipx.fewshot": [
         "METHODS", "AdapterConfig", "AdapterNetwork", "CacheModel", "CoOp", "CoOpConfig", "FewShotClassifier",
         "InterViewAdapter", "LinearProbe", "ViewSearch", "few_shot_draw", "fit_shots", "load_classifier",
@@ -43,6 +50,10 @@ PUBLIC = {
         "pointclip_v1", "pointclip_v2", "project", "resized", "shaded", "to_input",
     ],
     "clipx.modalities.sketch": ["Sketch"],
+    "clipx.training": [
+        "TrainConfig", "contrastive_loss", "plot_history", "prepare_folder", "scaled", "sigmoid_loss", "stop_asked",
+        "train",
+    ],
 }  # fmt: skip
 # Modules without __all__ that the documentation's API pages name: what they define without an underscore is public.
 DOCUMENTED = ["clipx.errors", "clipx.metrics", "clipx.prompts", "clipx.testing", "clipx.modalities.image"]

@@ -81,12 +81,12 @@ def check_quick_gelu(architecture: str, config: Mapping[str, Any], trained_with:
     )
 
 
-def recorded_quick_gelu(path: Path, beside: Mapping[str, Any]) -> bool | None:
-    """What a weights file's surroundings say of its activation; None when they say nothing."""
+def recorded_quick_gelu(path: Path, config: Mapping[str, Any]) -> bool | None:
+    """Whether weights were trained with QuickGELU, by the config in their folder or by their name; None if unknown."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained
 
-    if "model_cfg" in beside:
-        return bool(beside["model_cfg"].get("quick_gelu", False))
+    if "model_cfg" in config:
+        return bool(config["model_cfg"].get("quick_gelu", False))
     for tag in (get_pretrained_cfg(*pair) for pair in list_pretrained()):
         hub = tag.get("hf_hub", "").strip("/")
         named = tag.get("url", "").rsplit("/", 1)[-1] == path.name

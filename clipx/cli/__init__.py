@@ -78,7 +78,7 @@ class _Commands(TyperGroup):
         point = _points().get(cmd_name)
         if point is None:
             return None
-        return _build(cmd_name, point.load()) if point.value.startswith("clipx.") else _stranger(point)
+        return _build(cmd_name, point.load()) if point.value.startswith("clipx.") else _third_party(point)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A command to be run, or to show its own help: with all its flags."""
@@ -142,7 +142,7 @@ def _below(name: str) -> dict[str, Any]:
     for full, point in _points().items():
         if full.startswith(f"{name} "):
             rest = full.removeprefix(f"{name} ")
-            found[rest] = _build(rest, point.load()) if point.value.startswith("clipx.") else _stranger(point)
+            found[rest] = _build(rest, point.load()) if point.value.startswith("clipx.") else _third_party(point)
     return found
 
 
@@ -162,7 +162,7 @@ def _build(name: str, target: Any) -> Any:
     return get_command(single)
 
 
-def _stranger(point: EntryPoint) -> Any:
+def _third_party(point: EntryPoint) -> Any:
     def command() -> None: ...
 
     command.__doc__ = f"(from {point.dist.name if point.dist else point.value})"

@@ -406,5 +406,5 @@ def _flag(name: str, entry: Mapping[str, Any]) -> tuple[str, str]:
 
 def _short(path: Path) -> str:
     """The path as it is best typed from here."""
-    beside = os.path.relpath(path)
-    return str(path) if beside.startswith("..") else beside
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -168,7 +168,7 @@ def _try_space(name: str, device: str, dtype: str) -> str:
 def _tried(name: str, check: Callable[[], str]) -> dict[str, Any]:
     try:
         return _line("ok", name, check())
-    except Exception as error:  # whatever is broken, the other checks still tell their part
+    except Exception as error:  # whatever is broken, the other checks still run
         return _line("broken", name, f"{type(error).__name__}: {error}")
 
 

@@ -66,7 +66,7 @@ def space(
         seed=seed,
         device=run.device,
     )
-    if processes.number() > 0:  # the first process says it
+    if processes.rank() > 0:  # the first process says it
         return
     record = report("train space", [{"space": folder}])
     run.emit(record, lambda: print_table(("space",), [(str(folder),)]))

@@ -171,8 +171,8 @@ def fit_shots(
         return ViewSearch.fit(*train, text, scale, views, settings=about)
     more = shots_needed(method, shots) - shots
     held = sorted(set(few_shot_draw(names, shots + more, seed)) - set(drawn))
-    said = f"{more} more rows a class of {split}"
-    return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), said, settings=about)
+    source = f"{more} more rows a class of {split}"
+    return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), source, settings=about)
 
 
 _KINDS: dict[str, type[FewShotClassifier]] = {

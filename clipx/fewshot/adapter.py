@@ -48,7 +48,7 @@ class InterViewAdapter(FewShotClassifier):
     Method: Zhang et al., "PointCLIP: Point Cloud Understanding by CLIP", CVPR 2022. The network and its training are
     the published ones but for three things. The released code feeds vectors before they are normalised, while an
     embedding's are of unit norm. It keeps the epoch that does best on the test split, while here it is the last. And it
-    augments the points anew in each epoch, for which ``fit`` must be given a maker of embeddings.
+    augments the points again in each epoch, for which ``fit`` must be given a maker of embeddings.
 
     Args:
         network: the adapter, of the space's dimension.
@@ -104,7 +104,7 @@ class InterViewAdapter(FewShotClassifier):
             views: V.
             config: the training; by default the published one.
             settings: more to remember.
-            on_epoch: told the epoch and its mean loss after each.
+            on_epoch: called after each epoch with its number and its mean loss.
 
         Raises:
             InputError: a class without a sample, mismatched lengths, a loss that is no longer finite.
@@ -197,7 +197,7 @@ class AdapterNetwork(nn.Module):
 
 
 class _EachView(nn.Module):
-    """Batch normalisation over samples and views alike."""
+    """Batch normalisation over samples and views together."""
 
     def __init__(self, dim: int):
         super().__init__()

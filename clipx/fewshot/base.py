@@ -96,7 +96,7 @@ class FewShotClassifier(ABC):
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The tensors of a file, and what it has to say besides the attributes above."""
+        """The tensors of a file, and what it holds besides the attributes above."""
 
     @classmethod
     @abstractmethod
@@ -121,7 +121,7 @@ def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tens
 
 
 def counts(targets: Tensor, views: int) -> dict[str, int]:
-    """What every classifier remembers of its samples."""
+    """What every classifier records of its samples."""
     return {"samples": len(targets), "views": views}
 
 

@@ -51,7 +51,7 @@ class CoOp(FewShotClassifier):
     """Labels behind a context that a few shots taught; the answer is still a cosine with a text of the space.
 
     Method: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022. Shots are embeddings, so the
-    pictures are not augmented anew in each epoch as the released code does. Of V views, the mean is what is looked at.
+    pictures are not augmented again in each epoch as the released code does. Of V views, the mean is what is looked at.
 
     Args:
         weights: K class weights, the learned prompts as the text tower reads them; their ids are the labels.

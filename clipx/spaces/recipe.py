@@ -45,7 +45,7 @@ def train_space(
 
     Pictures first: the image tower learns contrastively against one free vector for each caption. Then words: the
     pictures stand still, and the text tower learns to put sentences on the vectors of what they mean, and words without
-    pictures beside their relatives. Last the image tower moves what is left, to where the text tower really put the
+    pictures near related words. Last the image tower moves the rest, to where the text tower really put the
     captions. Two towers trained together from nothing wait for each other: measured on the same steps, the image tower
     then knows less than half as much (and so it does with words trained first and locked).
 
@@ -80,7 +80,7 @@ def train_space(
     seed = schedules[0].seed
     model = build_model(plan["model"], seed).to(memory_format=torch.channels_last)
     require_trainable(model, str(folder))
-    with processes.first_alone():  # it fills the cache
+    with processes.first_rank_first():  # it fills the cache
         build = load_module(folder / plan["source"]["module"]).build
         source: Source = build(data, out / "cache", seed, tuple(exclude), plan["source"])
     about = source.about() | {"recipe": plan, "train": asdict(schedules[0]), "exclude": list(exclude)}
@@ -104,7 +104,7 @@ def train_space(
             about=about | {"minutes": round(sum(map(minutes_of, folders)))},
         )
 
-    return processes.by_the_first(write)
+    return processes.on_first_rank(write)
 
 
 def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:

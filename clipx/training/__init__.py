@@ -1,7 +1,7 @@
 """Training: contrastive losses, and one resumable loop for every module.
 
 A run is a pure function of its seed: every batch is made from ``(seed, step)`` alone, so a run that was stopped and
-resumed sees what an undisturbed one would have seen.
+resumed trains on the same batches as one that was not.
 """
 
 from clipx.training.config import TrainConfig, scaled

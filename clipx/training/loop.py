@@ -62,10 +62,10 @@ def train(
     """
     out, where = prepare_folder(out, resume), join(device)
     run: dict[str, Any] = {"config": asdict(config), "identity": identity or {}}
-    if processes.count() > 1:
-        run["processes"] = processes.count()
+    if processes.world_size() > 1:
+        run["processes"] = processes.world_size()
     module.to(where)
-    processes.same_everywhere(module.state_dict())
+    processes.broadcast_from_first(module.state_dict())
     optimizers, scaler = optimizers_of(module, config, where), gradient_scaler(config, where)
     state = TrainState(module, optimizers, scaler, {k: v.detach().clone() for k, v in module.state_dict().items()})
     first = restore_checkpoint(out, state, run) if resume else 0
@@ -73,7 +73,7 @@ def train(
     history = History(out / HISTORY, first)
     last = min(config.steps, stop_after or config.steps)
     mixed.train()
-    bar = progress("training", config.steps, first) if processes.number() == 0 else nullcontext(lambda *done: None)
+    bar = progress("training", config.steps, first) if processes.rank() == 0 else nullcontext(lambda *done: None)
 
     def save(step: int) -> None:
         history.write()
@@ -84,7 +84,7 @@ def train(
             began = time.perf_counter()
             scalars = _optimise(state, mixed, loss_of, config, step)
             values = {k: float(v.detach()) for k, v in scalars.items()} | {"stop": float(asked())}
-            values = processes.mean_of(values, where)
+            values = processes.all_reduce_mean(values, where)
             stop = values.pop("stop") > 0
             if not math.isfinite(values["loss"]):
                 raise InputError(f"the loss is {values['loss']} at step {step}", remedy="lower the learning rate")
@@ -93,12 +93,12 @@ def train(
             advance(1, f"loss {values['loss']:.3f}")
             if stop or step + 1 == last or (step + 1) % config.checkpoint_every == 0:
                 # the others wait: whoever ends first would have the rest killed
-                processes.by_the_first(partial(save, step + 1))
+                processes.on_first_rank(partial(save, step + 1))
             if stop:
                 raise KeyboardInterrupt
-        if processes.mean_of({"stop": float(asked())}, where)["stop"]:  # while the last checkpoint was written
+        if processes.all_reduce_mean({"stop": float(asked())}, where)["stop"]:  # while the last checkpoint was written
             raise KeyboardInterrupt
-    processes.same_everywhere(state.average)  # BatchNorm's statistics are each process's own
+    processes.broadcast_from_first(state.average)  # BatchNorm's statistics are each process's own
     module.load_state_dict(state.average)
     return module.eval()
 
@@ -114,7 +114,7 @@ def _optimise(
     for optimizer, peak in zip(state.optimizers, (config.lr, config.muon_lr), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = peak * rate_at(step, config)
-    scalars = loss_of(mixed, step, step * processes.count() + processes.number())
+    scalars = loss_of(mixed, step, step * processes.world_size() + processes.rank())
     state.scaler.scale(scalars["loss"]).backward()
     processes.average_gradients(state.module)
     for optimizer in state.optimizers:

@@ -229,7 +229,7 @@ def train_audio(
         if images is not None:
             raise InputError("--tower sfx is fitted to words alone", where=images, remedy="leave --images out")
         fitted = (space, text, taught, held, names, imagined, prompts, config, about)
-        return processes.by_the_first(lambda: _fitted(*fitted, ranked=ranked, out=out))
+        return processes.on_first_rank(lambda: _fitted(*fitted, ranked=ranked, out=out))
     trainee = _Trainee(new_tower(config.tower, space.dim, config.seed))
     if isinstance(trainee.net, ESResNeXt) and not config.learn_front_end:
         trainee.net.fbsp.requires_grad_(False)
@@ -237,7 +237,7 @@ def train_audio(
     pictures = None if images is None else _image_targets(space, Path(images), names, out, exclude)
     batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
     held_out = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
-    steps = max(1, round(config.epochs * len(taught) / (batches.recorded * processes.count())))
+    steps = max(1, round(config.epochs * len(taught) / (batches.recorded * processes.world_size())))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
         warmup=max(1, steps // 20), ema=0.99, mixed_precision=config.mixed_precision, seed=config.seed,
@@ -250,7 +250,7 @@ def train_audio(
         return _encoder(space, trainee.net, config.crop_s).encode(sounds).vectors @ text[: len(ranked)].T
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
-        if len(held) and curve.due(step) and processes.number() == 0:
+        if len(held) and curve.due(step) and processes.rank() == 0:
             trainee.eval()
             curve.add(step, classification(judge(), truth)["acc1"])
             trainee.train()
@@ -293,7 +293,7 @@ def train_audio(
         folder = save_tower(trainee.net, out / "tower", space, config.crop_s, about | {"figures": figures})
         return {"tower": str(folder)} | figures
 
-    return processes.by_the_first(finish)
+    return processes.on_first_rank(finish)
 
 
 def _fitted(*given: Any, ranked: list[str], out: Path) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def cross_validate(
         right = [found[n]["acc1"] for n in found]
         complete = len(found) == len(names)
         record = {"acc1": sum(right) / len(right), "space": space.id, "complete": complete, "folds": found}
-        if processes.number() == 0:
+        if processes.rank() == 0:
             write_whole(Path(out) / "cv.json", json.dumps(record, indent=1) + "\n")
     return record
 

@@ -95,7 +95,7 @@ def train(
     else:
         results = [{"fold": fold} | train_audio(data, opened, options.out, plan, fold=fold, **more)]
 
-    if processes.number() > 0:  # the first process prints
+    if processes.rank() > 0:  # the first process prints
         return
     if fold is None and results[0]["training_acc1"] < 0.5:
         share = f"top-1 is {100 * results[0]['training_acc1']:.1f} % on the very sounds that it learnt from"

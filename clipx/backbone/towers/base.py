@@ -18,19 +18,28 @@ class Tower:
     any_size = True  # whether dense, stages and attention take sizes other than the tower's own
 
     def dense(self, x: Tensor, path: str) -> Tensor:
+        """(N, 3, H, W) -> (N, D, h, w) in the joint space, by the path ``"value"`` or ``"token"``."""
         raise NotImplementedError
 
     def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
-        """What comes behind the stage ``last`` need not be computed."""
+        """(N, 3, H, W) -> features by stage, (N, C, h, w) each; what follows the stage ``last`` may be left out."""
         raise NotImplementedError
 
     def encode_with_stages(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Vectors (N, D), not normalised, and ``stages``, in one pass."""
         raise NotImplementedError
 
     def attention(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, layers, heads, 1 + hw, 1 + hw) attention weights, the class token first."""
         raise NotImplementedError
 
     def self_test(self, x: Tensor, encoded: Tensor) -> dict[str, float]:
+        """Relative differences between the methods above and the model's own forward pass.
+
+        Args:
+            x: (N, 3, *size) normalised pixels.
+            encoded: (N, D), what the model makes of them.
+        """
         raise NotImplementedError
 
 
