@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and what it refuses."""
 
+import inspect
 import json
 import os
 import shutil
@@ -761,3 +762,38 @@ def test_a_verb_names_the_commands_below_it(run):
     status, out, _ = run("eval --help")
     assert status == 0 and "clipx eval sketch --help" in " ".join(out.split())
     assert run("reproduce nothing")[0] == 2
+
+
+def test_dataclass_parameters_become_flags(capsys):
+    """Of RunOptions the fields that are named; of another dataclass all, as they are annotated."""
+    from dataclasses import dataclass
+    from typing import Annotated
+
+    import typer
+
+    from clipx.cli import _build
+    from clipx.cli._options import RunOptions, takes
+
+    @dataclass(frozen=True)
+    class Own:
+        size: Annotated[int, typer.Option("--size", help="How large.", min=1)] = 3
+
+    seen = []
+
+    @takes("device", "out", batch_size=8)
+    def measured(data: Path, *, own: Own, run: RunOptions) -> None:
+        """Measure."""
+        seen.append((data, own, run))
+
+    assert list(inspect.signature(measured).parameters) == ["data", "size", "device", "out", "batch_size"]
+    command = _build("measured", measured)
+    command.main(["here", "--size", "5", "-o", "a.json"], standalone_mode=False)
+    command.main(["here", "--batch-size", "2", "--device", "cuda"], standalone_mode=False)
+    first, second = seen
+    assert first == (Path("here"), Own(5), RunOptions(out=Path("a.json"), batch_size=8))
+    assert second == (Path("here"), Own(), RunOptions(device="cuda", batch_size=2))
+    measured(data=Path("there"), size=4)  # as a function: what is not given has its default
+    assert seen[-1] == (Path("there"), Own(4), RunOptions(batch_size=8))
+    command.main(["--help"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert "--size" in text and "--space" not in text
