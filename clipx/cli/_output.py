@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from clipx.errors import FileError
-from clipx.files import write_whole
 
 SCHEMA = 1
 
@@ -26,6 +25,8 @@ def emit(record: dict[str, Any], as_json: bool, table: Callable[[], None], out: 
     """Print the record (``as_json``) or the table, and write the record to ``out`` if that is given."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     if out is not None:
+        from clipx.files import write_whole  # which imports numpy
+
         write_whole(out, text + "\n")
     if as_json:
         print(text)
@@ -101,6 +102,8 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """``write_whole`` of what is in memory already."""
+    from clipx.files import write_whole
+
     write_whole(path, data)
 
 

@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import (
-    BatchFlag,
-    ConfigFlag,
-    DeviceFlag,
-    DtypeFlag,
-    JsonFlag,
-    ModalityFlag,
-    OutFlag,
-    SeedFlag,
-    SpaceFlag,
-)
+from clipx.cli._options import RunOptions, takes
 from clipx.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -47,23 +37,17 @@ SHOWN_FAILURES = 20
 COUNTS = ("added", "updated", "reused", "unchanged", "removed")
 
 
+@takes("modality", "space", "device", "dtype", "batch_size", "seed", "out", "as_json", "config")
 def index(
     paths: PathsFlag = None,
     db: DbFlag = Path("my.index"),
     remove: RemoveFlag = None,
     reembed: ReembedFlag = False,
     ann: AnnFlag = False,
-    modality: ModalityFlag = None,
     thumbnails: ThumbnailsFlag = True,
     retry: RetryFlag = False,
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    batch_size: BatchFlag = 32,
-    seed: SeedFlag = 0,
-    out: OutFlag = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
     **settings: Any,
 ) -> None:
     """Index folders of photos, drawings, clouds, sounds, ... for clipx search.
@@ -75,31 +59,26 @@ def index(
 
     Example: clipx index photos clouds --db my.index
     """
-    from clipx.cli._output import check_writable, emit, report
+    from clipx.cli._output import report
     from clipx.cli._work import open_space
 
-    check_writable(out)
+    run.check_writable()
     _require_work(paths or [], db, bool(remove or reembed or ann))
-    chosen = _settings(modality, settings)
-    with _open_or_create(db, space, device, dtype, seed, must_exist=reembed or not paths) as index:
+    chosen = _settings(run.modality, settings)
+    with _open_or_create(db, run, must_exist=reembed or not paths) as index:
         did = _remove(index, remove or [])
         if reembed:
-            source = space or index.space_record.source
-            joint = open_space(source, device, dtype, seed)
+            source = run.space or index.space_record.source
+            joint = open_space(source, run.device, run.dtype, run.seed)
             with _progress() as progress:
-                did = _joined(did, index.reembed(joint, source, chosen, batch_size, progress, thumbnails))
+                did = _joined(did, index.reembed(joint, source, chosen, run.batch_size, progress, thumbnails))
         if paths:
             own = {} if reembed else chosen
             with _progress() as progress:
-                did = _joined(did, index.add(paths, modality, own, batch_size, progress, thumbnails, retry))
+                did = _joined(did, index.add(paths, run.modality, own, run.batch_size, progress, thumbnails, retry))
         recall = index.build_ann() if ann else None
         stats = index.stats()
-    emit(
-        report("index", [asdict(did)], db=db, **stats, ann_recall_at_10=recall),
-        as_json,
-        lambda: _table(did, stats),
-        out,
-    )
+    run.emit(report("index", [asdict(did)], db=db, **stats, ann_recall_at_10=recall), lambda: _table(did, stats))
     _note_results(did, stats["files"], recall, paths or [])
 
 
@@ -192,17 +171,17 @@ def _note_failures(failures: Sequence[Failure]) -> None:
         note(f"not read: {known} as before, unchanged since and not tried again; --retry does, --json lists them")
 
 
-def _open_or_create(db: Path, space: str | None, device: str, dtype: str, seed: int, must_exist: bool) -> Index:
+def _open_or_create(db: Path, run: RunOptions, must_exist: bool) -> Index:
     from clipx.cli._work import open_space, space_name
     from clipx.index import Index
 
     if must_exist:
         return Index.open(db)
     if Index.exists(db):
-        source = space or Index.open(db).space_record.source
-        return Index.open(db, open_space(source, device, dtype, seed))
-    source = space_name(space)
-    joint = open_space(source, device, dtype, seed)
+        source = run.space or Index.open(db).space_record.source
+        return Index.open(db, open_space(source, run.device, run.dtype, run.seed))
+    source = space_name(run.space)
+    joint = open_space(source, run.device, run.dtype, run.seed)
     try:
         return Index.create(db, joint, source)
     except FileError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, OutFlag, SeedFlag, SpaceFlag
+from clipx.cli._options import RunOptions, takes
 from clipx.cli._output import printable
 from clipx.cli.index import DbFlag
 
@@ -50,6 +50,7 @@ RankingFlag = Annotated[
 ExactFlag = Annotated[bool, typer.Option("--exact", help="Look at every row, even where --ann was built.")]
 
 
+@takes("space", "device", "dtype", "seed", "out", "as_json", "config")
 def search(
     query: QueryFlag,
     db: DbFlag = Path("my.index"),
@@ -60,13 +61,8 @@ def search(
     html: HtmlFlag = None,
     ranking: RankingFlag = "auto",
     exact: ExactFlag = False,
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    seed: SeedFlag = 0,
-    out: OutFlag = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """Find files by a sentence, by any file, or by both: beach.jpg + "at night" - people
 
@@ -76,21 +72,21 @@ def search(
 
     Example: clipx search "a dog on grass" --db my.index
     """
-    from clipx.cli._output import check_writable, emit, report
+    from clipx.cli._output import check_writable, report
     from clipx.cli._work import open_space
     from clipx.index import Index
     from clipx.index.query import parse
 
-    check_writable(out)
+    run.check_writable()
     check_writable(html)
     text = " ".join(query).strip()
     parse(text)
-    source = space or Index.open(db).space_record.source
-    index = Index.open(db, open_space(source, device, dtype, seed))
+    source = run.space or Index.open(db).space_record.source
+    index = Index.open(db, open_space(source, run.device, run.dtype, run.seed))
     hits = index.search(text, k, modality, sql, min_confidence, exact, ranking)
     about = {"space": index.space.name, "space_id": index.space.id}
     record = report("search", [asdict(hit) for hit in hits], db=db, query=text, **about)
-    emit(record, as_json, lambda: _print_hits(hits), out)
+    run.emit(record, lambda: _print_hits(hits))
     if html is not None:
         _write_page(html, index, db, text, hits)
 
@@ -115,15 +111,15 @@ def _print_hits(hits: Sequence[Hit]) -> None:
 
 
 def _write_page(file: Path, index: Index, db: Path, query: str, hits: Sequence[Hit]) -> None:
-    from clipx.cli._output import write_bytes
     from clipx.cli._results_page import results_page
+    from clipx.files import write_whole
     from clipx.progress import note
 
     paths = [hit.path for hit in hits]
     about = f"Index {db}, {index.stats()['files']:,} files, space {index.space.name} ({index.space.id})."
     remark = "" if likely(hits) else UNLIKELY
     page = results_page(query, hits, index.thumbnails(paths), {path: short(path) for path in paths}, about, remark)
-    write_bytes(file, page.encode())
+    write_whole(file, page)
     note(f"page: {file}")
 
 
