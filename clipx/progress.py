@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 LINE_EVERY_S = 10.0
@@ -53,6 +53,23 @@ def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[.
             yield from _line(bar, what, total, done)
         finally:
             _shown.remove(bar)
+
+
+@contextmanager
+def task_progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """``progress`` for the ``on_progress`` of a task, whose total is known at its first call."""
+    with ExitStack() as stack:
+        advance: Callable[..., None] | None = None
+        before = 0
+
+        def on_progress(done: int, total: int, note: str = "") -> None:
+            nonlocal advance, before
+            if advance is None:
+                advance, before = stack.enter_context(progress(what, total, done)), done
+            advance(done - before, note)
+            before = done
+
+        yield on_progress
 
 
 def _line(bar: Any, what: str, total: int | None, done: int) -> Iterator[Callable[..., None]]:

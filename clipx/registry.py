@@ -1,4 +1,4 @@
-"""Finds modalities and commands through entry points, the built-in ones included.
+"""Finds modalities, tasks and commands through entry points, the built-in ones included.
 
 A plug-in that is broken, or that claims what another one owns, is an error for those who ask for it and nobody else.
 """
@@ -15,8 +15,10 @@ from clipx.errors import ContractError, InputError
 
 if TYPE_CHECKING:  # importing it imports torch, and `clipx --help` need not
     from clipx.modality import Modality
+    from clipx.task import Task
 
 MODALITIES = "clipx.modalities"
+TASKS = "clipx.tasks"
 COMMANDS = "clipx.commands"
 
 
@@ -62,6 +64,25 @@ def get_modality(name: str) -> type[Modality]:
         raise ContractError(f"{points[name].value} is not a Modality named {name!r}")
     if not isinstance(getattr(cls, "suffixes", None), tuple):
         raise ContractError(f"{points[name].value} names no suffixes")
+    return cls
+
+
+@lru_cache
+def get_task(name: str) -> type[Task[Any, Any]]:
+    """The task class of that name; ``registered(TASKS)`` lists them.
+
+    Raises:
+        InputError: no such task is installed.
+        ContractError: what is registered under the name cannot be imported, is not a Task, or is two of them.
+    """
+    from clipx.task import Task
+
+    points = registered(TASKS)
+    if name not in points:
+        raise InputError(f"no task named {name!r}", remedy=f"installed: {', '.join(points)}")
+    cls = load(points[name])
+    if not (isinstance(cls, type) and issubclass(cls, Task) and getattr(cls, "name", None) == name):
+        raise ContractError(f"{points[name].value} is not a Task named {name!r}")
     return cls
 
 

@@ -1,5 +1,6 @@
 """Drawing: the loss falls, runs do not disturb each other, a resumed run is the undisturbed one, the command works."""
 
+import itertools
 import json
 import math
 import os
@@ -49,6 +50,12 @@ def target():
     return prepare(photo())
 
 
+def after(steps: int):
+    """A ``stop`` that is true from that step on."""
+    calls = itertools.count(1)
+    return lambda: next(calls) >= steps
+
+
 def maps_of(target, space):
     return drawing._saliency_maps([target], default_space(space), None)
 
@@ -87,26 +94,26 @@ def test_runs_that_share_a_call_are_those_that_run_alone(target, tiny_space):
 def test_a_resumed_drawing_is_the_undisturbed_one(target, tiny_vit_space, tmp_path, preset):
     config = DrawConfig.preset(preset, strokes=(4,), seeds=(0, 1000), steps=6, views=2)
     (whole,) = draw([target], tiny_vit_space, config)
-    (part,) = draw([target], tiny_vit_space, config, out=tmp_path, stop_after=3)
+    (part,) = draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", stop=after(3))
     assert part.stopped and len(part.history) == 3
-    (rest,) = draw([target], tiny_vit_space, config, out=tmp_path, resume=True)
+    (rest,) = draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)
     assert to_svg(rest.strokes) == to_svg(whole.strokes) and rest.history == whole.history and not rest.stopped
-    with pytest.raises(ClipxError, match="another drawing"):
-        draw([target], tiny_vit_space, QUICK, out=tmp_path, resume=True)
-    (tmp_path / "drawing.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ClipxError, match="of other inputs"):
+        draw([target], tiny_vit_space, QUICK, checkpoint=tmp_path / "a.safetensors", resume=True)
+    (tmp_path / "a.safetensors").write_bytes(b"cut off")
     with pytest.raises(ClipxError, match="corrupt"):
-        draw([target], tiny_vit_space, config, out=tmp_path, resume=True)
+        draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)
 
 
 def test_a_checkpoint_is_of_what_it_drew(tiny_space, tmp_path):
     config = DrawConfig(strokes=(4,), seeds=(0,), steps=6, views=1, pool=2, window=0)
     cat, dog = (Meaning.of_text(tiny_space, text) for text in ("a cat", "a dog"))
     (whole,) = draw([cat], tiny_space, config)
-    draw([cat], tiny_space, config, out=tmp_path, stop_after=3)
+    draw([cat], tiny_space, config, checkpoint=tmp_path / "a.safetensors", stop=after(3))
     for other in (dog, Meaning.of_text(tiny_space, "a cat", ["a dog"])):
-        with pytest.raises(ClipxError, match="another drawing"):
-            draw([other], tiny_space, config, out=tmp_path, resume=True)
-    (rest,) = draw([cat], tiny_space, config, out=tmp_path, resume=True)
+        with pytest.raises(ClipxError, match="of other inputs"):
+            draw([other], tiny_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)
+    (rest,) = draw([cat], tiny_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)
     assert to_svg(rest.strokes) == to_svg(whole.strokes)
 
 
@@ -147,7 +154,7 @@ def test_weak_seeds_are_dropped_and_what_rests_stops(target, tiny_space, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(drawing, "_step", counted)
-        (found,) = draw([target], tiny_space, config, progress=lambda step, *_: steps.append(step))
+        (found,) = draw([target], tiny_space, config, on_progress=lambda step, *_: steps.append(step))
     assert alive == [4, 4, 2, 2, 1, 1, 1, 1]
     assert steps == list(range(1, 9)) and len(found.history) == 8 and set(found.losses) == set(seeds)
     assert found.loss == min(found.losses.values())
@@ -469,7 +476,7 @@ def test_lite_looks_where_the_thing_is_that_one_asks_for():
 
 def test_many_photos_are_drawn_in_parts(tmp_path, capsys, monkeypatch, tiny_space):
     monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
-    monkeypatch.setattr("clipx.modalities.sketch.command.RUNS_AT_ONCE", 2)
+    monkeypatch.setattr("clipx.modalities.sketch.task.RUNS_AT_ONCE", 2)
     for i in range(3):
         photo(100 + 10 * i, 80).save(tmp_path / f"disc{i}.png")
     photos = [str(tmp_path / f"disc{i}.png") for i in range(3)]
@@ -507,11 +514,11 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space)
     photo().save(tmp_path / "disc.png")
     args = ["sketch", str(tmp_path / "disc.png"), "--strokes", "3", "--seeds", "1", "--steps", "9"]
     assert main([*args, "-o", str(tmp_path)]) == 130
-    assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and (tmp_path / "drawing.safetensors").exists()
+    assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and (tmp_path / "checkpoint-0.safetensors").exists()
     monkeypatch.setattr(drawing, "_step", step_of)
     capsys.readouterr()
     assert main([*args, "-o", str(tmp_path)]) == 2 and "--resume" in capsys.readouterr().err
-    assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not (tmp_path / "drawing.safetensors").exists()
+    assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not (tmp_path / "checkpoint-0.safetensors").exists()
 
 
 def test_places_count_by_saliency_and_the_frame_not_at_all(target, tiny_space):

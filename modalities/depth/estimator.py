@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from os import PathLike
 from typing import Any, Literal
 
 import torch
@@ -42,7 +43,8 @@ class EstimateConfig:
         flip: average with the mirrored photo.
         short_side_px: a larger photo is looked at with its shorter side at this many pixels, and its map enlarged.
         window: look through windows of this many pixels of that view, half overlapping; the whole at once when None.
-        fit: a ``fit.Fit``, whose words, bins and temperature take the place of those here.
+        fit: a ``fit.Fit``, a file of one, or the name of one that comes with the space; its words, bins and temperature
+            take the place of those here.
 
     Raises:
         InputError: bins that do not increase, fewer than two words, one word twice, counts that differ, an unknown
@@ -111,11 +113,9 @@ def require_words(words: Sequence[str]) -> None:
 
 def default_config(space: JointSpace) -> EstimateConfig:
     """The first fit that clipx ships for the space; where there is none, words as they are."""
-    from clipx.modalities.depth.fit import load_fit, shipped_fits  # which looks at photos as this module does
+    from clipx.modalities.depth.fit import shipped_fits  # which looks at photos as this module does
 
-    return (
-        EstimateConfig(fit=load_fit(next(iter(names)), space)) if (names := shipped_fits(space)) else EstimateConfig()
-    )
+    return EstimateConfig(fit=next(iter(shipped_fits(space)), None))
 
 
 def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = None) -> DepthMap:
@@ -145,11 +145,15 @@ class Estimator:
     """``estimate`` for many photos: the words are read once.
 
     Args:
-        space, config: as in ``estimate``.
+        space, config: as in ``estimate``; ``config.fit`` is then the fit itself.
     """
 
     def __init__(self, space: JointSpace, config: EstimateConfig | None = None):
+        from clipx.modalities.depth.fit import load_fit
+
         self.space, self.config = space, config or default_config(space)
+        if isinstance(self.config.fit, str | PathLike):
+            self.config = replace(self.config, fit=load_fit(self.config.fit, space))
         self.weights = torch.zeros(0, space.dim)  # (K, D)
         if self.config.preset == "depthclip":
             depthclip.require_tower(space)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -125,6 +126,15 @@ class Fit:
         kept: dict[str, Any] = {one.name: self.settings[one.name] for one in fields(FitConfig)}
         kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
         return FitConfig(**kept)
+
+    def sha256(self) -> str:
+        """Hash of everything that decides what it predicts."""
+        facts = json.dumps({name: getattr(self, name) for name in _FACTS}, sort_keys=True)
+        digest = hashlib.sha256(facts.encode())
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def features(self, space: JointSpace, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1], any size -> what this fit reads of them, (N, C, h, w).

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from clipx.errors import InputError, UnsupportedError
-from clipx.modalities.sketch import checkpoint
 from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
@@ -32,7 +31,7 @@ from clipx.modalities.sketch.start import RANKED, Start
 from clipx.modalities.sketch.svg import Strokes
 from clipx.modalities.sketch.table import ALPHA, AWAY, COLOR, POINTS, WIDTH, paint, points_of, regularisers
 from clipx.modalities.sketch.target import CANVAS, Target
-from clipx.training import stop_asked
+from clipx.task import load_checkpoint, save_checkpoint, stopping
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -55,11 +54,11 @@ class Drawing:
         seed: the best one.
         losses: seed -> its best plain loss; of dropped seeds, what they had reached.
         history: plain loss of the best seed at each step.
-        target: number of the target in the call.
+        target: number of the target in the call of ``draw``.
         seeds: seed -> its strokes at its best, in the order they started in.
         film: the best seed every ``config.film_every`` steps, from its first strokes on, then ``strokes``.
         importance: of each of ``strokes``: by how much the plain loss rises without it. Empty where not measured.
-        stopped: by Ctrl-C, before it was done.
+        stopped: before it was done.
     """
 
     strokes: Strokes
@@ -81,10 +80,11 @@ def draw(
     *,
     saliency_space: JointSpace | None = None,
     about: str | None = None,
-    out: str | PathLike | None = None,
+    checkpoint: str | PathLike | None = None,
     resume: bool = False,
-    progress: Callable[[int, int, float], None] | None = None,
-    stop_after: int | None = None,
+    on_progress: Callable[[int, int, float], None] | None = None,
+    on_partial: Callable[[list[Drawing]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> list[Drawing]:
     """Draw every target with every stroke count: the best of the seeds, targets first, then stroke counts.
 
@@ -96,10 +96,11 @@ def draw(
             vector is the mean of its cells, else an embedded space with class attention.
         about: what to draw on each photo, such as "the cat": strokes start where the tower sees that. Default: where it
             sees what the photo shows most.
-        out: a folder for a checkpoint every 25 steps and at Ctrl-C, which ends the call with the best so far.
-        resume: go on from the checkpoint in ``out``: the same strokes, bit for bit on a CPU, as if undisturbed.
-        progress: called with (step, steps, lowest plain loss) after every step.
-        stop_after: stop after this step with a checkpoint, as Ctrl-C does.
+        checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.
+        resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as if undisturbed.
+        on_progress: called with (step, steps, lowest plain loss) after every step.
+        on_partial: called with the best drawings so far every ``config.film_every`` steps; strokes are in no order yet.
+        stop: asked after every step; once it is true, the call ends with the best so far. By default Ctrl-C does this.
 
     Raises:
         InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint;
@@ -121,7 +122,7 @@ def draw(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
     looks = (saliency_space or default_space(space, about)) if of_photos else space
-    path = None if out is None else Path(out) / "drawing.safetensors"
+    path = None if checkpoint is None else Path(checkpoint)
     identity = {
         "config": asdict(config),
         "space": f"{space.id} {space.dtype}",
@@ -130,26 +131,29 @@ def draw(
         "about": about,
     }
     first, stopped = 0, False
-    with stop_asked() as asked:
+    with stopping(stop) as asked:
         maps = _saliency_maps(targets, looks, about)
         objective = objective_for(targets, space, config, maps)
         starts = [Start(*each, objective, config) for each in zip(range(len(targets)), targets, maps, strict=True)]
         resumed = resume and path is not None and path.exists()
         runs = _start(starts, config, blank=resumed)
         if path is not None and resumed:
-            first = checkpoint.load(path, runs, TENSORS, identity)
+            first = _restore(runs, path, identity)
         for step in range(first, config.steps):
             if stopped or not runs.alive:
                 break
             _step(runs, objective, config, step)
             _drop(runs, config, step + 1)
             _renew(runs, starts, config, step + 1)
-            stopped = asked() or step + 1 == stop_after
+            stopped = asked()
             done = step + 1 == config.steps or not runs.alive
             if path is not None and (stopped or done or (step + 1) % CHECKPOINT_EVERY == 0):
-                checkpoint.save(path, runs, TENSORS, identity, step + 1)
-            if progress:
-                progress(step + 1, config.steps, float(runs.best.min()))
+                state = {"step": step + 1, "alive": runs.alive, "history": runs.history}
+                save_checkpoint(path, identity, {name: getattr(runs, name) for name in TENSORS}, state)
+            if on_progress:
+                on_progress(step + 1, config.steps, float(runs.best.min()))
+            if on_partial and step % config.film_every == 0 and not done:
+                on_partial(_winners(runs, targets, starts, objective, config, lambda: True, stopped=True))
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
             raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
         return _winners(runs, targets, starts, objective, config, asked, stopped)
@@ -187,6 +191,15 @@ class _Runs:
 
 
 TENSORS = ("strokes", "mean", "square", "age", "kept", "best", "film")  # of _Runs
+
+
+def _restore(runs: _Runs, path: Path, identity: dict[str, Any]) -> int:
+    """Put what a checkpoint holds into the runs, and return its step."""
+    tensors, state = load_checkpoint(path, identity)
+    for name in TENSORS:
+        setattr(runs, name, tensors[name])
+    runs.alive, runs.history = state["alive"], state["history"]
+    return int(state["step"])
 
 
 def _saliency_maps(
