@@ -195,9 +195,7 @@ def save_checkpoint(
     write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()}, {"about": about}, parents=True)
 
 
-def load_checkpoint(
-    path: str | PathLike, identity: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: str | PathLike, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the state that ``save_checkpoint`` wrote.
 
     Raises:

@@ -358,7 +358,9 @@ def _other_config(it: Subject, config: Any) -> Any:
         value = getattr(config, field.name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             try:
-                return dataclasses.replace(config, **{field.name: value * 0.5 if isinstance(value, float) else value + 1})
+                return dataclasses.replace(
+                    config, **{field.name: value * 0.5 if isinstance(value, float) else value + 1}
+                )
             except ClipxError:
                 continue
     it.require(False, "no number of the example's config can be varied")
@@ -385,7 +387,9 @@ def _same(a: Any, b: Any, tolerance: float = 0.0) -> bool:
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_same(a[key], b[key], tolerance) for key in a)
     if isinstance(a, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(_same(*pair, tolerance) for pair in zip(a, b, strict=True))
+        return (
+            type(a) is type(b) and len(a) == len(b) and all(_same(*pair, tolerance) for pair in zip(a, b, strict=True))
+        )
     if isinstance(a, float) and isinstance(b, float):
         return a == b or abs(a - b) <= tolerance or (a != a and b != b)
     return bool(a == b)

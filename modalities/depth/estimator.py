@@ -208,9 +208,7 @@ class Estimator:
         return depth, shares
 
 
-def viewed(
-    space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX, *, enlarge: bool = False
-) -> Tensor:
+def viewed(space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX, *, enlarge: bool = False) -> Tensor:
     """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``.
 
     With ``enlarge`` a smaller photo is scaled up to it, so that a cell shows as much of any photo.

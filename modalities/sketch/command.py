@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,24 +12,123 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, Given, JsonFlag, SeedFlag, SpaceFlag, grouped
 
 if TYPE_CHECKING:
     from clipx.errors import ClipxError
-    from clipx.modalities.sketch.config import DrawConfig
     from clipx.modalities.sketch.draw import Drawing
     from clipx.modalities.sketch.objective import Meaning
     from clipx.modalities.sketch.target import Target
+    from clipx.modalities.sketch.task import DrawTask, DrawTaskConfig
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
 LADDER = (4, 8, 16, 32, 64)  # of --strokes auto
 PRESETS_OF_COMMAND = ("default", "fast", "clipdraw", "clipasso")
 SEED_STEP = 1000  # CLIPasso's seeds are 0, 1000 and 2000
-FILM_S = 4.0  # of an animated SVG
-RUNS_AT_ONCE = 24  # drawings side by side, which bounds memory
 
 
+@dataclass(frozen=True)
+class DrawFlags:
+    """How to draw."""
+
+    strokes: Annotated[
+        str | None,
+        typer.Option(
+            "--strokes",
+            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: the preset's, 16.",
+            show_default=False,
+        ),
+    ] = None
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="Starts tried; the best drawing is kept. Default: 3; --fast: 1.", min=1, max=64),
+    ] = None
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Optimiser steps at most. Default: the preset's.", min=1)
+    ] = None
+    preset: Annotated[
+        str,
+        typer.Option("--preset", help="default, fast, clipdraw (--text in colour) or clipasso: as in the paper."),
+    ] = "default"
+    fast: Annotated[bool, typer.Option("--fast", help="As --preset fast: one start, few steps.")] = False
+    style: Annotated[
+        str | None, typer.Option("--style", help="contour, one-line, hatching or brush: settings of their own.")
+    ] = None
+    width: Annotated[bool | None, typer.Option("--width/--no-width", help="Let strokes find their width.")] = None
+    color: Annotated[bool | None, typer.Option("--color/--no-color", help="Let strokes find colour and opacity.")] = (
+        None
+    )
+    width_px: Annotated[
+        float | None,
+        typer.Option(
+            "--width-px", help="Full width of a stroke, at first, on a canvas of 224 pixels. Default: the style's, 3."
+        ),
+    ] = None
+    segments: Annotated[
+        int | None, typer.Option("--segments", help="Cubic segments of a stroke. Default: the style's, 1.", min=1)
+    ] = None
+
+
+@dataclass(frozen=True)
+class PhotoFlags:
+    """What of a photo is drawn."""
+
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask",
+            help="What to draw: a cut-out, or white on black; auto finds it: rembg where installed, else the space.",
+        ),
+    ] = None
+    layers: Annotated[
+        int,
+        typer.Option("--layers", help="2: background and object (see --mask) in layers of their own.", min=1, max=2),
+    ] = 1
+    fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False
+    about: Annotated[
+        str | None,
+        typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there."),
+    ] = None
+    saliency_space: Annotated[
+        str | None,
+        typer.Option(
+            "--saliency-space",
+            help="Whose tower says where strokes start. Default: --space's if it can, else nano-vit's.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WriteFlags:
+    """How drawings are written."""
+
+    order: Annotated[
+        Literal["importance", "start", "travel"] | None,
+        typer.Option(
+            "--order",
+            help="Of the strokes in the file: what matters first, as they began, or by pen travel. Default: importance "
+            "for black drawings of up to 128 strokes, else start.",
+            show_default=False,
+        ),
+    ] = None
+    size_mm: Annotated[
+        float | None, typer.Option("--size-mm", help="Width on paper, in millimetres. Default: in pixels.")
+    ] = None
+    hpgl: Annotated[
+        str | None,
+        typer.Option("--hpgl", help="Also HPGL for a pen plotter, such as hp7475a; with --size-mm (extra: plotter)."),
+    ] = None
+    gif: Annotated[bool, typer.Option("--gif", help="Also films: how it was found, and drawn stroke by stroke.")] = (
+        False
+    )
+    animate: Annotated[
+        bool, typer.Option("--animate", help="A browser draws the .svg stroke by stroke, in 4 seconds; no script.")
+    ] = False
+    mp4: Annotated[bool, typer.Option("--mp4", help="The films of --gif as MP4 (extra: video).")] = False
+
+
+@grouped
 def sketch(
     files: Annotated[
         list[Path] | None,
@@ -45,96 +144,18 @@ def sketch(
         Path,
         typer.Option("--out", "-o", help="An .svg file for one drawing; a folder for several, pictures and losses."),
     ] = Path("clipx-sketch"),
-    strokes: Annotated[
-        str | None,
-        typer.Option(
-            "--strokes",
-            help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: the preset's, 16.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option("--seeds", help="Starts tried; the best drawing is kept. Default: 3; --fast: 1.", min=1, max=64),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Optimiser steps at most. Default: the preset's.", min=1)
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option("--preset", help="default, fast, clipdraw (--text in colour) or clipasso: as in the paper."),
-    ] = "default",
-    fast: Annotated[bool, typer.Option("--fast", help="As --preset fast: one start, few steps.")] = False,
-    style: Annotated[
-        str | None, typer.Option("--style", help="contour, one-line, hatching or brush: settings of their own.")
-    ] = None,
-    width: Annotated[bool | None, typer.Option("--width/--no-width", help="Let strokes find their width.")] = None,
-    color: Annotated[
-        bool | None, typer.Option("--color/--no-color", help="Let strokes find colour and opacity.")
-    ] = None,
-    width_px: Annotated[
-        float | None,
-        typer.Option(
-            "--width-px", help="Full width of a stroke, at first, on a canvas of 224 pixels. Default: the style's, 3."
-        ),
-    ] = None,
-    segments: Annotated[
-        int | None, typer.Option("--segments", help="Cubic segments of a stroke. Default: the style's, 1.", min=1)
-    ] = None,
-    mask: Annotated[
-        str | None,
-        typer.Option(
-            "--mask",
-            help="What to draw: a cut-out, or white on black; auto finds it: rembg where installed, else the space.",
-        ),
-    ] = None,
-    layers: Annotated[
-        int,
-        typer.Option("--layers", help="2: background and object (see --mask) in layers of their own.", min=1, max=2),
-    ] = 1,
-    fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False,
-    order: Annotated[
-        Literal["importance", "start", "travel"] | None,
-        typer.Option(
-            "--order",
-            help="Of the strokes in the file: what matters first, as they began, or by pen travel. Default: importance "
-            "for black drawings of up to 128 strokes, else start.",
-            show_default=False,
-        ),
-    ] = None,
-    size_mm: Annotated[
-        float | None, typer.Option("--size-mm", help="Width on paper, in millimetres. Default: in pixels.")
-    ] = None,
-    hpgl: Annotated[
-        str | None,
-        typer.Option("--hpgl", help="Also HPGL for a pen plotter, such as hp7475a; with --size-mm (extra: plotter)."),
-    ] = None,
-    gif: Annotated[
-        bool, typer.Option("--gif", help="Also films: how it was found, and drawn stroke by stroke.")
-    ] = False,
-    animate: Annotated[
-        bool, typer.Option("--animate", help="A browser draws the .svg stroke by stroke, in 4 seconds; no script.")
-    ] = False,
-    mp4: Annotated[bool, typer.Option("--mp4", help="The films of --gif as MP4 (extra: video).")] = False,
-    space: SpaceFlag = None,
+    *,
+    drawing: DrawFlags,
+    photo: PhotoFlags,
+    written: WriteFlags,
     judge: Annotated[
         str | None,
         typer.Option(
-            "--judge", help="With --strokes auto: the space that says what is enough. Default: an embedded one."
-        ),
-    ] = None,
-    about: Annotated[
-        str | None,
-        typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there."),
-    ] = None,
-    saliency_space: Annotated[
-        str | None,
-        typer.Option(
-            "--saliency-space",
-            help="Whose tower says where strokes start. Default: --space's if it can, else an embedded one's.",
+            "--judge", help="With --strokes auto: the space that says what is enough. Default: nano-vit, or nano."
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder --out.")] = False,
+    space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     dtype: DtypeFlag = "float32",
     seed: SeedFlag = 0,
@@ -144,23 +165,83 @@ def sketch(
 ) -> None:
     """Draw photos in a few Bezier strokes that the space's image tower takes for the photo.
 
-    With --text, or for a file of another sense, what it means is drawn, from
+    With --text, or for a file of another modality, what it means is drawn, from
     people's drawings of the nearest words. Ctrl-C
     keeps the best so far, and a checkpoint for --resume where --out is a folder.
     A file that cannot be read is named at the end, and the exit status is then 2.
 
     Example: clipx sketch cat.jpg --strokes 8,16,32 -o drawings
     """
-    from clipx.cli._output import check_writable, distinct_names, emit, print_table, report, write_bytes
-    from clipx.cli._work import check_present, conclude, encoders, open_space
-    from clipx.errors import InputError
-    from clipx.modalities.sketch.objective import Meaning
-    from clipx.modalities.sketch.saliency import default_space
-    from clipx.modalities.sketch.start import RANKED
-    from clipx.progress import note
-    from clipx.training import prepare_folder
+    from clipx.cli._output import report
+    from clipx.cli._work import encoders, open_space
+    from clipx.modalities.sketch.task import DrawTask
 
-    files, texts = files or [], text or []
+    meant = _check_inputs(files or [], text or [], avoid, photo, settings)
+    attach = encoders(files or [], None if meant else "image", settings)
+    plan = _plan(drawing, photo, written.order, judge, meant, seed)
+    output = _Output(out, written, drawing.strokes == "auto")
+    failures: dict[str, ClipxError] = {}
+    sources = _sources(files or [], text or [])
+    output.check(sources, plan, resume)
+    if not meant:
+        sources = _read(sources, photo, plan, failures, as_json)
+    output.prepare(sources, resume)
+    joint = open_space(space, device, dtype, seed)
+    looks = None if meant else _saliency_space(joint, photo, device, dtype, seed)
+    task = DrawTask(joint, plan, looks)
+    if meant:
+        sources = _meanings(sources, joint, avoid or [], attach, failures, as_json)
+    elif photo.layers > 1 or (photo.mask == "auto" and not _has_rembg()):
+        sources = _each(sources, failures, as_json, lambda source: _with_object(source, task, photo))
+    judging = _judge(judge, joint, device, dtype, seed) if output.auto else None
+    results, stopped = output.draw(task, sources, judging, resume)
+    ids = {"space": joint.name, "space_id": joint.id, "saliency_space_id": None if looks is None else looks.id}
+    record = report("sketch", results, **ids, settings=asdict(plan.drawing), about=plan.about, layers=plan.layers)
+    _print(record, output, sources, failures, stopped, as_json)
+
+
+# -------------------------------------------------------------------------------------------------------------- input
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One thing to draw.
+
+    Args:
+        name: of its files.
+        source: the path or the sentence.
+        title: of the SVG.
+        file: the path; None for a sentence.
+        target: what ``draw`` takes, once it is known.
+    """
+
+    name: str
+    source: str
+    title: str
+    file: Path | None = None
+    target: Any = None
+
+
+def _sources(files: Sequence[Path], texts: Sequence[str]) -> list[_Source]:
+    from clipx.cli._output import distinct_names
+
+    names = distinct_names(files or [Path(_slug(said)) for said in texts])
+    if files:
+        return [_Source(name, str(file), file.name, file) for name, file in zip(names, files, strict=True)]
+    return [_Source(name, said, said) for name, said in zip(names, texts, strict=True)]
+
+
+def _check_inputs(
+    files: Sequence[Path],
+    texts: Sequence[str],
+    avoid: Sequence[str] | None,
+    photo: PhotoFlags,
+    settings: Mapping[str, Given],
+) -> bool:
+    """Whether meanings are drawn, not photos. Raises InputError for flags that do not go with what is drawn."""
+    from clipx.cli._work import check_present
+    from clipx.errors import InputError
+
     if bool(files) == bool(texts):
         raise InputError("name photos, or give a sentence with --text, one of the two")
     check_present(files)
@@ -168,145 +249,61 @@ def sketch(
     if any(photos) and not all(photos):
         raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
     meant = not any(photos)
-    of_photos = {"--mask": mask, "--fix-scale": fix_scale, "--saliency-space": saliency_space, "--about": about}
-    for flag, given in (of_photos | {"--layers": layers > 1}).items():
-        if meant and given:
-            raise InputError(f"{flag} is for photos")
-    if texts:
-        for given in settings.values():
-            if given.required:
-                raise InputError(f"{given.flag} goes with files, not with --text")
-    attach = encoders(files, "image" if any(photos) else None, settings)
+    of_photos = {"--mask": photo.mask, "--fix-scale": photo.fix_scale, "--saliency-space": photo.saliency_space}
+    of_photos |= {"--about": photo.about, "--layers": photo.layers > 1}
+    if meant and (given := [flag for flag, value in of_photos.items() if value]):
+        raise InputError(f"{given[0]} is for photos")
+    if texts and (own := [given.flag for given in settings.values() if given.required]):
+        raise InputError(f"{own[0]} goes with files, not with --text")
     if avoid and not texts:
         raise InputError("--avoid goes with --text")
-    auto = strokes == "auto"
-    if judge is not None and not auto:
-        raise InputError("--judge goes with --strokes auto", remedy="add it, or leave out --judge")
-    changes = {
-        "strokes": LADDER if auto else None if strokes is None else stroke_counts(strokes),
-        "steps": steps,
-        "width_px": width_px,
-        "segments": segments,
-        "learn_width": width,
-        "learn_color": color,
-        "rank": None if order is None else order == "importance",
-    }
-    if fast and preset not in ("default", "fast"):
-        raise InputError(f"--fast and --preset {preset} are two presets", remedy="leave one out")
-    plan = _plan("fast" if fast else preset, style, meant, seeds, seed, changes)
-    counts = plan.strokes
-    names = distinct_names(files or [Path(_slug(said)) for said in texts])
-    one_file = out.suffix.lower() == ".svg"
-    _check_out(out, names, 1 if auto else len(counts), one_file, resume)
-    if size_mm is not None and not 0 < size_mm < 1e6:
-        raise InputError(f"--size-mm must be a positive number of millimetres, got {size_mm:g}")
-    if hpgl is not None and plan.learn_color:
-        raise InputError("--hpgl draws with one pen", remedy="--no-color")
-    if mask is not None and len(files) > 1 and mask != "auto":
-        raise InputError("a mask is for one photo", where=mask, remedy="call clipx sketch for each, or --mask auto")
-    if order in ("travel", "importance") and plan.learn_color:
-        raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
-    if order == "importance" and max(counts) > RANKED:
-        raise InputError(f"importance is measured for up to {RANKED} strokes", where="--order", remedy="leave it out")
-    if layers > 1 and min(counts) < layers:
-        raise InputError(f"{layers} layers need at least {layers} strokes, got {min(counts)}", where="--strokes")
-    if mp4:
-        from clipx.modalities.sketch.film import find_ffmpeg
-
-        find_ffmpeg()  # now, not after the work
-    formats = _Formats(size_mm, hpgl, gif, mp4, animate)
-    found_in: dict[int, Target | Meaning] = {}
-    failures: dict[str, ClipxError] = {}
-    if not meant:
-        found_in.update(_photos(files, mask if layers == 1 else None, fix_scale, plan, failures))
-        if not found_in:
-            conclude(report("sketch", []), failures, as_json, lambda: None)
-    if hpgl is not None:  # now, not after the work
-        _check_fits(found_in.values(), size_mm, hpgl)
-    check_writable(out if one_file else prepare_folder(out, resume=True) / "drawing.svg")
-    if not resume and _checkpoints(out):
-        raise InputError(
-            "holds a drawing that was stopped", where=out, remedy="go on with --resume, or name another folder"
-        )
-    joint = open_space(space, device, dtype, seed)
-    looks: JointSpace | None = None
-    if texts:
-        found_in.update((i, Meaning.of_text(joint, said, avoid or [])) for i, said in enumerate(texts))
-    elif meant:
-        found_in.update(_meanings(files, attach(joint), failures))
-    else:
-        looks = (
-            default_space(joint, about) if saliency_space is None else open_space(saliency_space, device, dtype, seed)
-        )
-        if layers > 1 or (mask == "auto" and not _has_rembg()):
-            _find_objects(found_in, files, looks, about, mask, fix_scale, failures)
-    if not found_in:
-        conclude(report("sketch", []), failures, as_json, lambda: None)
-    judging = open_space(judge or _default_judge(joint.name), device, dtype, seed) if auto else None
-    if judging is not None and judging.id == joint.id:
-        raise InputError(f"{judging.name} also draws", where="--judge", remedy="name a space that does not")
-    files = [files[i] for i in found_in] if files else []
-    names, targets = [names[i] for i in found_in], list(found_in.values())
-    results: list[dict[str, Any]] = []
-    stopped = False
-    kept_in = None if one_file else out
-    for part, drawn, ended in _drawn(targets, joint, plan, looks, about, layers, kept_in, resume):
-        stopped = ended
-        for i in part:
-            own = [drawing for drawing in drawn if part[drawing.target] == i]
-            source = texts[i] if texts else str(files[i])
-            title = texts[i] if texts else files[i].name
-            chosen = None if judging is None else _enough(own, targets[i], texts[i] if texts else None, judging)
-            if "from" in (said := own[0].strokes.about):
-                other = bool(texts) and said["from"].casefold() not in title.casefold()
-                nearest = ", the nearest word there is" if other else ""
-                note(f"{title}: begun from a person's drawing of: {said['from']}{nearest}")
-            results += _write_all(own, names[i], source, title, out, one_file, chosen, order, formats)
-    if not stopped:  # done: nothing to go on with
-        for path in _checkpoints(out):
-            path.unlink()
-            if path.parent != out:
-                path.parent.rmdir()
-    record = report(
-        "sketch",
-        results,
-        space=joint.name,
-        space_id=joint.id,
-        saliency_space_id=None if looks is None else looks.id,
-        settings=asdict(plan),
-        about=about,
-        layers=layers,
-    )
-    if not one_file:
-        settings = {key: value for key, value in record.items() if key != "results"}
-        write_bytes(
-            out / f"{names[0] if len(names) == 1 else 'drawings'}-config.json",
-            (json.dumps(settings, indent=1) + "\n").encode(),
-        )
-    rows = [
-        (
-            r["source"],
-            r["svg"],
-            f"{r['strokes']}{' (chosen)' * r.get('chosen', False)}",
-            f"{r['loss']:.4f}",
-            str(r["seed"]),
-        )
-        for r in results
-    ]
-    table = lambda: print_table(("of", "drawing", "strokes", "loss", "seed"), rows)  # noqa: E731
-    if stopped:
-        emit(record, as_json, table)
-        raise KeyboardInterrupt
-    conclude(record, failures, as_json, table)
+    if photo.mask not in (None, "auto") and len(files) > 1:
+        remedy = "call clipx sketch for each, or --mask auto"
+        raise InputError("a mask is for one photo", where=photo.mask, remedy=remedy)
+    return meant
 
 
 def _plan(
-    preset: str, style: str | None, meant: bool, seeds: int | None, seed: int, changes: dict[str, Any]
-) -> DrawConfig:
+    flags: DrawFlags, photo: PhotoFlags, order: str | None, judge: str | None, meant: bool, seed: int
+) -> DrawTaskConfig:
     """The settings of a preset, then those of a style, then those that were given."""
     from clipx.errors import InputError
-    from clipx.modalities.sketch.config import STYLES, DrawConfig
+    from clipx.modalities.sketch.config import STYLES
+    from clipx.modalities.sketch.task import DrawTaskConfig
 
+    auto = flags.strokes == "auto"
+    if judge is not None and not auto:
+        raise InputError("--judge goes with --strokes auto", remedy="add it, or leave out --judge")
+    changes = {
+        "strokes": LADDER if auto else None if flags.strokes is None else stroke_counts(flags.strokes),
+        "steps": flags.steps,
+        "width_px": flags.width_px,
+        "segments": flags.segments,
+        "learn_width": flags.width,
+        "learn_color": flags.color,
+        "rank": None if order is None else order == "importance",
+    }
+    preset = _preset(flags, meant)
+    plan = DrawTaskConfig.preset(
+        "meaning" if meant and preset in ("default", "fast") else preset, **STYLES.get(flags.style or "", {})
+    )
+    if meant and preset == "fast":
+        plan = replace(plan, seeds=plan.seeds[:1])
+    starts = len(plan.seeds) if flags.seeds is None else flags.seeds
+    given = {key: value for key, value in changes.items() if value is not None}
+    seeds = tuple(seed + SEED_STEP * i for i in range(starts))
+    return replace(plan, seeds=seeds, about=photo.about, layers=photo.layers, **given)
+
+
+def _preset(flags: DrawFlags, meant: bool) -> str:
+    """The preset's name. Raises InputError for a preset or a style that does not exist or does not fit."""
+    from clipx.errors import InputError
+    from clipx.modalities.sketch.config import STYLES
+
+    preset, style = flags.preset, flags.style
+    if flags.fast and preset not in ("default", "fast"):
+        raise InputError(f"--fast and --preset {preset} are two presets", remedy="leave one out")
+    preset = "fast" if flags.fast else preset
     if preset not in PRESETS_OF_COMMAND:
         raise InputError(f"no preset {preset!r}", where="--preset", remedy=f"one of {', '.join(PRESETS_OF_COMMAND)}")
     if style is not None and style not in STYLES:
@@ -317,111 +314,97 @@ def _plan(
         raise InputError(f"{style} needs a photo; words have none", where="--style", remedy="contour or brush")
     if not meant and preset == "clipdraw":
         raise InputError("clipdraw draws what has no photo", where="--preset", remedy="--preset clipasso")
-    named = "meaning" if meant and preset in ("default", "fast") else preset
-    plan = DrawConfig.preset(named, **STYLES.get(style or "", {}))
-    if meant and preset == "fast":
-        plan = replace(plan, seeds=plan.seeds[:1])
-    given = {key: value for key, value in changes.items() if value is not None}
-    starts = len(plan.seeds) if seeds is None else seeds
-    return replace(plan, seeds=tuple(seed + SEED_STEP * i for i in range(starts)), **given)
+    return preset
 
 
-def _drawn(
-    targets: Sequence[Target | Meaning],
-    joint: JointSpace,
-    plan: DrawConfig,
-    looks: JointSpace | None,
-    about: str | None,
-    layers: int,
-    out: Path | None,
-    resume: bool,
-) -> Iterator[tuple[range, list[Drawing], bool]]:
-    """Numbers of some targets, their drawings, and whether Ctrl-C ended it; of a scene a layer at a time."""
-    from clipx.modalities.sketch.draw import draw
-    from clipx.modalities.sketch.scene import together, two_layers
-    from clipx.progress import progress
-
-    plans = [plan]
-    if layers > 1:  # a third of the strokes for what is behind
-        behind = tuple(max(1, count // 3) for count in plan.strokes)
-        ahead = tuple(count - back for count, back in zip(plan.strokes, behind, strict=True))
-        plans = [replace(plan, strokes=tuple(dict.fromkeys(counts))) for counts in (behind, ahead)]
-    at_once = max(1, RUNS_AT_ONCE // (len(plan.strokes) * len(plan.seeds)))
-    parts = [range(i, min(i + at_once, len(targets))) for i in range(0, len(targets), at_once)]
-    with progress("drawing", plan.steps * len(parts) * layers) as advance:
-        for number, part in enumerate(parts):
-            shown: list[Sequence[Any]] = [[targets[i] for i in part]]
-            if layers > 1:
-                shown = list(zip(*(two_layers(target) for target in shown[0]), strict=True))
-            by_layer: list[list[Drawing]] = []
-            for layer, (some, own) in enumerate(zip(shown, plans, strict=True)):
-                kept = out
-                if out is not None and len(parts) * layers > 1:
-                    kept = out / f"checkpoint-{number * layers + layer}"
-                seen = 0
-
-                def show(step: int, steps: int, loss: float) -> None:
-                    nonlocal seen  # a resumed drawing begins further on
-                    advance(step - seen, f"loss {loss:.4f}")
-                    seen = step
-
-                by_layer.append(
-                    draw(some, joint, own, saliency_space=looks, about=about, out=kept, resume=resume, progress=show)
-                )
-                if by_layer[-1][0].stopped:
-                    break
-                advance(own.steps - seen)  # what came to rest earlier is done, too
-            stopped = by_layer[-1][0].stopped
-            if len(by_layer) < layers:  # half a scene is none; its checkpoints stay
-                yield range(0), [], True
-                return
-            drawn = by_layer[0]
-            if layers > 1:
-                drawn = []
-                for target in range(len(part)):
-                    for counts in zip(plan.strokes, behind, ahead, strict=True):
-                        pair = [
-                            next(d for d in of if d.target == target and len(d.strokes) == count)
-                            for of, count in zip(by_layer, counts[1:], strict=True)
-                        ]
-                        drawn.append(together(pair))
-            yield part, drawn, stopped
-            if stopped:
-                break
-
-
-def _enough(drawn: Sequence[Drawing], target: Target | Meaning, text: str | None, judge: JointSpace) -> int:
-    """The stroke count at the knee of what another tower makes of the drawings, which had no part in them."""
-    import torch
-
-    from clipx.modalities.sketch.draw import knee
-    from clipx.modalities.sketch.evaluate import photo_picture
-    from clipx.modalities.sketch.film import pixels
-    from clipx.modalities.sketch.target import Target
-
-    if isinstance(target, Target):
-        wanted = judge.encode_image(photo_picture(target)[None].to(judge.device))[0]
-    elif text is not None and not judge.unknown(text):
-        wanted = judge.encode_text([text])[0]
-    else:  # it knows nothing of this: the loss must do
-        return knee({len(drawing.strokes): drawing.loss for drawing in drawn})
-    eyes = judge.domain("drawing") if "drawing" in judge.domains else judge
-    seen = eyes.encode_image(torch.stack([pixels(drawing.strokes) for drawing in drawn]).to(judge.device))
-    return knee({len(d.strokes): 1 - float(row @ wanted) for d, row in zip(drawn, seen, strict=True)})
-
-
-def _default_judge(name: str) -> str:
-    """An embedded space that judges drawings and does not draw them: best one trained on drawings of photos."""
+def stroke_counts(text: str) -> tuple[int, ...]:
+    """``4,8,16`` as numbers. Raises InputError."""
     from clipx.errors import InputError
-    from clipx.space import embedded_for
 
-    for judge in [*embedded_for("drawings_of_photos"), *embedded_for("drawings")]:
-        if judge != name:
-            return judge
-    raise InputError("no embedded space is there to judge drawings", where="--judge", remedy="name one")
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--strokes takes numbers such as 16 or 4,8,16,32, got {text!r}") from error
 
 
-# -------------------------------------------------------------------------------------------------------------- input
+def _read(
+    sources: Sequence[_Source],
+    photo: PhotoFlags,
+    plan: DrawTaskConfig,
+    failures: dict[str, ClipxError],
+    as_json: bool,
+) -> list[_Source]:
+    """Photos on their canvas, what a mask leaves out in white."""
+    from clipx.modalities.sketch.target import load_target
+
+    mask = photo.mask if photo.layers == 1 else None
+    mask = None if mask == "auto" and not _has_rembg() else mask
+
+    def target(source: _Source) -> Target:
+        return load_target(source.source, mask, fix_scale=photo.fix_scale, keep_aspect=plan.keep_aspect)
+
+    return _each(sources, failures, as_json, target)
+
+
+def _meanings(
+    sources: Sequence[_Source],
+    joint: JointSpace,
+    avoid: Sequence[str],
+    attach: Callable[[JointSpace], list[tuple[Modality, list[int]]]],
+    failures: dict[str, ClipxError],
+    as_json: bool,
+) -> list[_Source]:
+    """What sentences, or files of any modality, mean in the space."""
+    from clipx.modalities.sketch.objective import Meaning
+
+    if sources[0].file is None:
+        return [replace(source, target=Meaning.of_text(joint, source.source, avoid)) for source in sources]
+    modalities = {sources[i].source: modality for modality, rows in attach(joint) for i in rows}
+
+    def meaning(source: _Source) -> Meaning:
+        modality = modalities[source.source]
+        return Meaning(modality.encode([modality.load(source.source)], [source.source]))
+
+    return _each(sources, failures, as_json, meaning)
+
+
+def _with_object(source: _Source, task: DrawTask, photo: PhotoFlags) -> Target:
+    """A photo with the place of its object: by the mask's file, rembg or the space."""
+    from clipx.modalities.sketch.scene import find_object
+    from clipx.modalities.sketch.target import found_by_rembg, load_mask, on_canvas
+    from clipx.pictures import eight_bits, open_picture
+
+    looks: Any = task.saliency_space
+    if photo.mask not in (None, "auto"):
+        shape = load_mask(str(photo.mask))
+    elif _has_rembg():
+        shape = found_by_rembg(eight_bits(open_picture(source.source), source.source))
+    else:
+        toward = None if photo.about is None else looks.embed_text([photo.about]).vectors[0]
+        return replace(source.target, where=find_object(looks, source.target, toward))
+    return replace(source.target, where=on_canvas(shape, source.target, fix_scale=photo.fix_scale))
+
+
+def _each(
+    sources: Sequence[_Source],
+    failures: dict[str, ClipxError],
+    as_json: bool,
+    target: Callable[[_Source], Target | Meaning],
+) -> list[_Source]:
+    """The sources with their targets; a file without one goes to ``failures``. Ends the command where none is left."""
+    from clipx.cli._output import report
+    from clipx.cli._work import conclude
+    from clipx.errors import ClipxError
+
+    kept = []
+    for source in sources:
+        try:
+            kept.append(replace(source, target=target(source)))
+        except ClipxError as error:
+            failures[source.source] = error
+    if not kept:
+        conclude(report("sketch", []), failures, as_json, lambda: None)
+    return kept
 
 
 def _is_photo(path: Path) -> bool:
@@ -438,195 +421,186 @@ def _has_rembg() -> bool:
     return find_spec("rembg") is not None
 
 
-def _find_objects(
-    targets: dict[int, Any],
-    files: Sequence[Path],
-    looks: JointSpace,
-    about: str | None,
-    mask: str | None,
-    fix_scale: bool,
-    failures: dict[str, ClipxError],
-) -> None:
-    """Say of each photo where its object is: by the mask's file, rembg or the space. Failing ones leave."""
-    from clipx.errors import ClipxError
-    from clipx.modalities.sketch.scene import find_object
-    from clipx.modalities.sketch.target import found_by_rembg, load_mask, on_canvas
-    from clipx.pictures import eight_bits, open_picture
-
-    towards = None if about is None else looks.embed_text([about]).vectors[0]
-    for i, target in list(targets.items()):
-        try:
-            if mask not in (None, "auto"):
-                shape = load_mask(mask)
-            elif _has_rembg():
-                shape = found_by_rembg(eight_bits(open_picture(files[i]), files[i]))
-            else:
-                targets[i] = replace(target, where=find_object(looks, target, towards))
-                continue
-            targets[i] = replace(target, where=on_canvas(shape, target, fix_scale=fix_scale))
-        except ClipxError as error:
-            failures[str(files[i])] = error
-            del targets[i]
-
-
-def _photos(
-    files: Sequence[Path], mask: str | None, fix_scale: bool, plan: DrawConfig, failures: dict[str, ClipxError]
-) -> dict[int, Target]:
-    """Position -> what is to be drawn, of the photos that can be read."""
-    from clipx.errors import ClipxError
-    from clipx.modalities.sketch.target import load_target
-
-    found: dict[int, Target] = {}
-    mask = None if mask == "auto" and not _has_rembg() else mask
-    for i, path in enumerate(files):
-        try:
-            found[i] = load_target(path, mask, fix_scale=fix_scale, keep_aspect=plan.keep_aspect)
-        except ClipxError as error:
-            failures[str(path)] = error
-    return found
-
-
-def _meanings(
-    files: Sequence[Path], encoders: Sequence[tuple[Modality, list[int]]], failures: dict[str, ClipxError]
-) -> dict[int, Meaning]:
-    """Position -> what a file of any modality means in the space, of the files that can be read."""
-    from clipx.errors import ClipxError
-    from clipx.modalities.sketch.objective import Meaning
-
-    found: dict[int, Meaning] = {}
-    for encoder, rows in encoders:
-        for i in rows:
-            try:
-                found[i] = Meaning(encoder.encode([encoder.load(files[i])], [str(files[i])]))
-            except ClipxError as error:
-                failures[str(files[i])] = error
-    return dict(sorted(found.items()))
-
-
-def stroke_counts(text: str) -> tuple[int, ...]:
-    """``4,8,16`` as numbers. Raises InputError."""
-    from clipx.errors import InputError
-
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--strokes takes numbers such as 16 or 4,8,16,32, got {text!r}") from error
-
-
-def _check_fits(photos: Iterable[Target | Meaning], size_mm: float | None, plotter: str) -> None:
-    """Raise InputError unless drawings of the photos, or a square one where there are none, fit the plotter's paper."""
-    import torch
-
-    from clipx.modalities.sketch.plotter import hpgl
-    from clipx.modalities.sketch.svg import Strokes, to_svg
-    from clipx.modalities.sketch.target import CANVAS, Target
-
-    none = torch.zeros(0)
-    for box in {photo.box for photo in photos if isinstance(photo, Target)} or {(0, 0, CANVAS, CANVAS)}:
-        top, left, height, width = box
-        empty = Strokes(torch.zeros(0, 4, 2), none, none, torch.zeros(0, 3), (left, top, width, height))
-        hpgl(to_svg(empty, width_mm=size_mm), plotter)
-
-
 def _slug(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-")[:40] or "text"
 
 
-def _check_out(out: Path, names: Sequence[str], counts: int, one_file: bool, resume: bool) -> None:
-    from clipx.errors import InputError
+def _saliency_space(joint: JointSpace, photo: PhotoFlags, device: str, dtype: str, seed: int) -> JointSpace:
+    from clipx.cli._work import open_space
+    from clipx.modalities.sketch.saliency import default_space
 
-    if one_file and len(names) * counts > 1:
-        raise InputError(f"{len(names) * counts} drawings do not fit into one file", where=out, remedy="name a folder")
-    if one_file and resume:
-        raise InputError("a file holds no checkpoint to go on from", where=out, remedy="name a folder with --out")
-    if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".mp4", ".pdf", ".json"):
-        raise InputError(f"suffix {out.suffix!r} is not .svg", where=out, remedy="name an .svg file or a folder")
+    if photo.saliency_space is None:
+        return default_space(joint, photo.about)
+    return open_space(photo.saliency_space, device, dtype, seed)
 
 
-def _checkpoints(out: Path) -> list[Path]:
-    return [*out.glob("drawing.safetensors"), *out.glob("checkpoint-*/drawing.safetensors")]
+def _judge(name: str | None, joint: JointSpace, device: str, dtype: str, seed: int) -> JointSpace:
+    from clipx.cli._work import open_space
+    from clipx.modalities.sketch.judging import default_judge, require_other_space
+
+    return require_other_space(open_space(name or default_judge(joint.name), device, dtype, seed), joint)
 
 
 # ------------------------------------------------------------------------------------------------------------- output
 
 
 @dataclass(frozen=True)
-class _Formats:
-    """What is written of a drawing beside the plain SVG; see the options of those names."""
+class _Output:
+    """Where drawings go: an .svg file or a folder.
 
-    size_mm: float | None
-    hpgl: str | None
-    gif: bool
-    mp4: bool
-    animate: bool
+    Args:
+        out: see --out.
+        flags: the formats.
+        auto: of the drawings of a ladder one is chosen.
+    """
+
+    out: Path
+    flags: WriteFlags
+    auto: bool
+
+    @property
+    def one_file(self) -> bool:
+        return self.out.suffix.lower() == ".svg"
+
+    def check(self, sources: Sequence[_Source], plan: DrawTaskConfig, resume: bool) -> None:
+        """Raise InputError for flags that do not fit one another."""
+        from clipx.errors import InputError
+        from clipx.modalities.sketch.start import RANKED
+
+        out, flags, counts = self.out, self.flags, plan.strokes
+        drawings = len(sources) * (1 if self.auto else len(counts))
+        if self.one_file and drawings > 1:
+            raise InputError(f"{drawings} drawings do not fit into one file", where=out, remedy="name a folder")
+        if self.one_file and resume:
+            raise InputError("a file holds no checkpoint to go on from", where=out, remedy="name a folder with --out")
+        if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".mp4", ".pdf", ".json"):
+            raise InputError(f"suffix {out.suffix!r} is not .svg", where=out, remedy="name an .svg file or a folder")
+        if flags.size_mm is not None and not 0 < flags.size_mm < 1e6:
+            raise InputError(f"--size-mm must be a positive number of millimetres, got {flags.size_mm:g}")
+        if flags.hpgl is not None and plan.learn_color:
+            raise InputError("--hpgl draws with one pen", remedy="--no-color")
+        if flags.order in ("travel", "importance") and plan.learn_color:
+            raise InputError("coloured strokes cover one another: another order is another picture", where="--order")
+        if flags.order == "importance" and max(counts) > RANKED:
+            what = f"importance is measured for up to {RANKED} strokes"
+            raise InputError(what, where="--order", remedy="leave it out")
+        if flags.mp4:
+            from clipx.modalities.sketch.film import find_ffmpeg
+
+            find_ffmpeg()  # now, not after the work
+
+    def prepare(self, sources: Sequence[_Source], resume: bool) -> None:
+        """Make the folder. Raises InputError or FileError for what cannot be written after the work."""
+        from clipx.cli._output import check_writable
+        from clipx.modalities.sketch.plotter import require_fit
+        from clipx.modalities.sketch.target import CANVAS, Target
+        from clipx.task import require_no_checkpoint
+        from clipx.training import prepare_folder
+
+        if self.flags.hpgl is not None:
+            boxes = {one.target.box for one in sources if isinstance(one.target, Target)} or {(0, 0, CANVAS, CANVAS)}
+            require_fit(boxes, self.flags.size_mm, self.flags.hpgl)
+        check_writable(self.out if self.one_file else prepare_folder(self.out, resume=True) / "drawing.svg")
+        if not resume and not self.one_file:
+            require_no_checkpoint(self.out)
+
+    def draw(
+        self, task: DrawTask, sources: Sequence[_Source], judge: JointSpace | None, resume: bool
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Draw, and write what is done; the records of the drawings, and whether it was stopped."""
+        from clipx.progress import task_progress
+        from clipx.task import Stopped
+
+        records: dict[int, list[dict[str, Any]]] = {}
+
+        def write(i: int, drawings: list[Drawing], done: bool) -> None:
+            if done:
+                records[i] = self.write(task, sources[i], drawings, judge)
+
+        try:
+            with task_progress("drawing") as on_progress:
+                inputs = [source.target for source in sources]
+                kept_in = None if self.one_file else self.out
+                task.run(inputs, on_progress=on_progress, on_partial=write, checkpoint=kept_in, resume=resume)
+        except Stopped as stopped:
+            for i, drawings in stopped.results.items():
+                if i not in records:
+                    records[i] = self.write(task, sources[i], drawings, judge, done=False)
+            return [record for own in records.values() for record in own], True
+        return [record for own in records.values() for record in own], False
+
+    def write(
+        self, task: DrawTask, source: _Source, drawn: list[Drawing], judge: JointSpace | None, done: bool = True
+    ) -> list[dict[str, Any]]:
+        """Write the drawings of one source, of a ladder's one file the chosen one; unfinished ones are not chosen."""
+        from clipx.modalities.sketch.judging import enough
+        from clipx.modalities.sketch.task import write_drawing
+        from clipx.progress import note
+
+        if "from" in (about := drawn[0].strokes.about):
+            other = source.file is None and about["from"].casefold() not in source.title.casefold()
+            nearest = ", the nearest word there is" if other else ""
+            note(f"{source.title}: begun from a person's drawing of: {about['from']}{nearest}")
+        chosen = None
+        if judge is not None and (done or self.one_file):
+            chosen = enough(drawn, source.target, judge, source.source if source.file is None else None)
+        formats = asdict(self.flags)
+        if self.one_file:
+            (only,) = [one for one in drawn if chosen in (None, len(one.strokes))]
+            paths = write_drawing(only, self.out, source.title, **formats)
+            return [_record(source, only, paths, chosen if done else None)]
+        paths = task.save(drawn, self.out / source.name, title=source.title, **formats)
+        records = []
+        for one in drawn:
+            stem = f"{source.name}-{len(one.strokes)}"
+            own = [path for path in paths if path.stem in (stem, f"{stem}-strokes")]
+            records.append(_record(source, one, own, chosen))
+        return records
 
 
-def _write_all(
-    drawn: Sequence[Drawing],
-    name: str,
-    source: str,
-    title: str,
-    out: Path,
-    one_file: bool,
-    chosen: int | None,
-    order: str | None,
-    formats: _Formats,
-) -> list[dict[str, Any]]:
-    """Write the drawings of one target, and say what was written; of a ladder's one file the ``chosen`` one."""
-    import torch
+def _record(source: _Source, drawing: Drawing, files: Sequence[Path], chosen: int | None) -> dict[str, Any]:
+    """What --json says of a drawing; of a ladder's also whether it is the ``chosen`` one."""
+    about = drawing.strokes.about
+    return {
+        "source": source.source,
+        "svg": str(files[0]),
+        "files": [str(file) for file in files],
+        "strokes": len(drawing.strokes),
+        "seed": drawing.seed,
+        "loss": drawing.loss,
+        "losses": drawing.losses,
+        "importance": drawing.importance,
+        "steps": len(drawing.history),
+        **({"from": about["from"]} if "from" in about else {}),
+        **({} if chosen is None else {"chosen": len(drawing.strokes) == chosen}),
+    }
 
-    from clipx.cli._output import write_bytes
-    from clipx.modalities.sketch import film
-    from clipx.modalities.sketch.plotter import hpgl
-    from clipx.modalities.sketch.svg import to_svg, travel_sorted
 
-    results = []
-    for drawing in drawn:
-        count = len(drawing.strokes)
-        if one_file and chosen not in (None, count):
-            continue
-        path = out if one_file else out / f"{name}-{count}.svg"
-        strokes = replace(
-            drawing.strokes, about=drawing.strokes.about | {"title": f"{title} in {count} stroke{'s' * (count > 1)}"}
-        )
-        layers = strokes.about.get("layers")
-        if order == "travel":
-            starts, sorted_by_layer = 0, []
-            for size in layers or [count]:
-                sorted_by_layer.append(starts + travel_sorted(strokes.points[starts : starts + size]))
-                starts += size
-            strokes = strokes[torch.cat(sorted_by_layer)]
-        seconds = FILM_S if formats.animate else None
-        write_bytes(path, to_svg(strokes, width_mm=formats.size_mm, layers=layers, seconds=seconds).encode())
-        written = [path]
-        if formats.hpgl is not None:
-            written.append(path.with_suffix(".hpgl"))
-            even = replace(strokes, profile="even")  # a pen is of one width
-            write_bytes(written[-1], hpgl(to_svg(even, width_mm=formats.size_mm, layers=layers), formats.hpgl).encode())
-        if not one_file:
-            written.append(path.with_suffix(".png"))
-            write_bytes(written[-1], film.png(strokes))
-        for suffix, make in ((".gif", film.gif), (".mp4", film.mp4)):
-            if (formats.gif, formats.mp4)[suffix == ".mp4"]:
-                for kind, frames in (("", drawing.film), ("-strokes", film.stroke_by_stroke(strokes))):
-                    written.append(path.with_name(f"{path.stem}{kind}{suffix}"))
-                    write_bytes(written[-1], make(frames))
-        results.append(
-            {
-                "source": source,
-                "svg": str(path),
-                "files": [str(file) for file in written],
-                "strokes": count,
-                "seed": drawing.seed,
-                "loss": drawing.loss,
-                "losses": drawing.losses,
-                "importance": drawing.importance,
-                "steps": len(drawing.history),
-                **({"from": strokes.about["from"]} if "from" in strokes.about else {}),
-                **({} if chosen is None else {"chosen": count == chosen}),
-            }
-        )
-    if not one_file:
-        curves = {f"{len(drawing.strokes)} strokes": drawing.history for drawing in drawn}
-        write_bytes(out / f"{name}-loss.png", film.loss_curve(curves, source))
-    return results
+def _print(
+    record: dict[str, Any],
+    output: _Output,
+    sources: Sequence[_Source],
+    failures: dict[str, ClipxError],
+    stopped: bool,
+    as_json: bool,
+) -> None:
+    """Print the record or a table, and keep the settings beside the drawings."""
+    from clipx.cli._output import emit, print_table, write_bytes
+    from clipx.cli._work import conclude
+
+    if not output.one_file:
+        settings = {key: value for key, value in record.items() if key != "results"}
+        path = output.out / f"{sources[0].name if len(sources) == 1 else 'drawings'}-config.json"
+        write_bytes(path, (json.dumps(settings, indent=1) + "\n").encode())
+
+    def table() -> None:
+        rows = []
+        for one in record["results"]:
+            count = f"{one['strokes']}{' (chosen)' * one.get('chosen', False)}"
+            rows.append((one["source"], one["svg"], count, f"{one['loss']:.4f}", str(one["seed"])))
+        print_table(("of", "drawing", "strokes", "loss", "seed"), rows)
+
+    if stopped:
+        emit(record, as_json, table)
+        raise KeyboardInterrupt
+    conclude(record, failures, as_json, table)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from importlib import import_module
 
+import torch
+
 from clipx.errors import InputError, MissingDependencyError
+from clipx.modalities.sketch.svg import Strokes, to_svg
 
 PX_PER_MM = 96 / 25.4  # vpype's pixels
 FLATNESS_MM = 0.05  # how far a line may be off the curve
@@ -53,3 +57,17 @@ def hpgl(svg: str, device: str) -> str:
     paper = min(fitting, key=lambda name: papers[name][0] * papers[name][1])
     vpype.write_hpgl(file, document, paper, wide, True, device, None, absolute=True, quiet=True)
     return file.getvalue()
+
+
+def require_fit(boxes: Iterable[tuple[int, int, int, int]], width_mm: float | None, device: str) -> None:
+    """Raise what ``hpgl`` raises, before the work.
+
+    Args:
+        boxes: (top, left, height, width) in canvas pixels of what is to be drawn.
+        width_mm: their width on paper.
+        device: the plotter.
+    """
+    none = torch.zeros(0)
+    for top, left, height, width in boxes:
+        empty = Strokes(torch.zeros(0, 4, 2), none, none, torch.zeros(0, 3), (left, top, width, height))
+        hpgl(to_svg(empty, width_mm=width_mm), device)

@@ -180,7 +180,12 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
             return layers[0]
         return [
             [
-                together([next(d for d in own if len(d.strokes) == count) for own, count in zip(ladders, counts, strict=True)])
+                together(
+                    [
+                        next(d for d in own if len(d.strokes) == count)
+                        for own, count in zip(ladders, counts, strict=True)
+                    ]
+                )
                 for counts in self._counts_of_layers()
             ]
             for ladders in zip(*layers, strict=True)
