@@ -13,10 +13,9 @@ from PIL import Image
 
 import clipx.cli
 from clipx.cli import main
-from clipx.modalities.sketch import draw as drawing
 from clipx.modalities.sketch import evaluate as measured
-from clipx.modalities.sketch import evaluate_command as command
-from clipx.modalities.sketch.evaluate import Seen
+from clipx.modalities.sketch import task as drawing
+from clipx.modalities.sketch.evaluate import Judgements
 from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.initial import SPREAD
 from clipx.modalities.sketch.svg import Strokes, read_svg
@@ -102,7 +101,7 @@ def test_what_the_judge_saw():
 def seen_of(label_ranks, photo_ranks=None):
     label_ranks = np.array(label_ranks)
     photo_ranks = label_ranks if photo_ranks is None else np.array(photo_ranks)
-    return Seen(label_ranks * 0, label_ranks, photo_ranks, label_ranks)
+    return Judgements(label_ranks * 0, label_ranks, photo_ranks, label_ranks)
 
 
 def test_figures_by_hand():
@@ -266,7 +265,7 @@ def test_the_pictures_judged_are_those_of_the_files(run, photos, spaces, tmp_pat
 
 
 def test_a_stopped_run_goes_on_to_the_same_figures(run, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "AT_ONCE", 2)
+    monkeypatch.setattr(drawing, "RUNS_AT_ONCE", 8)  # two photos of two stroke counts and two seeds
     whole = json.loads(run("--json", "--drawings", tmp_path / "whole")[1])
     calls = []
 
@@ -289,10 +288,10 @@ def test_a_stopped_run_goes_on_to_the_same_figures(run, photos, tmp_path, monkey
     for other in (["--steps", "3"], ["--seed", "1"]):
         status, out, err = run("--drawings", tmp_path / "part", *other)
         assert status == 2 and "was drawn with other settings" in err and err.count("\n") == 1
-    torn = next((tmp_path / "part").rglob("drawing.json"))
-    torn.write_text("{")
+    corrupt = next((tmp_path / "part").rglob("drawing.json"))
+    corrupt.write_text("{")
     status, out, err = run("--drawings", tmp_path / "part")
-    assert status == 2 and "is torn; delete it" in err
+    assert status == 2 and "is corrupt; delete it" in err
 
 
 def test_labels_choose_the_photos(run):
@@ -352,8 +351,10 @@ def test_bad_input_is_one_line(run, photos, spaces, tmp_path, monkeypatch):
 
 def test_the_judge_is_nano_vit_unless_it_draws(monkeypatch):
     from clipx.errors import InputError
+    from clipx.modalities.sketch.judging import default_judge
 
     monkeypatch.setattr("clipx.space.embedded_names", lambda: ["nano", "nano-vit"])
-    assert command._default_judge("nano") == "nano-vit"
+    assert default_judge("nano") == "nano-vit" and default_judge("nano-vit") == "nano"
+    monkeypatch.setattr("clipx.space.embedded_names", lambda: ["nano-vit"])
     with pytest.raises(InputError, match="nano-vit draws; name one"):
-        command._default_judge("nano-vit")
+        default_judge("nano-vit")

@@ -109,7 +109,7 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
     Fields are annotated as parameters are, ``Annotated[type, typer.Option(...)]``; the command gets an instance.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups = {p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)}
+    groups: dict[str, Any] = {p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)}
     parameters = []
     for parameter in signature.parameters.values():
         if parameter.name not in groups:

@@ -136,7 +136,8 @@ def config_round_trips_through_json(it: Subject) -> None:
     for config in (it.cls.Config(), it.example()[0]):
         record = json.loads(json.dumps(dataclasses.asdict(config)))
         it.require(it.cls.config_from(record) == config, f"{config} is not the config that its JSON gives")
-    for wrong in ({"no such setting": 1}, {dataclasses.fields(it.cls.Config)[0].name: {}}):
+    wrongs: list[dict[str, Any]] = [{"no such setting": 1}, {dataclasses.fields(it.cls.Config)[0].name: {}}]
+    for wrong in wrongs:
         try:
             it.cls.config_from(wrong)
         except InputError:

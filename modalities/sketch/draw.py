@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +97,9 @@ def draw(
         about: what to draw on each photo, such as "the cat": strokes start where the tower sees that. Default: where it
             sees what the photo shows most.
         checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.
-        resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as if undisturbed.
+        resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as of one run.
         on_progress: called with (step, steps, lowest plain loss) after every step.
-        on_partial: called with the best drawings so far every ``config.film_every`` steps; strokes are in no order yet.
+        on_partial: called with the best drawings so far every ``config.film_every`` steps, without importance and film.
         stop: asked after every step; once it is true, the call ends with the best so far. By default Ctrl-C does this.
 
     Raises:
@@ -153,7 +153,8 @@ def draw(
             if on_progress:
                 on_progress(step + 1, config.steps, float(runs.best.min()))
             if on_partial and step % config.film_every == 0 and not done:
-                on_partial(_winners(runs, targets, starts, objective, config, lambda: True, stopped=True))
+                shown = replace(runs, film=runs.film[:0])
+                on_partial(_winners(shown, targets, starts, objective, config, lambda: True, stopped=True))
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
             raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
         return _winners(runs, targets, starts, objective, config, asked, stopped)

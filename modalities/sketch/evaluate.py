@@ -1,29 +1,39 @@
-"""How well drawings are recognised: what they are compared with, ranks, figures, paired tests, a contact sheet.
+"""How well drawings are recognised: what they are compared with, ranks, figures, paired tests, contact sheets.
 
 Pictures are (3, h, w) RGB in [0, 1], black on white: the part of the canvas that the photo takes up.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.metrics import bootstrap_ci95
+from clipx.embedding import Embedding
+from clipx.files import write_whole
+from clipx.metrics import bootstrap_ci95, mcnemar
 from clipx.modalities.sketch.initial import initial_strokes
+from clipx.modalities.sketch.photos import DrawnPhoto
 from clipx.modalities.sketch.saliency import grey
 from clipx.modalities.sketch.svg import Strokes
-from clipx.modalities.sketch.target import CANVAS, Target
+from clipx.modalities.sketch.target import CANVAS, Target, load_target
+from clipx.zeroshot import ZeroShotClassifier
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 EDGE_SIGMA = 1.0  # pixels: how far the photo is smoothed before its edges are taken
 RESAMPLES = 10_000
+SHEET_ROWS = 100
+CONTROLS = ("initial strokes", "random strokes", "edge map")
 CELL, CAPTION, GAP = 176, 20, 8  # pixels of the contact sheet
 RIGHT, WRONG, INK = (0, 110, 60), (190, 40, 30), (40, 40, 40)
 
@@ -83,8 +93,8 @@ def ranks(scores: Tensor, own: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the judge made of N pictures.
+class Judgements:
+    """How a judge names N pictures.
 
     Args:
         best: (N,) number of the label it put first.
@@ -100,12 +110,12 @@ class Seen:
 
     @property
     def right(self) -> np.ndarray:
-        """(N,) booleans: was it recognised?"""
+        """(N,) booleans: whether it was recognised."""
         return self.label_ranks == 1
 
 
-def judge(logits: Tensor, targets: Any, cosines: Tensor, every: tuple[Tensor, Any] | None = None) -> Seen:
-    """What was seen of N pictures.
+def judge(logits: Tensor, targets: Any, cosines: Tensor, every: tuple[Tensor, Any] | None = None) -> Judgements:
+    """The judgements of N pictures.
 
     Args:
         logits: (N, K) scores of the labels.
@@ -115,16 +125,16 @@ def judge(logits: Tensor, targets: Any, cosines: Tensor, every: tuple[Tensor, An
     """
     best = logits.cpu().numpy().argmax(axis=1)  # of equal scores the first, as in ranks
     found = ranks(logits, targets)
-    return Seen(best, found, ranks(cosines, range(len(cosines))), found if every is None else ranks(*every))
+    return Judgements(best, found, ranks(cosines, range(len(cosines))), found if every is None else ranks(*every))
 
 
-def figures(seen: Seen, labels: int, seed: int = 0, all_labels: int | None = None) -> dict[str, Any]:
+def figures(found: Judgements, labels: int, seed: int = 0, all_labels: int | None = None) -> dict[str, Any]:
     """Top-1 and top-5 recognition, recall@1 and median rank of the own photo, each with its 95 % bootstrap interval.
 
     ``acc1_all`` and ``acc5_all`` are recognition among all labels of the data.
 
     Args:
-        seen: N pictures.
+        found: of N pictures.
         labels: K; top-5 is NaN under five, where it says nothing.
         seed: of the resampling.
         all_labels: of the data; by default as many.
@@ -134,24 +144,24 @@ def figures(seen: Seen, labels: int, seed: int = 0, all_labels: int | None = Non
         ``ci95``: name -> (low, high).
     """
     shares = {
-        "acc1": seen.label_ranks <= 1,
-        "acc5": seen.label_ranks <= 5,
-        "acc1_all": seen.all_ranks <= 1,
-        "acc5_all": seen.all_ranks <= 5,
-        "photo_recall@1": seen.photo_ranks <= 1,
+        "acc1": found.label_ranks <= 1,
+        "acc5": found.label_ranks <= 5,
+        "acc1_all": found.all_ranks <= 1,
+        "acc5_all": found.all_ranks <= 5,
+        "photo_recall@1": found.photo_ranks <= 1,
     }
-    found = {name: float(hits.mean()) for name, hits in shares.items()}
+    values = {name: float(hits.mean()) for name, hits in shares.items()}
     intervals = {name: bootstrap_ci95(hits, seed) for name, hits in shares.items()}
     for name, count in (("acc5", labels), ("acc5_all", labels if all_labels is None else all_labels)):
         if count < 5:
-            found[name] = float("nan")
+            values[name] = float("nan")
             del intervals[name]
-    found["photo_median_rank"] = float(np.median(seen.photo_ranks))
-    intervals["photo_median_rank"] = interval(seen.photo_ranks, lambda drawn: np.median(drawn, axis=1), seed)
-    return {"n": len(seen.best), **found, "ci95": intervals}
+    values["photo_median_rank"] = float(np.median(found.photo_ranks))
+    intervals["photo_median_rank"] = interval(found.photo_ranks, lambda drawn: np.median(drawn, axis=1), seed)
+    return {"n": len(found.best), **values, "ci95": intervals}
 
 
-def ratio(drawings: Seen, photos: Seen, seed: int = 0) -> dict[str, Any]:
+def ratio(drawings: Judgements, photos: Judgements, seed: int = 0) -> dict[str, Any]:
     """The drawings' top-1 as a share of the photos' own; ``ci95`` resamples photos with their drawings.
 
     NaN where no photo is recognised; the interval is NaN where that happens in a resample.
@@ -174,15 +184,163 @@ def interval(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], 
     return float(low), float(high)
 
 
-def spread(by_seed: Mapping[int, Seen]) -> dict[str, Any]:
+def spread(by_seed: Mapping[int, Judgements]) -> dict[str, Any]:
     """Top-1 of each seed's drawings, their least, largest and standard deviation (of a sample; None of one seed)."""
-    found = {seed: float(seen.right.mean()) for seed, seen in by_seed.items()}
+    found = {seed: float(own.right.mean()) for seed, own in by_seed.items()}
     values = list(found.values())
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"acc1": found, "min": min(values), "max": max(values), "std": deviation}
 
 
-# ---------------------------------------------------------------------------------------------------- contact sheet
+# ------------------------------------------------------------------------------------------------------- comparison
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Names pictures of one kind, and finds their photos.
+
+    Args:
+        labels: the K labels to choose from.
+        every: all labels of the data.
+        targets: (N,) the true ones among ``labels``.
+        all_targets: (N,) the true ones among ``every``.
+        gallery: (G, D) photos, the pictures' own first and in their order.
+    """
+
+    labels: ZeroShotClassifier
+    every: ZeroShotClassifier
+    targets: Sequence[int]
+    all_targets: Sequence[int]
+    gallery: Embedding
+
+    def __call__(self, vectors: Embedding) -> Judgements:
+        """(N, D) pictures, in the order of the targets -> their judgements."""
+        among_all = self.every.logits(vectors), self.all_targets
+        return judge(self.labels.logits(vectors), self.targets, vectors.similarity(self.gallery), among_all)
+
+
+def control(drawn: DrawnPhoto, kind: str, count: int) -> Tensor:
+    """The picture of one of ``CONTROLS`` that stands beside the best seed's drawing."""
+    seed = drawn.best[count]
+    if kind == "initial strokes":
+        return drawn.shown(drawn.initial[count])
+    if kind == "random strokes":
+        return drawn.shown(random_strokes(drawn.strokes[count, seed], seed))
+    return edge_map(photo_picture(load_target(drawn.photo)), ink(drawn.picture(count)))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Drawings of N photos beside the photos and the controls.
+
+    Args:
+        pictures: (kind, stroke count) -> judgements of N pictures; the kinds are ``"photo"`` (of no count),
+            ``"drawing"``, the ``CONTROLS`` and the names of rivals.
+        per_seed: stroke count -> seed -> judgements of that seed's drawings.
+    """
+
+    pictures: dict[tuple[str, int | None], Judgements]
+    per_seed: dict[int, dict[int, Judgements]]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What drawings are compared with."""
+        return tuple(dict.fromkeys(kind for kind, _ in self.pictures if kind not in ("photo", "drawing")))
+
+    def ratios(self, seed: int) -> dict[int, dict[str, Any]]:
+        """Stroke count -> ``ratio`` of drawings and photos."""
+        pictures = self.pictures
+        return {count: ratio(pictures["drawing", count], pictures["photo", None], seed) for count in self.per_seed}
+
+    def tests(self) -> list[dict[str, Any]]:
+        """McNemar's exact test: drawings against all else of the same count, and against the next smaller count."""
+        pairs = [(("drawing", count), (kind, count)) for count in self.per_seed for kind in self.kinds]
+        pairs += [(("drawing", more), ("drawing", less)) for less, more in pairwise(sorted(self.per_seed))]
+        return [
+            {"first": _label(a), "second": _label(b)} | mcnemar(self.pictures[a].right, self.pictures[b].right)
+            for a, b in pairs
+        ]
+
+    def of_photo(self, i: int, kind: str, count: int | None, classes: Sequence[str]) -> dict[str, Any]:
+        """The judgement of one picture as JSON has it."""
+        found = self.pictures[kind, count]
+        return {
+            "best": classes[found.best[i]],
+            "label_rank": int(found.label_ranks[i]),
+            "all_rank": int(found.all_ranks[i]),
+            "photo_rank": int(found.photo_ranks[i]),
+        }
+
+
+def compare(
+    drawn: Sequence[DrawnPhoto],
+    rivals: Mapping[str, Sequence[DrawnPhoto]],
+    encode: Callable[[Sequence[DrawnPhoto], Callable[[DrawnPhoto], Tensor]], Embedding],
+    of_photos: Judge,
+    of_drawings: Judge,
+) -> Comparison:
+    """Judge the drawings of N photos, the photos, the controls and other drawings of the same photos.
+
+    Args:
+        drawn: the drawings.
+        rivals: name -> other drawings of the same photos and stroke counts.
+        encode: encodes the picture that a function gives of each photo's drawings, as the judge looks at drawings.
+        of_photos, of_drawings: the judge of either; the gallery begins with the N photos.
+    """
+    pictures: dict[tuple[str, int | None], Judgements] = {}
+    per_seed: dict[int, dict[int, Judgements]] = {}
+    pictures["photo", None] = of_photos(of_photos.gallery[: len(drawn)])
+    for count, seeds in drawn[0].losses.items():
+        made = {seed: encode(drawn, partial(DrawnPhoto.picture, count=count, seed=seed)) for seed in seeds}
+        per_seed[count] = {seed: of_drawings(vectors) for seed, vectors in made.items()}
+        best = torch.stack([made[one.best[count]].vectors[i] for i, one in enumerate(drawn)])
+        pictures["drawing", count] = of_drawings(replace(next(iter(made.values())), vectors=best))
+        for kind in CONTROLS:
+            pictures[kind, count] = of_drawings(encode(drawn, partial(control, kind=kind, count=count)))
+        for name, others in rivals.items():
+            pictures[name, count] = of_drawings(encode(others, partial(DrawnPhoto.picture, count=count)))
+    return Comparison(pictures, per_seed)
+
+
+def _label(key: tuple[str, int | None]) -> str:
+    return key[0] if key[1] is None else f"{key[0]}, {key[1]}"
+
+
+# --------------------------------------------------------------------------------------------------- contact sheets
+
+
+def write_sheets(
+    folder: Path, drawn: Sequence[DrawnPhoto], labels: Sequence[str], classes: Sequence[str], found: Comparison
+) -> None:
+    """Write sheet.png, and sheet-2.png, ... where there are more photos than one holds.
+
+    Args:
+        folder: of the files.
+        drawn: N photos with their drawings.
+        labels: the N true names.
+        classes: the names that the judge chose from.
+        found: its judgements.
+    """
+    most = max(found.per_seed)
+    columns = {("photo", None): "photo", ("initial strokes", most): f"initial, {most}"}
+    columns |= {("drawing", count): f"{count} strokes" for count in sorted(found.per_seed)}
+    columns |= {("edge map", most): "edges, equal ink"}
+
+    def picture(kind: str, count: int | None, one: DrawnPhoto) -> Tensor:
+        if count is None:
+            return photo_picture(load_target(one.photo))
+        return one.picture(count) if kind == "drawing" else control(one, kind, count)
+
+    def row(i: int) -> list[tuple[Tensor, str, bool]]:
+        judged = [found.pictures[key] for key in columns]
+        shown = [picture(*key, drawn[i]) for key in columns]
+        return [(one, classes[own.best[i]], bool(own.right[i])) for one, own in zip(shown, judged, strict=True)]
+
+    for number, start in enumerate(range(0, len(drawn), SHEET_ROWS), 1):
+        rows = [(labels[i], row(i)) for i in range(start, min(start + SHEET_ROWS, len(drawn)))]
+        data = io.BytesIO()
+        contact_sheet(list(columns.values()), rows).save(data, "PNG")
+        write_whole(folder / ("sheet.png" if number == 1 else f"sheet-{number}.png"), data.getvalue())
 
 
 def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[Tensor, str, bool]]]]) -> Picture:
