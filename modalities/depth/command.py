@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag, grouped
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from clipx.errors import ClipxError
     from clipx.modalities.depth.estimator import EstimateConfig
     from clipx.modalities.depth.lift import Intrinsics
     from clipx.modalities.depth.maps import DepthMap
+    from clipx.modalities.depth.task import DepthTask
     from clipx.space import JointSpace
 
 SUFFIXES = (".png", "-color.png", ".npz", "-words.png")  # of what is written of a map
@@ -31,33 +29,31 @@ PresetFlag = Annotated[
 ]
 
 
-def depth(
-    files: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos of any size.")],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="For one photo a .png file, and others beside it; or a folder."),
-    ] = Path("clipx-depth"),
-    preset: PresetFlag = "default",
+@dataclass(frozen=True)
+class EstimateFlags:
+    """What is near and far, and how a photo is looked at."""
+
+    preset: PresetFlag = "default"
     words: Annotated[
         str | None, typer.Option("--words", help="What is near and far, in the order of --bins: a,b,c or @file.")
-    ] = None,
+    ] = None
     bins: Annotated[
         str | None, typer.Option("--bins", help="The distance each word stands for, increasing: 1,2,3.")
-    ] = None,
+    ] = None
     unit: Annotated[
         Literal["m", "inverse", "affine"],
         typer.Option("--unit", help="What the bins are in: metres, inverse depth, or depth of unknown scale."),
-    ] = "m",
+    ] = "m"
     prompts: Annotated[
         str | None, typer.Option("--prompts", help="What is said around a word: a set's name or a template with {}.")
-    ] = None,
+    ] = None
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="Of the softmax over words: small takes the best word alone.")
-    ] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored photo.")] = False,
+    ] = None
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored photo.")] = False
     window: Annotated[
         int | None, typer.Option("--window", help="Look through overlapping windows of this many pixels.", min=1)
-    ] = None,
+    ] = None
     fit: Annotated[
         Path | None,
         typer.Option(
@@ -65,16 +61,34 @@ def depth(
             help="A fit by clipx train depth, in place of words and bins; or one that comes with the space, by its "
             f"name. Default: that, if no words, bins or preset are given. {UNFITTED}: words as they are.",
         ),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class CloudFlags:
+    """The point cloud."""
+
     cloud: Annotated[
         Path | None, typer.Option("--cloud", help="Also lift the photo to a coloured point cloud, a .ply file.")
-    ] = None,
+    ] = None
     fov: Annotated[
         float | None, typer.Option("--fov", help=f"Of --cloud: degrees from side to side. Default: {FOV_DEG:g}.")
-    ] = None,
+    ] = None
     intrinsics: Annotated[
         str | None, typer.Option("--intrinsics", help="Of --cloud: fx,fy,cx,cy in pixels of the photo.")
-    ] = None,
+    ] = None
+
+
+@grouped
+def depth(
+    files: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos of any size.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="For one photo a .png file, and others beside it; or a folder."),
+    ] = Path("clipx-depth"),
+    *,
+    estimate: EstimateFlags,
+    lift: CloudFlags,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
     dtype: DtypeFlag = "float32",
@@ -93,69 +107,72 @@ def depth(
 
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
-    from clipx.cli._output import check_writable, distinct_names, print_table, report, write_bytes
+    from clipx.cli._output import print_table, report
     from clipx.cli._work import check_present, conclude, open_space
-    from clipx.errors import ClipxError, InputError
-    from clipx.modalities.depth.estimator import Estimator
-    from clipx.modalities.depth.files import read_rgb
     from clipx.modalities.depth.fit import shipped_fits
-    from clipx.modalities.depth.lift import cloud_ply
-    from clipx.progress import note, progress
+    from clipx.modalities.depth.task import DepthTask
     from clipx.training import prepare_folder
 
     check_present(files)
-    given = {"--words": words, "--bins": bins, "--prompts": prompts, "--temperature": temperature}
-    fitted = None if fit == Path(UNFITTED) else fit
-    plan = estimate_config(preset, given, unit, flip, window, fitted)
-    one_file = out.suffix.lower() == ".png"
-    names = [out.with_suffix("")] if one_file else [out / f"{name}-depth" for name in distinct_names(files)]
-    _check_out(out, names, files, one_file)
-    if cloud is None and (fov is not None or intrinsics is not None):
-        raise InputError("--fov and --intrinsics go with --cloud")
-    if cloud is not None:
-        _check_cloud(cloud, files, unit, fov, intrinsics)
-        check_writable(cloud)
-    numbers = None if intrinsics is None else _numbers(intrinsics, "--intrinsics")
-    if one_file:
-        check_writable(out)
+    fitted = None if estimate.fit == Path(UNFITTED) else estimate.fit
+    plan = estimate_config(
+        estimate.preset, words_given(estimate), estimate.unit, estimate.flip, estimate.window, fitted
+    )
+    stems = _stems(out, files)
+    _check_cloud(lift, files, estimate.unit)
     joint = open_space(space, device, dtype, seed)
-    if fit is None and plan == estimate_config("default", {}, flip=flip):  # nothing was said of words
+    if estimate.fit is None and plan == estimate_config("default", {}, flip=estimate.flip):  # words were not given
         fitted = next(map(Path, shipped_fits(joint)), None)
-    plan = with_fit(plan, fitted, joint, flip)
-    see = Estimator(joint, plan)
-    if not one_file:
+    task = DepthTask(joint, with_fit(plan, fitted, joint, estimate.flip))
+    if out.suffix.lower() != ".png":
         prepare_folder(out, resume=True)
-    if fitted is None:
-        note(f"unfitted: {'words tell' if unit != 'm' else 'the metres are a guess, words tell'} near from far at best")
-    elif fit is None:
-        note(f"fit: {fitted}, which comes with {joint.name} (--fit {UNFITTED}: words as they are)")
-    results: list[dict[str, Any]] = []
+    _note_fit(task, fitted, estimate.fit is None)
     failures: dict[str, ClipxError] = {}
+    results = _estimate(task, files, stems, lift, fitted, failures)
+    record = report("depth", results, space=joint.name, space_id=joint.id, settings=config_record(task.config, fitted))
+    numbers = ("min", "median", "max")
+    rows = [
+        (r["source"], r["files"][0], *(f"{r[k]:.2f}" if r[k] is not None else "" for k in numbers)) for r in results
+    ]
+    columns = ("photo", "depth", "nearest", "median", "farthest")
+    conclude(record, failures, as_json, lambda: print_table(columns, rows, plan_unit(task.config)))
+
+
+def _estimate(
+    task: DepthTask,
+    files: Sequence[Path],
+    stems: Sequence[Path],
+    lift: CloudFlags,
+    fitted: Path | None,
+    failures: dict[str, ClipxError],
+) -> list[dict[str, Any]]:
+    """Estimate and write photo after photo; what cannot be read goes to ``failures``."""
+    from clipx.cli._output import write_bytes
+    from clipx.errors import ClipxError
+    from clipx.modalities.depth.lift import cloud_ply
+    from clipx.progress import progress
+
+    settings, results = config_record(task.config, fitted), []
     with progress("estimating depth", len(files)) as advance:
-        for path, name in zip(files, names, strict=True):
+        for path, stem in zip(files, stems, strict=True):
             try:
-                pixels = read_rgb(path)
-                found = see(pixels[None])[0]
+                photo = task.load(path)
+                (found,) = task.run([photo])
             except ClipxError as error:
                 failures[str(path)] = error
                 advance(1)
                 continue
             result = {"source": str(path), **_summary(found), "fitted": fitted is not None}
-            result["files"] = [str(file) for file in _write(found, pixels, name, path.name, described(plan, fitted))]
-            if cloud is not None:
-                camera = _camera(fov, numbers, *pixels.shape[1:])
-                data, points = cloud_ply(found, pixels, camera)
-                write_bytes(cloud, data)
-                result |= {"cloud": str(cloud), "points": points, "intrinsics": asdict(camera)}
+            written = task.save(found, stem, title=path.name, photo=photo, settings=settings)
+            result["files"] = [str(file) for file in written]
+            if lift.cloud is not None:
+                camera = _camera(lift, *photo.shape[1:])
+                data, points = cloud_ply(found, photo, camera)
+                write_bytes(lift.cloud, data)
+                result |= {"cloud": str(lift.cloud), "points": points, "intrinsics": asdict(camera)}
             results.append(result)
             advance(1)
-    record = report("depth", results, space=joint.name, space_id=joint.id, settings=described(plan, fitted))
-    rows = [
-        (r["source"], r["files"][0], *(f"{r[k]:.2f}" if r[k] is not None else "" for k in ("min", "median", "max")))
-        for r in results
-    ]
-    columns = ("photo", "depth", "nearest", "median", "farthest")
-    conclude(record, failures, as_json, lambda: print_table(columns, rows, plan_unit(plan)))
+    return results
 
 
 # ----------------------------------------------------------------------------------------- flags, for clipx eval, too
@@ -198,6 +215,11 @@ def estimate_config(
     return EstimateConfig(**changes)
 
 
+def words_given(flags: Any) -> dict[str, Any]:
+    """The flags of words by name, None where left out."""
+    return {f"--{name}": getattr(flags, name) for name in ("words", "bins", "prompts", "temperature")}
+
+
 def with_fit(plan: EstimateConfig, fit: Path | None, space: JointSpace, flip: bool = False) -> EstimateConfig:
     """The config with the fit of a file, if any, which must be of the space."""
     if fit is None:
@@ -208,7 +230,7 @@ def with_fit(plan: EstimateConfig, fit: Path | None, space: JointSpace, flip: bo
     return EstimateConfig(fit=load_fit(fit, space), flip=flip)
 
 
-def described(plan: EstimateConfig, fit: Path | None) -> dict[str, Any]:
+def config_record(plan: EstimateConfig, fit: Path | None) -> dict[str, Any]:
     """The config as JSON's own types; of a fit its file and words."""
     values = {name: getattr(plan, name) for name in plan.__dataclass_fields__}
     if plan.fit is None:
@@ -232,39 +254,54 @@ def _numbers(text: str, flag: str) -> list[float]:
         raise InputError(f"expected numbers such as 1,2,3, got {text!r}", where=flag) from error
 
 
-def _check_out(out: Path, names: Sequence[Path], files: Sequence[Path], one_file: bool) -> None:
+def _stems(out: Path, files: Sequence[Path]) -> list[Path]:
+    """The beginnings of the files' names, one for each photo. Raises InputError where a photo would be overwritten."""
+    from clipx.cli._output import check_writable, distinct_names
     from clipx.errors import InputError
 
+    one_file = out.suffix.lower() == ".png"
     if one_file and len(files) > 1:
         raise InputError(f"{len(files)} maps do not fit into one file", where=out, remedy="name a folder")
     if not one_file and out.suffix.lower() in (".jpg", ".jpeg", ".npz", ".npy", ".exr", ".tif", ".tiff", ".webp"):
         raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
+    stems = [out.with_suffix("")] if one_file else [out / f"{name}-depth" for name in distinct_names(files)]
     photos = {path.resolve() for path in files}
-    for written in (name.with_name(name.name + suffix) for name in names for suffix in SUFFIXES):
+    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in SUFFIXES):
         if written.resolve() in photos:
             raise InputError("is the photo itself", where=written, remedy="name another file or folder")
+    if one_file:
+        check_writable(out)
+    return stems
 
 
-def _check_cloud(cloud: Path, files: Sequence[Path], unit: str, fov: float | None, intrinsics: str | None) -> None:
+def _check_cloud(lift: CloudFlags, files: Sequence[Path], unit: str) -> None:
+    from clipx.cli._output import check_writable
     from clipx.errors import InputError
 
+    cloud = lift.cloud
+    if cloud is None:
+        if lift.fov is not None or lift.intrinsics is not None:
+            raise InputError("--fov and --intrinsics go with --cloud")
+        return
     if cloud.suffix.lower() != ".ply":
         raise InputError(f"suffix {cloud.suffix!r} is not .ply", where=cloud)
     if len(files) > 1:
         raise InputError("a cloud is of one photo", where=cloud, remedy="call clipx depth for each")
     if unit != "m":
         raise InputError(f"a cloud needs metres, the bins are {unit}", where="--cloud")
-    if fov is not None and intrinsics is not None:
+    if lift.fov is not None and lift.intrinsics is not None:
         raise InputError("give --fov or --intrinsics, one of the two")
-    _camera(fov, None if intrinsics is None else _numbers(intrinsics, "--intrinsics"), 1, 1)  # now, not after the work
+    _camera(lift, 1, 1)  # now, not after the work
+    check_writable(cloud)
 
 
-def _camera(fov: float | None, numbers: Sequence[float] | None, height: int, width: int) -> Intrinsics:
+def _camera(lift: CloudFlags, height: int, width: int) -> Intrinsics:
     from clipx.errors import InputError
     from clipx.modalities.depth.lift import Intrinsics
 
-    if numbers is None:
-        return Intrinsics.from_fov(FOV_DEG if fov is None else fov, height, width)
+    if lift.intrinsics is None:
+        return Intrinsics.from_fov(FOV_DEG if lift.fov is None else lift.fov, height, width)
+    numbers = _numbers(lift.intrinsics, "--intrinsics")
     if len(numbers) != 4:
         raise InputError(f"expected fx,fy,cx,cy, got {len(numbers)} numbers", where="--intrinsics")
     return Intrinsics(*numbers)
@@ -286,34 +323,12 @@ def _summary(found: DepthMap) -> dict[str, Any]:
     }
 
 
-def _write(found: DepthMap, pixels: Tensor, name: Path, title: str, settings: dict[str, Any]) -> list[Path]:
-    """Write the files of one map, and say which."""
-    from clipx.cli._output import write_bytes
-    from clipx.modalities.depth import show
-    from clipx.modalities.depth.files import depth_png
+def _note_fit(task: DepthTask, fitted: Path | None, by_default: bool) -> None:
+    """Say on stderr what the numbers stand on, unless a fit was asked for."""
+    from clipx.progress import note
 
-    written = []
-    millimetres, colors, numbers, words = SUFFIXES
-
-    def write(suffix: str, data: bytes) -> None:
-        written.append(name.with_name(name.name + suffix))
-        write_bytes(written[-1], data)
-
-    if found.unit == "m":  # millimetres of anything else would be a lie
-        write(millimetres, depth_png(found.depth))
-    write(colors, show.scale_png(found, title))
-    write(numbers, _npz(found, settings))
-    if found.responses is not None:
-        write(words, show.responses_png(found, pixels))
-    return written
-
-
-def _npz(found: DepthMap, settings: dict[str, Any]) -> bytes:
-    import numpy as np
-
-    arrays: dict[str, Any] = {"depth": found.depth.cpu().numpy(), "unit": found.unit, "settings": json.dumps(settings)}
-    if found.responses is not None:
-        arrays |= {"responses": found.responses.half().cpu().numpy(), "words": list(found.words)}
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
+    if fitted is None:
+        what = "words tell" if task.config.unit != "m" else "the metres are a guess, words tell"
+        note(f"unfitted: {what} near from far at best")
+    elif by_default:
+        note(f"fit: {fitted}, which comes with {task.space.name} (--fit {UNFITTED}: words as they are)")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from clipx.backbone import Backbone
-from clipx.modalities.depth.estimator import EstimateConfig
+from clipx.modalities.depth.estimator import EstimateConfig, Estimator
+from clipx.modalities.depth.files import Pair, drawn, read_depth, read_rgb
 from clipx.modalities.depth.fit import Fit, fit_depth
 from clipx.space import JointSpace
+from clipx.task import OnProgress
+
+CALIBRATION = 16  # training photos from which a random tower's BatchNorm takes its statistics
 
 
 def random_tower(space: JointSpace, pixels: Tensor, seed: int = 0) -> JointSpace:
@@ -59,6 +63,46 @@ def refitted(
     config = fit.config
     words = _shuffled(config.words, seed) if shuffled else config.words
     return fit_depth(space, pairs, replace(config, words=words))
+
+
+def control_estimators(
+    space: JointSpace,
+    estimators: Mapping[str, Estimator],
+    train: Sequence[Pair],
+    seed: int,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Estimator]:
+    """Name -> the same estimates without what the image tower learned, and without the words' order.
+
+    Fits are made again, on as many photos of the training fold, drawn as clipx train depth draws them.
+
+    Args:
+        space: of the estimators.
+        estimators: by name.
+        train: the training fold.
+        seed: of the random tower and the order of the words.
+        on_progress: see ``clipx.task``.
+    """
+
+    def pairs(of: Fit) -> Iterator[tuple[Tensor, Tensor]]:
+        kept = drawn(train, of.settings["photos"], of.config.seed)
+        return ((read_rgb(pair.rgb), read_depth(pair.depth, pair.encoding)) for pair in kept)
+
+    photos = [space.preprocess.sample(read_rgb(pair.rgb)[None], space.image_size) for pair in train[:CALIBRATION]]
+    blank = random_tower(space, torch.cat(photos).clamp(0, 1), seed)
+    found = {}
+    for done, (name, one) in enumerate(estimators.items(), 1):
+        plan, fit = one.config, one.config.fit
+        other = plan if fit is None else replace(plan, fit=refitted(fit, blank, pairs(fit)))
+        found[f"control: random tower, {name}"] = Estimator(blank, other)
+        if fit is not None and fit.words:
+            other = replace(plan, fit=refitted(fit, space, pairs(fit), shuffled=True, seed=seed))
+            found[f"control: shuffled words, {name}"] = Estimator(space, other)
+        elif fit is None and plan.preset == "default":
+            found[f"control: shuffled words, {name}"] = Estimator(space, shuffled_words(plan, seed))
+        if on_progress:
+            on_progress(done, len(estimators), "")
+    return found
 
 
 def _shuffled(words: Sequence[str], seed: int) -> tuple[str, ...]:

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, SeedFlag, SpaceFlag
+from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, SeedFlag, SpaceFlag, grouped
+
+if TYPE_CHECKING:
+    from clipx.modalities.depth.files import Pair
+    from clipx.modalities.depth.fit import Fit, FitConfig
+    from clipx.space import JointSpace
 
 
+@dataclass(frozen=True)
+class FitFlags:
+    """How depth is fitted."""
+
+    kind: Annotated[
+        Literal["prompts", "linear"],
+        typer.Option("--kind", help="Learned prompts around depth words, or a linear head on frozen features."),
+    ] = "prompts"
+    bins: Annotated[
+        Literal["quantile", "log", "scene"],
+        typer.Option("--bins", help="What the words stand for; scene: by scene, which is found zero-shot."),
+    ] = "quantile"
+    mean_map: Annotated[
+        bool, typer.Option("--mean-map", help="Say how far a place differs from the photos' mean map.")
+    ] = False
+    images: Annotated[
+        int | None, typer.Option("--images", help="Fit on so many photos, drawn by --seed. Default: all.", min=1)
+    ] = None
+    words: Annotated[
+        str | None, typer.Option("--words", help="Depth words from near to far: a,b,c or @file.", show_default=False)
+    ] = None
+    scenes: Annotated[
+        str | None, typer.Option("--scenes", help="What a photo may show, for --bins scene.", show_default=False)
+    ] = None
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of learning prompts.", min=0)] = None
+    short_side_px: Annotated[
+        int | None, typer.Option("--short-side", help="Pixels of a photo's shorter side.", min=1)
+    ] = None
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", help="The rows to fit on. Default: train; all, if the table has no column fold."),
+    ] = None
+
+
+@grouped
 def train(
     data: Annotated[
         Path,
         typer.Argument(metavar="DATA", help="A folder with labels.csv: path,depth_path,depth_encoding[,fold]."),
     ],
-    kind: Annotated[
-        Literal["prompts", "linear"],
-        typer.Option("--kind", help="Learned prompts around depth words, or a linear head on frozen features."),
-    ] = "prompts",
-    bins: Annotated[
-        Literal["quantile", "log", "scene"],
-        typer.Option("--bins", help="What the words stand for; scene: by scene, which is found zero-shot."),
-    ] = "quantile",
-    mean_map: Annotated[
-        bool, typer.Option("--mean-map", help="Say how far a place differs from the photos' mean map.")
-    ] = False,
-    images: Annotated[
-        int | None, typer.Option("--images", help="Fit on so many photos, drawn by --seed. Default: all.", min=1)
-    ] = None,
-    words: Annotated[
-        str | None, typer.Option("--words", help="Depth words from near to far: a,b,c or @file.", show_default=False)
-    ] = None,
-    scenes: Annotated[
-        str | None, typer.Option("--scenes", help="What a photo may show, for --bins scene.", show_default=False)
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of learning prompts.", min=0)] = None,
-    short_side_px: Annotated[
-        int | None, typer.Option("--short-side", help="Pixels of a photo's shorter side.", min=1)
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option("--fold", help="The rows to fit on. Default: train; all, if the table has no column fold."),
-    ] = None,
+    *,
+    flags: FitFlags,
     out: Annotated[Path, typer.Option("--out", "-o", help="The fit: one .safetensors file.")] = Path(
         "runs/depth/fit.safetensors"
     ),
@@ -59,60 +75,73 @@ def train(
 
     Example: clipx train depth nyu --space lite --kind linear --images 20 -o fit.safetensors
     """
-    from clipx.api import parse_labels
     from clipx.cli._output import check_writable, emit, print_table, report
     from clipx.cli._work import open_space
-    from clipx.errors import FileError, InputError
-    from clipx.modalities.depth.files import drawn, read_depth, read_pairs, read_rgb
-    from clipx.modalities.depth.fit import SUFFIX, FitConfig, fit_depth
-    from clipx.progress import progress
+    from clipx.errors import FileError
+    from clipx.modalities.depth.fit import SUFFIX
 
-    idle = {"--words": words, "--scenes": scenes, "--steps": steps, "--bins": None if bins == "quantile" else bins}
-    if kind == "linear" and (own := [flag for flag, value in idle.items() if value is not None]):
-        raise InputError("a linear head has no words, bins or steps", where=own[0], remedy="take --kind prompts")
-    if scenes and bins != "scene":
-        raise InputError("scenes go with --bins scene", where="--scenes")
-    given: dict[str, Any] = {"steps": steps, "short_side_px": short_side_px}
-    given |= {"words": tuple(parse_labels(words)) if words else None}
-    given |= {"scenes": tuple(parse_labels(scenes)) if scenes else None}
-    settings = {name: value for name, value in given.items() if value is not None}
-    plan = FitConfig(kind=kind, bins=bins, mean_map=mean_map, seed=seed, **settings)
+    plan = _plan(flags, seed)
     if out.suffix != SUFFIX:
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
     if out.parent.exists():  # else it is made
         check_writable(out)
-    pairs = read_pairs(data, fold or "train", folds_needed=fold is not None)
-    if images is not None:
-        if images > len(pairs):
-            raise InputError(f"{images} photos asked for, {len(pairs)} are there", where="--images")
-        if seed < 0:
-            raise InputError(f"the seed must be at least 0, got {seed}", where="--seed")
-        pairs = drawn(pairs, images, seed)
+    pairs = _pairs(data, flags, seed)
     opened = open_space(space, device, "float32", seed)
-    work = len(pairs) + (plan.steps if kind == "prompts" else 0)
-    with progress("fitting depth", work) as advance:
+    fit = _fit(opened, pairs, plan)
+    fit.save(out)
+    result = {"file": str(out), "kind": fit.kind, "unit": fit.unit, "photos": len(pairs), "words": list(fit.words)}
+    result |= {"bins": [round(b, 4) for b in fit.bins], "mean_map": flags.mean_map}
+    about = {"dataset": data.resolve().name, "space": opened.name, "space_id": opened.id}
+    record = report("train depth", [result], **about, settings=fit.settings, seed=seed)
+    row = (str(out), fit.kind, str(len(pairs)), ", ".join(f"{b:.2f}" for b in fit.bins))
+    emit(record, as_json, lambda: print_table(("fit", "kind", "photos", f"bins ({fit.unit})"), [row]))
+
+
+def _plan(flags: FitFlags, seed: int) -> FitConfig:
+    """The flags as a config. Raises InputError for flags that do not fit one another."""
+    from clipx.api import parse_labels
+    from clipx.errors import InputError
+    from clipx.modalities.depth.fit import FitConfig
+
+    idle = {"--words": flags.words, "--scenes": flags.scenes, "--steps": flags.steps}
+    idle["--bins"] = None if flags.bins == "quantile" else flags.bins
+    if flags.kind == "linear" and (own := [flag for flag, value in idle.items() if value is not None]):
+        raise InputError("a linear head has no words, bins or steps", where=own[0], remedy="take --kind prompts")
+    if flags.scenes and flags.bins != "scene":
+        raise InputError("scenes go with --bins scene", where="--scenes")
+    given: dict[str, Any] = {"steps": flags.steps, "short_side_px": flags.short_side_px}
+    given |= {"words": tuple(parse_labels(flags.words)) if flags.words else None}
+    given |= {"scenes": tuple(parse_labels(flags.scenes)) if flags.scenes else None}
+    settings = {name: value for name, value in given.items() if value is not None}
+    return FitConfig(kind=flags.kind, bins=flags.bins, mean_map=flags.mean_map, seed=seed, **settings)
+
+
+def _pairs(data: Path, flags: FitFlags, seed: int) -> list[Pair]:
+    """The rows to fit on. Raises InputError where there are fewer than --images."""
+    from clipx.errors import InputError
+    from clipx.modalities.depth.files import drawn, read_pairs
+
+    pairs = read_pairs(data, flags.fold or "train", folds_needed=flags.fold is not None)
+    if flags.images is None:
+        return pairs
+    if flags.images > len(pairs):
+        raise InputError(f"{flags.images} photos asked for, {len(pairs)} are there", where="--images")
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, got {seed}", where="--seed")
+    return drawn(pairs, flags.images, seed)
+
+
+def _fit(space: JointSpace, pairs: Sequence[Pair], plan: FitConfig) -> Fit:
+    """Fit under a progress bar: first the photos are read, then prompts are learned."""
+    from clipx.modalities.depth.files import read_depth, read_rgb
+    from clipx.modalities.depth.fit import fit_depth
+    from clipx.progress import progress
+
+    with progress("fitting depth", len(pairs) + (plan.steps if plan.kind == "prompts" else 0)) as advance:
 
         def read() -> Any:
             for pair in pairs:
                 yield read_rgb(pair.rgb), read_depth(pair.depth, pair.encoding)
                 advance(1)
 
-        fit = fit_depth(opened, read(), plan, lambda step, loss: advance(1, f"loss {loss:.3f}"))
-    fit.save(out)
-    result = {"file": str(out), "kind": kind, "unit": fit.unit, "photos": len(pairs), "words": list(fit.words)}
-    result |= {"bins": [round(b, 4) for b in fit.bins], "mean_map": mean_map}
-
-    def table() -> None:
-        listed = ", ".join(f"{b:.2f}" for b in fit.bins)
-        print_table(("fit", "kind", "photos", f"bins ({fit.unit})"), [(str(out), kind, str(len(pairs)), listed)])
-
-    record = report(
-        "train depth",
-        [result],
-        dataset=data.resolve().name,
-        space=opened.name,
-        space_id=opened.id,
-        settings=fit.settings,
-        seed=seed,
-    )
-    emit(record, as_json, table)
+        return fit_depth(space, read(), plan, lambda step, loss: advance(1, f"loss {loss:.3f}"))

@@ -29,6 +29,16 @@ SEED_STEP = 1000  # CLIPasso's seeds are 0, 1000 and 2000
 
 
 @dataclass(frozen=True)
+class TextFlags:
+    """What is drawn of words."""
+
+    text: Annotated[list[str] | None, typer.Option("--text", help="Draw what a sentence says; may be repeated.")] = None
+    avoid: Annotated[
+        list[str] | None, typer.Option("--avoid", help="With --text: what the drawing is not to be; may be repeated.")
+    ] = None
+
+
+@dataclass(frozen=True)
 class DrawFlags:
     """How to draw."""
 
@@ -38,6 +48,12 @@ class DrawFlags:
             "--strokes",
             help="How many; several counts make a ladder: 4,8,16,32; auto picks its knee. Default: the preset's, 16.",
             show_default=False,
+        ),
+    ] = None
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", help="With --strokes auto: the space that says what is enough. Default: nano-vit, or nano."
         ),
     ] = None
     seeds: Annotated[
@@ -134,26 +150,15 @@ def sketch(
         list[Path] | None,
         typer.Argument(metavar="[PHOTO]...", help="Photos; or sounds, clouds and meshes, whose meaning is drawn."),
     ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option("--text", help="Draw what a sentence says; may be repeated.")
-    ] = None,
-    avoid: Annotated[
-        list[str] | None, typer.Option("--avoid", help="With --text: what the drawing is not to be; may be repeated.")
-    ] = None,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="An .svg file for one drawing; a folder for several, pictures and losses."),
     ] = Path("clipx-sketch"),
     *,
+    words: TextFlags,
     drawing: DrawFlags,
     photo: PhotoFlags,
     written: WriteFlags,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            "--judge", help="With --strokes auto: the space that says what is enough. Default: nano-vit, or nano."
-        ),
-    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder --out.")] = False,
     space: SpaceFlag = None,
     device: DeviceFlag = "cpu",
@@ -176,12 +181,12 @@ def sketch(
     from clipx.cli._work import encoders, open_space
     from clipx.modalities.sketch.task import DrawTask
 
-    meant = _check_inputs(files or [], text or [], avoid, photo, settings)
+    meant = _check_inputs(files or [], words, photo, settings)
     attach = encoders(files or [], None if meant else "image", settings)
-    plan = _plan(drawing, photo, written.order, judge, meant, seed)
+    plan = _plan(drawing, photo, written.order, meant, seed)
     output = _Output(out, written, drawing.strokes == "auto")
     failures: dict[str, ClipxError] = {}
-    sources = _sources(files or [], text or [])
+    sources = _sources(files or [], words.text or [])
     output.check(sources, plan, resume)
     if not meant:
         sources = _read(sources, photo, plan, failures, as_json)
@@ -190,10 +195,10 @@ def sketch(
     looks = None if meant else _saliency_space(joint, photo, device, dtype, seed)
     task = DrawTask(joint, plan, looks)
     if meant:
-        sources = _meanings(sources, joint, avoid or [], attach, failures, as_json)
+        sources = _meanings(sources, joint, words.avoid or [], attach, failures, as_json)
     elif photo.layers > 1 or (photo.mask == "auto" and not _has_rembg()):
         sources = _each(sources, failures, as_json, lambda source: _with_object(source, task, photo))
-    judging = _judge(judge, joint, device, dtype, seed) if output.auto else None
+    judging = _judge(drawing.judge, joint, device, dtype, seed) if output.auto else None
     results, stopped = output.draw(task, sources, judging, resume)
     ids = {"space": joint.name, "space_id": joint.id, "saliency_space_id": None if looks is None else looks.id}
     record = report("sketch", results, **ids, settings=asdict(plan.drawing), about=plan.about, layers=plan.layers)
@@ -233,8 +238,7 @@ def _sources(files: Sequence[Path], texts: Sequence[str]) -> list[_Source]:
 
 def _check_inputs(
     files: Sequence[Path],
-    texts: Sequence[str],
-    avoid: Sequence[str] | None,
+    words: TextFlags,
     photo: PhotoFlags,
     settings: Mapping[str, Given],
 ) -> bool:
@@ -242,6 +246,7 @@ def _check_inputs(
     from clipx.cli._work import check_present
     from clipx.errors import InputError
 
+    texts = words.text or []
     if bool(files) == bool(texts):
         raise InputError("name photos, or give a sentence with --text, one of the two")
     check_present(files)
@@ -255,7 +260,7 @@ def _check_inputs(
         raise InputError(f"{given[0]} is for photos")
     if texts and (own := [given.flag for given in settings.values() if given.required]):
         raise InputError(f"{own[0]} goes with files, not with --text")
-    if avoid and not texts:
+    if words.avoid and not texts:
         raise InputError("--avoid goes with --text")
     if photo.mask not in (None, "auto") and len(files) > 1:
         remedy = "call clipx sketch for each, or --mask auto"
@@ -263,16 +268,14 @@ def _check_inputs(
     return meant
 
 
-def _plan(
-    flags: DrawFlags, photo: PhotoFlags, order: str | None, judge: str | None, meant: bool, seed: int
-) -> DrawTaskConfig:
+def _plan(flags: DrawFlags, photo: PhotoFlags, order: str | None, meant: bool, seed: int) -> DrawTaskConfig:
     """The settings of a preset, then those of a style, then those that were given."""
     from clipx.errors import InputError
     from clipx.modalities.sketch.config import STYLES
     from clipx.modalities.sketch.task import DrawTaskConfig
 
     auto = flags.strokes == "auto"
-    if judge is not None and not auto:
+    if flags.judge is not None and not auto:
         raise InputError("--judge goes with --strokes auto", remedy="add it, or leave out --judge")
     changes = {
         "strokes": LADDER if auto else None if flags.strokes is None else stroke_counts(flags.strokes),

@@ -58,7 +58,7 @@ class DataFlags:
 
 @dataclass(frozen=True)
 class PlanFlags:
-    """How they are drawn, and what their drawings are compared with."""
+    """How they are drawn, what their drawings are compared with, and where they are kept."""
 
     strokes: Annotated[str, typer.Option("--strokes", help="How many, a count or several.")] = "8,32"
     seeds: Annotated[
@@ -75,6 +75,12 @@ class PlanFlags:
     ] = None
     against_steps: Annotated[
         int | None, typer.Option("--against-steps", help="Steps of --against. Default: its own.", min=1)
+    ] = None
+    drawings: Annotated[
+        Path | None,
+        typer.Option(
+            "--drawings", help="Keep every SVG in this folder, with a contact sheet; a second run goes on from there."
+        ),
     ] = None
 
 
@@ -106,12 +112,6 @@ def evaluate(
     data: DataFlags,
     plan: PlanFlags,
     judging: JudgeFlags,
-    drawings: Annotated[
-        Path | None,
-        typer.Option(
-            "--drawings", help="Keep every SVG in this folder, with a contact sheet; a second run goes on from there."
-        ),
-    ] = None,
     space: SpaceFlag = None,
     batch_size: BatchFlag = 32,
     device: DeviceFlag = "cpu",
@@ -140,7 +140,7 @@ def evaluate(
     from clipx.cli._output import check_writable, emit, write_bytes
     from clipx.modalities.sketch.evaluate import compare, write_sheets
 
-    plans = _plans(plan, seed)
+    plans, drawings = _plans(plan, seed), plan.drawings
     if _of_drawings(folder):  # they are there already
         return _evaluate_drawings(
             folder, data, plan, judging, batch_size, space=space, device=device, dtype=dtype, seed=seed, rows=rows,
