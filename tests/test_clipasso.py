@@ -549,7 +549,7 @@ def test_impossible_views_are_refused():
 # Losses.
 
 
-def described(space, views: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def features_of(space, views: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     flat = views.flatten(0, 1)
     return space.stages(flat), space.encode_image(flat)
 
@@ -558,8 +558,8 @@ def parts(space, sketch, target, draws=None) -> tuple[np.ndarray, torch.Tensor]:
     """layer2, layer3, 0.1 semantic and total, as the golden file lists them, and the loss with its graph."""
     ours, theirs = (p[:, None] if draws is None else apply_views(p, draws) for p in (sketch, target))
     with torch.no_grad():
-        aim = described(space, theirs)
-    found, count = described(space, ours), ours.shape[1]
+        aim = features_of(space, theirs)
+    found, count = features_of(space, ours), ours.shape[1]
     loss = clipasso_loss(found, aim, stage_names(found[0]), count)
     terms = [geometric_loss(found[0], aim[0], [name], count) for name in ("layer2", "layer3")]
     semantic = 0.1 * semantic_loss(found[1], aim[1], count)

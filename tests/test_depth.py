@@ -160,7 +160,7 @@ def test_pairs(tmp_path):
         with pytest.raises(InputError, match="names no folds; add a column fold with train and test"):
             read_pairs(folder, "train")
     for broken, said in [
-        (table.replace("depth_encoding", "encoding"), "lacks the column depth_encoding"),
+        (table.replace("depth_encoding", "encoding"), "has no column depth_encoding"),
         (table.replace("4-depth.png", "5-depth.png"), "no such file"),
         (table.replace("mm16", "cm16"), "no depth encoding named 'cm16'"),
         (table + "one,two\n", "line 7 has 2 cells, the header 5"),
@@ -521,7 +521,7 @@ def test_a_random_tower_forgot_its_weights_only(space):
     assert made.id == again.id != space.id and space.weights_sha256 == before == space.backbone.weights_sha256()
     torch.testing.assert_close(made.encode_text(["far"]), space.encode_text(["far"]))
     cells = made.dense_image(x)
-    assert cells.isfinite().all() and cells.std(dim=(0, 2, 3)).max() > 1e-3  # it sees something
+    assert cells.isfinite().all() and cells.std(dim=(0, 2, 3)).max() > 1e-3  # it responds to something
     assert controls.random_tower(space, x, seed=2).id != made.id
     assert not any(p.requires_grad for p in made.backbone.model.parameters()) and not made.backbone.model.training
 
@@ -532,25 +532,25 @@ def test_shuffled_words_keep_no_place():
     assert not any(a == b for a, b in zip(other.words, CONFIG.words, strict=True))
 
 
-# The sense ------------------------------------------------------------------------------------------------------------
+# The modality ---------------------------------------------------------------------------------------------------------
 
 
 def test_depth_maps_are_a_sense(tiny_space, tmp_path):
-    sense, map_ = Depth(tiny_space), Depth.example()
+    modality, map_ = Depth(tiny_space), Depth.example()
     (tmp_path / "map.png").write_bytes(depth_png(map_.depth))
-    loaded = sense.load(tmp_path / "map.png")
+    loaded = modality.load(tmp_path / "map.png")
     assert_allclose(loaded.depth, map_.depth, atol=6e-4)
-    together = sense.encode([loaded, DepthMap(torch.ones(5, 7))])
+    together = modality.encode([loaded, DepthMap(torch.ones(5, 7))])
     seen = tiny_space.encode_image(colored(loaded)[None])
     torch.testing.assert_close(together.vectors[:1], seen, atol=1e-5, rtol=0)
-    assert sense.pictures(loaded).shape == (1, 3, 48, 64) and Depth.suffixes == ()
+    assert modality.pictures(loaded).shape == (1, 3, 48, 64) and Depth.suffixes == ()
     (tmp_path / "none.png").write_bytes(depth_png(torch.zeros(4, 4)))
     with pytest.raises(FileError, match="no pixel has a depth"):
-        sense.load(tmp_path / "none.png")
+        modality.load(tmp_path / "none.png")
     Image.new("L", (4, 4)).save(tmp_path / "grey.png")
     with pytest.raises(FileError, match="16-bit grey"):
-        sense.load(tmp_path / "grey.png")
-    assert sense.from_array(np.array([[0, 2]], np.uint8)).known.tolist() == [[False, True]]
+        modality.load(tmp_path / "grey.png")
+    assert modality.from_array(np.array([[0, 2]], np.uint8)).known.tolist() == [[False, True]]
 
 
 def test_an_index_takes_depth_maps_by_name(tiny_space, tmp_path):

@@ -149,8 +149,8 @@ def test_other_units(call_json, here):
 def test_what_is_refused(call, here, line, said):
     before = sorted(here.iterdir())
     status, out, err = call(f"depth photo.png {line}")
-    told = [text for text in err.splitlines() if not text.startswith("unfitted")]
-    assert status == 2 and not out and len(told) == 1 and said in told[0], err
+    lines = [text for text in err.splitlines() if not text.startswith("unfitted")]
+    assert status == 2 and not out and len(lines) == 1 and said in lines[0], err
     assert [
         path for path in sorted(here.iterdir()) if path not in before and path.name != "maps"
     ] == [] or "xyz" in line

@@ -20,7 +20,7 @@ QUICK = {"words": WORDS, "steps": 3, "places": (2, 1)}
 
 
 def pairs(count, seed=0, size=(48, 64)):
-    """Photos whose depth is told by their brightness: dark is far."""
+    """Photos whose brightness says how deep they are: dark is far."""
     rng = torch.Generator().manual_seed(seed)
     for _ in range(count):
         blocks = torch.rand(1, 3, 4, generator=rng)
@@ -77,12 +77,12 @@ def test_a_fit_is_the_same_every_time(tiny_space):
 @pytest.mark.parametrize("kind", [{"kind": "linear"}, {"kind": "prompts", "steps": 40, "lr": 0.1}], ids=str)
 def test_it_learns_to_tell_near_from_far(tiny_space, kind):
     fit = fit_depth(tiny_space, pairs(12, size=(96, 128)), config(**kind))
-    told, constant = [], []
+    errors, constant = [], []
     for pixels, depth in pairs(6, seed=1, size=(96, 128)):
         found = fit.predict(fit.features(tiny_space, pixels[None]), tuple(depth.shape))[0]
-        told.append((found.log() - depth.log()).abs().mean())
+        errors.append((found.log() - depth.log()).abs().mean())
         constant.append((fit.tensors["map"].mean() - depth.log()).abs().mean())
-    assert sum(told) < (0.95 if fit.kind == "linear" else 1) * sum(constant)  # a random tower tells words little
+    assert sum(errors) < (0.95 if fit.kind == "linear" else 1) * sum(constant)  # a random tower helps words little
 
 
 def test_learning_touches_the_prompts_only(tiny_space):
@@ -195,15 +195,15 @@ def test_a_vit_can_be_fitted_too(tiny_vit_space):
 def test_files_that_are_no_fit(tiny_space, tmp_path):
     from safetensors.torch import save_file
 
-    for name, data in (("empty", b""), ("torn", b"\x10\0\0\0\0\0\0\0{"), ("text", b"hello, this is no tensor")):
+    for name, data in (("empty", b""), ("truncated", b"\x10\0\0\0\0\0\0\0{"), ("text", b"hello, this is no tensor")):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(data)
         with pytest.raises(FileError):
             load_fit(path, tiny_space)
     save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
     fit = fit_depth(tiny_space, pairs(1), config())
-    lacking = Fit(**(vars(fit) | {"tensors": {"bins": torch.ones(3)}})).save(tmp_path / "lacking.safetensors")
-    for path in (tmp_path / "other.safetensors", lacking):
+    incomplete = Fit(**(vars(fit) | {"tensors": {"bins": torch.ones(3)}})).save(tmp_path / "incomplete.safetensors")
+    for path in (tmp_path / "other.safetensors", incomplete):
         with pytest.raises(FileError, match="no depth fit"):
             load_fit(path, tiny_space)
     with pytest.raises(FileError):
@@ -213,7 +213,7 @@ def test_files_that_are_no_fit(tiny_space, tmp_path):
 
 
 def test_a_fit_with_settings_of_its_own_is_refused(tiny_space, tmp_path):
-    """A file whose parts do not belong together is told when it is read, not when it is used."""
+    """A file whose parts do not belong together is an error when it is read, not when it is used."""
     fit = fit_depth(tiny_space, pairs(1), config())
     broken = {
         "kind": {"kind": "forest"},
@@ -242,8 +242,8 @@ def test_the_linear_head_is_a_ridge():
         return (values - mean) / (std + 1e-6)
 
     cells = standard(x.movedim(1, 3).flatten(0, 2), 0) * (depth_fit.CELL_VARIANCE / 6) ** 0.5
-    told = torch.cat([x.mean((2, 3)), x.flatten(2).std(2, correction=0)], 1)
-    image = (standard(told, 0) / 12**0.5).repeat_interleave(15, 0)
+    statistics = torch.cat([x.mean((2, 3)), x.flatten(2).std(2, correction=0)], 1)
+    image = (standard(statistics, 0) / 12**0.5).repeat_interleave(15, 0)
     rows, aim, keep = torch.cat([cells, image], 1).double(), target.flatten().double(), known.flatten()
     centre, level = rows[keep].mean(0), aim[keep].mean()
     penalty = (0.7 * 15) ** 0.5 * torch.eye(18, dtype=torch.float64)

@@ -91,7 +91,7 @@ def test_runs_that_share_a_call_are_those_that_run_alone(target, tiny_space):
 
 
 @pytest.mark.parametrize("preset", ["default", "clipasso"])
-def test_a_resumed_drawing_is_the_undisturbed_one(target, tiny_vit_space, tmp_path, preset):
+def test_a_resumed_drawing_equals_an_uninterrupted_one(target, tiny_vit_space, tmp_path, preset):
     config = DrawConfig.preset(preset, strokes=(4,), seeds=(0, 1000), steps=6, views=2)
     (whole,) = draw([target], tiny_vit_space, config)
     (part,) = draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", stop=after(3))
@@ -117,10 +117,10 @@ def test_a_checkpoint_is_of_what_it_drew(tiny_space, tmp_path):
     assert to_svg(rest.strokes) == to_svg(whole.strokes)
 
 
-def test_large_batches_are_seen_in_parts(target, tiny_space, monkeypatch):
+def test_large_batches_are_encoded_in_parts(target, tiny_space, monkeypatch):
     config = DrawConfig(strokes=(3, 5), seeds=(0, 1000), steps=4, views=1, pool=2, halving=False, window=0)
     at_once = draw([target], tiny_space, config)
-    monkeypatch.setattr(drawing, "SEEN_AT_ONCE", 2)
+    monkeypatch.setattr(drawing, "ENCODED_AT_ONCE", 2)
     for one, other in zip(draw([target], tiny_space, config), at_once, strict=True):
         torch.testing.assert_close(one.strokes.points, other.strokes.points, atol=0.02, rtol=0)
 
@@ -129,11 +129,11 @@ def test_clipasso_keeps_the_best_of_every_tenth_step(target, tiny_space, monkeyp
     losses = iter([1.0, *[0.9] * 6, 0.1, 0.9, 0.9, 0.5, *[0.9] * 9, 0.499995])
     real = Objective.__call__
 
-    def told(self, of, images, step):
+    def given(self, of, images, step):
         loss, _ = real(self, of, images, step)
         return loss, torch.tensor([next(losses)])
 
-    monkeypatch.setattr(Objective, "__call__", told)
+    monkeypatch.setattr(Objective, "__call__", given)
     config = DrawConfig.preset("clipasso", strokes=(3,), seeds=(0,), steps=21)
     (found,) = draw([target], tiny_space, config)
     assert found.loss == 0.5 and len(found.history) == 21  # neither 0.1, at step 7, nor a gain of half of 1e-5
@@ -243,7 +243,7 @@ def test_a_sentence_is_drawn_in_colour(tiny_space):
 
 def test_meanings_that_cannot_be_drawn(target, tiny_space, tiny_vit_space):
     cat = Meaning.of_text(tiny_space, "a cat")
-    with pytest.raises(ClipxError, match="apart"):
+    with pytest.raises(ClipxError, match="drawn separately"):
         draw([target, cat], tiny_space, QUICK)
     with pytest.raises(ClipxError, match="space"):
         draw([cat], tiny_vit_space, QUICK)
@@ -344,7 +344,7 @@ def test_the_command_draws_what_words_and_clouds_mean(tmp_path, capsys, monkeypa
     assert len(read_svg(tmp_path / "out" / "cloud-3.svg")) == 3
     photo().save(tmp_path / "disc.png")
     assert main([*args, str(tmp_path / "cloud.xyz"), str(tmp_path / "disc.png")]) == 2
-    assert "apart" in capsys.readouterr().err
+    assert "drawn separately" in capsys.readouterr().err
 
 
 def bad_photo(kind: str, path: Path) -> None:
@@ -392,7 +392,7 @@ def bad_photo(kind: str, path: Path) -> None:
         ("good", ["-o", "taken"], "cannot be made"),
     ],
 )
-def test_bad_input_is_one_line_and_tears_nothing(kind, more, message, tmp_path, capsys, monkeypatch, tiny_space):
+def test_bad_input_is_one_line_and_writes_nothing(kind, more, message, tmp_path, capsys, monkeypatch, tiny_space):
     monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
     monkeypatch.chdir(tmp_path)
     if kind != "missing":
@@ -434,22 +434,22 @@ def test_the_command_plots_and_animates(tmp_path, capsys, monkeypatch, tiny_spac
     assert svg.count("animation:draw") == 3 and 'width="90mm"' in svg
 
 
-def test_drawings_are_seen_as_drawings_where_the_space_can(target, tiny_space):
+def test_drawings_are_encoded_as_drawings_where_the_space_can(target, tiny_space):
     lite = load_space("lite")
     objective = objective_for([target], lite, QUICK, maps_of(target, lite))
     assert objective.side == 128 and objective.semantic == 1
     page = torch.rand(1, 1, 224, 224, generator=torch.Generator().manual_seed(0)).requires_grad_()
     kept, rows = objective._encode(objective._fitted(page), 1)
     assert list(kept) == ["stage2", "stage3"]
-    drawing_eyes = lite.domain("drawing")
-    torch.testing.assert_close(rows, drawing_eyes.encode_image(objective._fitted(page).expand(-1, 3, -1, -1)))
+    drawing_space = lite.domain("drawing")
+    torch.testing.assert_close(rows, drawing_space.encode_image(objective._fitted(page).expand(-1, 3, -1, -1)))
     _, wanted, _ = objective._wanted(torch.tensor([0]), torch.tensor([0, 1]), None)
     torch.testing.assert_close(wanted, lite.encode_image(without_frame(target)[None]).expand(2, -1))
     loss, _ = objective([(0, 6, 0)], page, 0)
     (gradient,) = torch.autograd.grad(loss.sum(), page)
     assert gradient.abs().sum() > 0
     plain = objective_for([target], lite, DrawConfig.preset("clipasso"), maps_of(target, lite))
-    assert plain.eyes is lite and plain.side == 224 and plain.semantic == 0.1
+    assert plain.drawing_space is lite and plain.side == 224 and plain.semantic == 0.1
     assert objective_for([target], tiny_space, QUICK).semantic == 0.1
     with pytest.raises(InputError, match="no stage 'stage9'"):
         objective_for([target], lite, replace(QUICK, stages=("stage9",)), maps_of(target, lite))
@@ -466,8 +466,8 @@ def test_lite_looks_where_the_thing_is_that_one_asks_for():
     both.paste(cup, (200, 0))
     both = prepare(both)
     for word, left in (("the cat", True), ("a cup", False)):
-        (seen,) = drawing._saliency_maps([both], lite, word)
-        inside = seen[both.box[0] : both.box[0] + both.box[2]]
+        (found,) = drawing._saliency_maps([both], lite, word)
+        inside = found[both.box[0] : both.box[0] + both.box[2]]
         share = inside[:, :112].sum() / inside.sum()
         assert (share > 0.6) == left and (share < 0.4) != left
     with pytest.raises(ClipxError, match="class token"):

@@ -1,4 +1,4 @@
-"""The sketch sense: an SVG or a QuickDraw drawing becomes its picture's vector, or one line says why not."""
+"""The modality sketch: an SVG or a QuickDraw drawing becomes its picture's vector, or one line says why not."""
 
 import json
 from dataclasses import replace
@@ -41,7 +41,7 @@ def written(tmp_path):
 
 @pytest.mark.parametrize("check", clipx.testing.checks(Sketch), ids=lambda check: check.name)
 def test_contract(check, tiny_space, monkeypatch):
-    # as if registered, wherever the package was installed before the sense was
+    # as if registered, wherever the package was installed before the modality was
     point = EntryPoint("sketch", "clipx.modalities.sketch:Sketch", MODALITIES)
     monkeypatch.setattr(clipx.testing, "registered", lambda group: {"sketch": point})
     check(tiny_space)
@@ -67,7 +67,7 @@ def test_an_svg_is_seen_as_it_was_painted(encoder, tmp_path):
 
 
 def test_a_drawing_that_is_not_square_keeps_its_aspect_on_white(encoder):
-    wide = replace(Sketch.example(), box=(50.0, 100.0, 112.0, 56.0))  # a part of the house, seen twice as large
+    wide = replace(Sketch.example(), box=(50.0, 100.0, 112.0, 56.0))  # a part of the house, shown twice as large
     seen = encoder.pictures(wide)[0]
     assert (seen[:, :56] == 1).all() and (seen[:, 168:] == 1).all() and (seen[:, 56:168] < 0.5).any()
     whole = rasterize((wide.points - torch.tensor([50.0, 100.0])) * 2, (112, 224), width_px=2 * WIDTH_PX)

@@ -233,14 +233,14 @@ def test_the_command_judges_drawings_and_controls(run, tmp_path):
     ]
     for result in record["results"]:
         assert result["label"] in record["labels"]
-        for told in result["drawings"]:
-            best = min(told["losses"], key=lambda seed, told=told: told["losses"][seed])
-            assert told["seed"] == int(best) and told["loss"] == told["losses"][best]
-            strokes = read_svg(told["svg"])
-            assert len(strokes) == told["strokes"] and strokes.about["loss"] == told["loss"]
-            initial = read_svg(Path(told["svg"]).with_name(f"{told['strokes']}-initial.svg"))
-            assert initial.about["loss"] >= told["loss"] and initial.about["seed"] == told["seed"]
-            assert 1 <= told["drawing"]["photo_rank"] <= 4 and told["edge map"]["best"] in record["labels"]
+        for one in result["drawings"]:
+            best = min(one["losses"], key=lambda seed, one=one: one["losses"][seed])
+            assert one["seed"] == int(best) and one["loss"] == one["losses"][best]
+            strokes = read_svg(one["svg"])
+            assert len(strokes) == one["strokes"] and strokes.about["loss"] == one["loss"]
+            initial = read_svg(Path(one["svg"]).with_name(f"{one['strokes']}-initial.svg"))
+            assert initial.about["loss"] >= one["loss"] and initial.about["seed"] == one["seed"]
+            assert 1 <= one["drawing"]["photo_rank"] <= 4 and one["edge map"]["best"] in record["labels"]
     # the figures are those of the results
     right = [r["drawings"][1]["drawing"]["label_rank"] == 1 for r in record["results"]]
     assert record["figures"][5]["acc1"] == np.mean(right)
@@ -258,10 +258,10 @@ def test_the_pictures_judged_are_those_of_the_files(run, photos, spaces, tmp_pat
     gallery = eye.encode([eye.load(photos / result["path"]) for result in record["results"]])
     classifier = ZeroShotClassifier(eye.space, record["labels"], "sketch")
     for i, result in enumerate(record["results"]):
-        for told in result["drawings"]:
-            row = eye.encode([pixels(read_svg(told["svg"]))])
-            assert classifier.predict(row, 1)[0][0].label == told["drawing"]["best"]
-            assert told["drawing"]["photo_rank"] == measured.ranks(row.similarity(gallery), [i])[0]
+        for one in result["drawings"]:
+            row = eye.encode([pixels(read_svg(one["svg"]))])
+            assert classifier.predict(row, 1)[0][0].label == one["drawing"]["best"]
+            assert one["drawing"]["photo_rank"] == measured.ranks(row.similarity(gallery), [i])[0]
 
 
 def test_a_stopped_run_goes_on_to_the_same_figures(run, photos, tmp_path, monkeypatch):
@@ -308,8 +308,8 @@ def test_drawings_are_compared_with_a_preset_among_all_labels_and_more_photos(ru
     assert record["against"]["settings"]["steps"] == 1 and not record["against"]["settings"]["keep_aspect"]
     assert [row["picture"] for row in record["figures"]][-1] == "clipasso"
     assert all(row["acc1"] == 1 for row in record["figures"])  # one label; of both it may take another
-    assert {1, 2} >= {told["drawing"]["all_rank"] for result in record["results"] for told in result["drawings"]}
-    assert max(told["random strokes"]["photo_rank"] for r in record["results"] for told in r["drawings"]) <= 5
+    assert {1, 2} >= {one["drawing"]["all_rank"] for result in record["results"] for one in result["drawings"]}
+    assert max(one["random strokes"]["photo_rank"] for r in record["results"] for one in r["drawings"]) <= 5
     assert {"drawing, 3", "clipasso, 3"} in [{test["first"], test["second"]} for test in record["tests"]]
     assert len(list((tmp_path / "drawn" / "against-clipasso").rglob("3-seed*.svg"))) == 4
 

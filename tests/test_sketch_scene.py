@@ -72,15 +72,15 @@ def test_the_object_is_where_the_tower_looks(target, where, tiny_space, monkeypa
 
 
 def test_what_is_behind_the_object_is_painted_from_around_it(target, where):
-    behind, ahead = scene.two_layers(replace(target, where=where))
+    background, foreground = scene.two_layers(replace(target, where=where))
     ground = target.pixels[:, ~where & (target.pixels[0] < 0.95)]
-    assert behind.pixels[:, where].min() > ground.min() - 0.1  # nothing dark is left
+    assert background.pixels[:, where].min() > ground.min() - 0.1  # nothing dark is left
     low = replace(target, where=torch.zeros_like(where))
     low.where[100:186, 60:120] = True  # an object that stands on the photo's lower edge: no white comes in from below
     assert scene.two_layers(low)[0].pixels[:, low.where].max() < 0.93
-    assert torch.equal(behind.pixels[:, ~where], target.pixels[:, ~where])
-    assert torch.equal(behind.where, ~where) and torch.equal(ahead.where, where)
-    assert len({target.sha256(), behind.sha256(), ahead.sha256()}) == 3
+    assert torch.equal(background.pixels[:, ~where], target.pixels[:, ~where])
+    assert torch.equal(background.where, ~where) and torch.equal(foreground.where, where)
+    assert len({target.sha256(), background.sha256(), foreground.sha256()}) == 3
     with pytest.raises(InputError, match="covers the whole"):
         scene.filled(target.pixels, torch.ones(224, 224, dtype=torch.bool))
 

@@ -1,4 +1,4 @@
-"""Depth: metres (or relative depth) from one photo by what words say of near and far, and depth maps as a sense."""
+"""Depth: metres (or relative depth) from one photo by what words say of near and far, and depth maps as a modality."""
 
 from __future__ import annotations
 

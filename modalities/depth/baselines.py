@@ -23,7 +23,7 @@ class Baselines:
         constant_m: exp of the mean log depth of all known pixels.
         mean_map_m: (H, W), the mean depth of each pixel.
         log_mean_map_m: (H, W), exp of the mean log depth of each pixel.
-        ridge: (I,) weights of log depth on what ``_inputs`` tells of each cell.
+        ridge: (I,) weights of log depth on the ``_inputs`` of each cell.
         images: how many photos they come from.
     """
 
@@ -60,8 +60,8 @@ class Baselines:
             total, logs, count = total + torch.where(known, own, 0.0), logs + log, count + known
             inputs = inputs.flatten(1)  # (I, cells)
             cells, share = (F.adaptive_avg_pool2d(v[None], CELLS).flatten() for v in (log * known, known.double()))
-            seen = share > 0.5
-            rows = torch.cat([inputs, (cells / share.clamp(min=1e-9))[None]])[:, seen]
+            known = share > 0.5
+            rows = torch.cat([inputs, (cells / share.clamp(min=1e-9))[None]])[:, known]
             gram += rows @ rows.T
             images += 1
         if total is None or logs is None or count is None or not count.any():
@@ -84,7 +84,7 @@ class Baselines:
         )
 
     def rows(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Name -> photo (3, H, W) -> metres (H, W): the three rows that stand beside any number."""
+        """Name -> photo (3, H, W) -> metres (H, W): the three rows that any figure is compared with."""
         return {
             "constant": lambda pixels: torch.full(tuple(pixels.shape[1:]), self.constant_m),
             "mean map": lambda pixels: resized(self.mean_map_m, tuple(pixels.shape[1:])),

@@ -20,7 +20,7 @@ CALIBRATION = 16  # training photos from which a random tower's BatchNorm takes 
 
 
 def random_tower(space: JointSpace, pixels: Tensor, seed: int = 0) -> JointSpace:
-    """The same space with an image tower that saw nothing: fresh weights, the text tower as it is.
+    """The same space with an untrained image tower: fresh weights, the text tower as it is.
 
     Args:
         space: whose architecture is taken; it stays as it is.
@@ -42,7 +42,7 @@ def random_tower(space: JointSpace, pixels: Tensor, seed: int = 0) -> JointSpace
     made = Backbone(model, back.tokenizer, back.preprocess, f"random tower of {back.architecture}", back.dim)
     norms = [m for m in model.visual.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
-        norm.momentum, norm.training = None, True  # None: the plain mean of what it sees
+        norm.momentum, norm.training = None, True  # None: the plain mean over its inputs
     with torch.no_grad():
         if norms:
             made.stages(space.preprocess.normalize(space.preprocess.sample(pixels.to(space.device), space.image_size)))
@@ -59,7 +59,7 @@ def shuffled_words(config: EstimateConfig, seed: int = 0) -> EstimateConfig:
 def refitted(
     fit: Fit, space: JointSpace, pairs: Iterable[tuple[Tensor, Tensor]], shuffled: bool = False, seed: int = 0
 ) -> Fit:
-    """A fit made again as this one was, in another space, or with its words in another order."""
+    """A fit made as this one was, in another space, or with its words in another order."""
     config = fit.config
     words = _shuffled(config.words, seed) if shuffled else config.words
     return fit_depth(space, pairs, replace(config, words=words))

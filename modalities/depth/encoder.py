@@ -1,4 +1,4 @@
-"""Depth maps as a sense: what a joint space sees in the coloured picture of a map."""
+"""The modality depth: a map is encoded as a coloured picture."""
 
 from __future__ import annotations
 

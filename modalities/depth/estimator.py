@@ -29,7 +29,7 @@ MAX_CELLS = 4096  # what a tower looks at in one go: attention grows with the sq
 
 @dataclass(frozen=True)
 class EstimateConfig:
-    """What is said of near and far, and how a photo is looked at.
+    """The words of near and far, and how a photo is encoded.
 
     Args:
         preset: ``"default"``, or ``"depthclip"``: the released pipeline, with its own words, bins and all else, which
@@ -134,7 +134,7 @@ def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = 
 
     Raises:
         InputError: pixels that are no picture. SpaceMismatchError: a fit made for another space. UnsupportedError: the
-            tower has no dense features. VocabularyError: an embedded space never saw a word.
+            tower has no dense features. VocabularyError: an embedded space does not know a word.
     """
     if not isinstance(pixels, Tensor) or pixels.ndim != 3:
         raise InputError("pixels must be a (3, H, W) tensor")
@@ -183,8 +183,8 @@ class Estimator:
     def _worded(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W) and (N, K, h, w): the expected bin of a softmax over the words."""
         config, space = self.config, self.space
-        seen = viewed(space, pixels, config.short_side_px)
-        logits = dense_logits(space, seen, self.weights, window=config.window, flip=config.flip)
+        view = viewed(space, pixels, config.short_side_px)
+        logits = dense_logits(space, view, self.weights, window=config.window, flip=config.flip)
         shares = (logits / config.temperature).softmax(dim=1)
         bins = torch.tensor(tuple(config.bins), dtype=torch.float32, device=shares.device)
         depth = torch.einsum("nkhw,k->nhw", shares, bins)

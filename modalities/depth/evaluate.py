@@ -1,4 +1,4 @@
-"""Depth against the truth: estimators beside baselines that never see the photo, and controls."""
+"""Depth against the truth: estimators, and baselines that do not look at the photo."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def file_rows(**folds: Sequence[Pair]) -> Iterator[tuple[str, ...]]:
     """(use, name, scene, SHA-256, "") of each photo and each depth picture."""
     for use, pairs in folds.items():
         for pair in pairs:
-            for path, beside in ((pair.rgb, pair.name), (pair.depth, f"{pair.name} depth")):
-                yield use, beside, pair.label, hashlib.sha256(path.read_bytes()).hexdigest(), ""
+            for path, name in ((pair.rgb, pair.name), (pair.depth, f"{pair.name} depth")):
+                yield use, name, pair.label, hashlib.sha256(path.read_bytes()).hexdigest(), ""
 
 
 def set_sha256(pairs: Sequence[Pair]) -> str:

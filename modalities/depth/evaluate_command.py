@@ -1,4 +1,4 @@
-"""clipx eval depth: photos with true depth -> how far estimates are from it, beside what knows nothing."""
+"""clipx eval depth: photos with true depth -> how far estimates are from it, next to baselines."""
 
 from __future__ import annotations
 

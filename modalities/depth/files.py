@@ -1,4 +1,4 @@
-"""Depth files: pictures whose pixels are distances, and sets of photos beside them."""
+"""Depth files: pictures whose pixels are distances, and sets of photos with them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def read_pairs(data_dir: str | PathLike, fold: str | None = None, folds_needed: 
         raise FileError("no such file", where=table, remedy="give a folder with a labels.csv")
     rows = read_table(table)
     if rows and (missing := {"path", "depth_path", "depth_encoding"} - set(rows[0])):
-        raise FileError(f"lacks the column {sorted(missing)[0]}", where=table)
+        raise FileError(f"has no column {sorted(missing)[0]}", where=table)
     folds = sorted({row.get("fold", "") for row in rows} - {""})
     if not folds and not folds_needed:
         fold = None

@@ -34,7 +34,7 @@ ENDS = 0.02  # shares of the cells nearer than the first bin and farther than th
 MAP = (24, 32)  # cells of the mean map
 WAVES = ((0, 0), (1, 0), (0, 1))  # half waves down and across in which a whole picture may shift the mean map
 CELL_VARIANCE = 3.0  # of the ridge's prior: what a cell shows, where what the whole picture shows has 1
-RANK = 60  # directions of the picture's statistics that the ridge sees
+RANK = 60  # directions of the picture's statistics that the ridge reads
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Fit:
                 f"the fit was made in space {self.space_id}, this is {space.id}",
                 remedy="take that space, or fit again with clipx train depth",
             )
-        return seen(space, pixels, self.kind, self.short_side_px)
+        return read_features(space, pixels, self.kind, self.short_side_px)
 
     def predict(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Features of N photos -> (N, H, W) float32 metres, within the bins; bilinear in log depth between cells."""
@@ -275,12 +275,12 @@ def fit_depth(
         space: frozen; its tower needs dense features, for a linear head stages too.
         pairs: N >= 1 of photo (3, H, W) in [0, 1] and depth (H, W) in metres, 0 where unknown.
         config: see there.
-        on_step: told the step and its loss, after each step of learning prompts.
+        on_step: called with the step and its loss after each step of learning prompts.
 
     Raises:
         InputError: no photos, none with enough known depth, or depth that is everywhere the same.
-        UnsupportedError: the tower lacks features, or its text tower takes no learned context.
-        VocabularyError: an embedded space never saw a word.
+        UnsupportedError: the tower has no such features, or its text tower takes no learned context.
+        VocabularyError: an embedded space does not know a word.
     """
     config = config or FitConfig()
     _check_said(space, config)
@@ -289,7 +289,7 @@ def fit_depth(
     depths: list[Tensor] = []  # the photos, each followed by its mirror picture
     for pixels, depth in pairs:
         with torch.no_grad():
-            rows = seen(space, torch.stack([pixels, pixels.flip(-1)]), config.kind, side).cpu()
+            rows = read_features(space, torch.stack([pixels, pixels.flip(-1)]), config.kind, side).cpu()
         grid = tuple(features[0].shape[-2:]) if features else tuple(rows.shape[-2:])
         features.append(rows if tuple(rows.shape[-2:]) == grid else F.interpolate(rows, grid, mode="bilinear"))
         depths += [depth.cpu(), depth.cpu().flip(-1)]
@@ -337,7 +337,7 @@ def default_side(space: JointSpace, kind: str) -> int:
     return min(space.image_size) * (2 if kind == "prompts" else 1)
 
 
-def seen(space: JointSpace, pixels: Tensor, kind: str, short_side_px: int) -> Tensor:
+def read_features(space: JointSpace, pixels: Tensor, kind: str, short_side_px: int) -> Tensor:
     """What a fit of that kind reads of a photo, see ``Fit.features``."""
     view = viewed(space, pixels, short_side_px, enlarge=True)
     if kind == "prompts":
@@ -392,11 +392,11 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
     waves = _waves((height, width), len(WAVES) if config.mean_map else 1)
     mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3)) + 1e-6
     share = (CELL_VARIANCE / channels) ** 0.5
-    told = _statistics(x)
-    image_mean = told.mean(0)
-    # one photo and its mirror picture tell no spread: whatever differs is then an accident
-    image_std = told.std(0) + 1e-6 if count > 2 else torch.full_like(image_mean, math.inf)
-    image = (told - image_mean) / image_std / told.shape[1] ** 0.5
+    statistics = _statistics(x)
+    image_mean = statistics.mean(0)
+    # one photo and its mirror picture have no spread to go by
+    image_std = statistics.std(0) + 1e-6 if count > 2 else torch.full_like(image_mean, math.inf)
+    image = (statistics - image_mean) / image_std / statistics.shape[1] ** 0.5
     directions = torch.linalg.svd(image.double(), full_matrices=False).Vh[:RANK].float()  # (R, 2 C)
     weights = torch.tensor([1.0] + [0.5] * (len(waves) - 1))
     spread = (waves * weights[:, None, None]).flatten(1).T  # (cells, J)
@@ -424,7 +424,7 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
         "cell.weight": solved[:channels] * share,
         "image.mean": image_mean,
         "image.std": image_std.clamp(max=1e6),
-        "image.weight": directions.T @ by_wave / told.shape[1] ** 0.5,
+        "image.weight": directions.T @ by_wave / statistics.shape[1] ** 0.5,
         "bias": bias,
     }
 
@@ -452,7 +452,7 @@ def _waves(grid: tuple[int, int], count: int) -> Tensor:
 def _shares(features: Tensor, text: Tensor, scale: Tensor, surroundings: Tensor, places: Sequence[int]) -> Tensor:
     """(N, D, h, w) and (places, K, D) -> (N, K, h, w): the softmax over what is said of each place.
 
-    A cell is seen together with some of the whole picture, by which the size of a room is told.
+    A cell is mixed with some of the whole picture, which shows the size of a room.
     """
     both = F.normalize(features + surroundings * features.mean((2, 3), keepdim=True), dim=1)
     at = _nearness_to_places((features.shape[-2], features.shape[-1]), places)

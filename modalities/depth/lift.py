@@ -62,7 +62,7 @@ def lift(depth: DepthMap, camera: Intrinsics) -> Tensor:
 
 
 def reproject(points: Tensor, camera: Intrinsics) -> tuple[Tensor, Tensor]:
-    """(P, 3) -> where each is seen, (P, 2) as (x, y) in pixels, and its depth (P,)."""
+    """(P, 3) -> where each is projected, (P, 2) as (x, y) in pixels, and its depth (P,)."""
     x, y, z = points.double().unbind(1)
     return torch.stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy], dim=1), z
 

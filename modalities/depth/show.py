@@ -24,10 +24,10 @@ LABELS = {
 
 
 def scale_png(depth: DepthMap, title: str = "") -> bytes:
-    """The map in colours, red near and blue far, beside a scale that says what they mean; unknown is grey."""
+    """The map in colours, red near and blue far, with a scale that says what they mean; unknown is grey."""
     values, colors = _masked(depth), "turbo" if depth.unit == "inverse" else "turbo_r"
     low, high = central(depth.depth[depth.known]) if depth.known.any() else (0.0, 1.0)
-    if high <= low:  # all alike
+    if high <= low:  # all equal
         low, high = low - 0.5 * abs(low) - 1e-6, high + 0.5 * abs(high) + 1e-6
     figure = _figure(*_inches(values.shape), extra=1.6)
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Sketches: photos, sentences and sounds drawn with Bezier strokes, and drawings as a sense."""
+"""Sketches: photos, sentences and sounds drawn with Bezier strokes, and drawings as a modality."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def _check_inputs(
     check_present(files)
     photos = [_is_photo(path) for path in files]
     if any(photos) and not all(photos):
-        raise InputError("photos and other files are drawn apart", remedy="call clipx sketch for each kind")
+        raise InputError("photos and other files are drawn separately", remedy="call clipx sketch for each kind")
     meant = not any(photos)
     of_photos = {"--mask": photo.mask, "--fix-scale": photo.fix_scale, "--saliency-space": photo.saliency_space}
     of_photos |= {"--about": photo.about, "--layers": photo.layers > 1}
@@ -277,7 +277,7 @@ def _plan(flags: DrawFlags, photo: PhotoFlags, order: str | None, meant: bool, s
     auto = flags.strokes == "auto"
     if flags.judge is not None and not auto:
         raise InputError("--judge goes with --strokes auto", remedy="add it, or leave out --judge")
-    changes = {
+    changes: dict[str, Any] = {
         "strokes": LADDER if auto else None if flags.strokes is None else stroke_counts(flags.strokes),
         "steps": flags.steps,
         "width_px": flags.width_px,

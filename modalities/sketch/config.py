@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from clipx.errors import InputError
 from clipx.modalities.sketch.curves import PROFILES
@@ -65,7 +65,7 @@ class DrawConfig:
         return max(EVALUATE_EVERY, -(-self.steps // FRAMES))
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> DrawConfig:
+    def preset(cls, name: str, **changes: Any) -> Self:
         """One of ``PRESETS`` or ``STYLES``, with some fields changed."""
         known = PRESETS | STYLES
         if name not in known:

@@ -1,10 +1,10 @@
-"""Draw a photo in few strokes: move them until a frozen tower sees the drawing as it sees the photo.
+"""Draw a photo in few strokes: move them until a frozen tower has like features for the drawing and the photo.
 
 Method: CLIPasso (Vinker et al., SIGGRAPH 2022). ``DrawConfig.preset("clipasso")`` keeps its constants. The default
 starts on the photo's contours (``contours``) and takes few, small steps: all seeds, stroke counts and photos are one
 tensor and one encoder call, the photo's features are computed once for a pool of views, weak seeds are dropped, and
 what has come to rest stops. The geometric loss counts more where a tower looks and not at the photo's frame; the
-semantic one compares the drawing, seen as a drawing where the space can, with the photo. Idle strokes are used
+semantic one compares the drawing, encoded as a drawing where the space can, with the photo. Idle strokes are moved
 elsewhere. A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans
 et al., 2022), from people's drawings (``quickdraw``).
 """
@@ -41,7 +41,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
 WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
 CHECKPOINT_EVERY = 25  # steps
-SEEN_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
+ENCODED_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def draw(
         space: whose tower judges. Photos need ``stages``.
         config: how.
         saliency_space: whose tower says where strokes on a photo start; by default ``space`` if it is a ViT or its
-            vector is the mean of its cells, else an embedded space with class attention.
-        about: what to draw on each photo, such as "the cat": strokes start where the tower sees that. Default: where it
-            sees what the photo shows most.
+            vector is the mean of its cells, else ``nano-vit``.
+        about: what to draw on each photo, such as "the cat": strokes start where the tower finds that. Default: where
+            it finds what the photo shows most.
         checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.
         resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as of one run.
         on_progress: called with (step, steps, lowest plain loss) after every step.
@@ -108,7 +108,7 @@ def draw(
         SpaceMismatchError: a meaning of another space.
         UnsupportedError: the tower has no stages, or nothing that says where to start; ``about``, and a tower with a
             class token, whose attention cannot be asked for anything.
-        VocabularyError: ``about`` holds a word that an embedded space never saw.
+        VocabularyError: ``about`` holds a word that an embedded space does not know.
     """
     if not targets:
         return []
@@ -250,7 +250,7 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
     if step % config.film_every == 0:
         runs.film = torch.cat([runs.film, runs.strokes[None]])
     parts = []
-    for some in torch.tensor(alive).split(max(1, SEEN_AT_ONCE // (1 + config.views))):  # runs are independent
+    for some in torch.tensor(alive).split(max(1, ENCODED_AT_ONCE // (1 + config.views))):  # runs are independent
         strokes = runs.strokes[some].requires_grad_()  # on the CPU, where they are painted
         picture = paint(strokes, config).to(objective.device)
         loss, plain = objective([runs.of[run] for run in some.tolist()], picture, step)

@@ -1,4 +1,4 @@
-"""The sketch sense: strokes are what a joint space sees in their picture."""
+"""The modality sketch: strokes are encoded as the picture that they make."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ def photo_picture(target: Target) -> Tensor:
 def random_strokes(like: Strokes, seed: int) -> Strokes:
     """As many short curves of the same widths, as CLIPasso starts with, at pixels drawn uniformly in the box."""
     left, top, width, height = (round(value) for value in like.box)
-    chance = np.zeros((CANVAS, CANVAS))
-    chance[top : top + height, left : left + width] = 1 / (height * width)
-    return replace(like, points=initial_strokes(chance, len(like), seed))
+    probability = np.zeros((CANVAS, CANVAS))
+    probability[top : top + height, left : left + width] = 1 / (height * width)
+    return replace(like, points=initial_strokes(probability, len(like), seed))
 
 
 def ink(picture: Tensor) -> float:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 GIF_FRAMES = 60  # at most
 HOLD_S = 1.5  # how long the last frame stays
 GREYS = 16  # of a GIF in black: enough for a line's edge
-COLOURS = 127  # of a GIF in colour, beside white
+COLOURS = 127  # of a GIF in colour, besides white
 LEVELS = 32  # of red, green and blue that a GIF's colours are looked up by
 MP4_RATE_HZ = 30
 
@@ -158,14 +158,14 @@ def mp4(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> 
     ffmpeg = find_ffmpeg()
     shown = _evenly(len(frames), max(1, round(seconds * MP4_RATE_HZ)))
     shown += [shown[-1]] * round(HOLD_S * MP4_RATE_HZ)
-    seen = {i: _even(picture(frames[i], scale)) for i in set(shown)}
-    height, width, _ = seen[shown[0]].shape
+    pictures = {i: _even(picture(frames[i], scale)) for i in set(shown)}
+    height, width, _ = pictures[shown[0]].shape
     with tempfile.TemporaryDirectory() as folder:  # MP4 is no format for a pipe
         path = Path(folder, "film.mp4")
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(MP4_RATE_HZ), "-i", "-"]
         coded = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
         call = [ffmpeg, "-loglevel", "error", *raw, *coded, "-fflags", "+bitexact", str(path)]
-        done = subprocess.run(call, input=b"".join(seen[i].tobytes() for i in shown), capture_output=True)
+        done = subprocess.run(call, input=b"".join(pictures[i].tobytes() for i in shown), capture_output=True)
         if done.returncode or not path.exists():
             why = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[0]
             raise UnsupportedError(f"ffmpeg cannot write the film: {why}", where=ffmpeg, remedy="take a GIF instead")
@@ -217,10 +217,10 @@ def _with_one_palette(pictures: list[np.ndarray], grey: bool) -> list[Picture]:
     from PIL import Image as pil
 
     levels = GREYS if grey else LEVELS
-    rounded = [(seen * ((levels - 1) / 255)).round().astype(np.uint8) for seen in pictures]
+    rounded = [(each * ((levels - 1) / 255)).round().astype(np.uint8) for each in pictures]
     if grey:
         palette = np.linspace(0, 255, GREYS).repeat(3).reshape(-1, 3)
-        found = [seen[:, :, 0] for seen in rounded]
+        found = [each[:, :, 0] for each in rounded]
     else:
         some = np.concatenate(pictures[:: -(-len(pictures) // 8)] + pictures[-1:])
         chosen = pil.fromarray(some).quantize(COLOURS, pil.Quantize.MEDIANCUT).getpalette() or []
@@ -228,16 +228,16 @@ def _with_one_palette(pictures: list[np.ndarray], grey: bool) -> list[Picture]:
         cube = np.stack(np.meshgrid(*[np.linspace(0, 255, LEVELS)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         # the nearest colour p to a place c of the cube: the least |p|^2 - 2 pc
         nearest = ((palette**2).sum(1) - 2 * cube @ palette.T).argmin(1).astype(np.uint8)
-        found = [nearest[seen.astype(int) @ (LEVELS**2, LEVELS, 1)] for seen in rounded]
+        found = [nearest[each.astype(int) @ (LEVELS**2, LEVELS, 1)] for each in rounded]
     images = [pil.fromarray(numbers) for numbers in found]
     for image in images:
         image.putpalette(palette.round().astype(np.uint8).tobytes())
     return images
 
 
-def _even(seen: np.ndarray) -> np.ndarray:
-    height, width, _ = seen.shape
-    return np.pad(seen, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
+def _even(pixels: np.ndarray) -> np.ndarray:
+    height, width, _ = pixels.shape
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
 
 
 def find_ffmpeg() -> str:

@@ -77,8 +77,8 @@ def foreign_strokes(root: ET.Element) -> tuple[list[list[float]], tuple[float, f
         raise ValueError("a number that is not finite")
     what = [f"{count} {name}" for name, count in sorted(drawing.left_out.items())]
     if not drawing.rows:
-        beside = f" but {', '.join(what)}" if what else ""
-        raise ValueError(f"it draws nothing that can be read{beside}; {_REMEDY}")
+        skipped = f" but {', '.join(what)}" if what else ""
+        raise ValueError(f"it draws nothing that can be read{skipped}; {_REMEDY}")
     notes = [f"{', '.join(what)}: {_REMEDY}"] if what else []
     if min(shade for row in drawing.rows for shade in row[10:]) == 1:
         notes.append("all that it draws is white, as the page is: draw a dark <rect> below it, or dark lines")
@@ -94,7 +94,7 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
 
     drawing.left_out.clear()
     drawing.elements = 0
-    seen: list[str] = []
+    visited: list[str] = []
 
     above: list[set[str]] = []  # what the elements above are called
 
@@ -140,14 +140,14 @@ def _walk(root: ET.Element, rules: Any, names: dict[str, ET.Element], drawing: _
         elif tag == "use":
             link = element.get("href") or element.get("{http://www.w3.org/1999/xlink}href") or ""
             target = names.get(link.removeprefix("#")) if link.startswith("#") else None
-            if target is None or link in seen:
+            if target is None or link in visited:
                 drawing.left_out["references lead nowhere"] += 1
                 return
-            seen.append(link)
+            visited.append(link)
             x, y = (_length(element.get(name, "0"), of) for name, of in zip("xy", whole, strict=True))
             moved = Matrix(f"translate({x}, {y})") * matrix
             yield from visit(target, style, moved, alpha, depth + 1, element, whole, clips)
-            seen.pop()
+            visited.pop()
         elif tag in _SHAPES:
             if style.get("visibility", "visible") == "visible" and (path := _path(element, tag, whole)) is not None:
                 path = abs(path * matrix)
@@ -392,17 +392,17 @@ def _cuts(clip: Box | None, path: Any, box: Box) -> bool:
 def _draw(path: Any, style: Style, alpha: float, names: dict[str, ET.Element], rules: Any, drawing: _Drawing) -> None:
     """Add the strokes of a shape: its inside first, then its outline."""
     if fill := _colour(style.get("fill", "black"), style, names, rules, drawing):
-        seen = alpha * fill[3] * _share(style.get("fill-opacity", "1"))
-        if seen > 0 and (drawing.rows or min(fill[:3]) < 1):  # white on a page that is white already is nothing
+        opacity = alpha * fill[3] * _share(style.get("fill-opacity", "1"))
+        if opacity > 0 and (drawing.rows or min(fill[:3]) < 1):  # white on a page that is white already is nothing
             for cubic, width in _hatched(_parts(path, True), style.get("fill-rule") == "evenodd", drawing.box):
-                drawing.rows.append([*cubic, width, min(seen, 1.0), *fill[:3]])
+                drawing.rows.append([*cubic, width, min(opacity, 1.0), *fill[:3]])
     if stroke := _colour(style.get("stroke", "none"), style, names, rules, drawing):
-        seen = alpha * stroke[3] * _share(style.get("stroke-opacity", "1"))
+        opacity = alpha * stroke[3] * _share(style.get("stroke-opacity", "1"))
         width = _length(style.get("stroke-width", "1"), math.hypot(*drawing.box[2:]) / math.sqrt(2)) * float(
             style["scale"]
         )
-        if seen > 0 and width > 0:
-            drawing.rows += [[*cubic, width, min(seen, 1.0), *stroke[:3]] for cubic in _cubics(path)]
+        if opacity > 0 and width > 0:
+            drawing.rows += [[*cubic, width, min(opacity, 1.0), *stroke[:3]] for cubic in _cubics(path)]
 
 
 def _colour(

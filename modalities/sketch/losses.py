@@ -28,7 +28,7 @@ def clipasso_loss(
     weights: Mapping[str, Tensor] | None = None,
     semantic_weight: float = SEMANTIC_WEIGHT,
 ) -> Tensor:
-    """CLIPasso's loss of each of B drawings, each seen in V views: geometric + ``semantic_weight`` x semantic.
+    """CLIPasso's loss of each of B drawings in V views each: geometric + ``semantic_weight`` x semantic.
 
     Args:
         sketch: features by stage, each (B V, C, h, w), and embeddings (B V, D) in the same order: a drawing's views
@@ -36,7 +36,7 @@ def clipasso_loss(
         target: the same of the target, (B V, ...), or (V, ...) where one target serves all drawings.
         stages: whose features to compare, see ``stage_names``.
         views: V.
-        weights: how much each place counts, by stage (B V, 1, h, w) of mean 1; alike by default, as in CLIPasso.
+        weights: how much each place counts, by stage (B V, 1, h, w) of mean 1; equal by default, as in CLIPasso.
         semantic_weight: at least 0; CLIPasso's 0.1 by default.
 
     Returns:
@@ -125,7 +125,7 @@ def stage_names(names: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass
 class StopRule:
-    """CLIPasso's best drawing and early stop, told one evaluation at a time.
+    """CLIPasso's best drawing and early stop, updated with one evaluation at a time.
 
     A loss is the best one if it is lower than the best so far by more than 1e-5. The second loss within 1e-5 of the
     best since it was found stops the drawing; the two need not be consecutive. A NaN is neither.

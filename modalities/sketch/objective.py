@@ -1,4 +1,4 @@
-"""What a drawing is drawn towards: a photo, seen by a tower stage by stage, or a direction of the joint space."""
+"""What a drawing is drawn towards: a photo's features by stage, or a direction of the joint space."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Meaning:
         """What a sentence means, and what it is not to be.
 
         Raises:
-            VocabularyError: a word that the space never saw.
+            VocabularyError: a word that the space does not know.
         """
         space.require_words([text, *avoid])
         return cls(space.embed_text([text]), space.embed_text(list(avoid)) if avoid else None)
@@ -72,12 +72,12 @@ def objective_for(
     photos = [target for target in targets if isinstance(target, Target)]
     meanings = [target for target in targets if isinstance(target, Meaning)]
     if photos and meanings:
-        raise InputError("photos and meanings are drawn apart", remedy="call draw once for each kind")
+        raise InputError("photos and meanings are drawn separately", remedy="call draw once for each kind")
     return PhotoObjective(photos, space, config, maps) if photos else MeaningObjective(meanings, space, config)
 
 
 class Objective:
-    """The loss of drawings, each seen in views.
+    """The loss of drawings, each in several views.
 
     Views are warped at the tower's own size where that is smaller than the canvas and ``config.small_views`` holds, and
     at 128 px where the tower takes any size and a picture is the mean of its cells; a black drawing is one channel
@@ -90,7 +90,7 @@ class Objective:
         self.space, self.config, self.device = space, config, space.device
         height, width = space.image_size
         drawing = config.across and "drawing" in space.domains
-        self.eyes = space.domain("drawing") if drawing else space  # how drawings are seen
+        self.drawing_space = space.domain("drawing") if drawing else space  # which encodes drawings
         own = min(height, SMALL if space.backbone.averages else height)
         self.side = config.side or (own if config.small_views and height == width and own < CANVAS else CANVAS)
         if config.side and not space.backbone.averages and space.image_size != (config.side, config.side):
@@ -108,7 +108,7 @@ class Objective:
         Args:
             of: (target, stroke count, seed) of each drawing.
             images: (B, 1 or 3, 224, 224) in [0, 1].
-            step: which views are seen.
+            step: decides which views are taken.
 
         Returns:
             (B,), (B,).
@@ -124,7 +124,7 @@ class Objective:
             chosen = torch.randperm(config.pool, generator=torch.Generator().manual_seed(1 + step))[: config.views]
             which = torch.cat([which, 1 + chosen])
             views = apply_views(fitted, self.pool[chosen])
-        else:  # each run its own, as if it were alone; a stream for every step, so that a resumed run sees the same
+        else:  # each run its own, as if it were alone; a stream for every step, so that a resumed run takes the same
             draws = [self._draw(torch.Generator().manual_seed(s * 1_000_003 + step), config.views) for _, _, s in of]
             views = torch.cat([apply_views(one[None], draw) for one, draw in zip(fitted, draws, strict=True)])
         count = views.shape[1]
@@ -174,7 +174,7 @@ class PhotoObjective(Objective):
         targets: T photos.
         space: whose tower.
         config: ``focus`` above 0 weighs places of the stages by ``maps`` and leaves out the photo's frame.
-        maps: (224, 224) saliency of each photo, or None; without them places of ``Target.where`` count alike.
+        maps: (224, 224) saliency of each photo, or None; without them places of ``Target.where`` have equal weights.
     """
 
     def __init__(
@@ -198,16 +198,16 @@ class PhotoObjective(Objective):
             self.last = [name for name in stages if name in names][-1]
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
             shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
-            parts = [self._seen(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
+            parts = [self._features(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
             vectors = torch.cat([part[1] for part in parts]).unflatten(0, shape)
-            if self.eyes is not space:  # of every view the whole photo's
+            if self.drawing_space is not space:  # of every view the whole photo's
                 whole = torch.stack(photos).split(ENCODED_AT_ONCE)
                 own = torch.cat([space.encode_image(part.to(self.device)) for part in whole])
                 vectors = own[:, None].expand(*shape, -1)
             looks = {}
             if self.places is not None:
-                seen = self.places[:, None] if self.pool is None else apply_views(self.places, self.pool)
-                looks = self._weights(seen)
+                warped = self.places[:, None] if self.pool is None else apply_views(self.places, self.pool)
+                looks = self._weights(warped)
         self.known = (
             {name: torch.cat([part[0][name] for part in parts]).unflatten(0, shape) for name in self.grids},
             vectors,
@@ -215,15 +215,15 @@ class PhotoObjective(Objective):
         )
 
     def _encode(self, pixels: Tensor, views: int) -> tuple[dict[str, Tensor], Tensor]:
-        kept, rows = self._seen(pixels)
-        if self.eyes is not self.space:  # what it is, is seen in the plain view; where things are, in all
-            rows = self.eyes.encode_image(pixels[::views].expand(-1, 3, -1, -1)).repeat_interleave(views, 0)
+        kept, rows = self._features(pixels)
+        if self.drawing_space is not self.space:  # what it is, the plain view says; where things are, all views do
+            rows = self.drawing_space.encode_image(pixels[::views].expand(-1, 3, -1, -1)).repeat_interleave(views, 0)
         return kept, rows
 
-    def _seen(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Features by stage, and vectors, unless drawings are seen by other eyes."""
+    def _features(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by stage; and vectors, unless another space encodes drawings."""
         pixels = pixels.expand(-1, 3, -1, -1)
-        if self.eyes is self.space:
+        if self.drawing_space is self.space:
             rows, stages = self.space.encode_with_stages(pixels, resize=self.resize)
         else:
             rows = pixels.new_zeros(len(pixels), 0)
@@ -242,13 +242,13 @@ class PhotoObjective(Objective):
     def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> Any:
         if draws:
 
-            def seen(pictures: Tensor) -> Tensor:
+            def views_of(pictures: Tensor) -> Tensor:
                 parts = [apply_views(pictures[row][None], one) for row, one in zip(rows, draws, strict=True)]
                 return torch.cat(parts)
 
-            weights = {} if self.places is None else self._weights(seen(self.places))
-            kept, vectors = self._seen(seen(self.photos).flatten(0, 1))
-            if self.eyes is not self.space:
+            weights = {} if self.places is None else self._weights(views_of(self.places))
+            kept, vectors = self._features(views_of(self.photos).flatten(0, 1))
+            if self.drawing_space is not self.space:
                 vectors = self.known[1][rows, 0].repeat_interleave(1 + len(draws[0]), 0)
             return kept, vectors, weights
 
@@ -301,7 +301,7 @@ class MeaningObjective(Objective):
                 row[: len(target.away)] = target.away.vectors
 
     def _encode(self, pixels: Tensor, views: int) -> Tensor:
-        return self.eyes.encode_image(pixels.expand(-1, 3, -1, -1))
+        return self.drawing_space.encode_image(pixels.expand(-1, 3, -1, -1))
 
     def _wanted(self, rows: Tensor, which: Tensor, draws: list[ViewDraws] | None) -> tuple[Tensor, Tensor]:
         views = 1 + self.config.views if draws else len(which)
@@ -313,7 +313,7 @@ class MeaningObjective(Objective):
 
 
 def _every(found: Any, count: int) -> Any:
-    """The plain views among all, every ``count``-th row, of features however nested."""
+    """The plain views of all, every ``count``-th row, of features however nested."""
     if isinstance(found, Tensor):
         return found[::count]
     if isinstance(found, dict):

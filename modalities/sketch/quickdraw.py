@@ -1,7 +1,7 @@
 """What a drawing of a meaning starts from: people's drawings of the words that are nearest to it.
 
-Towers can be pleased by scribbles that nobody recognises, so a drawing that starts anywhere ends anywhere. 344 words of
-QuickDraw (Google, CC BY 4.0) have three drawings each in a file beside this one; examples/recipes/sketch made it.
+A tower can give a high score to scribbles that nobody recognises, so a drawing needs a good start. 344 words of
+QuickDraw (Google, CC BY 4.0) have three drawings each in a file next to this one; examples/recipes/sketch made it.
 """
 
 from __future__ import annotations

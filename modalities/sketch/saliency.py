@@ -31,7 +31,7 @@ WORDS = 5  # that say what a photo shows
 def start_probabilities(
     pixels: Tensor, saliency: np.ndarray, box: tuple[int, int, int, int] | None = None
 ) -> np.ndarray:
-    """The chance of each pixel to be a stroke's first point: CLIPasso's ``softmax((1 - XDoG) * saliency)``.
+    """The probability of each pixel to be a stroke's first point: CLIPasso's ``softmax((1 - XDoG) * saliency)``.
 
     Args:
         pixels: (3, H, W) RGB in [0, 1].
@@ -56,8 +56,8 @@ def start_probabilities(
 def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
     """Whose tower says where a drawing in ``space`` starts: its own if it can, else an embedded one's.
 
-    A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less, but it can tell
-    what is asked for (``about``), which a class token's attention cannot.
+    A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less, but it can look
+    for what is asked for (``about``), which a class token's attention cannot.
     """
     from clipx.space import embedded_for, load_space
 
@@ -208,7 +208,7 @@ def xdog(grey: np.ndarray) -> np.ndarray:
 def xdog_response(grey: np.ndarray) -> np.ndarray:
     """The map that ``xdog`` cuts: float64 in [0, 1]; paper throughout where the picture has no edge.
 
-    Dark bands beside edges are low. What lies below ``EPSILON``, the darkest, counts as half paper.
+    Dark bands along edges are low. What lies below ``EPSILON``, the darkest, counts as half paper.
     """
     from skimage.filters import gaussian
 

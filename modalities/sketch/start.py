@@ -62,11 +62,11 @@ class Start:
             raise InputError(f"{'a photo' if of_photos else 'what has no photo'} has no start {kind!r}", where="start")
         if isinstance(target, Target) and looks is not None:
             self.pixels, self.spread = target.pixels, config.spread
-            self.chance = start_probabilities(target.pixels, looks, target.box)
+            self.probability = start_probabilities(target.pixels, looks, target.box)
             self.luminance, self.looks = grey(without_frame(target)), np.zeros_like(looks)
             self.looks[inner(target)] = looks[inner(target)]
         elif isinstance(target, Meaning):
-            self.spread, self.chance = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
+            self.spread, self.probability = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
             self.toward = target.toward.vectors[0]
         self.make: Callable[[], Lines] = {
             "contours": self._contours,
@@ -163,7 +163,7 @@ class Start:
 
     def random(self, count: int, seed: int) -> Tensor:
         """(count, 3 S + 1, 2) short curves at pixels drawn from the map."""
-        return in_segments(initial_strokes(self.chance, count, seed, self.spread), self.config.segments)
+        return in_segments(initial_strokes(self.probability, count, seed, self.spread), self.config.segments)
 
     def _colors(self, starts: Tensor, seed: int) -> Tensor:
         """(N, 3) RGB: the photo's where strokes start, random ones where there is no photo."""
@@ -222,12 +222,12 @@ class Start:
     def _hatching(self) -> Lines:
         """Short parallel lines where the photo is dark and looked at."""
         dark = (self.luminance.max() - self.luminance) / max(float(np.ptp(self.luminance)), 1e-6)
-        chance = softmax((dark * self.looks).astype(np.float32))
+        probability = softmax((dark * self.looks).astype(np.float32))
         half = torch.tensor([np.cos(HATCH_ANGLE), np.sin(HATCH_ANGLE)], dtype=torch.float32) * (HATCH_PX / 2)
         found: Lines = {}
         for count in self.config.strokes:
             for seed in self.config.seeds:
-                places = torch.from_numpy(sample_pixels(chance, count, seed)[:, ::-1].copy()).float()[:, None]
+                places = torch.from_numpy(sample_pixels(probability, count, seed)[:, ::-1].copy()).float()[:, None]
                 lines = places + half * torch.linspace(-1, 1, 3 * self.config.segments + 1)[:, None]
                 found[count, seed] = lines
         return found

@@ -23,7 +23,7 @@ from clipx.modalities.sketch.foreign import foreign_strokes
 SVG = "http://www.w3.org/2000/svg"
 INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
 MAX_BYTES = 2**24  # of a file
-DECIMALS = 3  # of a pixel: finer than any raster or plotter sees
+DECIMALS = 3  # of a pixel: finer than any raster or plotter resolves
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _animation(strokes: Strokes, seconds: float) -> str:
         if at_once:
             rules.append(f"#stroke-{index:03d}{{animation:draw .1s linear {_number(upto * share)}s both}}")
             continue
-        hidden = long + float(strokes.width_px[index])  # its round end is not seen either
+        hidden = long + float(strokes.width_px[index])  # its round end is hidden, too
         rules.append(
             f"#stroke-{index:03d}{{stroke-dasharray:{_number(long)} {_number(2 * hidden)};--begin:{_number(hidden)}px;"
             f"animation:draw {_number(long * share)}s linear {_number(since * share)}s both}}"

@@ -228,7 +228,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
 
         rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
         pictures = [(rows - 30) ** 2 + (columns - left) ** 2 < 400 for left in (30, 50)]
-        photos = [prepare(Image.fromarray((~one).byte().mul(200).numpy())) for one in pictures]
+        photos: list[Target | Meaning] = [prepare(Image.fromarray((~one).byte().mul(200).numpy())) for one in pictures]
         return cls.Config(strokes=(2, 4), seeds=(0, 1), steps=8, views=1, pool=2, halving=False), photos
 
 

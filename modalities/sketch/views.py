@@ -1,4 +1,4 @@
-"""Random views of a picture: seen askew, cropped a little, enlarged again. Draws are data, so views can be shared."""
+"""Random views of a picture: in perspective, cropped, enlarged again. Draws are data, so views can be shared."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def apply_views(pixels: Tensor, draws: ViewDraws, plain: bool = True) -> Tensor:
     batch, channels = pixels.shape[:2]
     # Pictures stand side by side as channels of one; the last channel finds what lies inside the picture.
     stacked = torch.cat([pixels.flatten(0, 1), pixels.new_ones(1, size, size)])[None].expand(len(draws), -1, -1, -1)
-    seen = F.grid_sample(stacked, _perspective_grid(draws, pixels), mode="bilinear", align_corners=False)
-    seen = seen[:, :-1] * seen[:, -1:]
+    warped = F.grid_sample(stacked, _perspective_grid(draws, pixels), mode="bilinear", align_corners=False)
+    warped = warped[:, :-1] * warped[:, -1:]
     views = []
-    for view, (top, left, height, width) in zip(seen, draws.crops.tolist(), strict=True):
+    for view, (top, left, height, width) in zip(warped, draws.crops.tolist(), strict=True):
         cut = view[None, :, top : top + height, left : left + width]
         views.append(F.interpolate(cut, (size, size), mode="bilinear", align_corners=False, antialias=True)[0])
-    apart = [view.unflatten(0, (batch, channels)) for view in views]
-    return torch.stack([pixels, *apart] if plain else apart, dim=1)
+    separate = [view.unflatten(0, (batch, channels)) for view in views]
+    return torch.stack([pixels, *separate] if plain else separate, dim=1)
 
 
 def perspective_coefficients(draws: ViewDraws) -> Tensor:

@@ -75,7 +75,7 @@ def _features(space, pairs, kind: str, side: int) -> torch.Tensor:
     with torch.no_grad():
         for pair in pairs:
             pixels = read_rgb(pair.rgb)
-            rows.append(fit.seen(space, torch.stack([pixels, pixels.flip(-1)]), kind, side))
+            rows.append(fit.read_features(space, torch.stack([pixels, pixels.flip(-1)]), kind, side))
     return torch.cat(rows)
 
 

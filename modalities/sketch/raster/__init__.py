@@ -53,8 +53,8 @@ def rasterize(
             "plain"; "pydiffvg" is for comparison.
 
     Returns:
-        (..., 3, H, W) of the strokes' dtype, on their device. Black on white it is one channel seen thrice: clone it to
-        write into it.
+        (..., 3, H, W) of the strokes' dtype, on their device. Black on white it is one channel, expanded to
+        three: clone it to write into it.
 
     Raises:
         InputError: a wrong shape, dtype or size, a number that is not finite or beyond a million, a negative width.

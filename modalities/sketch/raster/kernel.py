@@ -348,7 +348,7 @@ def _touch(vertices, turn, start, last, reach, top, bottom, columns, least, near
 
     Leaves in `least` and `nearest` the squared distance and the index of the segment nearest to each. Beyond its ends a
     segment looks no farther than where its neighbour takes over. Distances are in the arithmetic of `plain.touched`, so
-    that both choose alike.
+    that both choose the same.
     """
     nil, half, one = np.float32(0), np.float32(0.5), np.float32(1)
     for k in range(start, last + 1):

@@ -90,7 +90,7 @@ def half_plane(reach: Tensor, cosine2: Tensor) -> Tensor:
     cosine2 = cosine2.clamp(LEAST_COSINE2, 1 - LEAST_COSINE2)
     sides = torch.stack((cosine2, 1 - cosine2)).sqrt()
     small, big = sides.amin(0), sides.amax(0)
-    # Seen along the line the square's thickness is a trapezoid: level for `level` either way, then falling for `small`.
+    # Along the line the square's thickness is a trapezoid: level for `level` either way, then falling for `small`.
     level = (big - small) / 2
     fall = torch.minimum((reach.abs() - level).clamp_min(0), small)
     return 0.5 + (reach.clamp(-level, level) + reach.sign() * fall * (1 - fall / (2 * small))) / big
