@@ -20,6 +20,7 @@ from clipx import load_space
 from clipx.cli import main
 from clipx.errors import ClipxError, InputError
 from clipx.modalities.sketch import draw as drawing
+from clipx.modalities.sketch import film
 from clipx.modalities.sketch import objective as objectives
 from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.curves import length, split
@@ -519,6 +520,40 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space)
     capsys.readouterr()
     assert main([*args, "-o", str(tmp_path)]) == 2 and "--resume" in capsys.readouterr().err
     assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not (tmp_path / "checkpoint-0.safetensors").exists()
+
+
+def test_a_stopped_ladder_has_no_choice(tmp_path, capsys, monkeypatch, tiny_space, tiny_vit_space):
+    spaces = {"nano-vit": tiny_vit_space}  # which judges
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda name, *args: spaces.get(name, tiny_space))
+    step_of = drawing._step
+
+    def interrupted(runs, objective, config, step):
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        step_of(runs, objective, config, step)
+
+    monkeypatch.setattr(drawing, "_step", interrupted)
+    photo().save(tmp_path / "disc.png")
+    args = ["sketch", str(tmp_path / "disc.png"), "--strokes", "auto", "--seeds", "1", "--steps", "9", "--json"]
+    for out in ("one.svg", "folder"):
+        assert main([*args, "-o", str(tmp_path / out)]) == 130
+        results = json.loads(capsys.readouterr().out)["results"]
+        assert results and not any("chosen" in result for result in results)
+    assert (tmp_path / "one.svg").exists() and len(list((tmp_path / "folder").glob("*.svg"))) == 5
+
+
+def test_enough_is_where_the_judge_is_hardly_surer(target, tiny_space, tiny_vit_space, monkeypatch):
+    from clipx.modalities.sketch import judging
+
+    drawn = draw([target], tiny_space, DrawConfig(strokes=(2, 4, 8), seeds=(0,), steps=1))
+    sure = judging.certainty(tiny_vit_space, torch.stack([film.pixels(d.strokes) for d in drawn]), target, None)
+    assert len(sure) == 3 and all(0 < value < 1 for value in sure)
+    monkeypatch.setattr(judging, "certainty", lambda *args: [0.1, 0.8, 0.82])
+    assert judging.enough(drawn, target, tiny_vit_space) == 4
+    cat = Meaning.of_text(tiny_space, "a cat")
+    assert judging.enough(drawn, cat, tiny_vit_space, "a cat") == 4
+    monkeypatch.setattr(judging, "certainty", None)  # without a text the loss decides
+    assert judging.enough(drawn, cat, tiny_vit_space) == drawing.knee({len(d.strokes): d.loss for d in drawn})
 
 
 def test_places_count_by_saliency_and_the_frame_not_at_all(target, tiny_space):

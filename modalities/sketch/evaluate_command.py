@@ -443,7 +443,7 @@ def _print(record: dict[str, Any]) -> None:
     ]
     print_table(heads, lines, title=title)
     typer.echo()
-    heads = ("strokes", "of the photos' top-1", "95 % interval", "top-1 of each seed", "standard deviation")
+    columns = ("strokes", "of the photos' top-1", "95 % interval", "top-1 of each seed", "standard deviation")
     lines = []
     for count, found in record["share_of_photos_acc1"].items():
         own = record["seeds"][count]
@@ -451,7 +451,7 @@ def _print(record: dict[str, Any]) -> None:
         of_seeds = " ".join(percent(value) for value in own["acc1"].values())
         deviation = "" if own["std"] is None else percent(own["std"])
         lines.append([count, percent(found["value"]), interval, of_seeds, deviation])
-    print_table(heads, lines, title="Drawings beside their photos, and from seed to seed")
+    print_table(columns, lines, title="Drawings beside their photos, and from seed to seed")
     typer.echo()
     print_table(
         ("first", "second", "only first right", "only second right", "p"),
