@@ -326,7 +326,7 @@ def test_bad_input_is_one_line(run, photos, spaces, tmp_path, monkeypatch):
     (tmp_path / "grey" / "disc").mkdir(parents=True)
     Image.new("RGB", (50, 50), "grey").save(tmp_path / "grey" / "disc" / "0.png")
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("clipx.space.embedded_names", lambda: ["nano"])
+    monkeypatch.setattr("clipx.space.embedded_names", lambda: [])
     for options, more, message in (
         ({"judge": spaces[0]}, [], "also draws"),
         ({"judge": None}, [], "name one"),

@@ -6,7 +6,7 @@ import functools
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -101,36 +101,6 @@ ConfigFlag = Annotated[
         callback=_use_config,
     ),
 ]
-
-
-def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn each parameter of a command whose type is a dataclass into one flag for each field of that dataclass.
-
-    Fields are annotated as parameters are, ``Annotated[type, typer.Option(...)]``; the command gets an instance.
-    """
-    signature = inspect.signature(command, eval_str=True)
-    groups: dict[str, Any] = {p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)}
-    parameters = []
-    for parameter in signature.parameters.values():
-        if parameter.name not in groups:
-            parameters.append(parameter)
-            continue
-        hints = get_type_hints(groups[parameter.name], include_extras=True)
-        parameters += [
-            parameter.replace(name=field.name, default=field.default, annotation=hints[field.name])
-            for field in fields(groups[parameter.name])
-        ]
-
-    @functools.wraps(command)
-    def run(**values: Any) -> Any:
-        for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        return command(**values)
-
-    del run.__wrapped__  # typer would read the annotations of what it wraps
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, JsonFlag, SeedFlag, SpaceFlag, grouped
+from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
     from clipx.errors import ClipxError
@@ -79,7 +79,7 @@ class CloudFlags:
     ] = None
 
 
-@grouped
+@takes("space", "device", "dtype", "seed", "as_json", "config")
 def depth(
     files: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos of any size.")],
     out: Annotated[
@@ -89,12 +89,7 @@ def depth(
     *,
     estimate: EstimateFlags,
     lift: CloudFlags,
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    seed: SeedFlag = 0,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    run: RunOptions,
 ) -> None:
     """Estimate how far everything in a photo is: by a fit on frozen features, or by words of near and far.
 
@@ -108,7 +103,7 @@ def depth(
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
     from clipx.cli._output import print_table, report
-    from clipx.cli._work import check_present, conclude, open_space
+    from clipx.files import check_present
     from clipx.modalities.depth.fit import shipped_fits
     from clipx.modalities.depth.task import DepthTask
     from clipx.training import prepare_folder
@@ -120,7 +115,7 @@ def depth(
     )
     stems = _stems(out, files)
     _check_cloud(lift, files, estimate.unit)
-    joint = open_space(space, device, dtype, seed)
+    joint = run.open_space()
     if estimate.fit is None and plan == estimate_config("default", {}, flip=estimate.flip):  # words were not given
         fitted = next(map(Path, shipped_fits(joint)), None)
     task = DepthTask(joint, with_fit(plan, fitted, joint, estimate.flip))
@@ -135,7 +130,7 @@ def depth(
         (r["source"], r["files"][0], *(f"{r[k]:.2f}" if r[k] is not None else "" for k in numbers)) for r in results
     ]
     columns = ("photo", "depth", "nearest", "median", "farthest")
-    conclude(record, failures, as_json, lambda: print_table(columns, rows, plan_unit(task.config)))
+    run.conclude(record, failures, lambda: print_table(columns, rows, plan_unit(task.config)))
 
 
 def _estimate(
@@ -147,8 +142,8 @@ def _estimate(
     failures: dict[str, ClipxError],
 ) -> list[dict[str, Any]]:
     """Estimate and write photo after photo; what cannot be read goes to ``failures``."""
-    from clipx.cli._output import write_bytes
     from clipx.errors import ClipxError
+    from clipx.files import write_whole
     from clipx.modalities.depth.lift import cloud_ply
     from clipx.progress import progress
 
@@ -168,7 +163,7 @@ def _estimate(
             if lift.cloud is not None:
                 camera = _camera(lift, *photo.shape[1:])
                 data, points = cloud_ply(found, photo, camera)
-                write_bytes(lift.cloud, data)
+                write_whole(lift.cloud, data)
                 result |= {"cloud": str(lift.cloud), "points": points, "intrinsics": asdict(camera)}
             results.append(result)
             advance(1)

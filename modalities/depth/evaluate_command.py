@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import (
-    ConfigFlag,
-    DeviceFlag,
-    DtypeFlag,
-    JsonFlag,
-    OutFlag,
-    RowsFlag,
-    SeedFlag,
-    SpaceFlag,
-    grouped,
-)
+from clipx.cli._options import RunOptions, takes
 from clipx.modalities.depth.command import PresetFlag
 
 if TYPE_CHECKING:
@@ -78,7 +68,7 @@ class JudgeFlags:
     test_fold: Annotated[str, typer.Option("--test-fold", help="The rows that are judged.")] = "test"
 
 
-@grouped
+@takes("space", "device", "dtype", "seed", "rows", "out", "as_json", "config")
 def evaluate(
     data: Annotated[
         Path,
@@ -87,14 +77,7 @@ def evaluate(
     *,
     estimate: EstimateFlags,
     judging: JudgeFlags,
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    seed: SeedFlag = 0,
-    rows: RowsFlag = None,
-    out: OutFlag = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    run: RunOptions,
 ) -> None:
     """Measure depth against the truth, beside three rows that never look at the photo.
 
@@ -106,27 +89,26 @@ def evaluate(
 
     Example: clipx eval depth nyu --space lite --fit runs/depth/fit.safetensors --controls
     """
-    from clipx.cli._dataset import listed
-    from clipx.cli._output import check_writable, emit, report, write_bytes
-    from clipx.cli._work import open_space
+    from clipx.cli._output import report
+    from clipx.datasets import listed
+    from clipx.files import write_whole
     from clipx.modalities.depth import command, metrics
     from clipx.modalities.depth.evaluate import BLIND, file_rows, set_sha256
 
-    check_writable(out)
-    check_writable(rows)
+    run.check_writable()
     plan = command.estimate_config(estimate.preset, command.words_given(estimate), estimate.unit, estimate.flip)
     metrics.require_alignment(plan.unit, judging.alignment)
     train, test = _folds(data, judging)
-    joint = open_space(space, device, dtype, seed)
+    joint = run.open_space()
     estimators, files = _estimators(joint, plan, estimate)
-    found = _judge(joint, estimators, train, test, judging, seed)
-    if rows is not None:
-        write_bytes(rows, listed(file_rows(test=test, train=train)))
-    results = _results(found, files, judging, len(test), seed)
+    found = _judge(joint, estimators, train, test, judging, run.seed)
+    if run.rows is not None:
+        write_whole(run.rows, listed(file_rows(test=test, train=train)))
+    results = _results(found, files, judging, len(test), run.seed)
     about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(test)}
     about |= {"training_images": len(train), "paired_with": BLIND, "space": joint.name, "space_id": joint.id}
-    record = report("eval depth", results, **about, settings=command.config_record(plan, None), seed=seed)
-    emit(record, as_json, lambda: _print(results, judging, len(test)), out)
+    record = report("eval depth", results, **about, settings=command.config_record(plan, None), seed=run.seed)
+    run.emit(record, lambda: _print(results, judging, len(test)))
 
 
 def _folds(data: Path, judging: JudgeFlags) -> tuple[list[Pair], list[Pair]]:

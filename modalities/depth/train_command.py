@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, JsonFlag, SeedFlag, SpaceFlag, grouped
+from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
     from clipx.modalities.depth.files import Pair
@@ -51,7 +51,7 @@ class FitFlags:
     ] = None
 
 
-@grouped
+@takes("space", "device", "seed", "as_json", "config")
 def train(
     data: Annotated[
         Path,
@@ -62,11 +62,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The fit: one .safetensors file.")] = Path(
         "runs/depth/fit.safetensors"
     ),
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    seed: SeedFlag = 0,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    run: RunOptions,
 ) -> None:
     """Fit depth on a few photos whose depth is known; the space itself stays as it is.
 
@@ -75,26 +71,25 @@ def train(
 
     Example: clipx train depth nyu --space lite --kind linear --images 20 -o fit.safetensors
     """
-    from clipx.cli._output import check_writable, emit, print_table, report
-    from clipx.cli._work import open_space
+    from clipx.cli._output import check_writable, print_table, report
     from clipx.errors import FileError
     from clipx.modalities.depth.fit import SUFFIX
 
-    plan = _plan(flags, seed)
+    plan = _plan(flags, run.seed)
     if out.suffix != SUFFIX:
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
     if out.parent.exists():  # else it is made
         check_writable(out)
-    pairs = _pairs(data, flags, seed)
-    opened = open_space(space, device, "float32", seed)
+    pairs = _pairs(data, flags, run.seed)
+    opened = run.open_space()
     fit = _fit(opened, pairs, plan)
     fit.save(out)
     result = {"file": str(out), "kind": fit.kind, "unit": fit.unit, "photos": len(pairs), "words": list(fit.words)}
     result |= {"bins": [round(b, 4) for b in fit.bins], "mean_map": flags.mean_map}
     about = {"dataset": data.resolve().name, "space": opened.name, "space_id": opened.id}
-    record = report("train depth", [result], **about, settings=fit.settings, seed=seed)
+    record = report("train depth", [result], **about, settings=fit.settings, seed=run.seed)
     row = (str(out), fit.kind, str(len(pairs)), ", ".join(f"{b:.2f}" for b in fit.bins))
-    emit(record, as_json, lambda: print_table(("fit", "kind", "photos", f"bins ({fit.unit})"), [row]))
+    run.emit(record, lambda: print_table(("fit", "kind", "photos", f"bins ({fit.unit})"), [row]))
 
 
 def _plan(flags: FitFlags, seed: int) -> FitConfig:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clipx.cli._flags import ConfigFlag, DeviceFlag, DtypeFlag, Given, JsonFlag, SeedFlag, SpaceFlag, grouped
+from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
+    from clipx.cli._flags import Given
     from clipx.errors import ClipxError
     from clipx.modalities.sketch.draw import Drawing
     from clipx.modalities.sketch.objective import Meaning
@@ -53,7 +54,7 @@ class DrawFlags:
     judge: Annotated[
         str | None,
         typer.Option(
-            "--judge", help="With --strokes auto: the space that says what is enough. Default: nano-vit, or nano."
+            "--judge", help="With --strokes auto: the space that says what is enough. Default: an embedded one."
         ),
     ] = None
     seeds: Annotated[
@@ -64,8 +65,7 @@ class DrawFlags:
         int | None, typer.Option("--steps", help="Optimiser steps at most. Default: the preset's.", min=1)
     ] = None
     preset: Annotated[
-        str,
-        typer.Option("--preset", help="default, fast, clipdraw (--text in colour) or clipasso: as in the paper."),
+        str, typer.Option("--preset", help="default, fast, clipdraw (--text in colour) or clipasso: as in the paper.")
     ] = "default"
     fast: Annotated[bool, typer.Option("--fast", help="As --preset fast: one start, few steps.")] = False
     style: Annotated[
@@ -103,14 +103,13 @@ class PhotoFlags:
     ] = 1
     fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False
     about: Annotated[
-        str | None,
-        typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there."),
+        str | None, typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there.")
     ] = None
     saliency_space: Annotated[
         str | None,
         typer.Option(
             "--saliency-space",
-            help="Whose tower says where strokes start. Default: --space's if it can, else nano-vit's.",
+            help="Whose tower says where strokes start. Default: --space's if it can, else an embedded one's.",
         ),
     ] = None
 
@@ -144,7 +143,7 @@ class WriteFlags:
     mp4: Annotated[bool, typer.Option("--mp4", help="The films of --gif as MP4 (extra: video).")] = False
 
 
-@grouped
+@takes("space", "device", "dtype", "seed", "as_json", "config")
 def sketch(
     files: Annotated[
         list[Path] | None,
@@ -160,12 +159,7 @@ def sketch(
     photo: PhotoFlags,
     written: WriteFlags,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder --out.")] = False,
-    space: SpaceFlag = None,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    seed: SeedFlag = 0,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    run: RunOptions,
     **settings: Any,
 ) -> None:
     """Draw photos in a few Bezier strokes that the space's image tower takes for the photo.
@@ -178,31 +172,31 @@ def sketch(
     Example: clipx sketch cat.jpg --strokes 8,16,32 -o drawings
     """
     from clipx.cli._output import report
-    from clipx.cli._work import encoders, open_space
+    from clipx.cli._work import encoders
     from clipx.modalities.sketch.task import DrawTask
 
     meant = _check_inputs(files or [], words, photo, settings)
     attach = encoders(files or [], None if meant else "image", settings)
-    plan = _plan(drawing, photo, written.order, meant, seed)
+    plan = _plan(drawing, photo, written.order, meant, run.seed)
     output = _Output(out, written, drawing.strokes == "auto")
     failures: dict[str, ClipxError] = {}
     sources = _sources(files or [], words.text or [])
     output.check(sources, plan, resume)
     if not meant:
-        sources = _read(sources, photo, plan, failures, as_json)
+        sources = _read(sources, photo, plan, failures, run)
     output.prepare(sources, resume)
-    joint = open_space(space, device, dtype, seed)
-    looks = None if meant else _saliency_space(joint, photo, device, dtype, seed)
+    joint = run.open_space()
+    looks = None if meant else _saliency_space(joint, photo, run)
     task = DrawTask(joint, plan, looks)
     if meant:
-        sources = _meanings(sources, joint, words.avoid or [], attach, failures, as_json)
+        sources = _meanings(sources, joint, words.avoid or [], attach, failures, run)
     elif photo.layers > 1 or (photo.mask == "auto" and not _has_rembg()):
-        sources = _each(sources, failures, as_json, lambda source: _with_object(source, task, photo))
-    judging = _judge(drawing.judge, joint, device, dtype, seed) if output.auto else None
+        sources = _each(sources, failures, run, lambda source: _with_object(source, task, photo))
+    judging = _judge(drawing.judge, joint, run) if output.auto else None
     results, stopped = output.draw(task, sources, judging, resume)
     ids = {"space": joint.name, "space_id": joint.id, "saliency_space_id": None if looks is None else looks.id}
     record = report("sketch", results, **ids, settings=asdict(plan.drawing), about=plan.about, layers=plan.layers)
-    _print(record, output, sources, failures, stopped, as_json)
+    _print(record, output, sources, failures, stopped, run)
 
 
 # -------------------------------------------------------------------------------------------------------------- input
@@ -243,8 +237,8 @@ def _check_inputs(
     settings: Mapping[str, Given],
 ) -> bool:
     """Whether meanings are drawn, not photos. Raises InputError for flags that do not go with what is drawn."""
-    from clipx.cli._work import check_present
     from clipx.errors import InputError
+    from clipx.files import check_present
 
     texts = words.text or []
     if bool(files) == bool(texts):
@@ -335,7 +329,7 @@ def _read(
     photo: PhotoFlags,
     plan: DrawTaskConfig,
     failures: dict[str, ClipxError],
-    as_json: bool,
+    run: RunOptions,
 ) -> list[_Source]:
     """Photos on their canvas, what a mask leaves out in white."""
     from clipx.modalities.sketch.target import load_target
@@ -346,7 +340,7 @@ def _read(
     def target(source: _Source) -> Target:
         return load_target(source.source, mask, fix_scale=photo.fix_scale, keep_aspect=plan.keep_aspect)
 
-    return _each(sources, failures, as_json, target)
+    return _each(sources, failures, run, target)
 
 
 def _meanings(
@@ -355,7 +349,7 @@ def _meanings(
     avoid: Sequence[str],
     attach: Callable[[JointSpace], list[tuple[Modality, list[int]]]],
     failures: dict[str, ClipxError],
-    as_json: bool,
+    run: RunOptions,
 ) -> list[_Source]:
     """What sentences, or files of any modality, mean in the space."""
     from clipx.modalities.sketch.objective import Meaning
@@ -368,7 +362,7 @@ def _meanings(
         modality = modalities[source.source]
         return Meaning(modality.encode([modality.load(source.source)], [source.source]))
 
-    return _each(sources, failures, as_json, meaning)
+    return _each(sources, failures, run, meaning)
 
 
 def _with_object(source: _Source, task: DrawTask, photo: PhotoFlags) -> Target:
@@ -391,12 +385,11 @@ def _with_object(source: _Source, task: DrawTask, photo: PhotoFlags) -> Target:
 def _each(
     sources: Sequence[_Source],
     failures: dict[str, ClipxError],
-    as_json: bool,
+    run: RunOptions,
     target: Callable[[_Source], Target | Meaning],
 ) -> list[_Source]:
     """The sources with their targets; a file without one goes to ``failures``. Ends the command where none is left."""
     from clipx.cli._output import report
-    from clipx.cli._work import conclude
     from clipx.errors import ClipxError
 
     kept = []
@@ -406,7 +399,7 @@ def _each(
         except ClipxError as error:
             failures[source.source] = error
     if not kept:
-        conclude(report("sketch", []), failures, as_json, lambda: None)
+        run.conclude(report("sketch", []), failures, lambda: None)
     return kept
 
 
@@ -428,20 +421,18 @@ def _slug(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text).strip("-")[:40] or "text"
 
 
-def _saliency_space(joint: JointSpace, photo: PhotoFlags, device: str, dtype: str, seed: int) -> JointSpace:
-    from clipx.cli._work import open_space
+def _saliency_space(joint: JointSpace, photo: PhotoFlags, run: RunOptions) -> JointSpace:
     from clipx.modalities.sketch.saliency import default_space
 
     if photo.saliency_space is None:
         return default_space(joint, photo.about)
-    return open_space(photo.saliency_space, device, dtype, seed)
+    return replace(run, space=photo.saliency_space).open_space()
 
 
-def _judge(name: str | None, joint: JointSpace, device: str, dtype: str, seed: int) -> JointSpace:
-    from clipx.cli._work import open_space
+def _judge(name: str | None, joint: JointSpace, run: RunOptions) -> JointSpace:
     from clipx.modalities.sketch.judging import default_judge, require_other_space
 
-    return require_other_space(open_space(name or default_judge(joint.name), device, dtype, seed), joint)
+    return require_other_space(replace(run, space=name or default_judge(joint.name)).open_space(), joint)
 
 
 # ------------------------------------------------------------------------------------------------------------- output
@@ -585,16 +576,16 @@ def _print(
     sources: Sequence[_Source],
     failures: dict[str, ClipxError],
     stopped: bool,
-    as_json: bool,
+    run: RunOptions,
 ) -> None:
     """Print the record or a table, and keep the settings beside the drawings."""
-    from clipx.cli._output import emit, print_table, write_bytes
-    from clipx.cli._work import conclude
+    from clipx.cli._output import print_table
+    from clipx.files import write_whole
 
     if not output.one_file:
         settings = {key: value for key, value in record.items() if key != "results"}
         path = output.out / f"{sources[0].name if len(sources) == 1 else 'drawings'}-config.json"
-        write_bytes(path, (json.dumps(settings, indent=1) + "\n").encode())
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
 
     def table() -> None:
         rows = []
@@ -604,6 +595,6 @@ def _print(
         print_table(("of", "drawing", "strokes", "loss", "seed"), rows)
 
     if stopped:
-        emit(record, as_json, table)
+        run.emit(record, table)
         raise KeyboardInterrupt
-    conclude(record, failures, as_json, table)
+    run.conclude(record, failures, table)

@@ -93,7 +93,7 @@ def draw(
         space: whose tower judges. Photos need ``stages``.
         config: how.
         saliency_space: whose tower says where strokes on a photo start; by default ``space`` if it is a ViT or its
-            vector is the mean of its cells, else ``nano-vit``.
+            vector is the mean of its cells, else an embedded space with class attention.
         about: what to draw on each photo, such as "the cat": strokes start where the tower finds that. Default: where
             it finds what the photo shows most.
         checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.

@@ -12,19 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from clipx.cli._flags import (
-    BatchFlag,
-    ConfigFlag,
-    DeviceFlag,
-    DtypeFlag,
-    JsonFlag,
-    OutFlag,
-    RowsFlag,
-    SeedFlag,
-    SpaceFlag,
-    WhereFlag,
-    grouped,
-)
+from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +23,7 @@ if TYPE_CHECKING:
     from clipx.modalities.sketch.photos import DrawnPhoto
     from clipx.modalities.sketch.task import DrawTaskConfig
     from clipx.modality import Modality
+    from clipx.pipeline import FileItem, Item
     from clipx.space import JointSpace
 
 
@@ -42,7 +31,6 @@ if TYPE_CHECKING:
 class DataFlags:
     """Which photos are drawn."""
 
-    where: WhereFlag = None
     labels: Annotated[
         str | None,
         typer.Option(
@@ -90,7 +78,7 @@ class JudgeFlags:
 
     judge: Annotated[
         str | None,
-        typer.Option("--judge", help="The space that judges, another than --space. Default: nano-vit, or nano."),
+        typer.Option("--judge", help="The space that judges, another than --space. Default: an embedded one."),
     ] = None
     saliency_space: Annotated[
         str | None,
@@ -103,7 +91,7 @@ class JudgeFlags:
     photo_prompts: Annotated[str, typer.Option("--photo-prompts", help="What is said of photos.")] = "photo"
 
 
-@grouped
+@takes("where", "space", "batch_size", "device", "dtype", "seed", "rows", "out", "as_json", "config")
 def evaluate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Photos: a folder of class folders, or one with labels.csv.")
@@ -112,15 +100,7 @@ def evaluate(
     data: DataFlags,
     plan: PlanFlags,
     judging: JudgeFlags,
-    space: SpaceFlag = None,
-    batch_size: BatchFlag = 32,
-    device: DeviceFlag = "cpu",
-    dtype: DtypeFlag = "float32",
-    seed: SeedFlag = 0,
-    rows: RowsFlag = None,
-    out: OutFlag = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
+    run: RunOptions,
 ) -> None:
     """Measure how well drawings are recognised by a tower that did not draw them.
 
@@ -136,29 +116,26 @@ def evaluate(
 
     Example: clipx eval sketch photos/ --where split=test --per-class 4 --drawings drawn
     """
-    from clipx.cli._dataset import rows_csv
-    from clipx.cli._output import check_writable, emit, write_bytes
+    from clipx.datasets import rows_csv
+    from clipx.files import write_whole
     from clipx.modalities.sketch.evaluate import compare, write_sheets
 
-    plans, drawings = _plans(plan, seed), plan.drawings
+    plans, drawings = _plans(plan, run.seed), plan.drawings
     if _of_drawings(folder):  # they are there already
-        return _evaluate_drawings(
-            folder, data, plan, judging, batch_size, space=space, device=device, dtype=dtype, seed=seed, rows=rows,
-            out=out, as_json=as_json,
-        )  # fmt: skip
-    check_writable(out)
-    check_writable(rows)
-    setup = _setup(folder, data, judging, drawings, batch_size, space, device, dtype, seed)
+        return _evaluate_drawings(folder, data, plan, judging, run)
+    run.check_writable()
+    setup = _setup(folder, data, judging, drawings, run)
     with nullcontext(drawings) if drawings else tempfile.TemporaryDirectory() as kept:
         drawn, *others = [_draw(setup, name, plan, Path(kept)) for name, plan in plans.items()]
     rivals = dict(zip(list(plans)[1:], others, strict=True))
-    found = compare(drawn, rivals, partial(_encode, setup.eye, batch_size), setup.of_photos, setup.of_drawings)
-    record = _record(setup, plans, found, drawn, drawings, seed)
-    if rows is not None:
-        write_bytes(rows, rows_csv(setup.rows))
+    encode = partial(_encode, setup.eye, run.batch_size)
+    found = compare(drawn, rivals, encode, setup.of_photos, setup.of_drawings)
+    record = _record(setup, plans, found, drawn, drawings)
+    if run.rows is not None:
+        write_whole(run.rows, rows_csv(setup.rows))
     if drawings is not None:
         write_sheets(drawings, drawn, setup.rows.labels, setup.rows.classes, found)
-    emit(record, as_json, lambda: _print(record), out)
+    run.emit(record, lambda: _print(record))
 
 
 # --------------------------------------------------------------------------------------------------------- the input
@@ -188,17 +165,16 @@ def _plans(flags: PlanFlags, seed: int) -> dict[str, DrawTaskConfig]:
     return plans
 
 
-def _evaluate_drawings(
-    folder: Path, data: DataFlags, plan: PlanFlags, judging: JudgeFlags, batch_size: int, **more: Any
-) -> None:
+def _evaluate_drawings(folder: Path, data: DataFlags, plan: PlanFlags, judging: JudgeFlags, run: RunOptions) -> None:
     """Of a folder of drawings: what ``clipx eval`` does with any modality."""
-    from clipx.cli.evaluate import evaluate as evaluate_modality
+    from clipx.cli.evaluate import evaluate as evaluate_any
     from clipx.errors import InputError
 
     if plan.against or judging.gallery or plan.preset != "default":
         raise InputError("holds drawings", where=folder, remedy="leave out --preset, --against and --gallery")
-    more |= {"prompts": judging.prompts, "batch_size": batch_size}
-    evaluate_modality("sketch", folder, data.where, data.labels, **more)
+    names = ("where", "space", "device", "dtype", "seed", "batch_size", "rows", "out", "as_json")
+    more = {name: getattr(run, name) for name in names} | {"labels": data.labels, "prompts": judging.prompts}
+    evaluate_any(modality="sketch", data=folder, **more)
 
 
 def _of_drawings(folder: Path) -> bool:
@@ -209,17 +185,19 @@ def _of_drawings(folder: Path) -> bool:
     return bool(suffixes & set(Sketch.suffixes)) and not suffixes & set(SUFFIXES)
 
 
-def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_class: int | None) -> LabelledData:
+def _chosen(
+    folder: Path, where: Sequence[tuple[str, str]], words: list[str] | None, per_class: int | None
+) -> LabelledData:
     """The photos to draw; their labels are spelled as the classes are."""
-    from clipx.cli._flags import condition
     from clipx.datasets import read_data
     from clipx.errors import InputError
+    from clipx.pipeline import FileItem
     from clipx.progress import note
     from clipx.prompts import spoken
     from clipx.registry import get_modality
 
-    rows = read_data(folder, get_modality("image"), [condition(text) for text in where])
-    if any(callable(item.content) for item in rows.items):
+    rows = read_data(folder, get_modality("image"), where)
+    if not all(isinstance(item, FileItem) for item in rows.items):
         raise InputError("holds arrays", where=folder, remedy="give a folder of photos")
     classes = list(rows.classes) if words is None else words
     names = {spoken(name).casefold(): name for name in classes}
@@ -240,16 +218,15 @@ def _chosen(folder: Path, where: Sequence[str], words: list[str] | None, per_cla
 
 
 def _all_classes(
-    folder: Path, where: Sequence[str], chosen: LabelledData, gallery: int, judge: JointSpace
+    folder: Path, where: Sequence[tuple[str, str]], chosen: LabelledData, gallery: int, judge: JointSpace
 ) -> tuple[list[str], list[Item]]:
     """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn."""
-    from clipx.cli._flags import condition
     from clipx.datasets import read_data
     from clipx.progress import note
     from clipx.prompts import spoken
     from clipx.registry import get_modality
 
-    rows = read_data(folder, get_modality("image"), [condition(text) for text in where])
+    rows = read_data(folder, get_modality("image"), where)
     known = [name for name in rows.classes if not judge.unknown(spoken(name))]
     if len(known) < len(rows.classes):
         note(f"{len(rows.classes) - len(known)} classes that {judge.name} does not know are not among all labels")
@@ -266,6 +243,7 @@ class _Setup:
 
     data: DataFlags
     judging: JudgeFlags
+    run: RunOptions
     rows: LabelledData
     joint: JointSpace
     starting: JointSpace
@@ -279,15 +257,11 @@ def _setup(
     data: DataFlags,
     judging: JudgeFlags,
     drawings: Path | None,
-    batch_size: int,
-    space: str | None,
-    device: str,
-    dtype: str,
-    seed: int,
+    run: RunOptions,
 ) -> _Setup:
     from clipx.api import make_modality, parse_labels
     from clipx.cli._output import check_writable
-    from clipx.cli._work import encode, make_classifier, open_space, read_prompts, space_name
+    from clipx.cli._work import encode, make_classifier, read_prompts, space_name
     from clipx.errors import InputError
     from clipx.modalities.sketch.evaluate import Judge
     from clipx.modalities.sketch.judging import default_judge, require_other_space
@@ -295,30 +269,30 @@ def _setup(
 
     words = None if data.labels is None else parse_labels(data.labels)
     of_drawings, of_photos = read_prompts(judging.prompts), read_prompts(judging.photo_prompts)
-    rows = _chosen(folder, data.where or [], words, data.per_class)
-    name = space_name(space)
+    rows = _chosen(folder, run.conditions(), words, data.per_class)
+    name = space_name(run.space)
     judge_name = judging.judge or default_judge(name)
     if drawings is not None:
         check_writable(prepare_folder(drawings, resume=True) / "sheet.png")
-    joint = open_space(name, device, dtype, seed)
-    judge = require_other_space(open_space(judge_name, device, dtype, seed), joint)
+    joint = replace(run, space=name).open_space()
+    judge = require_other_space(replace(run, space=judge_name).open_space(), joint)
     own = judging.saliency_space
-    starting = joint if own is None else open_space(own, device, dtype, seed)
+    starting = joint if own is None else replace(run, space=own).open_space()
     if starting.id == judge.id:
         raise InputError(f"{judge.name} also judges", where="--saliency-space", remedy="name another")
     of_labels = [make_classifier(judge, rows.classes, of_drawings or "sketch"),
                  make_classifier(judge, rows.classes, of_photos or "photo")]  # fmt: skip
-    every, shown = _all_classes(folder, data.where or [], rows, judging.gallery, judge)
+    every, shown = _all_classes(folder, run.conditions(), rows, judging.gallery, judge)
     of_every = [make_classifier(judge, every, of_drawings or "sketch"),
                 make_classifier(judge, every, of_photos or "photo")]  # fmt: skip
     eye = make_modality("image", judge)
-    gallery = encode(eye, [*rows.items, *shown], batch_size)  # a corrupt photo is found before hours of drawing
+    gallery = encode(eye, [*rows.items, *shown], run.batch_size)  # a corrupt photo is found before hours of drawing
     targets = [list(rows.classes).index(label) for label in rows.labels]
     all_targets = [every.index(label) for label in rows.labels]
     judges = [Judge(*pair, targets, all_targets, gallery) for pair in zip(of_labels, of_every, strict=True)]
     if "drawing" in judge.domains:  # whatever it takes a picture for, it knows what these are
         eye = make_modality("image", judge.domain("drawing"))
-    return _Setup(data, judging, rows, joint, starting, eye, of_drawings=judges[0], of_photos=judges[1])
+    return _Setup(data, judging, run, rows, joint, starting, eye, of_drawings=judges[0], of_photos=judges[1])
 
 
 def _draw(setup: _Setup, name: str, plan: DrawTaskConfig, kept: Path) -> list[DrawnPhoto]:
@@ -327,7 +301,7 @@ def _draw(setup: _Setup, name: str, plan: DrawTaskConfig, kept: Path) -> list[Dr
     from clipx.modalities.sketch.task import DrawTask
     from clipx.progress import note, task_progress
 
-    photos = [cast(Path, item.content) for item in setup.rows.items]  # see _chosen
+    photos = [cast("FileItem", item).path for item in setup.rows.items]  # see _chosen
     folder = kept if name == "drawing" else kept / f"against-{name}"
     work = PhotoDrawings(photos, setup.rows.labels, DrawTask(setup.joint, plan, setup.starting), folder)
     try:
@@ -343,12 +317,10 @@ def _encode(
     eye: Modality, batch_size: int, drawn: Sequence[DrawnPhoto], picture: Callable[[DrawnPhoto], Tensor]
 ) -> Embedding:
     """The pictures as the judge sees them; each is made when its batch is encoded."""
-    from clipx.cli._work import Item, encode
+    from clipx.cli._work import encode
+    from clipx.pipeline import MadeItem
 
-    def item(one: DrawnPhoto) -> Item:
-        return Item(str(one.photo), one.folder, lambda modality: picture(one))
-
-    return encode(eye, [item(one) for one in drawn], batch_size)
+    return encode(eye, [MadeItem(str(one.photo), partial(picture, one)) for one in drawn], batch_size)
 
 
 # ------------------------------------------------------------------------------------------------------------ output
@@ -360,13 +332,12 @@ def _record(
     found: Comparison,
     drawn: Sequence[DrawnPhoto],
     drawings: Path | None,
-    seed: int,
 ) -> dict[str, Any]:
     """What --json prints."""
     from clipx.cli._output import report
     from clipx.modalities.sketch.evaluate import figures, spread
 
-    rows, judging, judge = setup.rows, setup.judging, setup.eye.space
+    rows, judging, judge, seed = setup.rows, setup.judging, setup.eye.space, setup.run.seed
     of_labels, of_every = setup.of_drawings.labels, setup.of_drawings.every
     labels, every, photos = len(of_labels.labels), len(of_every.labels), len(setup.of_photos.gallery)
     (_, plan), *rivals = plans.items()
@@ -377,7 +348,7 @@ def _record(
         data_sha256=rows.sha256(),
         n=len(drawn),
         labels=list(rows.classes),
-        where=setup.data.where or [],
+        where=setup.run.where or [],
         per_class=setup.data.per_class,
         space=setup.joint.name,
         space_id=setup.joint.id,
@@ -387,7 +358,7 @@ def _record(
         prompts={"drawings": judging.prompts, "photos": judging.photo_prompts},
         dropped_prompts=[*of_labels.dropped_prompts, *setup.of_photos.labels.dropped_prompts],
         settings=asdict(plan.drawing),
-        dtype=str(setup.joint.dtype).removeprefix("torch."),
+        dtype=setup.run.dtype,
         seed=seed,
         chance={
             "acc1": 1 / labels,

@@ -14,28 +14,24 @@ from clipx.modalities.sketch.evaluate import photo_picture
 from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.objective import Meaning
 from clipx.modalities.sketch.target import Target
-from clipx.space import JointSpace
+from clipx.space import JointSpace, embedded_for
 from clipx.zeroshot import ZeroShotClassifier
-
-JUDGE, OTHER = "nano-vit", "nano"  # the second judges what the first draws
 
 
 def default_judge(name: str) -> str:
-    """The embedded space that judges what the space of that name draws.
+    """An embedded space that judges what the space of that name draws: best one trained on drawings of photos.
 
     Raises:
-        InputError: it is not installed.
+        InputError: there is none.
     """
-    from clipx.space import embedded_names
-
-    judge = OTHER if name == JUDGE else JUDGE
-    if judge not in embedded_names():
-        raise InputError(
-            f"no other embedded space is there to judge what {name} draws",
-            where="--judge",
-            remedy="name one, such as ViT-B-32-quickgelu/openai",
-        )
-    return judge
+    for judge in [*embedded_for("drawings_of_photos"), *embedded_for("drawings")]:
+        if judge != name:
+            return judge
+    raise InputError(
+        f"no other embedded space is there to judge what {name} draws",
+        where="--judge",
+        remedy="name one, such as ViT-B-32-quickgelu/openai",
+    )
 
 
 def require_other_space(judge: JointSpace, draws: JointSpace) -> JointSpace:
