@@ -100,7 +100,7 @@ def per_step(tower: str, strokes: int, steps: int, device: str) -> dict:
     freeze(space)
     plan = replace(ORIGINALS, strokes=(strokes,), steps=steps, halving=False, window=0)
     ticks: list[float] = []
-    draw([target], space, plan, progress=lambda *_: ticks.append(time.perf_counter()))
+    draw([target], space, plan, on_progress=lambda *_: ticks.append(time.perf_counter()))
     ours = [(after - before) / len(SEEDS) for before, after in pairwise(ticks)]
     return {
         "tower": tower,
@@ -129,7 +129,7 @@ def to_loss(tower: str, strokes: int, count: int, steps: int, device: str) -> li
                 reached.extend((time.perf_counter() - start, step))
 
         plan = replace(ORIGINALS, strokes=(strokes,))
-        draw([target], space, replace(plan, steps=2 * steps, window=0), progress=tell)
+        draw([target], space, replace(plan, steps=2 * steps, window=0), on_progress=tell)
         began = time.perf_counter()
         (drawing,) = draw([target], space, plan)
         found.append(
@@ -170,7 +170,7 @@ def to_score(tower: str, judge_name: str, strokes: int, count: int, steps: int, 
             plan = DrawConfig.preset(preset, strokes=(strokes,), seeds=SEEDS[:1], rank=False)
             plan = replace(plan, steps=min(plan.steps, steps))
             began, ticks = time.perf_counter(), []
-            draw([target], space, plan, progress=lambda *_, t=ticks, b=began: t.append(time.perf_counter() - b))
+            draw([target], space, plan, on_progress=lambda *_, t=ticks, b=began: t.append(time.perf_counter() - b))
             (drawing,) = draw([target], space, plan)
             at = [ticks[min(i * plan.film_every, len(ticks) - 1)] for i in range(len(drawing.film))]
             ways[way] = list(zip(at, (frame.points for frame in drawing.film), strict=True))
