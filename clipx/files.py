@@ -27,9 +27,6 @@ from clipx.errors import FileError, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 MAX_BYTES = 256 * 2**20
 _lock = threading.Lock()
 _inside, _filters = 0, warnings.catch_warnings()  # threads in ignore_library_warnings, and what they share
