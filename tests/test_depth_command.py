@@ -1,6 +1,8 @@
 """clipx depth and clipx eval depth: what they write, what others take of it, and what they refuse."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -165,6 +167,21 @@ def test_no_photo_is_written_over(call, here, line):
     status, _, err = call(f"depth {line}")
     assert status == 2 and "is the photo itself" in err
     assert before == {path: path.read_bytes() for path in here.iterdir() if path.is_file()}
+
+
+def test_ctrl_c_ends_the_command(call, here, monkeypatch):
+    from clipx.modalities.depth.estimator import Estimator
+
+    estimate = Estimator.__call__
+
+    def interrupted(self, pixels):
+        os.kill(os.getpid(), signal.SIGINT)
+        return estimate(self, pixels)
+
+    monkeypatch.setattr(Estimator, "__call__", interrupted)
+    before = sorted(here.iterdir())
+    assert call("depth photo.png -o depth.png")[0] == 130
+    assert sorted(here.iterdir()) == before
 
 
 def test_help_has_an_example(call):

@@ -75,13 +75,13 @@ class DepthTask(Task[Tensor, DepthMap]):
             on_progress(0, len(inputs), "")
         with stopping(stop) as asked:
             for i, photo in enumerate(inputs):
-                if asked():
-                    raise Stopped(results)
                 results[i] = self._kept(photo, None if checkpoint is None else checkpoint_path(checkpoint, i))
                 if on_partial:
                     on_partial(i, results[i], True)
                 if on_progress:
                     on_progress(i + 1, len(inputs), "")
+                if asked():  # after the last photo, too: Ctrl-C must not be lost
+                    raise Stopped(results)
         for path in checkpoint_files(checkpoint) if checkpoint is not None else ():
             path.unlink()
         return list(results.values())
