@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def named(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -67,33 +69,106 @@ def calls(tree):
             yield ast.unparse(node.func), node
 
 
-each = pytest.mark.parametrize("path", CORE + MODALITIES, ids=named)
+# Rules: (path, tree) -> what breaks them. One test each, which names every file at fault.
 
 
-@pytest.mark.parametrize("path", CORE, ids=named)
-def test_the_core_imports_no_modality(path):
-    tree = parsed(path)
-    assert not [module for module in imports(tree) if within(module, "clipx.modalities")]
+def is_command(path):
+    """Whether a file is part of the command line: it may print, and import typer and rich."""
+    return "cli" in path.relative_to(ROOT).parts or path.name.endswith(("command.py", "__main__.py"))
+
+
+def core_names_no_modality(path, tree):
+    found = [module for module in imports(tree) if within(module, "clipx.modalities")]
     strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    assert not [text for text in strings if text.startswith("clipx.modalities.")]  # no way around it by name
-    if "cli" not in path.relative_to(ROOT).parts and path.name != "__main__.py":
-        assert not [module for module in imports(tree) if within(module, "clipx.cli")]
+    found += [text for text in strings if text.startswith("clipx.modalities.")]  # no way around it by name
+    return found + ([] if is_command(path) else [m for m in imports(tree) if within(m, "clipx.cli")])
 
 
-@pytest.mark.parametrize("path", MODALITIES, ids=named)
-def test_a_modality_imports_the_core_and_itself_only(path):
+def modality_imports_core_and_itself(path, tree):
     own = ".".join(named(path).split(".")[:3])
-    ours = [module for module in imports(parsed(path)) if within(module, "clipx")]
-    assert not [m for m in ours if within(m, "clipx.modalities") and not (within(m, own) or m == "clipx.modalities")]
-    if not path.name.endswith("command.py"):  # a modality's own commands have the flags and the output of the others
-        assert not [m for m in ours if within(m, "clipx.cli")]
-    assert not [m for m in ours if within(m, "modalities")]
+    ours = list(imports(tree))
+    found = [m for m in ours if within(m, "clipx.modalities") and not (within(m, own) or m == "clipx.modalities")]
+    found += [m for m in ours if within(m, "clipx.cli") and not is_command(path)]
+    return found + [m for m in ours if within(m, "modalities")]
 
 
-@each
-def test_heavy_packages_are_imported_at_use(path):
-    top = {module.split(".")[0] for module in imports_at_top(parsed(path))}
-    assert not top & HEAVY
+def heavy_packages_at_use(path, tree):
+    return sorted({module.split(".")[0] for module in imports_at_top(tree)} & HEAVY)
+
+
+def no_interface_in_the_library(path, tree):
+    return [m for m in imports(tree) if m.split(".")[0] in ("typer", "rich") and not is_command(path)]
+
+
+PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def nothing_unpickled(path, tree):
+    found = [m for m in imports(tree) if m.split(".")[0] in PICKLES]
+    for name, call in calls(tree):
+        options = {k.arg: ast.unparse(k.value) for k in call.keywords}
+        if name == "torch.load" and options.get("weights_only") != "True":
+            found.append(name)
+        if name.endswith("np.load") and options.get("allow_pickle") != "False":
+            found.append(name)
+        if name in ("eval", "exec") or options.get("allow_pickle", "False") != "False":
+            found.append(name)
+    return found
+
+
+def library_prints_and_asserts_nothing(path, tree):
+    found = ["assert" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    if "cli" in path.relative_to(ROOT).parts or path.name == "progress.py":  # which reports long work on stderr
+        return found
+    return found + [name for name, _ in calls(tree) if name == "print" or name.startswith("sys.std")]
+
+
+def public_names_documented(path, tree):
+    found = [] if ast.get_docstring(tree) or not tree.body else ["the module"]
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            overloaded = any("overload" in ast.unparse(d) for d in node.decorator_list)
+            found += [] if ast.get_docstring(node) or overloaded else [node.name]
+    return found
+
+
+RULES = [
+    (core_names_no_modality, CORE, "import clipx.modalities.audio"),
+    (core_names_no_modality, CORE, "name = 'clipx.modalities.audio'"),
+    (core_names_no_modality, CORE, "from clipx.cli import main"),
+    (modality_imports_core_and_itself, MODALITIES, "from clipx.modalities.image import Image"),
+    (modality_imports_core_and_itself, MODALITIES, "import clipx.cli"),
+    (heavy_packages_at_use, CORE + MODALITIES, "if True:\n    import scipy.sparse"),
+    (no_interface_in_the_library, CORE + MODALITIES, "def f():\n    import rich"),
+    (nothing_unpickled, CORE + MODALITIES, "torch.load(path)"),
+    (nothing_unpickled, CORE + MODALITIES, "np.load(path)"),
+    (nothing_unpickled, CORE + MODALITIES, "from joblib import load"),
+    (library_prints_and_asserts_nothing, CORE + MODALITIES, "def f():\n    print(1)"),
+    (library_prints_and_asserts_nothing, CORE + MODALITIES, "assert True"),
+    (public_names_documented, CORE + MODALITIES, "def f(): ..."),
+]
+
+
+@pytest.mark.parametrize(("rule", "paths"), {rule: (rule, paths) for rule, paths, _ in RULES}.values())
+def test_every_file_keeps_the_rule(rule, paths):
+    found = {named(path): rule(path, parsed(path)) for path in paths}
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize(("rule", "paths", "code"), RULES)
+def test_a_file_that_breaks_the_rule_is_named(rule, paths, code):
+    assert rule(ROOT / ("clipx" if paths[0] in CORE else "modalities/sketch") / "new.py", ast.parse(code))
+
+
+def test_imports_make_no_circle():
+    """Between the modules of the core, functions' own imports included."""
+    modules = {named(path): path for path in CORE if not is_command(path)}
+    needs = {name: {m for m in imports(parsed(path)) if m in modules} - {name} for name, path in modules.items()}
+    needs["clipx"] = set()  # its names are resolved at first use
+    while free := [name for name, wanted in needs.items() if not wanted & set(needs)]:
+        for name in free:
+            del needs[name]
+    assert needs == {}
 
 
 def test_one_file_knows_what_stores_an_index():
@@ -114,43 +189,6 @@ def test_what_is_imported_is_declared():
     used = {module.split(".")[0] for path in CORE + MODALITIES for module in imports(parsed(path))}
     used -= sys.stdlib_module_names | {"clipx"}
     assert {names.get(package, package) for package in used} <= declared
-
-
-@each
-def test_nothing_is_unpickled(path):
-    tree = parsed(path)
-    assert not {m.split(".")[0] for m in imports(tree)} & {
-        "pickle",
-        "dill",
-        "cloudpickle",
-        "joblib",
-        "shelve",
-        "marshal",
-    }
-    for name, call in calls(tree):
-        options = {k.arg: ast.unparse(k.value) for k in call.keywords}
-        assert name != "torch.load" or options.get("weights_only") == "True"
-        assert not name.endswith("np.load") or options.get("allow_pickle") == "False"
-        assert name not in ("eval", "exec") and options.get("allow_pickle", "False") == "False"
-
-
-@each
-def test_the_library_prints_nothing_and_asserts_nothing(path):
-    tree = parsed(path)
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
-    # the one place that speaks, on stderr, of long work such as a training
-    if "cli" not in path.relative_to(ROOT).parts and path.name != "progress.py":
-        assert not [name for name, _ in calls(tree) if name == "print" or name.startswith("sys.std")]
-
-
-@each
-def test_public_names_are_documented(path):
-    tree = parsed(path)
-    assert ast.get_docstring(tree) or not tree.body, "the module says nothing of itself"
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            overloaded = any("overload" in ast.unparse(d) for d in node.decorator_list)
-            assert ast.get_docstring(node) or overloaded, f"{node.name} has no docstring"
 
 
 def test_only_the_default_space_is_named():

@@ -13,8 +13,9 @@ import pytest
 import soundfile
 import torch
 
-from clipx import progress as bars
+from clipx import progress
 from clipx._quiet import suppress_library_notes
+from clipx.cli import _progress
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio import encoder
 from clipx.modalities.audio.encoder import Audio
@@ -534,35 +535,36 @@ def test_a_long_file_is_streamed(tmp_path, tiny_space):
 
 
 def test_a_long_file_shows_its_minutes(tmp_path, tiny_space, monkeypatch):
-    told = []
+    calls = []
 
     @contextmanager
-    def progress(what, total):
-        told.append((what, total))
-        yield told.append
+    def recorded(what, total):
+        calls.append((what, total))
+        yield calls.append
 
-    monkeypatch.setattr(encoder, "progress", progress)
+    monkeypatch.setattr(encoder, "progress", recorded)
     soundfile.write(tmp_path / "long.wav", tone(125.0, 8000), 8000)
     with pytest.warns(UserWarning, match="nothing above 4 kHz"):
         Audio(tiny_space).encode([read_sound(tmp_path / "long.wav"), Sound(torch.ones(1, 100))])
-    assert told[0] == ("hearing, in minutes of sound", 2) and sum(told[1:]) == 2
-    told.clear()
+    assert calls[0] == ("encoding sound, in minutes", 2) and sum(calls[1:]) == 2
+    calls.clear()
     Audio(tiny_space).encode([Sound(torch.ones(1, 100))])
-    assert not told
+    assert not calls
 
 
 def test_a_bar_within_a_bar_is_a_line_of_the_same(monkeypatch):
     """Two of them would draw over each other."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with bars.progress("encoding", 2) as outer, bars.progress("hearing", 60) as inner:
-        (shown,) = bars._shown
+    monkeypatch.setattr(progress, "_renderer", _progress.bar)
+    with progress.progress("encoding", 2) as outer, progress.progress("hearing", 60) as inner:
+        (shown,) = _progress._shown
         outer(1)
         inner(7)
         assert [(task.description, task.completed, task.total) for task in shown.tasks] == [
             ("encoding", 1, 2),
             ("hearing", 7, 60),
         ]
-    assert not bars._shown
+    assert not _progress._shown
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "OMP_WAIT_POLICY" not in os.environ:
             os.environ["OMP_WAIT_POLICY"] = "passive"
             os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    from clipx import progress
+    from clipx.cli._progress import bar
+
+    progress.use(bar)
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--traceback" in args or os.environ.get("CLIPX_DEBUG", "0") not in ("", "0")
     args = [arg for arg in args if arg != "--traceback"]
@@ -124,7 +128,7 @@ def _root(
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error was raised.")] = False,
 ) -> None:
-    """New senses for a frozen CLIP: point clouds, sounds, depth and sketches, named by words.
+    """New modalities for a frozen CLIP: point clouds, sounds, depth and sketches, named by words.
 
     Example: clipx classify chair.ply --labels chair,table,airplane
     """
