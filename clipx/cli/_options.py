@@ -11,11 +11,34 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from clipx.cli._flags import _use_config, condition, with_parameters
+from clipx.cli._flags import condition, read_toml, with_parameters
+from clipx.errors import InputError
 
 if TYPE_CHECKING:
     from clipx.errors import ClipxError
     from clipx.space import JointSpace
+
+
+def _use_config(ctx: typer.Context, path: Path | None) -> None:
+    """Make a TOML file's values the defaults of this command's flags."""
+    if path is None or ctx.resilient_parsing:
+        return
+    known = {
+        option.removeprefix("--").replace("-", "_"): param
+        for param in ctx.command.params
+        for option in param.opts
+        if option.startswith("--") and option not in ("--config", "--help")
+    }
+    defaults = {}
+    for key, value in read_toml(path).items():
+        param = known.get(key.replace("-", "_"))
+        if param is None:
+            raise InputError(f"unknown key {key!r}", where=path, remedy=f"known: {', '.join(sorted(known))}")
+        if isinstance(value, dict) or (isinstance(value, list) and not param.multiple):
+            raise InputError(f"key {key!r} takes one value", where=path)
+        one = param.multiple and not isinstance(value, list)  # a list of one may be written without brackets
+        defaults[param.name] = [str(value)] if one else value if isinstance(value, bool | list) else str(value)
+    ctx.default_map = defaults
 
 
 @dataclass(frozen=True)

@@ -100,13 +100,6 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     return found
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """``write_whole`` of what is in memory already."""
-    from clipx.files import write_whole
-
-    write_whole(path, data)
-
-
 def _plain(value: Any) -> Any:
     """JSON's own types; NaN and infinity, which JSON lacks, become None."""
     if isinstance(value, dict):
