@@ -9,7 +9,7 @@ Names are resolved at first use, so ``import clipx`` costs nothing beyond Python
 
 from clipx._lazy import at_first_use
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _WHERE = {
     "classify": "api",

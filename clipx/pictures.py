@@ -254,7 +254,7 @@ def _register_heif(path: str | PathLike) -> None:
         pillow_heif = import_module("pillow_heif")
     except ImportError as error:
         raise MissingDependencyError(
-            "HEIC pictures need pillow-heif", where=path, remedy="pip install 'clipx-senses[heic]'"
+            "HEIC pictures need pillow-heif", where=path, remedy="pip install 'clipx-modalities[heic]'"
         ) from error
     pillow_heif.register_heif_opener()
 

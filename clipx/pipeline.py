@@ -208,9 +208,7 @@ def read(item: Item, modality: Modality, cache: Cache | None = None, preview: Pr
     return Read(item, key, sample, None if preview is None else preview(modality, sample))
 
 
-def encode_batch(
-    batch: Sequence[Read], modality: Modality, separate: Sequence[type[Place]] = ()
-) -> list[tuple[Read, Vectors]]:
+def encode_batch(batch: Sequence[Read], modality: Modality, separate: Sequence[type[Place]] = ()) -> list[Vectors]:
     """Samples that were read -> their vectors, in order; see ``encode`` for ``separate``."""
     with torch.no_grad():
         parts = modality.parts([item.sample for item in batch])
@@ -220,7 +218,7 @@ def encode_batch(
     for i, item in enumerate(batch):
         rows, places = (pooled[i][None], (View(0),)) if i in pooled else parts[i]
         unit = Embedding(rows.float().cpu(), modality.space.id, modality.name).vectors  # refuses any other
-        found.append((item, Vectors(unit.numpy(), tuple(places), item.preview)))
+        found.append(Vectors(unit.numpy(), tuple(places), item.preview))
     return found
 
 
@@ -265,60 +263,93 @@ def encode(
         )
     if cache is not None:
         modality.context  # noqa: B018  # part of keys: computed now, before several threads ask for it
-    record = on_error == "record"
-
-    def load(item: Item, cache: Cache | None = cache) -> Read | Failed:
-        try:
-            return read(item, modality, cache, preview)
-        except Exception as error:
-            if not record:
-                raise
-            return Failed(item, error)
-
-    def resolved(some: list[Read | Failed]) -> list[Read | Failed]:
-        """With the vectors of those that the cache knows; one that it has lost since is read after all."""
-        known = [one for one in some if isinstance(one, Read) and one.sample is None]
-        if cache is None or not known:
-            return some
-        result: dict[int, Read | Failed] = {}
-        for one, found in _isolated(lambda part: _looked_up(part, cache), known, record):
-            if isinstance(found, Failed):
-                result[id(one)] = found
-            else:
-                result[id(one)] = load(one.item, None) if found is None else replace(one, vectors=found)
-        return [result.get(id(one), one) for one in some]
-
-    def finished(some: list[Read | Failed]) -> list[Encoded | Failed]:
-        fresh = [one for one in some if isinstance(one, Read) and one.vectors is None]
-        found = _isolated(lambda part: encode_batch(part, modality, separate), fresh, record)
-        made = {id(one): own for one, own in found}
-        done: list[Encoded | Failed] = []
-        for one in some:
-            if isinstance(one, Failed):
-                done.append(one)
-                continue
-            own = made.get(id(one), one.vectors)
-            if isinstance(own, Vectors) and one.vectors is None and cache is not None and one.key is not None:
-                cache.put(one.key, own)
-            done.append(own if isinstance(own, Failed) else Encoded(one.item, cast(Vectors, own), one.key))
-        return done
-
+    steps = _Steps(modality, tuple(separate), cache, preview, on_error == "record")
     items = iter(items)
     first = list(islice(items, 2))
     if len(first) < 2 or readers == 0:
-        todo = map(load, [*first, *items])
-        yield from (finished(resolved(some)) for some in batches(todo, batch))
+        loaded = map(steps.load, chain(first, items))
+        yield from (steps.finish(steps.resolve(some)) for some in batches(loaded, batch))
         return
     at_once = torch.get_num_threads() if modality.space.device.type == "cpu" else 1
     with single_threaded_pool(readers) as pool:
-        loaded = prefetch(load, chain(first, items), pool, (at_once + 1) * batch)
-        waiting = map(resolved, batches(loaded, batch))
+        ahead = prefetch(steps.load, chain(first, items), pool, (at_once + 1) * batch)
+        waiting = map(steps.resolve, batches(ahead, batch))
         start = list(islice(waiting, 2))
         if len(start) < 2:  # one batch alone: all threads work on it
-            yield from map(finished, start)
+            yield from map(steps.finish, start)
             return
         with single_threaded_pool(at_once) as encoders:
-            yield from prefetch(finished, chain(start, waiting), encoders, at_once + 1)
+            yield from prefetch(steps.finish, chain(start, waiting), encoders, at_once + 1)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """``read`` and ``encode_batch`` with a cache between them, and errors raised or recorded; see ``encode``."""
+
+    modality: Modality
+    separate: tuple[type[Place], ...]
+    cache: Cache | None
+    preview: Preview | None
+    record: bool
+
+    def load(self, item: Item, cached: bool = True) -> Read | Failed:
+        """``read``; without ``cached`` whatever the cache knows."""
+        try:
+            return read(item, self.modality, self.cache if cached else None, self.preview)
+        except Exception as error:
+            if not self.record:
+                raise
+            return Failed(item, error)
+
+    def resolve(self, batch: list[Read | Failed]) -> list[Read | Failed]:
+        """Fetch the vectors that the cache knows; an item that it has lost since is read after all."""
+        cache, known = self.cache, [one for one in batch if isinstance(one, Read) and one.sample is None]
+        if cache is None or not known:
+            return batch
+
+        def look_up(some: Sequence[Read]) -> list[Vectors | None]:
+            found = cache.get([str(one.key) for one in some])
+            return [found.get(str(one.key)) for one in some]
+
+        found = dict(zip(map(id, known), self._isolated(look_up, known), strict=True))
+        result: list[Read | Failed] = []
+        for one in batch:
+            own = found.get(id(one), one)
+            if own is None:
+                result.append(self.load(one.item, cached=False))
+            else:
+                result.append(replace(cast(Read, one), vectors=own) if isinstance(own, Vectors) else own)
+        return result
+
+    def finish(self, batch: list[Read | Failed]) -> list[Encoded | Failed]:
+        """Encode the samples of a batch; what is new goes to the cache."""
+        fresh = [one for one in batch if isinstance(one, Read) and one.vectors is None]
+        made = self._isolated(lambda some: encode_batch(some, self.modality, self.separate), fresh)
+        encoded = dict(zip(map(id, fresh), made, strict=True))
+        result: list[Encoded | Failed] = []
+        for one in batch:
+            own = one if isinstance(one, Failed) else encoded.get(id(one), one.vectors)
+            if isinstance(own, Failed):
+                result.append(own)
+                continue
+            one, own = cast(Read, one), cast(Vectors, own)
+            if id(one) in encoded and self.cache is not None and one.key is not None:
+                self.cache.put(one.key, own)
+            result.append(Encoded(one.item, own, one.key))
+        return result
+
+    def _isolated(self, work: Callable[[Sequence[Read]], list[Any]], batch: Sequence[Read]) -> list[Any]:
+        """``work(batch)``, one result an item; where it raises, each item is tried alone, to find those at fault."""
+        if not batch:
+            return []
+        try:
+            return work(batch)
+        except Exception as error:
+            if not self.record:
+                raise
+            if len(batch) == 1:
+                return [Failed(batch[0].item, error)]
+        return [self._isolated(work, [one])[0] for one in batch]
 
 
 def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool = False) -> Embedding:
@@ -342,27 +373,6 @@ def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool 
         views = Parts(rows, offsets, [place for one in records for place in one.vectors.places]).stacked().shape[1]
         names = [f"{name}#{v}" for name in names for v in range(views)]
     return Embedding(rows, space.id, modality.name, names)
-
-
-def _looked_up(batch: Sequence[Read], cache: Cache) -> list[tuple[Read, Vectors | None]]:
-    found = cache.get([str(one.key) for one in batch])
-    return [(one, found.get(str(one.key))) for one in batch]
-
-
-def _isolated(
-    work: Callable[[Sequence[Read]], list[tuple[Read, Any]]], batch: Sequence[Read], record: bool
-) -> list[tuple[Read, Any]]:
-    """``work(batch)``; where that raises, each item is tried alone, to find those whose fault it is."""
-    if not batch:
-        return []
-    try:
-        return work(batch)
-    except Exception as error:
-        if not record:
-            raise
-        if len(batch) == 1:
-            return [(batch[0], Failed(batch[0].item, error))]
-    return [found for one in batch for found in _isolated(work, [one], record)]
 
 
 def _facts(about: Any) -> bytes:

@@ -303,7 +303,7 @@ def test_unknown_tokenizers_are_refused():
 def test_hub_tokenizer_offline(monkeypatch):
     for module in (hub, tokenizer):
         monkeypatch.setattr(module, "reachable", lambda: False)
-    with pytest.raises((SpaceError, MissingDependencyError), match=r"offline|clipx-senses\[hub\]"):
+    with pytest.raises((SpaceError, MissingDependencyError), match=r"offline|clipx-modalities\[hub\]"):
         bb.build_tokenizer({"text_cfg": {**TEXT, "hf_tokenizer_name": "nobody/nothing"}})
 
 

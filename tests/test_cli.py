@@ -145,7 +145,7 @@ def test_when_all_fail_all_are_listed(run, here):
     assert len(json.loads((here / "out.json").read_text())["failures"]) == 2
 
 
-def test_what_is_passed_over_in_folders_is_counted(run, run_json, here):
+def test_what_is_skipped_in_folders_is_counted(run, run_json, here):
     album = here / "album"
     (album / "deep").mkdir(parents=True)
     shutil.copy(here / "photo.png", album / "photo.png")
@@ -159,10 +159,10 @@ def test_what_is_passed_over_in_folders_is_counted(run, run_json, here):
         status, _, err = run(line)
         assert status == 0 and err.splitlines() == [said], line
     counts = {".cr2": 3, ".mov": 1, "": 1}
-    assert run_json("classify album --labels chair")["passed_over"] == counts
-    assert run_json("embed album -o v.npz")["passed_over"] == counts
+    assert run_json("classify album --labels chair")["skipped"] == counts
+    assert run_json("embed album -o v.npz")["skipped"] == counts
     assert run_json("index album --db my.index")["results"][0]["skipped"] == counts
-    assert run_json("classify photo.png --labels chair")["passed_over"] == {}
+    assert run_json("classify photo.png --labels chair")["skipped"] == {}
     shutil.copy(here / "cloud.xyz", album / "deep")
     assert said in run("classify album --modality image --labels chair")[2]  # a cloud is of a known suffix
     for i in range(12):
@@ -180,7 +180,7 @@ def test_a_package_that_many_files_need_is_told_once(run, here, monkeypatch):
     status, out, err = run("classify . --labels chair --json")
     assert status == 2 and len(json.loads(out)["results"]) == 3 and len(json.loads(out)["failures"]) == 3
     (line,) = err.splitlines()
-    assert "IMG_0.HEIC and 2 more: HEIC pictures need pillow-heif; pip install 'clipx-senses[heic]'" in line
+    assert "IMG_0.HEIC and 2 more: HEIC pictures need pillow-heif; pip install 'clipx-modalities[heic]'" in line
 
 
 def test_the_modality_that_is_named_reads_a_file_of_any_suffix(run_json, run, here, space_folder):

@@ -389,7 +389,7 @@ def test_heic_is_read_by_its_extra(encoder, tmp_path, monkeypatch):
     for i, brand in enumerate((b"heic", b"heix", b"mif1")):
         (tmp_path / f"{i}.HEIC").write_bytes(ISO % (brand, b"mif1"))
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
-        with pytest.raises(MissingDependencyError, match=r"HEIC.*pip install 'clipx-senses\[heic\]'"):
+        with pytest.raises(MissingDependencyError, match=r"HEIC.*pip install 'clipx-modalities\[heic\]'"):
             encoder.load(tmp_path / f"{i}.HEIC")
 
 

@@ -83,7 +83,7 @@ def test_without_open3d_one_line_says_what_to_install(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
     points, triangles = torch.rand(1, 9, 3), torch.tensor([[[0, 1, 2]]])
     with pytest.raises(
-        MissingDependencyError, match=r"'clipx-senses\[open3d\]'.*libusb-1.0-0 libgl1 libgomp1"
+        MissingDependencyError, match=r"'clipx-modalities\[open3d\]'.*libusb-1.0-0 libgl1 libgomp1"
     ) as caught:
         project(name, points, triangles, resolution=8, backend="open3d")
     assert "\n" not in str(caught.value) and issubclass(MissingDependencyError, ImportError)
@@ -118,7 +118,7 @@ def test_the_setting_is_checked_and_draws(tiny_space, monkeypatch):
 def test_the_command_takes_it(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
     code, _, error = run(f"views {CHAIR} --projection mesh_raster --backend open3d -o a.png")
-    assert code == 2 and len(error.strip().splitlines()) == 1 and "'clipx-senses[open3d]'" in error
+    assert code == 2 and len(error.strip().splitlines()) == 1 and "'clipx-modalities[open3d]'" in error
 
 
 # Normals. Each limit: degrees, and the share of points whose two normals lie within them.

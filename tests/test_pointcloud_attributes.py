@@ -477,9 +477,9 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "laspy", None)
     monkeypatch.setitem(sys.modules, "open3d", None)
     for name in ("a.las", "a.laz"):
-        with pytest.raises(MissingDependencyError, match=rf"{name}: .*pip install 'clipx-senses\[las\]'"):
+        with pytest.raises(MissingDependencyError, match=rf"{name}: .*pip install 'clipx-modalities\[las\]'"):
             read(tmp_path, name, b"LASF" + bytes(300))
-    with pytest.raises(MissingDependencyError, match=r"a\.fbx: .*'clipx-senses\[open3d\]'.*libusb-1.0-0 libgl1"):
+    with pytest.raises(MissingDependencyError, match=r"a\.fbx: .*'clipx-modalities\[open3d\]'.*libusb-1.0-0 libgl1"):
         read(tmp_path, "a.fbx", "1 2 3\n")
 
 

@@ -175,14 +175,14 @@ def heic(tmp_path):
 
 
 NEEDS = {  # extra -> (the module that is absent, who asks for it, the install line)
-    "heic": ("pillow_heif", heic, "pip install 'clipx-senses[heic]'"),
-    "las": ("laspy", las, "pip install 'clipx-senses[las]'"),
-    "h5": ("h5py", h5, "pip install 'clipx-senses[h5]'"),
-    "open3d": ("open3d", open3d, "pip install 'clipx-senses[open3d]'"),
-    "plotter": ("vpype", plotter, "pip install 'clipx-senses[plotter]'"),
-    "video": ("imageio_ffmpeg", video, "pip install 'clipx-senses[video]'"),
-    "mask": ("rembg", mask, "pip install 'clipx-senses[mask]'"),
-    "hub": ("transformers", hub, "pip install 'clipx-senses[hub]'"),
+    "heic": ("pillow_heif", heic, "pip install 'clipx-modalities[heic]'"),
+    "las": ("laspy", las, "pip install 'clipx-modalities[las]'"),
+    "h5": ("h5py", h5, "pip install 'clipx-modalities[h5]'"),
+    "open3d": ("open3d", open3d, "pip install 'clipx-modalities[open3d]'"),
+    "plotter": ("vpype", plotter, "pip install 'clipx-modalities[plotter]'"),
+    "video": ("imageio_ffmpeg", video, "pip install 'clipx-modalities[video]'"),
+    "mask": ("rembg", mask, "pip install 'clipx-modalities[mask]'"),
+    "hub": ("transformers", hub, "pip install 'clipx-modalities[hub]'"),
 }
 NOT_IMPORTED = {"all", "docs", "recipes", "test"}  # by the package itself
 
@@ -206,5 +206,5 @@ def test_an_absent_extra_names_its_install_line(extra, tmp_path, monkeypatch):
 def test_a_text_tower_of_the_hub_names_the_same_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     text, vision = {"hf_model_name": "x/y"}, {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16}
-    with pytest.raises(MissingDependencyError, match=r"x/y.*pip install 'clipx-senses\[hub\]'"):
+    with pytest.raises(MissingDependencyError, match=r"x/y.*pip install 'clipx-modalities\[hub\]'"):
         import_module("clipx.backbone").build_model({"embed_dim": 8, "text_cfg": text, "vision_cfg": vision})

@@ -492,7 +492,7 @@ def test_rembg_finds_the_mask(tmp_path, monkeypatch):
     photo().save(tmp_path / "disc.png")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "rembg", None)
-        with pytest.raises(ClipxError, match=r"clipx-senses\[mask\]"):
+        with pytest.raises(ClipxError, match=r"clipx-modalities\[mask\]"):
             load_target(tmp_path / "disc.png", "auto")
     left = np.zeros((80, 120), np.uint8)
     left[:, :60] = 255

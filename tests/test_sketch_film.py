@@ -181,7 +181,7 @@ def test_an_mp4_without_its_package_names_the_extra(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(film, "import_module", missing)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'clipx-senses\[video\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'clipx-modalities\[video\]'"):
         film.mp4([some_strokes()])
 
 

@@ -72,7 +72,7 @@ def test_embedded_spaces_are_whole(contents):
 
 def test_metadata(contents):
     about = Parser().parsestr(_about(contents, "METADATA"))
-    assert about["Name"] == "clipx-senses"  # `clipx` and `modalities` on the index belong to others
+    assert about["Name"] == "clipx-modalities"  # `clipx` and `modalities` on the index belong to others
     assert about["License-Expression"] == "Apache-2.0 AND CC-BY-4.0" and about["Requires-Python"] == ">=3.11"
     assert any(path.endswith("/LICENSE") for path in contents)
 
@@ -90,7 +90,7 @@ def test_entry_points_lead_to_files_of_the_wheel(contents):
 ELSEWHERE = """
 import clipx, clipx.modalities.pointcloud
 from importlib.metadata import distributions
-(ours,) = distributions(name="clipx-senses", path=[{site!r}])
+(ours,) = distributions(name="clipx-modalities", path=[{site!r}])
 for point in ours.entry_points:
     point.load()
 clipx.list_spaces(pretrained=False)

@@ -10,7 +10,7 @@ from typing import Any
 from clipx.errors import ClipxError, MissingDependencyError, SpaceError, first_line
 
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-HUB_EXTRA = "pip install 'clipx-senses[hub]'"
+HUB_EXTRA = "pip install 'clipx-modalities[hub]'"
 WAYS_OUT = "without the hub, take the embedded space lite or a local folder or weights file"
 
 

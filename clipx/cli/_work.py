@@ -71,12 +71,12 @@ class Files:
     Args:
         files: named files, and those in folders that an index would take in, in order.
         failures: path -> why it cannot be taken or, as the run goes on, be read or encoded.
-        passed_over: suffix -> how many files in the folders have it though no modality reads it.
+        skipped: suffix -> how many files in the folders have it though no modality reads it.
     """
 
     files: list[Path] = field(default_factory=list)
     failures: dict[str, ClipxError] = field(default_factory=dict)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def files_in(paths: Sequence[Path], modality: str | None) -> Files:
@@ -98,7 +98,7 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
             walk = find_files([path], modality)
             found.files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
             found.failures |= {failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures}
-            found.passed_over += walk.skipped
+            found.skipped += walk.skipped
             continue
         try:
             modality or modality_of(path)
@@ -108,8 +108,8 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
             found.failures[str(path)] = InputError(error.what, where=path, remedy=remedy)
     if not found.files and not found.failures:
         why = "holds no file that a modality reads"
-        if found.passed_over:
-            why += f": {counted(found.passed_over)}"
+        if found.skipped:
+            why += f": {counted(found.skipped)}"
         raise InputError(why, where=paths[0])
     return found
 
@@ -120,11 +120,11 @@ def conclude(
     as_json: bool,
     table: Callable[[], None],
     out: Path | None = None,
-    passed_over: Mapping[str, int] | None = None,
+    skipped: Mapping[str, int] | None = None,
 ) -> None:
     """End a run over many files: print the record and, on stderr, a line for each file that could not be read.
 
-    The record gets ``failures`` and ``passed_over``. The table is left out where nothing was read.
+    The record gets ``failures`` and ``skipped``. The table is left out where nothing was read.
 
     Raises:
         typer.Exit: with status 2, where there is a failure.
@@ -133,10 +133,10 @@ def conclude(
     from clipx.cli._output import emit, printable
 
     record["failures"] = [{"path": path, "reason": reason(path, error)} for path, error in failures.items()]
-    record["passed_over"] = dict(passed_over or {})
+    record["skipped"] = dict(skipped or {})
     emit(record, as_json, table if record["results"] else lambda: None, out)
-    if passed_over:
-        note(printable(counted(passed_over)))
+    if skipped:
+        note(printable(counted(skipped)))
     if len(failures) == 1 and not record["results"]:
         raise next(iter(failures.values()))
     absent: dict[str, list[str]] = {}  # a missing package is reported once
@@ -152,9 +152,9 @@ def conclude(
         raise typer.Exit(2)
 
 
-def counted(passed_over: Mapping[str, int]) -> str:
+def counted(skipped: Mapping[str, int]) -> str:
     """``Walk.skipped`` as one line: ``6 files of no known suffix: .cr2 4, .mov 1, no suffix 1``."""
-    total, ranked = sum(passed_over.values()), sorted(passed_over.items(), key=lambda pair: (-pair[1], pair[0]))
+    total, ranked = sum(skipped.values()), sorted(skipped.items(), key=lambda pair: (-pair[1], pair[0]))
     named = [f"{suffix or 'no suffix'} {count}" for suffix, count in ranked[:SUFFIXES_SHOWN]]
     if rest := len(ranked) - len(named):
         named.append(f"and {rest} other{'s' if rest > 1 else ''}")

@@ -48,7 +48,7 @@ def classify(
     given = files_in(paths, run.modality)
     words, prompts, items = parse_labels(labels), read_prompts(run.prompts), file_items(given.files)
     if not items:
-        run.conclude(report("classify", []), given.failures, lambda: None, given.passed_over)
+        run.conclude(report("classify", []), given.failures, lambda: None, given.skipped)
     attach = encoders(given.files, run.modality, settings)
     joint = run.open_space()
     found: dict[str, tuple[str, list[Prediction]]] = {}
@@ -69,7 +69,7 @@ def classify(
 
     about = {"space": joint.name, "space_id": joint.id, "dtype": run.dtype}
     record = report("classify", results, modalities=modalities, seed=run.seed, **about)
-    run.conclude(record, given.failures, lambda: _print(named), given.passed_over)
+    run.conclude(record, given.failures, lambda: _print(named), given.skipped)
 
 
 def _print(named: Sequence[tuple[str, str, list[Prediction]]]) -> None:

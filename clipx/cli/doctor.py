@@ -12,9 +12,9 @@ import typer
 
 from clipx.cli._options import RunOptions, takes
 
-DISTRIBUTION = "clipx-senses"
+DISTRIBUTION = "clipx-modalities"
 OPTIONAL = {  # distribution -> (what for, how to install it)
-    "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'clipx-senses[hub]'"),
+    "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'clipx-modalities[hub]'"),
 }
 
 

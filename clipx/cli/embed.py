@@ -49,7 +49,7 @@ def embed(
     given = files_in(paths, run.modality)
     items = file_items(given.files)
     if not items:
-        run.conclude(report("embed", []), given.failures, lambda: None, given.passed_over)
+        run.conclude(report("embed", []), given.failures, lambda: None, given.skipped)
     attach = encoders(given.files, run.modality, settings)
     joint = run.open_space()
     made: dict[str, tuple[Tensor, str]] = {}
@@ -73,7 +73,7 @@ def embed(
     about_run = {"out": out if made else None, "n": len(ids), "dim": joint.dim}
     record = report("embed", results, space=joint.name, space_id=joint.id, **about_run)
     table = lambda: print_table(("file", "vectors", "dim"), [(str(out), str(len(ids)), str(joint.dim))])  # noqa: E731
-    run.conclude(record, given.failures, table, given.passed_over)
+    run.conclude(record, given.failures, table, given.skipped)
 
 
 def _npz(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:

@@ -18,9 +18,10 @@ import numpy as np
 
 import clipx
 from clipx.errors import ClipxError, FileError, SpaceMismatchError
+from clipx.files import write_whole
 from clipx.index.entries import check
 from clipx.index.lock import WriterLock
-from clipx.index.meta import BEGUN, Meta, SpaceRecord
+from clipx.index.meta import Meta, SpaceRecord, only_begun
 from clipx.index.scan import Found
 from clipx.index.snapshot import Snapshot, take_snapshot
 from clipx.index.store import Entry, StoreFactory, entries_of, recorded_files, rows_of, writing
@@ -168,7 +169,7 @@ class Collection:
         The words go before their store, so that a kill in between leaves none for a later store of that name.
         """
         with writing(self.folder):
-            for file in [*self.folder.glob("items-*.*"), *self.folder.glob(".items-*.part")]:
+            for file in [*self.folder.glob("items-*.*"), *self.folder.glob(".items-*.part.*")]:
                 owner = re.match(r"\.?(items-\d+)\b", file.name)
                 if owner is not None and owner[1] != self.meta.table and file.is_file():
                     file.unlink(missing_ok=True)
@@ -186,10 +187,7 @@ class Collection:
 
     def record_failures(self, failures: Mapping[str, Mapping[str, Any]]) -> None:
         """Record what could not be read, so that it need not be tried again until it changes. Raises FileError."""
-        part = self.folder / f".{self._failures_file.name}.part"
-        with writing(self.folder):
-            part.write_text(json.dumps({"clipx": clipx.__version__, "failures": failures}), encoding="utf-8")
-            part.replace(self._failures_file)
+        write_whole(self._failures_file, json.dumps({"clipx": clipx.__version__, "failures": failures}))
 
     @property
     def _failures_file(self) -> Path:
@@ -209,7 +207,7 @@ def create_collection(
     """The collection of a new index, empty, in the folder of the lock, which is acquired; see ``Index.create``."""
     folder = lock.folder
     _require_new(folder)
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
+    if folder.exists() and not (folder.is_dir() and only_begun(folder)):
         raise FileError("is in use for something else", where=folder, remedy="choose another folder")
     from clipx.space import default_name
 

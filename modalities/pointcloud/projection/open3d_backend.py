@@ -33,7 +33,7 @@ def load(what: str) -> Any:
     except (ImportError, OSError) as error:  # OSError: a shared library
         raise MissingDependencyError(
             f"{what} need open3d ({error})",
-            remedy="pip install 'clipx-senses[open3d]' and the system packages libusb-1.0-0 libgl1 libgomp1",
+            remedy="pip install 'clipx-modalities[open3d]' and the system packages libusb-1.0-0 libgl1 libgomp1",
         ) from error
 
 
