@@ -1,7 +1,7 @@
 """The contract of a task: work that makes a result of each input with a frozen space, such as a depth map or a drawing.
 
 A task reports progress and partial results through callbacks, can be stopped between two steps, and goes on from a
-checkpoint with the same result, bit for bit on a CPU. ``clipx.testing.check_task`` checks all of this.
+checkpoint with the same result, bit for bit on a CPU. ``clipx.testing.tasks.check_task`` checks all of this.
 
 >>> task = get_task("sketch")(space, DrawTask.Config(strokes=(8, 16)))                       # doctest: +SKIP
 >>> (drawings,) = task.run([task.load("cat.jpg")], on_progress=lambda done, total, note: ...)  # doctest: +SKIP

@@ -1,8 +1,8 @@
-"""Attach a sense of your own: pictures typed as text.
+"""Attach a modality of your own: pictures typed as text.
 
     python examples/add_a_modality.py
 
-The class below is all that a sense needs. As a package of its own it would also name the entry point
+The class below is all that a modality needs. As a package of its own it would also name the entry point
 `text_art = "my_package:TextArt"` in the group `clipx.modalities`, and every command would then read .asc files.
 """
 

@@ -33,7 +33,7 @@ def main() -> None:
     Image.fromarray(skimage.data.coffee()).save(photo)
     files = [photo, DATA / "airplane.obj", DATA / "chair.off", DATA / "table.stl", DATA / "toilet.ply"]
 
-    # One call for files of any kind. The suffix says which sense reads a file, and each sense has its own prompts: of a
+    # One call for files of any kind. The suffix says which modality reads a file, and each has its own prompts: of a
     # cloud, "point cloud depth map of a chair." is said, of a photo "a photo of a chair".
     found = clipx.classify(files, LABELS, space=args.space, top=3)
     with open(out / "names.csv", "w", newline="") as table:

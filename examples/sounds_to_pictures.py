@@ -3,7 +3,7 @@
     python examples/sounds_to_pictures.py
     python examples/sounds_to_pictures.py --tower runs/audio/tower
 
-A tower that was trained towards the frozen space hears a sound; pictures nearest to its vector are found. No pair of a
+A tower that was trained towards the frozen space encodes a sound; pictures nearest to its vector are found. No pair of a
 picture and a sound is needed at any time: both were aligned with words.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
 
     settings = {"tower": args.tower} if args.tower else {}
     try:
-        heard = clipx.embed(files, **settings)  # (2, D); a long sound is heard in windows, and their mean is taken
+        sounds = clipx.embed(files, **settings)  # (2, D); a long sound is encoded in windows, and their mean is taken
     except InputError as error:
         print(f"skipped: {error}")
         return
@@ -51,7 +51,7 @@ def main() -> None:
 
     # Then pictures, by nothing but the cosine: both are vectors of one space.
     pictures = clipx.embed(sorted(DATA.glob("*.png")))
-    for file, row in zip(files, heard.similarity(pictures), strict=True):
+    for file, row in zip(files, sounds.similarity(pictures), strict=True):
         best = row.argsort(descending=True)[:3].tolist()
         print(f"{file.name:16} " + ", ".join(f"{Path(pictures.ids[i]).name} {row[i]:.2f}" for i in best))
 

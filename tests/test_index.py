@@ -666,7 +666,7 @@ def test_what_a_killed_move_left_is_not_taken_up(files, db, space, other_space):
     with Index.create(db, space) as index:
         index.add([files])
         shutil.copy(db / "items-1-words.npz", db / "items-2-words.npz")
-        (db / ".items-2-x.arrow.1.part").write_bytes(b"corrupt")
+        (db / ".items-2-x.0a1b2c3d4e5f6789.part.arrow").write_bytes(b"corrupt")
         index.reembed(other_space)
         vocabulary = index._collection.vocabulary
         assert np.allclose(vocabulary.vectors, other_space.encode_text(vocabulary.words))

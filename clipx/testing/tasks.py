@@ -348,7 +348,7 @@ def _stop(it: Subject, folder: Path) -> None:
     except Stopped as error:
         it.require(set(error.results) <= set(range(len(it.inputs()))), "Stopped.results are not of the inputs")
     else:
-        it.require(False, "run() did not raise Stopped when it was told to stop")
+        it.require(False, "run() did not raise Stopped when stop() was true")
     it.require(checkpoint_files(folder), "a stopped run left no checkpoint")
     it.require(set(folder.iterdir()) == set(checkpoint_files(folder)), "a stopped run left other files behind")
 

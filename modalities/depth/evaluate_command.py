@@ -58,7 +58,7 @@ class JudgeFlags:
     ] = "nyu"
     alignment: Annotated[
         Literal["none", "median", "scale+shift"],
-        typer.Option("--alignment", help="What is fitted to each truth first, of every row alike."),
+        typer.Option("--alignment", help="What is fitted to each truth first, for every row."),
     ] = "none"
     controls: Annotated[
         bool,

@@ -101,7 +101,7 @@ def run_of(tower: Path) -> dict:
 
 
 def as_stored(data: Path) -> dict:
-    """Top-1 of the weights as they are shipped, in half precision, on the fold that they never heard."""
+    """Top-1 of the weights as they are shipped, in half precision, on the fold that they were not trained on."""
     space = clipx.load_space("nano")
     audio = Audio(space, AudioConfig(tower=str(TOWER)))
     sounds = read_labels(data, where=[("split", "esc10"), ("fold", json.loads((TOWER / ABOUT).read_text())["fold"])])

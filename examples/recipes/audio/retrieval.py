@@ -1,4 +1,4 @@
-"""Audio to image: a sound looks for pictures of what made it, through a tower that never heard it.
+"""Audio to image: a sound looks for pictures of what made it, through a tower that was not trained on it.
 
     python examples/recipes/audio/retrieval.py --data DIR --runs runs/audio-cv [--json]
 
@@ -58,13 +58,13 @@ def measure(data: Path, runs: Path, name: str = "nano") -> dict:
     sounds = read_labels(data / "audio", where=[("split", "esc10")])
     names = sorted(set(sounds.labels))
     words = clipx.ZeroShotClassifier(space, names, PROMPTS).weights.vectors
-    heard, labels, folds = [], [], sorted(p.name[5:] for p in runs.glob("fold-*") if (p / "tower/audio.json").exists())
+    rows_of, labels, folds = [], [], sorted(p.name[5:] for p in runs.glob("fold-*") if (p / "tower/audio.json").exists())
     for fold in folds:
         audio = Audio(space, AudioConfig(tower=str(runs / f"fold-{fold}" / "tower")))
         rows = [i for i, f in enumerate(sounds.folds) if f == fold]
-        heard.append(audio.encode([audio.load(sounds.paths[i]) for i in rows]).vectors)
+        rows_of.append(audio.encode([audio.load(sounds.paths[i]) for i in rows]).vectors)
         labels += [sounds.labels[i] for i in rows]
-    vectors = torch.cat(heard)
+    vectors = torch.cat(rows_of)
     named = (vectors @ words.T).argmax(1)
     truth = torch.tensor([names.index(label) for label in labels])
     asked = torch.tensor([label in RIGHT for label in labels])

@@ -88,7 +88,7 @@ class Captions:
         return self._kinds[name]
 
     def _near_to(self, name: str) -> np.ndarray:
-        """(U,) bool: which captions are of something related; siblings are not, a lion and a tiger are told apart."""
+        """(U,) bool: which captions are of something related; siblings are not, a lion and a tiger are distinguished."""
         if name not in self._near:
             known = name in self.table
             self._near[name] = np.array(
@@ -126,7 +126,7 @@ def sentence(concept: words.Concept, style: str, rng: np.random.Generator) -> tu
 def dictionary(table: words.WordTable, count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     """Pairs of texts that mean the same, each of another concept; half of them concepts of a few families.
 
-    Relatives stand side by side, for what is never compared is never told apart.
+    Relatives stand side by side, for what is never compared is never separated.
     """
     names = list(table)
     chosen = dict.fromkeys(_pick(names, rng) for _ in range(count // 2))

@@ -24,7 +24,7 @@ MODELNET10 = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night st
 RENDER_STYLES = {"rendering": "rendering", "silhouette": "silhouette", "depth_near_dark": "depth map",
                  "depth_near_bright": "depth map", "line": "sketch", "points": "point cloud"}  # fmt: skip
 SIDE = 96  # of everything drawn here
-REDRAWN = 9  # times that a sketch is drawn anew from its strokes
+REDRAWN = 9  # times that a sketch is drawn again from its strokes
 
 
 def generator(seed: int, options: dict) -> str:
@@ -54,7 +54,7 @@ def load_photos(folder: Path, split: str, files: dict[str, str]) -> tuple[np.nda
 
 
 def sketches(folder: Path, cache: Path, seed: int, files: dict[str, str]) -> tuple[np.ndarray, list[str]]:
-    """Training sketches (N, 1, 96, 96), each as the data set's own picture and drawn anew from its strokes."""
+    """Training sketches (N, 1, 96, 96), each as the data set's own picture and drawn again from its strokes."""
     rows = [row for row in _table(folder) if row["split"] == "train"]
     kept = np.load(folder / "quickdraw_64.npz", allow_pickle=False)["images"]
     bitmaps = kept[[int(row["npz_index"]) for row in rows]]
