@@ -42,7 +42,7 @@ def on_config(config: Any) -> Any:
         config.nav.append({title: [page for page in pages if page.startswith(f"{title.lower()}/")]})
     config.nav.append("changelog.md")
     sources = Path(tempfile.mkdtemp(prefix="clipx-docs-"))
-    ignore = shutil.ignore_patterns("__pycache__", "spaces", "towers")
+    ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
     shutil.copytree(ROOT / "clipx", sources / "clipx", ignore=ignore)
     shutil.copytree(ROOT / "modalities", sources / "clipx" / "modalities", ignore=ignore)
     atexit.register(shutil.rmtree, sources, ignore_errors=True)

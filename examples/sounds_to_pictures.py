@@ -3,7 +3,7 @@
     python examples/sounds_to_pictures.py
     python examples/sounds_to_pictures.py --tower runs/audio/tower
 
-A tower that was trained towards the frozen space encodes a sound; pictures nearest to its vector are found. No pair of a
+A tower that was trained for the frozen space encodes a sound; pictures nearest to its vector are found. No pair of a
 picture and a sound is needed at any time: both were aligned with words.
 """
 

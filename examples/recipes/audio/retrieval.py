@@ -58,7 +58,8 @@ def measure(data: Path, runs: Path, name: str = "nano") -> dict:
     sounds = read_labels(data / "audio", where=[("split", "esc10")])
     names = sorted(set(sounds.labels))
     words = clipx.ZeroShotClassifier(space, names, PROMPTS).weights.vectors
-    rows_of, labels, folds = [], [], sorted(p.name[5:] for p in runs.glob("fold-*") if (p / "tower/audio.json").exists())
+    rows_of, labels = [], []
+    folds = sorted(p.name[5:] for p in runs.glob("fold-*") if (p / "tower/audio.json").exists())
     for fold in folds:
         audio = Audio(space, AudioConfig(tower=str(runs / f"fold-{fold}" / "tower")))
         rows = [i for i, f in enumerate(sounds.folds) if f == fold]

@@ -88,7 +88,7 @@ class Captions:
         return self._kinds[name]
 
     def _near_to(self, name: str) -> np.ndarray:
-        """(U,) bool: which captions are of something related; siblings are not, a lion and a tiger are distinguished."""
+        """(U,) bool: which captions are of something related; siblings, as lion and tiger, are not."""
         if name not in self._near:
             known = name in self.table
             self._near[name] = np.array(
