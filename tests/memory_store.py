@@ -58,6 +58,7 @@ class MemoryStore:
 
     def filter(self, where: str) -> np.ndarray:
         database = sqlite3.connect(":memory:")
+        database.execute("PRAGMA case_sensitive_like = ON")
         database.execute(f"CREATE TABLE rows ({', '.join(FILTERED)})")
         values = zip(*(self.rows[name].to_pylist() for name in FILTERED), strict=True)
         database.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * len(FILTERED))})", values)

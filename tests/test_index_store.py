@@ -74,6 +74,7 @@ def test_hits_do_not_depend_on_the_store(files, both):
     agree(both, f"{files / 'p1.png'} - chair", min_confidence=0.001)
     assert {hit.modality for hit in agree(both, modality="pointcloud")} == {"pointcloud"}
     assert len(agree(both, sql="path LIKE '%p_.png' AND size > 10")) == 6
+    assert len(agree(both, sql="path LIKE '%P_.PNG'")) == 0
     for index in both:
         with pytest.raises(InputError, match="--sql"):
             index.search("a cat", sql="path LIKE")
@@ -136,3 +137,19 @@ def test_an_index_is_opened_with_the_store_it_was_made_with(files, tmp_path, spa
     assert not list((tmp_path / "my.index").glob("*.lance"))
     with pytest.raises(FileError, match="its table items-1 is missing"):
         Index.open(tmp_path / "my.index", space).search("a cat")
+
+
+def test_an_index_is_opened_with_the_store_that_made_it(files, space, tmp_path, run):
+    """Another one would begin an empty table of its own beside the rows."""
+    stores = MemoryStores()
+    with Index.create(tmp_path / "db", space, store=stores) as index:
+        index.add([files])
+    with pytest.raises(FileError, match=r"made with MemoryStores, not with the default store.*store=\.\.\."):
+        Index.open(tmp_path / "db", space)
+    status, _, err = run(f"index {files} --db {tmp_path / 'db'}")
+    assert status == 2 and "made with MemoryStores" in err
+    with Index.open(tmp_path / "db", space, store=stores) as index:
+        assert index.stats()["files"] == 7
+    Index.create(tmp_path / "other", space).close()
+    with pytest.raises(FileError, match="made with the default store, not with MemoryStores"):
+        Index.open(tmp_path / "other", space, store=stores)

@@ -30,7 +30,7 @@ PUBLIC = {
     "clipx.backbone.towers": ["ResNetTower", "TimmTower", "Tower", "ViTTower", "resize_positions", "tower_of"],
     "clipx.fewshot": [
         "METHODS", "AdapterConfig", "AdapterNetwork", "CacheModel", "CoOp", "CoOpConfig", "FewShotClassifier",
-        "InterViewAdapter", "LinearProbe", "ViewSearch", "few_shot_draw", "fit_shots", "load_classifier",
+        "InterViewAdapter", "LinearProbe", "Shots", "ViewSearch", "few_shot_draw", "fit_shots", "load_classifier",
         "shots_needed", "smoothed_cross_entropy",
     ],
     "clipx.index": ["Added", "Hit", "Index", "Store"],

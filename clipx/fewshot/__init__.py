@@ -2,11 +2,11 @@
 
 ``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP
 V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around labels.
-Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``predict``, and lies on disk as one
+Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``predict``, and is saved as one
 .safetensors file. ``fit_shots`` is the protocol of few-shot figures.
 
-Where a thing is seen from V sides, each of them can take the views themselves in place of their mean, which loses
-much: an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
+Where a sample has V views, each of them can use the view vectors instead of their mean, which discards information:
+an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
 (N, V, D) vectors that is ``Embedding(vectors.flatten(0, 1), space.id, "pointcloud")``.
 
 >>> zeroshot = ZeroShotClassifier(space, classes)                                          # doctest: +SKIP
@@ -29,9 +29,9 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
 from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
-from clipx.fewshot.base import SUFFIX, FewShotClassifier
+from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
-from clipx.fewshot.coop import CoOp, CoOpConfig, epochs_for
+from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.probe import LinearProbe
 from clipx.fewshot.view_search import ViewSearch
 from clipx.files import read_bytes
@@ -48,6 +48,7 @@ __all__ = [
     "FewShotClassifier",
     "InterViewAdapter",
     "LinearProbe",
+    "Shots",
     "ViewSearch",
     "few_shot_draw",
     "fit_shots",
@@ -56,7 +57,6 @@ __all__ = [
     "smoothed_cross_entropy",
 ]
 
-METHODS = ("cache", "probe", "adapter", "view_weights", "coop")
 VALIDATION_SHOTS = 4  # rows of each class, or as many as there are shots: what CLIP's few-shot protocol holds back
 
 
@@ -106,7 +106,7 @@ def load_classifier(path: str | PathLike) -> FewShotClassifier:
     try:
         tensors = from_bytes(data)
         about = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["clipx"])
-        return _KINDS[about["kind"]]._restore(tensors, about)
+        return {cls.kind: cls for cls in _CLASSES}[about["kind"]]._restore(tensors, about)
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         raise FileError(
             f"is no few-shot classifier ({error.__class__.__name__}: {error})",
@@ -117,7 +117,7 @@ def load_classifier(path: str | PathLike) -> FewShotClassifier:
 
 def shots_needed(method: str, shots: int) -> int:
     """How many rows of each class ``fit_shots`` takes for so many shots."""
-    return shots + (min(VALIDATION_SHOTS, shots) if method == "probe" else 0)
+    return shots + (min(VALIDATION_SHOTS, shots) if METHODS[method].validates else 0)
 
 
 def fit_shots(
@@ -134,11 +134,11 @@ def fit_shots(
     """The protocol of few-shot figures: draw shots from a training split and fit one of ``METHODS`` as published.
 
     Args:
-        method: ``"cache"``, ``"probe"``, ``"adapter"``, ``"view_weights"`` or ``"coop"``. Nothing is chosen by hand;
-            the probe's C is swept on min(4, shots) more rows of each class, drawn with the shots and never trained on.
+        method: a key of ``METHODS``. Nothing is chosen by hand; a method that validates, as the probe does for its C,
+            gets min(4, shots) more rows of each class, drawn with the shots and never trained on.
         embedding: the split, N samples of V rows each.
         labels: N classes, integers into ``zeroshot.labels``.
-        zeroshot: who knows the classes' names.
+        zeroshot: the zero-shot classifier, which provides class names and text weights.
         shots: of each class.
         seed: of the draw, and of the adapter's and CoOp's training.
         views: V.
@@ -151,30 +151,15 @@ def fit_shots(
     if method not in METHODS:
         raise InputError(f"unknown few-shot method {method!r}", remedy=f"one of {', '.join(METHODS)}")
     names = [zeroshot.labels[k] for k in labels]
-    drawn = few_shot_draw(names, shots, seed)
-    about = {"split": split, "shots": shots, "draw_seed": seed}
+    drawn, needed = few_shot_draw(names, shots, seed), shots_needed(method, shots)
 
     def rows(samples: Sequence[int]) -> tuple[Embedding, list[int]]:
         return embedding[[views * i + v for i in samples for v in range(views)]], [labels[i] for i in samples]
 
-    train, text, scale = rows(drawn), zeroshot.weights, zeroshot.logit_scale
-    if method == "cache":
-        return CacheModel.fit(*train, text, scale, views, settings=about)
-    if method == "adapter":
-        return InterViewAdapter.fit(*train, text, scale, views, AdapterConfig(seed=seed), settings=about)
-    if method == "coop":
-        if space is None:
-            raise InputError("CoOp learns through a text tower", where="fit_shots", remedy="give it the space")
-        plan = CoOpConfig(epochs=epochs_for(shots), seed=seed)
-        return CoOp.fit(*train, zeroshot.labels, space, views, plan, settings=about)
-    if method == "view_weights":
-        return ViewSearch.fit(*train, text, scale, views, settings=about)
-    more = shots_needed(method, shots) - shots
-    held = sorted(set(few_shot_draw(names, shots + more, seed)) - set(drawn))
-    source = f"{more} more rows a class of {split}"
-    return LinearProbe.fit(*train, zeroshot.labels, views, rows(held), source, settings=about)
+    held = rows(sorted(set(few_shot_draw(names, needed, seed)) - set(drawn))) if needed > shots else None
+    return METHODS[method].from_shots(Shots(*rows(drawn), zeroshot, views, shots, seed, split, held, space))
 
 
-_KINDS: dict[str, type[FewShotClassifier]] = {
-    cls.kind: cls for cls in (CacheModel, LinearProbe, InterViewAdapter, ViewSearch, CoOp)
-}
+_CLASSES: tuple[type[FewShotClassifier], ...] = (CacheModel, LinearProbe, InterViewAdapter, ViewSearch, CoOp)
+METHODS = {cls.method: cls for cls in _CLASSES}
+"""Name under ``--method`` -> the classifier."""

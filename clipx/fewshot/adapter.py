@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.fewshot.base import FewShotClassifier, by_sample, checked_targets, class_names, counts, positive
+from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class InterViewAdapter(FewShotClassifier):
         network: the adapter, of the space's dimension.
         weights: K class weights whose ids are the labels, such as ``ZeroShotClassifier.weights``; K >= 2.
         logit_scale: of the space.
-        settings: what to remember.
+        settings: JSON values to save with the classifier.
 
     Raises:
         InputError: fewer than two classes, a network of another dimension or with values that are not finite.
     """
 
-    kind = "inter_view_adapter"
+    kind, method = "inter_view_adapter", "adapter"
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class InterViewAdapter(FewShotClassifier):
             logit_scale: of the space.
             views: V.
             config: the training; by default the published one.
-            settings: more to remember.
+            settings: JSON values to save with the classifier.
             on_epoch: called after each epoch with its number and its mean loss.
 
         Raises:
@@ -141,6 +141,11 @@ class InterViewAdapter(FewShotClassifier):
                     on_epoch(epoch, loss)
         how = {"augmented": not isinstance(embedding, Embedding), "loss": loss, **counts(classes, views)}
         return cls(network, weights, scale, {**(settings or {}), **asdict(config), **how})
+
+    @classmethod
+    def from_shots(cls, shots: Shots) -> Self:
+        text, scale, config = shots.zeroshot.weights, shots.zeroshot.logit_scale, AdapterConfig(seed=shots.seed)
+        return cls.fit(shots.embedding, shots.labels, text, scale, shots.views, config, shots.settings)
 
     @property
     def _dim(self) -> int:

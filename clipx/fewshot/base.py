@@ -6,9 +6,10 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -18,11 +19,53 @@ from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.files import write_tensors
 from clipx.zeroshot import Prediction
 
+if TYPE_CHECKING:
+    from clipx.space import JointSpace
+    from clipx.zeroshot import ZeroShotClassifier
+
+
+@dataclass(frozen=True)
+class Shots:
+    """What a method learns from under the protocol of ``fit_shots``.
+
+    Args:
+        embedding: S samples of V rows each.
+        labels: S classes, integers into ``zeroshot.labels``.
+        zeroshot: the zero-shot classifier, which provides class names, text weights and the logit scale.
+        views: V.
+        count: shots of each class.
+        seed: of the draw, and of what the method itself draws.
+        split: name of the split that they were drawn from.
+        held_out: more samples of each class that are not trained on, and their classes; none for a method that does not
+            ask for them.
+        space: that of the embedding, for a method that learns through the text tower.
+    """
+
+    embedding: Embedding
+    labels: Sequence[int]
+    zeroshot: ZeroShotClassifier
+    views: int
+    count: int
+    seed: int
+    split: str
+    held_out: tuple[Embedding, Sequence[int]] | None = None
+    space: JointSpace | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a classifier records of them."""
+        return {"split": self.split, "shots": self.count, "draw_seed": self.seed}
+
 
 class FewShotClassifier(ABC):
     """What the classifiers below share; made by their ``fit``, or from a file by ``load_classifier``.
 
+    A method of ``clipx eval --method`` also has a name, ``method``, and is fitted by ``from_shots``.
+
     Attributes:
+        kind: name of the class in saved files.
+        method: name of it under ``--method``.
+        validates: whether it is fitted with held-out samples beside the shots.
         labels: K class names, in the order of the logits.
         space_id: the only space whose embeddings it takes.
         views: V, the rows of an embedding that make one input.
@@ -30,10 +73,17 @@ class FewShotClassifier(ABC):
     """
 
     kind: ClassVar[str]
+    method: ClassVar[str]
+    validates: ClassVar[bool] = False
     labels: tuple[str, ...]
     space_id: str
     views: int
     settings: dict[str, Any]
+
+    @classmethod
+    @abstractmethod
+    def from_shots(cls, shots: Shots) -> Self:
+        """Fit as published, with nothing chosen by hand."""
 
     def logits(self, embedding: Embedding) -> Tensor:
         """Scores of every input with every label: N * V rows -> (N, K), on the embedding's device.
@@ -118,6 +168,11 @@ def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tens
     if views < 1 or len(embedding) % views:
         raise InputError(f"{len(embedding)} rows are no multiple of {views} views")
     return embedding.vectors.unflatten(0, (len(embedding) // views, views))
+
+
+def concatenated(samples: Tensor) -> Tensor:
+    """(N, V, D) -> (N, V * D) of unit norm, for methods that read the views side by side."""
+    return samples.flatten(1) / math.sqrt(samples.shape[1])
 
 
 def counts(targets: Tensor, views: int) -> dict[str, int]:

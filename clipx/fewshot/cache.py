@@ -12,11 +12,11 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.fewshot.base import FewShotClassifier, checked_targets, class_names, counts, positive
+from clipx.fewshot.base import FewShotClassifier, Shots, checked_targets, class_names, counts, positive
 
 
 class CacheModel(FewShotClassifier):
-    """Training-free Tip-Adapter: the shots vote for their classes, the nearer the louder, on top of the text.
+    """Training-free Tip-Adapter: adds to the zero-shot logits a vote of the shots, weighted by their similarity.
 
     logits = logit_scale * f w^T + alpha * exp(-beta (1 - f k^T)) L, with the input f, the class weights w, the shots k
     and their one-hot labels L. Of V views, f w^T and f k^T are the means over the views.
@@ -31,16 +31,16 @@ class CacheModel(FewShotClassifier):
         weights: K class weights whose ids are the labels, such as ``ZeroShotClassifier.weights``; K >= 2.
         logit_scale: of the space.
         views: V, the rows of each shot and input.
-        alpha: loudness of the shots, >= 0.
-        beta: how fast it falls with distance, >= 0.
-        settings: more to remember.
+        alpha: weight of the shots, >= 0.
+        beta: sharpness of the weighting by similarity, >= 0.
+        settings: JSON values to save with the classifier.
 
     Raises:
         InputError: a class without a shot, mismatched lengths, a number out of range.
         SpaceMismatchError: shots and weights of two spaces.
     """
 
-    kind = "cache"
+    kind = method = "cache"
 
     def __init__(
         self,
@@ -73,6 +73,13 @@ class CacheModel(FewShotClassifier):
     ) -> Self:
         """The cache of these shots, with the published alpha and beta: see the class."""
         return cls(embedding, targets, weights, logit_scale, views, settings=settings)
+
+    @classmethod
+    def from_shots(cls, shots: Shots) -> Self:
+        zeroshot = shots.zeroshot
+        return cls.fit(
+            shots.embedding, shots.labels, zeroshot.weights, zeroshot.logit_scale, shots.views, shots.settings
+        )
 
     @property
     def _dim(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
-from clipx.fewshot.base import FewShotClassifier, by_sample, checked_targets, class_names, counts, positive
+from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
 
@@ -58,10 +58,10 @@ class CoOp(FewShotClassifier):
         context: (M, W) or (K, M, W) the learned vectors.
         logit_scale: of the space.
         views: V, the rows of each shot and input.
-        settings: what to remember.
+        settings: JSON values to save with the classifier.
     """
 
-    kind = "coop"
+    kind = method = "coop"
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class CoOp(FewShotClassifier):
             space: whose text tower reads them.
             views: V.
             config: the training; by default the published one.
-            settings: more to remember.
+            settings: JSON values to save with the classifier.
 
         Raises:
             InputError: a class without a sample, mismatched lengths, a loss that is no longer finite.
@@ -129,6 +129,15 @@ class CoOp(FewShotClassifier):
             weights = Embedding(learner(), space.id, "text", names)
         how = {**asdict(config), "loss": loss.item(), **counts(classes, views)}
         return cls(weights, learner.context.detach(), space.logit_scale, views, {**(settings or {}), **how})
+
+    @classmethod
+    def from_shots(cls, shots: Shots) -> Self:
+        """Raises InputError without a space."""
+        if shots.space is None:
+            raise InputError("CoOp learns through a text tower", where="fit_shots", remedy="give it the space")
+        config = CoOpConfig(epochs=epochs_for(shots.count), seed=shots.seed)
+        names = shots.zeroshot.labels
+        return cls.fit(shots.embedding, shots.labels, names, shots.space, shots.views, config, shots.settings)
 
     @property
     def _dim(self) -> int:

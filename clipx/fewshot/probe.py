@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.fewshot.base import FewShotClassifier, by_sample, checked_targets, class_names, counts
+from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, concatenated, counts
 
 
 class LinearProbe(FewShotClassifier):
@@ -31,13 +31,13 @@ class LinearProbe(FewShotClassifier):
         weight: (K, V * D) float32.
         bias: (K,) float32.
         views: V, the rows of each input.
-        settings: what to remember.
+        settings: JSON values to save with the classifier.
 
     Raises:
         InputError: fewer than two classes, mismatched shapes or values that are not finite.
     """
 
-    kind = "linear_probe"
+    kind, method, validates = "linear_probe", "probe", True
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class LinearProbe(FewShotClassifier):
             split: with ``validation``, the name of that split; it goes into ``settings`` with all that was tried.
             c: C > 0, the inverse of the strength of the penalty.
             max_iter: of L-BFGS. Whether it came to rest before stands in ``settings``.
-            settings: more to remember.
+            settings: JSON values to save with the classifier.
 
         Raises:
             InputError: a class without a row, mismatched lengths, not exactly one of ``validation`` and ``c``, a
@@ -95,7 +95,7 @@ class LinearProbe(FewShotClassifier):
         names, dim = class_names(labels), embedding.vectors.shape[1]
 
         def read(some: Embedding) -> Tensor:  # (N, V * D)
-            return _side_by_side(by_sample(some, embedding.space_id, dim, views)).detach().cpu().double()
+            return concatenated(by_sample(some, embedding.space_id, dim, views)).detach().cpu().double()
 
         vectors = read(embedding)
         classes = checked_targets(targets, len(vectors), names)
@@ -131,12 +131,20 @@ class LinearProbe(FewShotClassifier):
         how = {**chosen, "max_iter": max_iter, "converged": at_rest, **counts(classes, views)}
         return cls(names, embedding.space_id, weight.float(), bias.float(), views, {**(settings or {}), **how})
 
+    @classmethod
+    def from_shots(cls, shots: Shots) -> Self:
+        held, source = shots.held_out, None
+        if held is not None:
+            source = f"{len(held[1]) // len(set(held[1]))} more rows a class of {shots.split}"
+        names = shots.zeroshot.labels
+        return cls.fit(shots.embedding, shots.labels, names, shots.views, held, source, settings=shots.settings)
+
     @property
     def _dim(self) -> int:
         return self.weight.shape[1] // self.views
 
     def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        vectors, weight = _side_by_side(inputs), self.weight.to(inputs.device)
+        vectors, weight = concatenated(inputs), self.weight.to(inputs.device)
         return vectors @ weight.T + self.bias.to(inputs.device), vectors @ F.normalize(weight, dim=1).T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -146,11 +154,6 @@ class LinearProbe(FewShotClassifier):
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
         weight, bias = tensors["weight"].float(), tensors["bias"].float()
         return cls(about["labels"], about["space_id"], weight, bias, about["views"], about["settings"])
-
-
-def _side_by_side(samples: Tensor) -> Tensor:
-    """(N, V, D) of unit vectors -> (N, V * D) of unit norm."""
-    return samples.flatten(1) / math.sqrt(samples.shape[1])
 
 
 def _logistic_regression(

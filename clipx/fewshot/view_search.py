@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.fewshot.base import FewShotClassifier, checked_targets, class_names, counts, positive
+from clipx.fewshot.base import FewShotClassifier, Shots, checked_targets, class_names, counts, positive
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)  # the released code's
 MOST_WORK = 2**34  # combinations times samples times classes, some minutes; beyond, one view at a time is searched
@@ -33,13 +33,13 @@ class ViewSearch(FewShotClassifier):
         view_weights: V weights >= 0, not all 0.
         weights: K class weights whose ids are the labels, such as ``ZeroShotClassifier.weights``; K >= 2.
         logit_scale: of the space.
-        settings: what to remember.
+        settings: JSON values to save with the classifier.
 
     Raises:
         InputError: fewer than two classes, or unusable weights.
     """
 
-    kind = "view_search"
+    kind, method = "view_search", "view_weights"
 
     def __init__(
         self,
@@ -85,6 +85,13 @@ class ViewSearch(FewShotClassifier):
         found, right = _search(each, truth)
         how = {"searched": list(LEVELS), "fitted_acc1": right, **counts(truth, views)}
         return cls(found, weights, logit_scale, {**(settings or {}), **how})
+
+    @classmethod
+    def from_shots(cls, shots: Shots) -> Self:
+        zeroshot = shots.zeroshot
+        return cls.fit(
+            shots.embedding, shots.labels, zeroshot.weights, zeroshot.logit_scale, shots.views, shots.settings
+        )
 
     @property
     def _dim(self) -> int:

@@ -203,6 +203,7 @@ def create_collection(
     space: str | PathLike[str] | JointSpace | None,
     source: str | PathLike[str] | None,
     make_store: StoreFactory,
+    store_name: str,
 ) -> Collection:
     """The collection of a new index, empty, in the folder of the lock, which is acquired; see ``Index.create``."""
     folder = lock.folder
@@ -213,7 +214,7 @@ def create_collection(
 
     space = default_name() if space is None else space
     joint = load(space)
-    meta = Meta(record_of(joint, space if source is None else source))
+    meta = Meta(record_of(joint, space if source is None else source), store=store_name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -231,10 +232,17 @@ def create_collection(
 
 
 def open_collection(
-    folder: Path, space: str | PathLike[str] | JointSpace | None, make_store: StoreFactory
+    folder: Path, space: str | PathLike[str] | JointSpace | None, make_store: StoreFactory, store_name: str
 ) -> Collection:
     """The collection of an index that exists; see ``Index.open``."""
-    collection = Collection(folder, Meta.read(folder), make_store)
+    meta = Meta.read(folder)
+    if meta.store != store_name:
+        raise FileError(
+            f"was made with {meta.store or 'the default store'}, not with {store_name or 'the default store'}",
+            where=folder,
+            remedy="open it in Python with the store that made it: clipx.Index.open(folder, store=...)",
+        )
+    collection = Collection(folder, meta, make_store)
     if space is not None:
         collection.use_space(load(space))
     return collection

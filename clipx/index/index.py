@@ -15,7 +15,7 @@ from clipx.index.lock import WriterLock
 from clipx.index.meta import Meta, SpaceRecord
 from clipx.index.scan import find_files, listed
 from clipx.index.search import Hit, Searcher
-from clipx.index.store import Store, StoreFactory, thumbnails_of
+from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
 from clipx.index.update import Added, Options, Progress, add, move, remove
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Index:
             SpaceError: see ``clipx.load_space``.
         """
         lock = WriterLock(Path(folder).expanduser())
-        return cls(create_collection(lock, space, source, store), lock)
+        return cls(create_collection(lock, space, source, store, store_name(store, DefaultStore)), lock)
 
     @classmethod
     def open(
@@ -78,11 +78,11 @@ class Index:
             store: as ``create`` was given it.
 
         Raises:
-            FileError: no index is there, or it is damaged or newer than this clipx.
+            FileError: no index is there, it was made with another store, or it is damaged or newer than this clipx.
             SpaceMismatchError: ``space`` is not the index's.
         """
         folder = Path(folder).expanduser()
-        return cls(open_collection(folder, space, store), WriterLock(folder))
+        return cls(open_collection(folder, space, store, store_name(store, DefaultStore)), WriterLock(folder))
 
     def __enter__(self) -> Index:
         return self

@@ -50,6 +50,7 @@ class Meta:
         modalities: name -> its ``config`` (JSON's types), the ``version`` of its package, and once something was
             encoded its ``context`` (see ``Modality``), such as the hash of a tower's weights.
         clipx: the version that made it.
+        store: which store holds the rows; "" for the default one.
     """
 
     space: SpaceRecord
@@ -57,6 +58,7 @@ class Meta:
     cells: int | None = None
     modalities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     clipx: str = clipx.__version__
+    store: str = ""
 
     @staticmethod
     def exists(folder: Path, name: str = NAME) -> bool:

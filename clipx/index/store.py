@@ -22,7 +22,7 @@ from clipx.index.vocabulary import SparseItems
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROW_ID = "_rowid"  # the column, not stored, of the names that ``filter`` and ``nearest`` return
+ROW_ID = "_rowid"  # a virtual column with the row ids that ``filter`` and ``nearest`` return
 ARRAYS = ("vector", "words", "shares")
 FILTERED = ("path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "end_s")  # what ``filter`` knows
 
@@ -31,7 +31,8 @@ class Store(Protocol):
     """Holds the rows of an index. Its columns are those of ``schema``.
 
     Only ``write``, ``delete``, ``optimize``, ``build_ann`` and ``drop_others`` change it, and one process at a time
-    calls them. Every method raises FileError where the store is missing or damaged, or cannot be read or written.
+    calls them. While ``Index.add`` runs, ``write`` is called in a thread of its own and ``scan`` in another. Every
+    method raises FileError where the store is missing or damaged, or cannot be read or written.
     """
 
     def create(self, dim: int, words: int) -> None:
@@ -53,7 +54,7 @@ class Store(Protocol):
         ...
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Remove all rows of these paths, in one transaction."""
+        """Remove all rows of these paths, in one transaction; there may be no path."""
         ...
 
     def scan(self, columns: Sequence[str], **values: Sequence[str | int]) -> pa.Table:
@@ -67,6 +68,8 @@ class Store(Protocol):
 
     def filter(self, where: str) -> np.ndarray:
         """(R,) row ids for which an SQL expression over the columns ``FILTERED`` holds.
+
+        Strings are in single quotes, LIKE distinguishes upper and lower case, and a word in double quotes is a column.
 
         Raises:
             InputError: the expression is malformed, or names an unknown column.
@@ -88,7 +91,10 @@ class Store(Protocol):
         ...
 
     def state(self) -> str:
-        """A short name of the present state, which any write changes; it is asked for before every search."""
+        """A version string that changes with every write; it is part of a file name: letters, digits, "-" and "_" only.
+
+        It is asked for before every search.
+        """
         ...
 
     def build_ann(self) -> None:
@@ -100,12 +106,20 @@ class Store(Protocol):
         ...
 
     def drop_others(self) -> None:
-        """Remove the stores of other names in the same folder, which an earlier space or a stopped run left."""
+        """Remove the stores of other names in the same folder, which an earlier space or a stopped run left.
+
+        Files ``items-N.*`` of other names than the store's own are removed by the index before this is called.
+        """
         ...
 
 
 StoreFactory = Callable[[Path, str], Store]
 """The folder of an index, the name of the store in it -> the store. It opens nothing until a method is called."""
+
+
+def store_name(store: StoreFactory, default: StoreFactory) -> str:
+    """What ``meta.json`` records of the store that holds the rows; "" for the default one."""
+    return "" if store is default else getattr(store, "__qualname__", type(store).__qualname__)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def _begin_move(
         present: modalities that the index has files of.
     """
     number = int(old.meta.table.rpartition("-")[2]) + 1
-    target = Meta(record, f"items-{number}")
+    target = Meta(record, f"items-{number}", store=old.meta.store)
     configs = {name: {**old.meta.config_of(name), **settings.get(name, {})} for name in old.meta.modalities}
     new = Collection(old.folder, target.with_modalities(configs, configs), old.make_store, joint)
     unchanged = [name for name in present if configs[name] == old.meta.config_of(name)]  # else it is meant to work
