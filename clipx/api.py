@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
-from itertools import chain
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -17,7 +16,7 @@ from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_text
 from clipx.modality import Modality, bound
-from clipx.pipeline import Encoded, embedding_of, encode, file_items
+from clipx.pipeline import embedding_of, encode_all, file_items
 from clipx.prompts import Prompts
 from clipx.registry import get_modality, modality_of
 from clipx.zeroshot import Prediction, ZeroShotClassifier
@@ -203,8 +202,7 @@ def _encoders(
 
 
 def _encode(encoder: Modality, paths: Sequence[StrPath], batch_size: int) -> Embedding:
-    found = chain.from_iterable(encode(file_items([Path(path) for path in paths]), encoder, batch=batch_size))
-    return embedding_of((one for one in found if isinstance(one, Encoded)), encoder)
+    return embedding_of(encode_all(file_items([Path(path) for path in paths]), encoder, batch=batch_size), encoder)
 
 
 def _field_names(cls: type[Modality]) -> list[str]:

@@ -5,7 +5,9 @@ Each class also inherits the builtin a caller would expect, so ``except ValueErr
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
+from typing import Any
 
 import clipx
 
@@ -27,6 +29,9 @@ class ClipxError(Exception):
         self.what, self.where, self.remedy = what, None if where is None else str(where), remedy
         line = what if self.where is None else f"{self.where}: {what}"
         super().__init__(" ".join((line if remedy is None else f"{line}; {remedy}").split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # whole in another process, too
+        return partial(type(self), where=self.where, remedy=self.remedy), (self.what,)
 
     def __str__(self) -> str:  # OSError would print only its strerror
         return str(self.args[0])

@@ -63,7 +63,10 @@ class Modality(ABC):
 
     @abstractmethod
     def parts(self, samples: Sequence[Any]) -> Parts:
-        """N samples (at least one) -> their parts: unit vectors, which must not depend on the batch they come in."""
+        """N samples (at least one) -> their parts: unit vectors, which must not depend on the batch they come in.
+
+        The pipeline calls it in several threads at once, after a first call in one.
+        """
 
     def pool(self, parts: Parts) -> Tensor:
         """Parts of N samples -> (N, D) unit vectors, one a sample."""

@@ -1,4 +1,4 @@
-"""A sample seen in parts: the vectors of its windows, boxes, views or cells, and where each of them lies."""
+"""The parts of a sample: the vectors of its windows, boxes, views or cells, and where each of them lies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipx._device import has_float64
 from clipx.errors import InputError
 
 
 @dataclass(frozen=True)
 class Time:
-    """A stretch of a sample that lasts, in seconds."""
+    """A stretch of time.
+
+    Args:
+        start_s, end_s: in seconds from the beginning of the sample.
+    """
 
     start_s: float
     end_s: float
@@ -23,7 +28,11 @@ class Time:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of a picture, in pixels from its top left corner; right and bottom are outside."""
+    """A rectangle of a picture.
+
+    Args:
+        left, top, right, bottom: pixels from the top left corner; right and bottom are exclusive.
+    """
 
     left: float
     top: float
@@ -33,14 +42,22 @@ class Box:
 
 @dataclass(frozen=True)
 class View:
-    """One look at the whole sample, such as a cloud from one side; numbered from 0."""
+    """One view of the whole sample, such as a cloud from one side.
+
+    Args:
+        index: from 0.
+    """
 
     index: int
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a grid over a picture, counted from the top left corner."""
+    """One cell of a grid over a picture.
+
+    Args:
+        row, column: from 0, at the top left corner.
+    """
 
     row: int
     column: int
@@ -57,7 +74,7 @@ class Parts:
     Args:
         vectors: (M, D) unit vectors.
         offsets: N + 1 rising row numbers: sample i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
-        places: where each of the M parts lies.
+        places: where each of the M parts lies; those of one sample are of one kind.
 
     Raises:
         InputError: the three do not fit each other.
@@ -68,11 +85,15 @@ class Parts:
     places: Sequence[Place]
 
     def __post_init__(self) -> None:
-        offsets = self.offsets
-        rising = len(offsets) and offsets[0] == 0 and all(a < b for a, b in pairwise(offsets))
-        if self.vectors.ndim != 2 or not rising or not offsets[-1] == len(self.vectors) == len(self.places):
-            shape = tuple(self.vectors.shape)
-            raise InputError(f"vectors {shape} and {len(self.places)} places do not make {len(offsets) - 1} samples")
+        if self.vectors.ndim != 2:
+            raise InputError(f"vectors of parts must be (M, D), got {tuple(self.vectors.shape)}")
+        offsets, count = self.offsets, len(self.vectors)
+        if not len(offsets) or offsets[0] != 0 or any(a >= b for a, b in pairwise(offsets)) or offsets[-1] != count:
+            raise InputError(f"offsets must rise from 0 to {count}, the number of parts, got {list(offsets)[:8]}")
+        if len(self.places) != count:
+            raise InputError(f"{count} parts have {len(self.places)} places")
+        if any(len({type(place) for place in self.places[a:b]}) > 1 for a, b in pairwise(offsets)):
+            raise InputError("the parts of one sample must be of one kind")
 
     @classmethod
     def whole(cls, vectors: Tensor) -> Parts:
@@ -123,14 +144,14 @@ class Parts:
         return self.vectors.unflatten(0, (len(self), -1))
 
     def mean(self) -> Tensor:
-        """(N, D) the mean of each sample's parts, of unit norm; a single part is left as it is."""
-        counts = torch.tensor(self.counts)
+        """(N, D) the mean of each sample's parts, of unit norm; a single part is left as it is. Gradients flow."""
         if len(self.vectors) == len(self):
             return self.vectors
-        owners = torch.repeat_interleave(torch.arange(len(self)), counts)
-        rows = self.vectors.detach().cpu()  # in float64, which MPS has not
-        sums = torch.zeros(len(self), rows.shape[1], dtype=torch.float64).index_add_(0, owners, rows.double())
+        device = self.vectors.device
+        rows = self.vectors if has_float64(device) else self.vectors.cpu()  # sums are in float64
+        counts = torch.tensor(self.counts, device=rows.device)
+        owners = torch.repeat_interleave(torch.arange(len(self), device=rows.device), counts)
+        sums = rows.new_zeros(len(self), rows.shape[1], dtype=torch.float64).index_add(0, owners, rows.double())
         means = F.normalize(sums, dim=1).to(rows.dtype)
-        single = counts == 1
-        means[single] = rows[torch.tensor(self.offsets[:-1])[single]]
-        return means.to(self.vectors.device)
+        firsts = rows[torch.tensor(self.offsets[:-1], device=rows.device)]
+        return torch.where((counts == 1)[:, None], firsts, means).to(device)

@@ -1,4 +1,4 @@
-"""Items to unit vectors: read ahead in threads, encode batch by batch, and keep what need not be encoded again.
+"""Items to unit vectors: prefetch in threads, encode batch by batch, and cache.
 
 ``read`` and ``encode_batch`` are functions of plain records, so that other executors can run the same steps; ``encode``
 runs them on this machine. classify, embed, eval and the index all encode through it.
@@ -21,11 +21,17 @@ from clipx._batches import batches
 from clipx._threads import READERS, prefetch, single_threaded_pool
 from clipx.embedding import Embedding
 from clipx.errors import InputError
+from clipx.files import reading
 from clipx.modality import ReadsArrays
 from clipx.parts import Parts, Place, View
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clipx.modality import Modality
+
+BATCHES_AHEAD = 3  # read while one is encoded
+MAX_ENCODERS = 16  # batches encoded at once on a CPU, which bounds memory on a machine of many cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +73,14 @@ class FileItem(Item):
         return modality.load(self.path, **self.about)
 
     def content(self) -> Path | bytes:
-        return _facts(dict(self.about)) + self.path.read_bytes() if self.about else self.path
+        return _facts(dict(self.about)) + self._bytes() if self.about else self.path
 
     def values(self) -> bytes | None:
-        return self.path.read_bytes() if self.about else None
+        return self._bytes() if self.about else None
+
+    def _bytes(self) -> bytes:
+        with reading(self.path):
+            return self.path.read_bytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,13 +222,19 @@ def encode_batch(batch: Sequence[Read], modality: Modality, separate: Sequence[t
     """Samples that were read -> their vectors, in order; see ``encode`` for ``separate``."""
     with torch.no_grad():
         parts = modality.parts([item.sample for item in batch])
-        whole = [i for i in range(len(batch)) if not isinstance(parts[i][1][0], tuple(separate))]
-        pooled = dict(zip(whole, modality.pool(parts.select(whole)).float().cpu(), strict=True)) if whole else {}
-    found = []
+        kept = [isinstance(parts.places[start], tuple(separate)) for start in parts.offsets[:-1]]
+        whole = [i for i, own in enumerate(kept) if not own]
+        pooled = modality.pool(parts.select(whole) if any(kept) else parts) if whole else parts.vectors[:0]
+        rows = _unit_rows(pooled, modality)
+        of_parts = _unit_rows(parts.vectors, modality) if any(kept) else rows
+    found, position = [], 0
     for i, item in enumerate(batch):
-        rows, places = (pooled[i][None], (View(0),)) if i in pooled else parts[i]
-        unit = Embedding(rows.float().cpu(), modality.space.id, modality.name).vectors  # refuses any other
-        found.append(Vectors(unit.numpy(), tuple(places), item.preview))
+        if kept[i]:
+            own = slice(parts.offsets[i], parts.offsets[i + 1])
+            found.append(Vectors(of_parts[own], tuple(parts.places[own]), item.preview))
+        else:
+            found.append(Vectors(rows[position : position + 1], (View(0),), item.preview))
+            position += 1
     return found
 
 
@@ -235,8 +251,9 @@ def encode(
 ) -> Iterator[list[Encoded | Failed]]:
     """Encode items in their order; yields a list for every ``batch`` of them.
 
-    Items are read in threads while others are encoded. On processors several batches are encoded at once, each in one
-    thread; an accelerator takes one at a time. A single item, or the last batch alone, has all of torch's threads.
+    Items are read in threads while others are encoded, three batches ahead at most. The first batch has all of torch's
+    threads; after it, on a CPU, several batches are encoded at once, each in one thread, while an accelerator takes one
+    at a time.
 
     Args:
         items: what to encode.
@@ -251,6 +268,7 @@ def encode(
 
     Raises:
         InputError: ``batch`` is below 1, or parts are to stay separate though the config weighs them.
+        MemoryError, torch.OutOfMemoryError: whatever ``on_error`` says.
         Exception: with ``on_error="raise"``, what a modality or the cache raises.
     """
     if batch < 1:
@@ -264,22 +282,29 @@ def encode(
     if cache is not None:
         modality.context  # noqa: B018  # part of keys: computed now, before several threads ask for it
     steps = _Steps(modality, tuple(separate), cache, preview, on_error == "record")
-    items = iter(items)
+    return _run(iter(items), steps, readers, batch)
+
+
+def encode_all(items: Iterable[Item], modality: Modality, **options: Any) -> list[Encoded]:
+    """``encode`` to the end, where the first error ends the run; ``options`` are those of ``encode``."""
+    found = chain.from_iterable(encode(items, modality, **options, on_error="raise"))
+    return [one for one in found if isinstance(one, Encoded)]
+
+
+def _run(items: Iterator[Item], steps: _Steps, readers: int, batch: int) -> Iterator[list[Encoded | Failed]]:
+    """The steps, in threads. The first batch is encoded alone: what a modality loads at first use is loaded once."""
     first = list(islice(items, 2))
     if len(first) < 2 or readers == 0:
-        loaded = map(steps.load, chain(first, items))
-        yield from (steps.finish(steps.resolve(some)) for some in batches(loaded, batch))
+        yield from (steps.finish(steps.resolve(some)) for some in batches(map(steps.load, chain(first, items)), batch))
         return
-    at_once = torch.get_num_threads() if modality.space.device.type == "cpu" else 1
+    on_cpu = steps.modality.space.device.type == "cpu"
+    at_once = min(torch.get_num_threads(), MAX_ENCODERS) if on_cpu else 1
     with single_threaded_pool(readers) as pool:
-        ahead = prefetch(steps.load, chain(first, items), pool, (at_once + 1) * batch)
-        waiting = map(steps.resolve, batches(ahead, batch))
-        start = list(islice(waiting, 2))
-        if len(start) < 2:  # one batch alone: all threads work on it
-            yield from map(steps.finish, start)
-            return
+        loaded = prefetch(steps.load, chain(first, items), pool, BATCHES_AHEAD * batch)
+        waiting = map(steps.resolve, batches(loaded, batch))
+        yield from map(steps.finish, islice(waiting, 1))
         with single_threaded_pool(at_once) as encoders:
-            yield from prefetch(steps.finish, chain(start, waiting), encoders, at_once + 1)
+            yield from prefetch(steps.finish, waiting, encoders, at_once + 1)
 
 
 @dataclass(frozen=True)
@@ -292,14 +317,21 @@ class _Steps:
     preview: Preview | None
     record: bool
 
-    def load(self, item: Item, cached: bool = True) -> Read | Failed:
-        """``read``; without ``cached`` whatever the cache knows."""
+    def load(self, item: Item) -> Read | Failed:
+        """``read``."""
         try:
-            return read(item, self.modality, self.cache if cached else None, self.preview)
+            return read(item, self.modality, self.cache, self.preview)
         except Exception as error:
-            if not self.record:
-                raise
+            self._raise_or_record(error)
             return Failed(item, error)
+
+    def load_again(self, one: Read) -> Read | Failed:
+        """Read an item that the cache knew a moment ago and has lost since."""
+        try:
+            return replace(read(one.item, self.modality, None, self.preview), key=one.key)
+        except Exception as error:
+            self._raise_or_record(error)
+            return Failed(one.item, error)
 
     def resolve(self, batch: list[Read | Failed]) -> list[Read | Failed]:
         """Fetch the vectors that the cache knows; an item that it has lost since is read after all."""
@@ -316,7 +348,7 @@ class _Steps:
         for one in batch:
             own = found.get(id(one), one)
             if own is None:
-                result.append(self.load(one.item, cached=False))
+                result.append(self.load_again(cast(Read, one)))
             else:
                 result.append(replace(cast(Read, one), vectors=own) if isinstance(own, Vectors) else own)
         return result
@@ -338,6 +370,11 @@ class _Steps:
             result.append(Encoded(one.item, own, one.key))
         return result
 
+    def _raise_or_record(self, error: Exception) -> None:
+        """Raise it, unless errors are recorded; that memory ran out is no fault of an item."""
+        if not self.record or isinstance(error, MemoryError | torch.OutOfMemoryError):
+            raise error
+
     def _isolated(self, work: Callable[[Sequence[Read]], list[Any]], batch: Sequence[Read]) -> list[Any]:
         """``work(batch)``, one result an item; where it raises, each item is tried alone, to find those at fault."""
         if not batch:
@@ -345,8 +382,7 @@ class _Steps:
         try:
             return work(batch)
         except Exception as error:
-            if not self.record:
-                raise
+            self._raise_or_record(error)
             if len(batch) == 1:
                 return [Failed(batch[0].item, error)]
         return [self._isolated(work, [one])[0] for one in batch]
@@ -365,7 +401,7 @@ def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool 
     """
     records, space = list(records), modality.space
     if not records:
-        return Embedding(torch.zeros(0, space.dim), space.id, modality.name)
+        return Embedding(torch.zeros(0, space.dim, device=space.device), space.id, modality.name)
     names = [one.item.id for one in records]
     rows = torch.from_numpy(np.concatenate([one.vectors.rows for one in records])).to(space.device)
     if separate:
@@ -373,6 +409,11 @@ def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool 
         views = Parts(rows, offsets, [place for one in records for place in one.vectors.places]).stacked().shape[1]
         names = [f"{name}#{v}" for name in names for v in range(views)]
     return Embedding(rows, space.id, modality.name, names)
+
+
+def _unit_rows(vectors: Tensor, modality: Modality) -> np.ndarray:
+    """(N, D) float32 on the CPU. Raises InputError where a row is not of unit norm."""
+    return Embedding(vectors.float().cpu(), modality.space.id, modality.name).vectors.numpy()
 
 
 def _facts(about: Any) -> bytes:

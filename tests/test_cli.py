@@ -199,6 +199,7 @@ def test_the_modality_that_is_named_reads_a_file_of_any_suffix(run_json, run, he
         shutil.copy(here / name, here / copy)
         one, other = run_json(f"classify {name} {copy} --modality {modality} --labels chair,table")["results"]
         for ours, theirs in zip(one["predictions"], other["predictions"], strict=True):
+            assert (ours["label"], ours["rank"]) == (theirs["label"], theirs["rank"])
             assert ours == pytest.approx(theirs, abs=1e-6)  # rows of one batch may be rounded differently
     status, _, err = run("classify photo --modality pointcloud --labels chair")
     assert status == 2 and "photo: its content is of no known format; read are .ply .off" in err

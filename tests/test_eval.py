@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -393,7 +394,8 @@ def test_reproduce_measures_what_the_paper_did(run, modelnet10, any_word, tiny_s
 def test_reproduce_learns_from_shots_of_another_split(run, modelnet10, any_word, monkeypatch):
     from clipx.fewshot import AdapterConfig
 
-    monkeypatch.setattr("clipx.fewshot.AdapterConfig", lambda **more: AdapterConfig(epochs=1, batch_size=20, **more))
+    short = partial(AdapterConfig, epochs=1, batch_size=20)
+    monkeypatch.setattr("clipx.fewshot.adapter.AdapterConfig", short)
     with np.load("ten.npz") as ten:
         classes = ten["classes"]
     np.savez("more.npz", points=clouds(160, 4, 30), labels=np.arange(160) % 10, classes=classes)

@@ -1,6 +1,8 @@
 """Samples in parts: what fits together, what is pooled, and what a pipeline keeps separate."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from clipx.cache import CachedVectors
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality
 from clipx.parts import KINDS, Cell, Parts, Time, View
-from clipx.pipeline import ArrayItem, FileItem, embedding_of, encode
+from clipx.pipeline import ArrayItem, Failed, FileItem, embedding_of, encode
 
 
 def unit(*shape, seed=0):
@@ -43,8 +45,24 @@ def test_views_and_whole_samples():
 
 @pytest.mark.parametrize("offsets", [[], [0], [0, 2, 2, 3], [1, 3], [0, 4], [0, 2]])
 def test_offsets_that_do_not_fit_are_refused(offsets):
-    with pytest.raises(InputError, match="do not make"):
+    with pytest.raises(InputError, match="offsets must rise from 0 to 3"):
         Parts(unit(3, 4), offsets, [Cell(0, 0)] * 3)
+
+
+def test_vectors_and_places_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match=r"vectors of parts must be \(M, D\), got \(4,\)"):
+        Parts.whole(unit(4))
+    with pytest.raises(InputError, match="3 parts have 2 places"):
+        Parts(unit(3, 4), [0, 3], [View(0)] * 2)
+    with pytest.raises(InputError, match="of one kind"):
+        Parts(unit(3, 4), [0, 1, 3], [Time(0, 1), View(0), Cell(0, 0)])
+    Parts(unit(3, 4), [0, 1, 3], [Time(0, 1), View(0), View(1)])
+
+
+def test_gradients_flow_through_the_mean():
+    rows = unit(5, 4).requires_grad_()
+    Parts(rows, [0, 1, 3, 5], [View(0)] * 5).mean()[1].sum().backward()
+    assert rows.grad[:1].abs().sum() == 0 and (rows.grad[1:3] != 0).any() and rows.grad[3:].abs().sum() == 0
 
 
 class Grid(Modality):
@@ -105,7 +123,11 @@ def test_what_a_cache_holds_is_not_encoded_again_and_what_it_lost_is(tiny_space,
     monkeypatch.setattr(
         CachedVectors, "get", lambda self, keys: {k: v for k, v in real_get(self, keys).items() if k != lost}
     )
-    assert all((a == b).all() for a, b in zip(first, rows(), strict=True)) and len(calls) == 1
+    put = []
+    monkeypatch.setattr(CachedVectors, "put", lambda self, key, vectors: put.append(key))
+    found = [one for batch in encode(items(tiny_space), modality, separate=KINDS, cache=cache) for one in batch]
+    assert all((a == one.vectors.rows).all() for a, one in zip(first, found, strict=True)) and len(calls) == 1
+    assert put == [lost] == [found[1].key]  # it is kept again under its name
 
 
 real_get = CachedVectors.get
@@ -120,14 +142,30 @@ def test_a_corrupt_entry_of_a_cache_is_one_item_s_failure(tiny_space, tmp_path):
     assert [hasattr(one, "error") for one in found] == [False, False, True] and isinstance(found[2].error, FileError)
 
 
+SENT = """
+import pickle, sys
+for record in pickle.load(sys.stdin.buffer):
+    item = getattr(record, "item", record)
+    error = getattr(record, "error", None)
+    rows = getattr(getattr(record, "vectors", None), "rows", None)
+    content = item.content()
+    size = len(content) if isinstance(content, bytes) else content.name
+    print(item.id, size, error, None if rows is None else rows.shape)
+"""
+
+
 def test_items_and_records_can_be_sent_to_another_process(tiny_space, tmp_path):
     np.savetxt(tmp_path / "a.grid", unit(2, tiny_space.dim).numpy())
-    for item in (FileItem("a", tmp_path / "a.grid"), items(tiny_space)[0]):
-        sent = pickle.loads(pickle.dumps(item))  # our own bytes
-        assert sent.content() == item.content()
-        ((record,),) = encode([sent], Grid(tiny_space), separate=KINDS)
-        again = pickle.loads(pickle.dumps(record))
-        assert (again.vectors.rows == record.vectors.rows).all() and again.item.id == item.id
+    given = [FileItem("a", tmp_path / "a.grid"), items(tiny_space)[0], FileItem("c", tmp_path / "gone.grid", {})]
+    records = [one for batch in encode(given[:2], Grid(tiny_space), separate=KINDS) for one in batch]
+    records.append(Failed(given[2], FileError("cannot be read", where="gone.grid", remedy="bring it back")))
+    done = subprocess.run(
+        [sys.executable, "-c", SENT], input=pickle.dumps([*given, *records]), capture_output=True, check=True
+    )
+    lines, size, dim = done.stdout.decode().splitlines(), len(given[1].content()), tiny_space.dim
+    assert lines[:3] == ["a a.grid None None", f"g0 {size} None None", "c gone.grid None None"]
+    assert lines[3:5] == [f"a a.grid None (2, {dim})", f"g0 {size} None (2, {dim})"]
+    assert lines[5] == "c gone.grid gone.grid: cannot be read; bring it back None"
 
 
 def test_facts_about_a_file_are_part_of_its_content_and_not_of_its_values(tmp_path):

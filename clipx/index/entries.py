@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from clipx.errors import ClipxError, MissingDependencyError
 from clipx.files import sha256_of
@@ -59,7 +59,7 @@ def entries(
                 done.append(failure(file, one.error))
             else:
                 own = one.vectors
-                done.append(Entry(file, str(one.key), list(map(_time, own.places)), own.rows, own.preview))
+                done.append(Entry(file, cast(str, one.key), list(map(_time, own.places)), own.rows, own.preview))
         yield done
 
 

@@ -226,5 +226,8 @@ def _mapped(work: Callable[[S], T], items: Iterator[S], device: str, most: int) 
         yield from map(work, first)
         return
     workers = min(torch.get_num_threads(), most) if device == "cpu" else 1
+    if workers == 1 and device == "cpu":  # one thread among several, which encode other sounds
+        yield from map(work, chain(first, items))
+        return
     with one_thread(), single_threaded_pool(workers) as pool:  # decoding and resampling go on in this one, meanwhile
         yield from prefetch(work, chain(first, items), pool, 2 * workers + 1)

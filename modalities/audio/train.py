@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain, product
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -494,7 +494,7 @@ def _image_targets(
 ) -> _Pictures:
     """Encode the pictures of ``folder/LABEL`` once, but of labels left out; they are kept in ``out/cache``."""
     from clipx.cache import CachedVectors
-    from clipx.pipeline import Encoded, embedding_of, encode, file_items
+    from clipx.pipeline import embedding_of, encode_all, file_items
     from clipx.registry import get_modality
 
     image = get_modality("image")(space)
@@ -506,8 +506,8 @@ def _image_targets(
             labels += [index] * len(own)
     if not paths:
         raise FileError("holds no folder of pictures named like a label", where=folder)
-    records = chain.from_iterable(encode(file_items(paths), image, cache=CachedVectors(out / "cache", space.dim)))
-    vectors = embedding_of((one for one in records if isinstance(one, Encoded)), image).vectors
+    records = encode_all(file_items(paths), image, cache=CachedVectors(out / "cache", space.dim))
+    vectors = embedding_of(records, image).vectors
     ones = F.one_hot(torch.tensor(labels), len(names)).float()
     return _Pictures(vectors, ones.to(space.device))
 
