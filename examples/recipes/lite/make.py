@@ -194,8 +194,6 @@ def make(
     source = Graphics(
         data, cache / "pictures", seed, plan["graphics"]["shapes"], frozenset(concepts), frozenset(shapes)
     )
-    for bank in plan["graphics"].get("without", ()):
-        del source.banks[bank]
     shown = sorted(set(photos.names) - {""} | set(source.names))
     nouns = collect(imagenet(), [(name, table[name].synonyms) for name in shown], wordnet)
     spoken = [sentence(name, offset, wordnet) for name, offset in zip(nouns.names, nouns.offsets, strict=True)]
