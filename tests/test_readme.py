@@ -102,7 +102,7 @@ def shortened(words):
     ids=["readme", "pages"],
 )
 def test_every_command_runs(pages, least, written, run, tmp_path, monkeypatch):
-    folder = tmp_path / "here"
+    folder = tmp_path / "pages"
     folder.mkdir()
     write_files(folder)
     monkeypatch.chdir(folder)
