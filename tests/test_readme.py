@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs/search.md", *sorted((ROOT / "docs/modalities").glob("*.md"))]
 ELSEWHERE = ("demo", "reproduce", "depth room.jpg --preset depthclip", "train audio sounds --space S --tower sfx")
 SHORT = {  # the words that a command begins with -> flags that make it short; the last one given counts
-    "sketch": "--steps 2 --seeds 1",
+    "sketch": "--steps 2 --seeds 1 --strokes 4",
     "eval sketch": "--strokes 4 --steps 2 --seeds 1 --per-class 1 --dtype float32",
     "eval pointcloud": "--shots 2 --draws 1",
     "train audio": "--epochs 1 --batch-size 4",
