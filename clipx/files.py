@@ -15,7 +15,7 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -188,23 +188,26 @@ def write_whole(
     """Write a file atomically: a reader sees the old content or the new one, and an error leaves the old one.
 
     The content goes to a hidden file with a unique name in the same folder, which then replaces ``path``. So several
-    threads or processes may write the same path; the last one wins.
+    threads or processes may write the same path; the last one wins. Where ``path`` is a symbolic link, the file that it
+    points to is replaced and the link stays.
 
     Args:
         path: the file.
         content: bytes; text, written as UTF-8; or a function that writes a file at the path it is given, which has the
             suffix of ``path``.
         parents: make the folders above it that are missing.
-        durable: wait until the content is on the disk, so that it survives a loss of power.
+        durable: wait until the content and the folder's entry are on the disk, so that they survive a loss of power.
 
     Raises:
-        FileError: the file cannot be written.
+        FileError: the file cannot be written, or the path is no name of a file.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
-    try:
+    path, target = Path(path), _target(path)
+    # a name may have 255 bytes, which is 4 for each of these characters, the token and the rest
+    name = f".{target.stem[:32]}.{secrets.token_hex(8)}.part{target.suffix[:24]}"
+    temporary = target.with_name(name)
+    with _writing(path):
         if parents:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
         try:
             if callable(content):
                 content(temporary)
@@ -213,9 +216,49 @@ def write_whole(
             if durable:
                 with open(temporary, "rb+") as file:
                     os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+        if durable:
+            _sync_folder(target.parent)
+
+
+def rename_durably(old: Path, new: Path) -> None:
+    """Rename a file over another one in the same folder, and wait until that is on the disk.
+
+    Raises:
+        FileError: it cannot be renamed.
+    """
+    with _writing(new):
+        os.replace(old, new)
+        _sync_folder(new.parent)
+
+
+def _target(path: str | PathLike) -> Path:
+    """The file that a path names, through symbolic links. Raises FileError where it cannot be a file's name."""
+    if not Path(path).name or "\0" in str(path):
+        raise FileError(f"{os.fspath(path)!r} is no name of a file")
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:  # characters that no file system takes
+        raise FileError(f"{os.fspath(path)!r} is no name of a file") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the entries of a folder are on the disk; nothing where folders cannot be opened, as on Windows."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns an OSError into a FileError that says that the file cannot be written."""
+    try:
+        yield
     except FileError:
         raise
     except OSError as error:

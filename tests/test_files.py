@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clipx.errors import FileError
-from clipx.files import write_tensors, write_whole
+from clipx.files import rename_durably, write_tensors, write_whole
 
 
 def test_bytes_text_and_functions(tmp_path):
@@ -61,6 +61,54 @@ def test_a_folder_that_is_missing_or_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot be written"):
         write_whole(tmp_path / "file" / "a", b"x", parents=True)
+
+
+@pytest.mark.parametrize("name", ["", "/", "a\0b", "a\ud800"])
+def test_what_is_no_name_of_a_file_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"is no name of a file|cannot be written"):
+        write_whole(name, b"x")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 240 + ".json", "\N{CJK UNIFIED IDEOGRAPH-5B57}" * 80, "a. " + "b" * 240])
+def test_names_near_the_limit_of_the_file_system(tmp_path, name):
+    write_whole(tmp_path / name, b"x")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_the_suffix_stays_when_the_name_is_shortened(tmp_path):
+    write_whole(tmp_path / f"{'a' * 240}.npy", lambda path: np.save(path, np.arange(3)))
+    assert np.load(tmp_path / f"{'a' * 240}.npy").tolist() == [0, 1, 2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege on Windows")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_stays_and_what_it_points_to_is_written(tmp_path, there):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
+    if there:
+        (tmp_path / "real" / "file").write_text("old")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "file").read_text() == "new"
+    assert os.listdir(tmp_path / "real") == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
+def test_durable_writes_wait_for_the_folder_after_the_rename(tmp_path, monkeypatch):
+    done = []
+    sync, move = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda f: (done.append(stat.S_ISDIR(os.fstat(f).st_mode)), sync(f)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("renamed"), move(a, b)))
+    write_whole(tmp_path / "a", b"x", durable=True)
+    assert done == [False, "renamed", True]
+    rename_durably(tmp_path / "a", tmp_path / "b")
+    assert done[3:] == ["renamed", True] and os.listdir(tmp_path) == ["b"]
+
+
+def test_a_rename_that_fails_is_one_line(tmp_path):
+    with pytest.raises(FileError, match=r"b: cannot be written \(No such file or directory\)"):
+        rename_durably(tmp_path / "a", tmp_path / "b")
 
 
 def test_tensors_with_metadata(tmp_path):
