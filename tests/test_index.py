@@ -647,6 +647,22 @@ def test_what_is_taken_out_while_a_move_is_stopped_stays_out(files, db, space, o
         assert index.reembed(other_space).unchanged == 10 and index.stats()["files"] == 10
 
 
+def test_a_move_whose_last_step_fails_is_one_line_and_goes_on(files, db, space, other_space, monkeypatch):
+    real = os.replace
+
+    def full(old, new):
+        if str(old).endswith("next.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(old, new)
+
+    with Index.create(db, space) as index:
+        index.add([files])
+        with monkeypatch.context() as patch, pytest.raises(FileError, match="cannot be written"):
+            patch.setattr(os, "replace", full)
+            index.reembed(other_space)
+        assert index.reembed(other_space).unchanged == 11
+
+
 def test_a_setting_that_names_a_file_holds_in_any_folder(tmp_path, monkeypatch):
     from clipx.index.meta import _plain
 
@@ -887,7 +903,7 @@ def test_two_makers_of_one_index(db, space, monkeypatch):
     assert len(Index.open(db)) == 0
 
 
-@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".meta.json.part"), ("meta.json",), ("meta.json", "words")])
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".meta.0a1b2c3d4e5f6789.part.json"), ("meta.json",), ("meta.json", "words")])
 def test_an_index_that_was_stopped_while_it_was_made(run, here, left):
     assert run("index photo.png --db whole.index")[0] == 0
     half = here / "half.index"

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clipx.errors import ClipxError, FileError, InputError
+from clipx.files import rename_durably
 from clipx.index.collection import Collection, record_of
 from clipx.index.entries import KnownContent, entries
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
@@ -138,7 +139,7 @@ def move(
     report = _update(new, walk, known, None, options)
     # taken out of the index since an earlier call was stopped
     delete(new.store, sorted(known.keys() - {file.path for file in walk.files}))
-    os.replace(folder / NEXT, folder / NAME)  # the switch
+    rename_durably(folder / NEXT, folder / NAME)  # the switch
     report.removed = len(leaving)
     report.failures += [Failure(file.path, f"left out: {unavailable[file.modality]}") for file in leaving]
     return new, report
