@@ -691,6 +691,25 @@ def test_what_a_killed_move_left_is_not_taken_up(files, db, space, other_space):
     }  # fmt: skip
 
 
+def test_what_killed_writers_left_is_removed_after_an_hour(files, db, space):
+    """Of the present table too; a younger file may belong to a search that is writing its snapshot."""
+    token = "0a1b2c3d4e5f6789"
+    names = [f".items-1-0123.{token}.part.arrow", f".items-1-words.{token}.part.npz", f".meta.{token}.part.json"]
+    names += [f".items-1-failures.{token}.part.json", f".next.{token}.part.json"]
+    with Index.create(db, space) as index:
+        index.add([files])
+        kept = {path.name for path in db.iterdir()} | {"notes.part.txt", ".mine.part.txt"}
+        for name in [*names, "notes.part.txt", ".mine.part.txt"]:
+            (db / name).write_bytes(b"half")
+        index.add([files])
+        assert {path.name for path in db.iterdir()} == kept | set(names)
+        for path in db.iterdir():
+            os.utime(path, (0, path.stat().st_mtime - 3601)) if path.is_file() else None
+        index.add([files])
+        assert {path.name for path in db.iterdir()} == kept
+        assert index.stats()["files"] == 11
+
+
 def test_another_tower_is_refused(files, db, space, monkeypatch):
     """Vectors of two towers are not mixed, though their settings are the same."""
     from clipx.modalities.image import Image as ImageModality

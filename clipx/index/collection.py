@@ -6,8 +6,10 @@ An index has one collection. A move to another space fills a second one and then
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -24,12 +26,15 @@ from clipx.index.lock import WriterLock
 from clipx.index.meta import Meta, SpaceRecord, only_begun
 from clipx.index.scan import Found
 from clipx.index.snapshot import Snapshot, take_snapshot
-from clipx.index.store import Entry, StoreFactory, entries_of, recorded_files, rows_of, writing
+from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, recorded_files, rows_of, writing
 from clipx.index.vocabulary import WORDS, Vocabulary
 
 if TYPE_CHECKING:
     from clipx.modality import Modality
     from clipx.space import JointSpace
+
+
+_UNFINISHED = re.compile(r"\.(items-\d+|meta|next)\b.*\.[0-9a-f]{16}\.part\.\w+")  # as write_whole names them
 
 
 class Collection:
@@ -175,6 +180,17 @@ class Collection:
                     file.unlink(missing_ok=True)
         self.store.drop_others()
 
+    def drop_unfinished(self) -> None:
+        """Remove what processes that were killed were writing, once it is older than ``KEPT``.
+
+        The caller holds the lock of the index. A search, which takes no lock, may be writing its snapshot meanwhile.
+        """
+        oldest = time.time() - KEPT.total_seconds()
+        with writing(self.folder):
+            for file in self.folder.iterdir():
+                if _UNFINISHED.fullmatch(file.name) and _changed_s(file) < oldest:
+                    file.unlink(missing_ok=True)
+
     # Files that could not be read -------------------------------------------------------------------------------------
 
     def failures(self) -> dict[str, dict[str, Any]]:
@@ -196,6 +212,14 @@ class Collection:
     @property
     def _words_file(self) -> Path:
         return self.folder / f"{self.meta.table}-words.npz"
+
+
+def _changed_s(file: Path) -> float:
+    """When a file was last written to, in seconds since the epoch; infinity where it is no longer there."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def create_collection(

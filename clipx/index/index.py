@@ -247,3 +247,4 @@ class Index:
     def _start_writing(self) -> None:
         self._lock.acquire()
         self._collection.refresh()  # another process may have written before
+        self._collection.drop_unfinished()

@@ -13,19 +13,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipx.errors import FileError, InputError
-from clipx.index.store import FILTERED, ROW_ID, disk_error, schema
+from clipx.index.store import FILTERED, KEPT, ROW_ID, disk_error, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEPT = timedelta(hours=1)  # how long what a reader may still have open is kept after it was replaced
 _LANCE_IO = "LanceError(IO)"  # in the text of what lancedb raises where a file of its own is corrupt or missing
 
 

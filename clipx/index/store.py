@@ -10,6 +10,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,7 @@ from clipx.index.vocabulary import SparseItems
 if TYPE_CHECKING:
     import pyarrow as pa
 
+KEPT = timedelta(hours=1)  # how long what another process may still read or write is kept
 ROW_ID = "_rowid"  # a virtual column with the row ids that ``filter`` and ``nearest`` return
 ARRAYS = ("vector", "words", "shares")
 FILTERED = ("path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "end_s")  # what ``filter`` knows
