@@ -34,7 +34,7 @@ class LabelledData:
         items: N things to encode.
         labels: N class names.
         classes: the K names to choose from.
-        parts: the values of the rows' columns ``split``, ``variant`` and ``fold``, sorted, where there are any.
+        subsets: the values of the rows' columns ``split``, ``variant`` and ``fold``, sorted, where there are any.
         facts: what the data says of all of its samples, such as the axis that points up.
         folds: the N rows' column ``fold``, where the data has one.
         sources: what the N samples are called where they come from: the rows' column ``key_id``, ``source``, ``origin``
@@ -45,7 +45,7 @@ class LabelledData:
     items: Sequence[Item]
     labels: Sequence[str]
     classes: Sequence[str]
-    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     folds: Sequence[str] = ()
     sources: Sequence[str] = ()
@@ -60,9 +60,9 @@ class LabelledData:
 
     @property
     def title(self) -> str:
-        """The name, and what its rows say of themselves: ``"modelnet40 test"``, ``"esc10 fold 1 2"``."""
-        said = (value for key, values in self.parts.items() for value in (["fold"] * (key == "fold") + [*values]))
-        return " ".join([self.name, *said])
+        """The name and its subsets: ``"modelnet40 test"``, ``"esc10 fold 1 2"``."""
+        words = (word for key, values in self.subsets.items() for word in (["fold"] * (key == "fold") + [*values]))
+        return " ".join([self.name, *words])
 
     @cached_property
     def contents(self) -> list[str]:
@@ -303,12 +303,12 @@ def _checked(
     blank = [item.id for item, label in zip(items, labels, strict=True) if not label.strip()]
     if blank:
         raise InputError(f"{len(blank)} rows have no label, the first is {blank[0]}", where=data)
-    parts = {key: sorted({row[key] for row in rows if row.get(key)}) for key in ("split", "variant", "fold")}
-    parts = {key: found for key, found in parts.items() if found}
-    folds = [row.get("fold", "") for row in rows] if "fold" in parts else []
+    subsets = {key: sorted({row[key] for row in rows if row.get(key)}) for key in ("split", "variant", "fold")}
+    subsets = {key: found for key, found in subsets.items() if found}
+    folds = [row.get("fold", "") for row in rows] if "fold" in subsets else []
     column = next((key for key in SOURCES if any(key in row for row in rows)), None)
     sources = [row.get(column, "") for row in rows] if column else []
-    return LabelledData(name, items, labels, classes, parts, facts or {}, folds, sources)
+    return LabelledData(name, items, labels, classes, subsets, facts or {}, folds, sources)
 
 
 def _asked_for(method: Callable[..., Any], first: int) -> set[str]:

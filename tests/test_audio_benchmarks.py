@@ -67,7 +67,7 @@ def test_layouts(esc50, urban, tmp_path):
 def test_eval_names_the_folds(esc50, run_json, tower):
     found = run_json(f"eval audio {esc50} --tower {tower} --prompts photo")
     (row,) = found["results"]
-    assert found["n"] == 8 and found["parts"]["fold"] == ["1", "10", "2"] and list(row["folds"]) == ["1", "2", "10"]
+    assert found["n"] == 8 and found["subsets"]["fold"] == ["1", "10", "2"] and list(row["folds"]) == ["1", "2", "10"]
     sizes = {"1": 3, "2": 3, "10": 2}
     whole = sum(sizes[fold] * right for fold, right in row["folds"].items()) / 8
     assert whole == pytest.approx(row["metrics"]["acc1"])

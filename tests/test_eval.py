@@ -49,7 +49,7 @@ def test_few_shot_rows_stand_beside_zero_shot_and_never_share_one(run_json, sets
         low, high = row["ci95"]["acc1"]
         assert low <= row["metrics"]["acc1"] <= high
     assert probe["metrics"]["acc1"] == 1  # flat or tall: the tower need not be trained to tell
-    assert record["parts"] == {"split": ["test"]}
+    assert record["subsets"] == {"split": ["test"]}
     assert record["train"]["dataset"] == "train" and record["train"]["n"] == 14
     assert record["train"]["data_sha256"] != record["data_sha256"]
 
@@ -212,8 +212,8 @@ def test_class_folders_may_hold_splits(run_json, run, here):
             folder.mkdir(parents=True, exist_ok=True)
             np.savetxt(folder / f"{i}.xyz", cloud)
     record = run_json("eval pointcloud set --where split=test")
-    assert record["n"] == 2 * 2 and record["parts"] == {"split": ["test"]}
-    assert run_json("eval pointcloud set")["parts"] == {"split": ["test", "train"]}
+    assert record["n"] == 2 * 2 and record["subsets"] == {"split": ["test"]}
+    assert run_json("eval pointcloud set")["subsets"] == {"split": ["test", "train"]}
     line = "eval pointcloud set --where split=test --train-where split=train --shots 1 --draws 1 --method cache"
     assert run_json(line)["train"]["n"] == 4
 
@@ -336,7 +336,7 @@ def test_eval_names_the_benchmark_and_its_split(run, here, modelnet40):
     assert status == 0, err
     record = json.loads(out)
     assert record["facts"]["benchmark"] == "ModelNet40" and record["facts"]["published"].startswith("differs")
-    assert record["parts"] == {"split": ["test"]} and record["n"] == 7
+    assert record["subsets"] == {"split": ["test"]} and record["n"] == 7
     assert err.startswith("warning: ") and err.count("\n") == 1 and "7 shapes in test, 2468 were released" in err
 
 

@@ -922,7 +922,9 @@ def test_two_makers_of_one_index(db, space, monkeypatch):
     assert len(Index.open(db)) == 0
 
 
-@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".meta.0a1b2c3d4e5f6789.part.json"), ("meta.json",), ("meta.json", "words")])
+@pytest.mark.parametrize(
+    "left", [(), (".lock",), (".lock", ".meta.0a1b2c3d4e5f6789.part.json"), ("meta.json",), ("meta.json", "words")]
+)
 def test_an_index_that_was_stopped_while_it_was_made(run, here, left):
     assert run("index photo.png --db whole.index")[0] == 0
     half = here / "half.index"

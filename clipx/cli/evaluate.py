@@ -224,7 +224,7 @@ def _about(plan: _Plan, space: JointSpace, options: EvalOptions, run: RunOptions
         train = {
             "dataset": shown.name,
             "where": options.train_where or [],
-            "parts": dict(shown.parts),
+            "subsets": dict(shown.subsets),
             "n": len(shown.items),
             "data_sha256": shown.sha256(),
         }
@@ -240,7 +240,7 @@ def _about(plan: _Plan, space: JointSpace, options: EvalOptions, run: RunOptions
         "labels": len(plan.names),
         "regime": options.regime,
         "where": run.where or [],
-        "parts": dict(tested.parts),
+        "subsets": dict(tested.subsets),
         "facts": dict(tested.facts),
         "dtype": run.dtype,
         "seed": run.seed,
@@ -270,7 +270,7 @@ def _print(record: Mapping[str, Any]) -> None:
         figure = f"{figures['acc1']:.1%}", interval, top5, f"{figures['mean_per_class_recall']:.1%}", spread, tuned
         return [*(str(row["sweep"].get(key, "")) for key in swept), name, *figure]
 
-    split = "".join(f", {key} {' '.join(values)}" for key, values in record["parts"].items())
+    split = "".join(f", {key} {' '.join(values)}" for key, values in record["subsets"].items())
     title = f"{record['dataset']}{split}: {record['n']} samples, {record['labels']} labels, "
     print_table(
         (*swept, "method", "top-1", "95 % interval", "top-5", "mean recall", "draws", "learnt from"),

@@ -62,7 +62,7 @@ def audioclip(
         paper=PAPER,
         published=[{"acc1": PUBLISHED[layout.name] / 100, "source": PAPER}],
         benchmark=layout.name,
-        parts=dict(tested.parts),
+        subsets=dict(tested.subsets),
         data_as_published=same,
         n=len(targets),
         tower=str(weights) if weights else "shipped",

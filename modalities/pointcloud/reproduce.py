@@ -166,12 +166,12 @@ def benchmark_of(data: LabelledData, system: str, path: Path) -> str:
     """The data set's name in ``SYSTEMS``.
 
     Raises:
-        InputError: two parts at once, or data for which the paper has no figure.
+        InputError: two values of one column at once, or data for which the paper has no figure.
     """
-    for part, values in data.parts.items():
+    for column, values in data.subsets.items():
         if len(values) > 1:
-            raise InputError(f"holds {' and '.join(values)}", where=path, remedy=f"add --where {part}={values[-1]}")
-    found = _benchmark(data.facts, data.classes, data.parts.get("variant", ()))
+            raise InputError(f"holds {' and '.join(values)}", where=path, remedy=f"add --where {column}={values[-1]}")
+    found = _benchmark(data.facts, data.classes, data.subsets.get("variant", ()))
     if found is None:
         raise InputError(
             f"{SYSTEMS[system].paper} has no figure for these classes",

@@ -109,7 +109,7 @@ def _reproduce(
         paper=about.paper,
         published=[{"acc1": one.acc1 / 100, "source": one.source, "shots": one.shots} for one in published],
         benchmark=benchmark,
-        parts=dict(tested.parts),
+        subsets=dict(tested.subsets),
         facts=dict(tested.facts),
         data_as_published=same,
         n=len(targets),
@@ -137,7 +137,7 @@ def _print(record: Mapping[str, Any]) -> None:
         interval = "{:.1%} to {:.1%}".format(*row["ci95"]["acc1"])
         tuned = f"tuned on {row['tuned_on']}" if row["tuned_on"] else "untuned"
         lines.append((row["name"], f"{row['metrics']['acc1']:.2%}", interval, f"{record['space']}, {tuned}", weights))
-    split = " ".join(record["parts"].get("split", ["unnamed"]))
+    split = " ".join(record["subsets"].get("split", ["unnamed"]))
     title = f"{record['benchmark']}, split {split}, {record['n']} shapes (as published: {record['data_as_published']})"
     print_table(
         ("figure", "top-1", "95 % interval", "by", "view weights"),
