@@ -8,7 +8,7 @@ import inspect
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,11 +120,13 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     if not data.exists():
         raise FileError("no such file", where=data)
     if data.suffix.lower() == ".npz":
-        return _from_arrays(_read_npz(data, modality), data, modality, where)
+        reader = _array_reader(modality, data)
+        return _from_arrays(_read_npz(data), data, reader, where)
     arrays = modality.read_set(data, where) if issubclass(modality, ReadsSets) else None
     if arrays is not None:
-        read = _from_paths if "path" in arrays else partial(_from_arrays, modality=modality)
-        return read(arrays, data, where=where)
+        if "path" in arrays:
+            return _from_paths(arrays, data, where)
+        return _from_arrays(arrays, data, _array_reader(modality, data), where)
     table = data / "labels.csv" if data.is_dir() else data
     if table.suffix.lower() == ".csv" and table.exists():
         return _from_csv(table, modality, where)
@@ -143,7 +145,8 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
         raise FileError(what, where=table)
     if "path" not in columns and rows:
         npz = _only_npz(table)
-        return _from_arrays(_read_npz(npz, modality), npz, modality, where, rows)
+        reader = _array_reader(modality, npz)
+        return _from_arrays(_read_npz(npz), npz, reader, where, rows)
     kept = [row for row in rows if _matches(row, where, table)]
     if blank := [i for i, row in enumerate(rows, start=2) if not row["path"].strip()]:
         raise FileError(f"{len(blank)} rows name no file, the first is row {blank[0]}", where=table)
@@ -151,7 +154,7 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
     check_present(paths, where=table)
     classes = sorted({row["label"] for row in rows} - {""})  # of the whole table: a split without a class is no easier
     labels = [row["label"] for row in kept]
-    asked = _asked_for(modality.load, 2)
+    asked = _facts_taken(modality.load)
     items = file_items(paths, table.parent, [{key: row[key] for key in asked if row.get(key)} for row in kept])
     return _checked(table.parent.resolve().name, items, labels, classes, table, kept)
 
@@ -195,12 +198,19 @@ def _from_class_folders(data: Path, modality: type[Modality], where: Sequence[tu
 def _from_arrays(
     arrays: dict[str, Any],
     path: Path,
-    modality: type[Modality],
+    reader: type[ReadsArrays],
     where: Sequence[tuple[str, str]],
     rows: Sequence[dict[str, str]] | None = None,
 ) -> LabelledData:
-    """``rows``: of a labels.csv beside it, which tell by ``npz_index`` what other columns a sample has."""
-    reader = cast(type[ReadsArrays], modality)  # _read_npz has made sure
+    """A set whose samples are rows of an array.
+
+    Args:
+        arrays: name -> array, as of an .npz.
+        path: where they come from, for messages.
+        reader: the modality.
+        where: see ``read_data``.
+        rows: of a labels.csv beside an .npz: columns of the samples that ``npz_index`` names.
+    """
     key = reader.array_key
     if missing := {key, "labels"} - set(arrays):
         raise InputError(
@@ -228,10 +238,10 @@ def _from_arrays(
         records = [records[i] | row for i, row in zip(order, rows, strict=True)]
     kept = [(i, record) for i, record in zip(order, records, strict=True) if _matches(record, where, path)]
     # A sample gets the facts that its modality asks for; the others are facts about the data as a whole.
-    asked = {name: fact for name, fact in about.items() if name in _asked_for(reader.from_array, 2)}
+    asked = {name: fact for name, fact in about.items() if name in _facts_taken(reader.from_array)}
     items = [ArrayItem(f"{i:08d}", samples[i], asked, f"{path} row {i}") for i, _ in kept]
-    said = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
-    return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, said, about)
+    columns_of = [{key: str(value) for key, value in about.items()} | record for _, record in kept]
+    return _checked(path.stem, items, [labels[i] for i, _ in kept], classes, path, columns_of, about)
 
 
 def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str], list[str]]:
@@ -251,9 +261,14 @@ def _class_names(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[list[str
     return [classes[int(label)] for label in labels], classes
 
 
-def _read_npz(path: Path, modality: type[Modality]) -> dict[str, np.ndarray]:
+def _array_reader(modality: type[Modality], path: Path) -> type[ReadsArrays]:
+    """The modality as one that reads arrays. Raises InputError where it reads none."""
     if not hasattr(modality, "array_key"):
         raise InputError(f"{modality.name} has no samples in .npz data sets", where=path)
+    return cast(type[ReadsArrays], modality)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         return read_npz(path, max_bytes=MAX_SET_BYTES)
     except Exception as error:  # whatever zipfile, zlib or numpy trip over in a damaged file
@@ -311,8 +326,8 @@ def _checked(
     return LabelledData(name, items, labels, classes, subsets, facts or {}, folds, sources)
 
 
-def _asked_for(method: Callable[..., Any], first: int) -> set[str]:
-    """The names of the facts about a sample that a method takes, from its parameter ``first`` on."""
+def _facts_taken(method: Callable[..., Any]) -> set[str]:
+    """The names of the facts about a sample that ``Modality.load`` or ``ReadsArrays.from_array`` takes."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = list(inspect.signature(method).parameters.values())[first:]  # without self, and the path or array
+    parameters = list(inspect.signature(method).parameters.values())[2:]  # without self, and the path or array
     return {parameter.name for parameter in parameters if parameter.kind in named}

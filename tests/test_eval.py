@@ -15,6 +15,7 @@ from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
 from clipx.modalities.pointcloud import PointCloud, benchmarks
 from clipx.modalities.pointcloud.benchmarks import SCANOBJECTNN_CLASSES, read_benchmark
+from clipx.modality import Modality
 
 NAMES = np.array(["chair", "night_stand"])
 
@@ -451,3 +452,20 @@ def test_a_table_says_which_axis_of_a_file_points_up(run, here, tiny_space):
     (here / "labels.csv").write_text("path,label,up\n0.xyz,chair,w\n1.xyz,table,y\n")
     status, _, err = run("eval pointcloud .")
     assert status and "the up axis must be x, y or z, got 'w'" in err
+
+
+def test_a_modality_without_arrays_reads_no_rows_of_arrays(here):
+    """Neither from an .npz nor from a layout of its own."""
+
+    class Words(Modality):
+        name, suffixes = "words", (".words",)
+
+        @classmethod
+        def read_set(cls, path, where=()):
+            return {"words": np.zeros((2, 3)), "labels": np.array(["a", "b"])}
+
+    np.savez(here / "set.npz", words=np.zeros((2, 3)), labels=np.array(["a", "b"]))
+    (here / "own").mkdir()
+    for data in (here / "set.npz", here / "own"):
+        with pytest.raises(InputError, match="words has no samples in .npz data sets"):
+            read_data(data, Words)
