@@ -1,10 +1,12 @@
 """The losses against their definitions, and the loop: resumable to the bit, averaged, stoppable."""
 
+import errno
 import json
 import math
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import nn
 
-from clipx.errors import ClipxError
+from clipx.errors import ClipxError, FileError
 from clipx.training import TrainConfig, contrastive_loss, loop, plot_history, sigmoid_loss, train
 
 
@@ -187,8 +189,24 @@ def test_resume_refuses_another_runs_checkpoint_and_a_lost_loss_is_an_error(tmp_
         train(linear(), line_fit, CONFIG, tmp_path, identity={"data": "others"}, resume=True)
     with pytest.raises(ClipxError, match="--resume"):
         train(linear(), line_fit, CONFIG, tmp_path)
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"torn")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
     with pytest.raises(ClipxError, match="corrupt"):
         train(linear(), line_fit, CONFIG, tmp_path, resume=True)
     with pytest.raises(ClipxError, match="lower the learning rate"):
         train(linear(), lambda m, s, d: {"loss": m(torch.ones(2, 4)).mean() * float("nan")}, CONFIG, tmp_path / "nan")
+
+
+def test_the_picture_of_a_loss_curve_is_whole_or_the_old_one(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def full(self, file, **options):
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    (tmp_path / "history.jsonl").write_text('{"step": 0, "loss": 1.0, "lr": 0.1, "s": 0.1}\n')
+    (tmp_path / "loss.png").write_bytes(b"old")
+    with pytest.raises(FileError, match="No space left on device"):
+        plot_history(tmp_path)
+    assert (tmp_path / "loss.png").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.jsonl", "loss.png"]

@@ -63,5 +63,6 @@ def plot_history(out: str | PathLike) -> Path:
         axes.plot(np.convolve(values, np.ones(width) / width, "valid"), label=name)
     axes.set(xlabel="step", ylabel=f"loss, mean of {width} steps")
     axes.legend()
-    figure.savefig(out / "loss.png", dpi=110, bbox_inches="tight")
-    return out / "loss.png"
+    path = out / "loss.png"
+    write_whole(path, lambda part: figure.savefig(part, dpi=110, bbox_inches="tight"))
+    return path
