@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio import fit, sfx
 from clipx.modalities.audio.categories import CATEGORIES, HOLDS
+from clipx.modalities.audio.config import AudioTrainConfig
 from clipx.modalities.audio.encoder import Audio, AudioConfig
 from clipx.modalities.audio.fit import SoundFeatures, choose_label_weight, directions_of, fit_map
 from clipx.modalities.audio.towers import WEIGHTS, load_tower, new_tower, save_tower
-from clipx.modalities.audio.train import AudioTrainConfig, cross_validate, train_audio
+from clipx.modalities.audio.train import cross_validate, train_audio
 
 GOLDEN = np.load(Path(__file__).parent / "golden/sfx.npz")
 RATE = 44_100

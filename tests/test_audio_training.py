@@ -1,7 +1,9 @@
 """clipx train audio: labels, batches, a few steps of both towers, resume, folds, the command."""
 
 import csv
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from PIL import Image
 
 from clipx.errors import FileError, InputError
 from clipx.modalities.audio import train as training
+from clipx.modalities.audio.config import AudioTrainConfig
 from clipx.modalities.audio.encoder import Audio, AudioConfig
+from clipx.modalities.audio.labelled import read_labels
 from clipx.modalities.audio.towers import new_tower
-from clipx.modalities.audio.train import AudioTrainConfig, cross_validate, read_labels, train_audio
+from clipx.modalities.audio.train import cross_validate, train_audio
 
 QUICK = AudioTrainConfig(epochs=2, batch_size=4, crop_s=0.5)
 RATE = 22_050
@@ -262,3 +266,20 @@ def test_the_command(data, run, run_json, tiny_space, monkeypatch):
     status, out, _ = run("train audio --help")
     assert status == 0 and "Example: clipx train audio" in " ".join(out.split())
     assert run("train space --help")[0] == 0  # the group is still there beside it
+
+
+def test_the_picture_of_an_accuracy_curve_is_whole_or_the_old_one(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def full(self, file, **options):
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    (tmp_path / "accuracy.png").write_bytes(b"old")
+    curve = training._Curve(tmp_path / "accuracy.jsonl", 1)
+    curve.add(1, 0.5)
+    with pytest.raises(FileError, match="No space left on device"):
+        curve.plot()
+    assert (tmp_path / "accuracy.png").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["accuracy.jsonl", "accuracy.png"]

@@ -88,7 +88,8 @@ def worker(rank, port, folder, data):
         found["ended"] = len(rows_of(folder / "stopped"))
     found["resumed"] = train(Towers(), loss_of, CONFIG, folder / "stopped", resume=True).state_dict()
 
-    from clipx.modalities.audio.train import AudioTrainConfig, train_audio
+    from clipx.modalities.audio.config import AudioTrainConfig
+    from clipx.modalities.audio.train import train_audio
     from clipx.space import random_space
 
     space = random_space(RESNET, preprocess_cfg=PREPROCESS)

@@ -7,7 +7,7 @@ from clipx._lazy import at_first_use
 _HOMES = {
     "Audio": "encoder",
     "AudioConfig": "encoder",
-    "AudioTrainConfig": "train",
+    "AudioTrainConfig": "config",
     "ESResNeXt": "esresnext",
     "LogMelTower": "logmel",
     "LongSound": "files",

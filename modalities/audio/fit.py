@@ -27,6 +27,7 @@ from clipx._threads import one_thread
 from clipx.identity import Stamp
 from clipx.modalities.audio.categories import CATEGORIES, HOLDS
 from clipx.modalities.audio.files import Sound, mix, resample
+from clipx.modalities.audio.labelled import LabelledSounds, read_start
 from clipx.modalities.audio.sfx import NETWORK, SAMPLE_RATE_HZ, SfxTower
 from clipx.modalities.audio.synthesis import synthesise
 from clipx.modalities.audio.towers import new_tower
@@ -36,7 +37,7 @@ from clipx.prompts import Prompts
 from clipx.zeroshot import ZeroShotClassifier
 
 if TYPE_CHECKING:
-    from clipx.modalities.audio.train import AudioTrainConfig, LabelledSounds
+    from clipx.modalities.audio.config import AudioTrainConfig
     from clipx.space import JointSpace
 
 RIDGE = 1.0  # shrinkage of the labels' map, in units of the features' mean variance
@@ -266,9 +267,7 @@ def _by_owner(rows: Tensor, owners: Tensor, count: int) -> Tensor:
 
 @lru_cache(maxsize=8192)  # the runs of a cross-validation share their sounds
 def _pooled_file(path: Path, _: Stamp, window_s: float, device: str) -> Tensor:
-    from clipx.modalities.audio.train import _in_memory
-
-    return _pooled(_in_memory(path, SAMPLE_RATE_HZ), window_s, device)
+    return _pooled(read_start(path, SAMPLE_RATE_HZ), window_s, device)
 
 
 @lru_cache(maxsize=8192)

@@ -11,11 +11,10 @@ picture among thousands. So at the end the last layer alone is fitted again, in 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import product
 from os import PathLike
 from pathlib import Path
@@ -29,14 +28,17 @@ from torch import Tensor, nn
 from clipx import _processes as processes
 from clipx._processes import gather
 from clipx._threads import one_thread
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import FileError, InputError
 from clipx.files import write_whole
 from clipx.metrics import classification, confusion, per_class_accuracy
 from clipx.modalities.audio.augment import AugmentConfig, augment, mask
+from clipx.modalities.audio.config import AudioTrainConfig
 from clipx.modalities.audio.encoder import Audio, AudioConfig
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.fbsp import norm_penalty
-from clipx.modalities.audio.files import Sound, mix, read_sound, resample
+from clipx.modalities.audio.files import Sound, resample
+from clipx.modalities.audio.fit import fit_tower
+from clipx.modalities.audio.labelled import LabelledSounds, read_labels, read_start
 from clipx.modalities.audio.losses import AudioScales, trimodal_loss
 from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
 from clipx.modalities.audio.synthesis import synthesise
@@ -51,112 +53,7 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 WINDOWS_AT_ONCE = 8
-LONGEST_S = 30.0  # of a training sound so much is used
 PROMPTS = ("a sound of a {}", "a photo of a {}", "{}")  # a label's target is the mean of these
-
-
-@dataclass(frozen=True)
-class AudioTrainConfig:
-    """How an audio tower is trained."""
-
-    tower: str = field(default="logmel", metadata={"help": "logmel (small), fbsp (AudioCLIP's) or sfx (pretrained)"})
-    epochs: int = field(default=160, metadata={"help": "passes over the training set"})
-    batch_size: int = field(default=32, metadata={"help": "sounds a step"})
-    lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
-    weight_decay: float = field(default=0.05, metadata={"help": "of kernels, not of gains, scales and the filter bank"})
-    ridge: float = field(default=0.05, metadata={"help": "shrinkage of the last layer's refit, see refit_last"})
-    mixed_precision: str = field(default="no", metadata={"help": "no or bf16: half the time where a processor has it"})
-    crop_s: float = field(default=5.0, metadata={"help": "seconds of sound in training, and a window's afterwards"})
-    mixup: float = field(default=0.5, metadata={"help": "share of sounds that are mixed with another"})
-    mask_bins: int = field(default=8, metadata={"help": "widest masked band of mels (logmel only)"})
-    mask_frames: int = field(default=25, metadata={"help": "longest masked stretch of frames (logmel only)"})
-    learn_front_end: bool = field(default=True, metadata={"help": "whether fbsp's filters learn"})
-    synthetic: float = field(default=0.0, metadata={"help": "share of a batch that is synthesised"})
-    synthetic_count: int = field(default=24, metadata={"help": "synthetic sounds a label, if any"})
-    speed: float = field(default=1.25, metadata={"help": "largest factor of the speed"})
-    seed: int = field(default=0, metadata={"help": "seed of weights, batches and augmentations"})
-
-    def __post_init__(self):
-        if min(self.epochs, self.batch_size, self.synthetic_count) < 1 or not self.lr > 0:
-            raise InputError("epochs, batch_size and synthetic_count must be at least 1 and lr above 0")
-        if self.mixed_precision not in ("no", "bf16") or not self.ridge > 0:
-            raise InputError("mixed_precision must be no or bf16, and ridge above 0")
-        made = round(self.synthetic * self.batch_size)
-        if not 0 <= self.synthetic < 1 or (self.synthetic and not 1 <= made < self.batch_size):
-            what = (
-                f"synthetic must be 0 to 1 and leave both kinds in a batch of {self.batch_size}, got {self.synthetic}"
-            )
-            raise InputError(what)
-        if self.tower == "fbsp" and self.batch_size < 2:
-            raise InputError("fbsp needs a batch_size of at least 2")
-        if not (0.1 <= self.crop_s <= LONGEST_S and 0 <= self.mixup <= 1 and 1 <= self.speed <= 4):
-            raise InputError(f"crop_s must be 0.1 to {LONGEST_S:g}, mixup 0 to 1 and speed 1 to 4")
-
-
-@dataclass(frozen=True)
-class LabelledSounds:
-    """A data set.
-
-    Args:
-        paths: N files.
-        labels: N names.
-        folds: N names of folds; "" where the set has none.
-    """
-
-    paths: list[Path]
-    labels: list[str]
-    folds: list[str]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def chosen(self, keep: Sequence[bool]) -> LabelledSounds:
-        """Those rows only."""
-        rows = [i for i, kept in enumerate(keep) if kept]
-        return LabelledSounds(
-            [self.paths[i] for i in rows], [self.labels[i] for i in rows], [self.folds[i] for i in rows]
-        )
-
-
-def read_labels(
-    data: str | PathLike, skip: Sequence[str] = (), where: Sequence[tuple[str, str]] = ()
-) -> LabelledSounds:
-    """Read ``labels.csv`` of a folder: columns ``path`` (from that folder), ``label`` and, if there are any, ``fold``.
-
-    Rows with a column ``fold`` that is empty belong to no fold and are left out, if others belong to one.
-
-    Args:
-        data: the folder.
-        skip: file names to leave out.
-        where: (column, value) pairs that a row must have.
-
-    Raises:
-        FileError: no such file, a column missing, or sounds that are not there, all of them named.
-        InputError: a name to skip that the set does not hold, or fewer than two labels.
-    """
-    table = Path(data) / "labels.csv"
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FileError(f"cannot be read ({reason})", where=table, remedy="list path,label[,fold] there") from error
-    if not rows or not {"path", "label"} <= rows[0].keys() or not all(row["path"] and row["label"] for row in rows):
-        raise FileError("must have the columns path and label, filled in every row", where=table)
-    if unknown := sorted(set(skip) - {Path(row["path"]).name for row in rows}):
-        raise InputError(f"no such sounds to skip: {', '.join(unknown)}", where=table)
-    if absent := sorted({column for column, _ in where} - rows[0].keys()):
-        raise InputError(f"has no column {absent[0]!r}", where=table, remedy=f"its columns: {', '.join(rows[0])}")
-    rows = [row for row in rows if Path(row["path"]).name not in skip and all(row[c] == v for c, v in where)]
-    if any(row.get("fold") for row in rows):
-        rows = [row for row in rows if row["fold"]]
-    paths = [Path(data) / row["path"] for row in rows]
-    if missing := [str(path.relative_to(data)) for path in paths if not path.is_file()]:
-        raise FileError(f"names {len(missing)} sounds that are not there: {', '.join(missing)}", where=table)
-    found = LabelledSounds(paths, [row["label"] for row in rows], [row.get("fold") or "" for row in rows])
-    if len(set(found.labels)) < 2:
-        raise InputError("sounds of at least two labels are needed", where=table)
-    return found
 
 
 def train_audio(
@@ -236,7 +133,7 @@ def train_audio(
     trainee.to(space.device)
     pictures = None if images is None else _image_targets(space, Path(images), names, out, exclude)
     batches = _Batches(taught, names, config, trainee.net.sample_rate_hz, imagined)
-    held_out = [_in_memory(path, trainee.net.sample_rate_hz) for path in held.paths]
+    held_out = [read_start(path, trainee.net.sample_rate_hz) for path in held.paths]
     steps = max(1, round(config.epochs * len(taught) / (batches.recorded * processes.world_size())))
     schedule = TrainConfig(
         steps=steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
@@ -298,8 +195,6 @@ def train_audio(
 
 def _fitted(*given: Any, ranked: list[str], out: Path) -> dict[str, Any]:
     """Fit the sound-effects tower, see ``fit_tower`` for what is given; judge it and write it."""
-    from clipx.modalities.audio.fit import fit_tower
-
     space, text, taught, held, _, _, _, config, _ = given
     vectors, net, about = fit_tower(*given)
     scores = vectors @ text[: len(ranked)].cpu().T
@@ -388,7 +283,7 @@ class _Batches:
         made: Mapping[str, str] | None = None,
     ):
         self.config, self.names, self.length = config, names, round(config.crop_s * rate_hz)
-        self.waves = [_in_memory(path, rate_hz).samples for path in sounds.paths]
+        self.waves = [read_start(path, rate_hz).samples for path in sounds.paths]
         labels = list(sounds.labels)
         self.recorded = config.batch_size - (round(config.synthetic * config.batch_size) if made else 0)
         digest, made = hashlib.sha256(), made or {}
@@ -521,22 +416,6 @@ def _encoder(space: JointSpace, net: Any, window_s: float) -> Audio:
     return audio
 
 
-def _in_memory(path: Path, rate_hz: int) -> Sound:
-    """The first half minute of a file, mono, at the tower's rate."""
-    try:
-        sound = read_sound(path)
-        parts, wanted = [], round(LONGEST_S * sound.sample_rate_hz)
-        for block in sound.blocks():
-            parts.append(mix(block))
-            if sum(part.shape[1] for part in parts) >= wanted:
-                break
-        samples = torch.cat(parts, dim=1)[:, :wanted]
-        return Sound(resample(samples, sound.sample_rate_hz, rate_hz).contiguous(), rate_hz, str(path))
-    except ClipxError as error:
-        remedy = f"leave it out: --skip {path.name}"
-        raise type(error)(error.what, where=error.where or path, remedy=remedy) from error
-
-
 def _digest(sounds: LabelledSounds) -> str:
     """SHA-256 over names, labels, folds and sizes."""
     rows = zip(sounds.paths, sounds.labels, sounds.folds, strict=True)
@@ -566,4 +445,4 @@ class _Curve:
         axes = (figure := Figure(figsize=(7, 4))).subplots()
         axes.plot([row["step"] for row in self.rows], [row["acc1"] for row in self.rows], marker=".")
         axes.set(xlabel="step", ylabel="top-1 on the held-out fold", ylim=(0, 1))
-        figure.savefig(self.path.with_suffix(".png"), dpi=110, bbox_inches="tight")
+        write_whole(self.path.with_suffix(".png"), lambda part: figure.savefig(part, dpi=110, bbox_inches="tight"))

@@ -74,7 +74,8 @@ def train(
     from clipx.api import parse_labels
     from clipx.cli._output import report
     from clipx.cli._work import read_prompts
-    from clipx.modalities.audio.train import PROMPTS, AudioTrainConfig, cross_validate, train_audio
+    from clipx.modalities.audio.config import AudioTrainConfig
+    from clipx.modalities.audio.train import PROMPTS, cross_validate, train_audio
     from clipx.progress import note
 
     settings: dict[str, Any] = {name: getattr(options, name) for name in SETTINGS}

@@ -20,7 +20,8 @@ import torch
 import clipx
 from clipx.metrics import bootstrap_ci95, ranking
 from clipx.modalities.audio import Audio, AudioConfig
-from clipx.modalities.audio.train import PROMPTS, read_labels
+from clipx.modalities.audio.labelled import read_labels
+from clipx.modalities.audio.train import PROMPTS
 
 # what a sound's picture may show: labels of Caltech-101 and QuickDraw; the other three classes have no picture there
 RIGHT = {

@@ -22,10 +22,12 @@ import numpy as np
 import clipx
 from clipx.metrics import bootstrap_ci95
 from clipx.modalities.audio import Audio, AudioConfig
+from clipx.modalities.audio.config import AudioTrainConfig
+from clipx.modalities.audio.labelled import read_labels
 from clipx.modalities.audio.sfx import NETWORK
 from clipx.modalities.audio.synthesis import LABELS
 from clipx.modalities.audio.towers import ABOUT, SHIPPED, WEIGHTS
-from clipx.modalities.audio.train import AudioTrainConfig, cross_validate, read_labels, train_audio
+from clipx.modalities.audio.train import cross_validate, train_audio
 from clipx.prompts import spoken
 
 sys.path.append(str(Path(__file__).parent))

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import clipx.modalities.pointcloud.projection.solid as solid
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection import solid
 from clipx.modalities.pointcloud.projection.views import Matrix
 
 BACKENDS = ("auto", "plain", "numba")

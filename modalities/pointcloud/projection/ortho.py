@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clipx.modalities.pointcloud.projection import kernel
+import clipx.modalities.pointcloud.projection.kernel as kernel
 from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
 from clipx.modalities.pointcloud.projection.views import check, look, turned
 

@@ -18,9 +18,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+import clipx.modalities.pointcloud.projection.kernel as kernel
+import clipx.modalities.pointcloud.projection.open3d_backend as open3d_backend
+import clipx.modalities.pointcloud.projection.solid as solid
 from clipx._device import eigh
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection import kernel, open3d_backend, solid
 from clipx.modalities.pointcloud.projection.raster import boxes
 from clipx.modalities.pointcloud.projection.views import RING, Matrix, check, turned
 

@@ -12,9 +12,9 @@ from math import pi
 import torch
 from torch import Tensor
 
+import clipx.modalities.pointcloud.projection.kernel as kernel
 from clipx._device import widest
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection import kernel
 from clipx.modalities.pointcloud.projection.views import check, euler, turned
 
 

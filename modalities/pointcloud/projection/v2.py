@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipx.modalities.pointcloud.projection import kernel
+import clipx.modalities.pointcloud.projection.kernel as kernel
 from clipx.modalities.pointcloud.projection.v1 import TOP_BOTTOM
 from clipx.modalities.pointcloud.projection.views import check, euler, product, turned
 
