@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from clipx.errors import ClipxError, FileError
@@ -194,6 +195,13 @@ def test_resume_refuses_another_runs_checkpoint_and_a_lost_loss_is_an_error(tmp_
         train(linear(), line_fit, CONFIG, tmp_path, resume=True)
     with pytest.raises(ClipxError, match="lower the learning rate"):
         train(linear(), lambda m, s, d: {"loss": m(torch.ones(2, 4)).mean() * float("nan")}, CONFIG, tmp_path / "nan")
+
+
+@pytest.mark.parametrize("about", [None, {}, {"run": "{}"}, {"run": "{", "step": "1", "scaler": "{}"}])
+def test_a_checkpoint_of_something_else_is_refused_in_one_line(tmp_path, about):
+    save_file({"weight": torch.ones(2)}, tmp_path / "checkpoint.safetensors", about)
+    with pytest.raises(FileError, match="the checkpoint is corrupt"):
+        train(linear(), line_fit, CONFIG, tmp_path, resume=True)
 
 
 def test_the_picture_of_a_loss_curve_is_whole_or_the_old_one(tmp_path, monkeypatch):

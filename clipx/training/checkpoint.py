@@ -66,10 +66,11 @@ def restore_checkpoint(out: Path, state: TrainState, run: Mapping[str, Any]) -> 
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
+            saved, step, scaler = (json.loads(about[name]) for name in ("run", "step", "scaler"))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileError("the checkpoint is corrupt", where=path, remedy="delete it and start again") from error
-    if json.loads(about["run"]) != json.loads(json.dumps(run)):
+    if saved != json.loads(json.dumps(run)):
         raise InputError("the checkpoint is of a run with other settings", where=path, remedy="name another folder")
     state.module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for key in state.average:
@@ -84,8 +85,8 @@ def restore_checkpoint(out: Path, state: TrainState, run: Mapping[str, Any]) -> 
                 value = value.to(parameter.device)
             optimizer.state[parameter][name] = value
     if state.scaler.is_enabled():
-        state.scaler.load_state_dict(json.loads(about["scaler"]))
-    return int(about["step"])
+        state.scaler.load_state_dict(scaler)
+    return int(step)
 
 
 def _parameters(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[tuple[torch.optim.Optimizer, Tensor]]:
