@@ -210,7 +210,7 @@ def require_disjoint(test: LabelledData, train: LabelledData) -> None:
 
 
 def targets_of(labels: Any, names: Any) -> tuple[list[str], Any]:
-    """The candidates, and each sample's place among them; ``_`` and case make no difference.
+    """The candidates, and the index of each sample's class among them; ``_`` and case make no difference.
 
     Raises:
         InputError: samples whose class is no candidate, all such classes in one line.
@@ -219,12 +219,12 @@ def targets_of(labels: Any, names: Any) -> tuple[list[str], Any]:
 
     from clipx.prompts import spoken
 
-    place = {spoken(name).casefold(): k for k, name in enumerate(names)}
-    found = [place.get(spoken(label).casefold(), -1) for label in labels]
-    stray = sorted({label for label, k in zip(labels, found, strict=True) if k < 0})
-    if stray:
+    index = {spoken(name).casefold(): k for k, name in enumerate(names)}
+    found = [index.get(spoken(label).casefold(), -1) for label in labels]
+    unknown = sorted({label for label, k in zip(labels, found, strict=True) if k < 0})
+    if unknown:
         raise InputError(
-            f"the data has classes that are not among the labels: {', '.join(stray)}",
+            f"the data has classes that are not among the labels: {', '.join(unknown)}",
             where="--labels",
             remedy="add them, or leave their rows out with --where",
         )

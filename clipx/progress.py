@@ -68,13 +68,13 @@ def _lines(what: str, total: int | None, so_far: int) -> Advance:
     """For logs: a line on stderr every ``LINE_EVERY_S`` seconds of work, so that short work says nothing."""
     began = printed = time.monotonic()
 
-    def advance(done: int, said: str = "", total: int | None = total) -> None:
+    def advance(done: int, text: str = "", total: int | None = total) -> None:
         nonlocal printed, so_far
         so_far += done
         now = time.monotonic()
         if now - printed >= LINE_EVERY_S:
             printed = now
             of = "" if total is None else f" of {total}"
-            note(f"{what}: {so_far}{of}, {now - began:.0f} s{' ' if said else ''}{said}")
+            note(f"{what}: {so_far}{of}, {now - began:.0f} s{' ' if text else ''}{text}")
 
     return advance

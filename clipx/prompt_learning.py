@@ -71,7 +71,7 @@ class PromptLearner(nn.Module):
         self.backbone, self.labels = space.backbone, tuple(labels)
         space.require_words([spoken(label) for label in labels] if drawn else [before + behind, *map(spoken, labels)])
 
-        def said(text: str) -> str:
+        def known_words(text: str) -> str:
             return text if space.vocabulary is None or drawn else space.vocabulary.rewrite(text)
 
         names = [spoken(label) for label in labels]
@@ -83,7 +83,7 @@ class PromptLearner(nn.Module):
             return
         if space.vocabulary is not None:
             names = [space.vocabulary.rewrite(name) for name in names]
-        before, behind = said(before), said(behind)
+        before, behind = known_words(before), known_words(behind)
         tokens = self._tokens([f"{before}{name}{behind}" for name in names])  # (K, L)
         self.register_buffer("end", tokens.argmax(dim=1), persistent=False)
         front, back = (self._tokens([part])[0] if part.strip() else None for part in (before, behind))

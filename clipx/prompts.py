@@ -1,4 +1,4 @@
-"""Prompts: what is said around a label before the text tower reads it.
+"""Prompts: the words around a label before the text tower reads it.
 
 A prompt set is a tuple of templates that hold ``{}``. Templates are taken as they stand, "a photo of a airplane"
 included: CLIP's published figures, and the captions that embedded spaces are trained on, are made that way.
@@ -55,7 +55,7 @@ def get_prompts(name: str) -> tuple[str, ...]:
 
 
 def sentences(labels: Sequence[str], prompts: Prompts = "photo") -> list[list[str]]:
-    """What is said of each label: K lists of at least one sentence. ``_`` in a label reads as a space.
+    """The sentences of each label: K lists of at least one. ``_`` in a label reads as a space.
 
     Args:
         labels: K labels.
@@ -85,7 +85,7 @@ def spoken(label: str) -> str:
 def _own_sentences(prompts: Mapping[str, Sequence[str]], label: str) -> list[str]:
     own = prompts.get(label, ())
     own = (own,) if isinstance(own, str) else own  # a bare string would be read letter by letter
-    said = [sentence.replace("{}", spoken(label)) for sentence in own]
-    if not said or not all(sentence.strip() for sentence in said):
+    filled = [sentence.replace("{}", spoken(label)) for sentence in own]
+    if not filled or not all(sentence.strip() for sentence in filled):
         raise InputError(f"the prompts hold no sentence for label {label!r}", remedy="give every label at least one")
-    return said
+    return filled

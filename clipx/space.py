@@ -655,7 +655,7 @@ def _about(folder: Path) -> dict[str, Any]:
     kinds = {"name": str, "version": str, "weights_bytes": int, "weights_sha256": str}
     missing = [key for key, kind in kinds.items() if not isinstance(about.get(key), kind)]
     if missing:
-        raise SpaceError(f"lacks {', '.join(missing)}", where=folder / "space.json", remedy="reinstall clipx")
+        raise SpaceError(f"missing keys: {', '.join(missing)}", where=folder / "space.json", remedy="reinstall clipx")
     return about
 
 

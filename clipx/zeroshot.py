@@ -72,11 +72,11 @@ class ZeroShotClassifier:
             raise InputError(f"none_threshold must be a cosine in [-1, 1], got {none_threshold}")
         space.require_words([spoken(label) for label in self.labels])  # asks nothing of an open vocabulary
         prompts, self.dropped_prompts = _known_templates(space, prompts, spoken(self.labels[0]))
-        said = sentences(self.labels, prompts)
-        space.require_words(chain(*said) if isinstance(prompts, Mapping) else said[0])  # templates: one label shows all
+        texts = sentences(self.labels, prompts)
+        space.require_words(chain(*texts) if isinstance(prompts, Mapping) else texts[0])  # of templates one is enough
         self.logit_scale = space.logit_scale
         self.none_threshold = none_threshold
-        self.weights = Embedding(_class_weights(space, said), space.id, "text", self.labels)  # (K, D)
+        self.weights = Embedding(_class_weights(space, texts), space.id, "text", self.labels)  # (K, D)
 
     def logits(self, embedding: Embedding) -> Tensor:
         """``logit_scale * cosine`` of every input with every label: (N, K), on the embedding's device.
@@ -156,9 +156,9 @@ def _known_templates(space: JointSpace, prompts: Prompts, label: str) -> tuple[P
     return (known, tuple(t for t in templates if t not in known)) if known else (templates, ())
 
 
-def _class_weights(space: JointSpace, said: list[list[str]]) -> Tensor:
-    text = space.encode_text([sentence for own in said for sentence in own])  # (sentences, D)
-    means = torch.stack([rows.mean(dim=0) for rows in text.split([len(own) for own in said])])  # (K, D)
+def _class_weights(space: JointSpace, texts: list[list[str]]) -> Tensor:
+    text = space.encode_text([sentence for own in texts for sentence in own])  # (sentences, D)
+    means = torch.stack([rows.mean(dim=0) for rows in text.split([len(own) for own in texts])])  # (K, D)
     if not bool((torch.linalg.vector_norm(means, dim=1) > 1e-4).all()):
         raise InputError("the sentences of a label cancel out", remedy="use other prompts")
     return normalize(means, dim=1)

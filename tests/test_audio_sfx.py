@@ -97,11 +97,11 @@ def test_a_tower_comes_back_from_disk(tiny_space, tmp_path):
         load_tower(folder, tiny_space)
 
 
-def test_a_network_that_is_torn(tmp_path, monkeypatch):
+def test_a_network_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(sfx, "NETWORK", tmp_path / "weights.safetensors")
     sfx.network_state.cache_clear()
     try:
-        with pytest.raises(FileError, match="missing or torn"):
+        with pytest.raises(FileError, match="missing or corrupt"):
             new_tower("sfx", 8)
     finally:
         sfx.network_state.cache_clear()

@@ -440,7 +440,7 @@ def test_folders(folder, state, backbones):
     for text, what in [
         ("{", "cannot be read"),
         ("[]", "no model_cfg"),
-        ('{"model_cfg": {"embed_dim": 1}}', "lacks text_cfg"),
+        ('{"model_cfg": {"embed_dim": 1}}', "missing in model_cfg: text_cfg"),
     ]:
         (folder / bb.CONFIG).write_text(text)
         with pytest.raises(SpaceError, match=what):

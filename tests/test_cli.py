@@ -106,10 +106,10 @@ def test_classify_table_is_tab_separated_off_a_terminal(run):
 
 
 def test_one_bad_file_ends_nothing(run, here):
-    (here / "torn.png").write_bytes((here / "photo.png").read_bytes()[:200])
+    (here / "half.png").write_bytes((here / "photo.png").read_bytes()[:200])
     (here / "notes.doc").write_text("no modality reads this")
-    files = "torn.png photo.png notes.doc cloud.xyz"
-    bad = ["notes.doc", "torn.png"]
+    files = "half.png photo.png notes.doc cloud.xyz"
+    bad = ["notes.doc", "half.png"]
     for line in (f"classify {files} --labels chair,table", f"embed {files} -o vectors.npz"):
         status, out, err = run(f"{line} --json")
         record = json.loads(out)
@@ -117,7 +117,7 @@ def test_one_bad_file_ends_nothing(run, here):
         assert [result["path"] for result in record["results"]] == ["photo.png", "cloud.xyz"]
         assert [failure["path"] for failure in record["failures"]] == bad
         assert [line.split(": ")[:2] for line in err.splitlines()] == [["not read", name] for name in bad]
-        assert "torn.png" not in record["failures"][1]["reason"]
+        assert "half.png" not in record["failures"][1]["reason"]
     with np.load(here / "vectors.npz", allow_pickle=False) as file:
         assert list(file["ids"]) == ["photo.png", "cloud.xyz"] and list(file["modalities"]) == ["image", "pointcloud"]
         assert np.allclose(file["vectors"], clipx.embed(file["ids"].tolist(), space=os.environ["CLIPX_SPACE"]).vectors)
@@ -292,7 +292,7 @@ def test_where_the_space_comes_from(run_json, run, space_folder, tmp_path, monke
 
 def make_bad_file(name, good_photo, space_folder):
     """Write the bad input of that name into the working folder."""
-    if name == "torn-space":
+    if name == "damaged-space":
         shutil.copytree(space_folder, name)
         weights = space_folder / "weights.safetensors"
         (Path(name) / weights.name).write_bytes(weights.read_bytes()[:-1] + b"!")
@@ -301,7 +301,7 @@ def make_bad_file(name, good_photo, space_folder):
     elif name in ARRAYS:
         np.save(name, ARRAYS[name])
     else:
-        Path(name).write_bytes(good_photo[:200] if name == "torn.png" else BYTES[name])
+        Path(name).write_bytes(good_photo[:200] if name == "half.png" else BYTES[name])
 
 
 ARRAYS = {"nan.npy": np.full((9, 3), np.nan), "inf.npy": np.full((9, 3), np.inf)}
@@ -328,7 +328,7 @@ BYTES = {
     "shape.json": b"[1]",
     "unseen.json": b'["a zeppelin of a {}"]',
 }
-BAD = ["torn-space", "torn.png", "pickle.npy", *ARRAYS, *BYTES]
+BAD = ["damaged-space", "half.png", "pickle.npy", *ARRAYS, *BYTES]
 
 MISTAKES = {
     "classify missing.png --labels chair": "missing.png: no such file",
@@ -347,7 +347,7 @@ MISTAKES = {
     "classify empty.off --labels chair": "empty.off",
     "classify huge.ply --labels chair": "huge.ply",
     "classify empty.png --labels chair": "empty.png",
-    "classify torn.png --labels chair": "torn.png",
+    "classify half.png --labels chair": "half.png: not a readable picture",
     "classify bomb.png --labels chair": "bomb.png",
     "classify photo.png --labels @missing.txt": "missing.txt",
     "classify photo.png --labels @empty.txt": "empty.txt: names no class",
@@ -358,7 +358,7 @@ MISTAKES = {
     "classify photo.png --labels chair --prompts @prompts.json": "prompts.json: cannot be read as JSON",
     "classify photo.png --labels chair --prompts @shape.json": "shape.json: must hold",
     "classify photo.png --labels chair --none-threshold 7": "none_threshold",
-    "classify photo.png --labels chair --space torn-space": "torn",
+    "classify photo.png --labels chair --space damaged-space": "weights are corrupt",
     "classify photo.png --labels chair --device quantum": "device 'quantum' cannot be used here",
     "classify photo.png --labels chair --device cuda:99": "device 'cuda:99' cannot be used here",
     "classify photo.png --labels chair --dtype int8": "--dtype",
@@ -376,7 +376,7 @@ MISTAKES = {
     "clasify photo.png": "Did you mean 'classify'",
     "embed photo.png -o vectors.csv": "suffix '.csv'",
     "embed photo.png -o nowhere/vectors.npz": "nowhere",
-    "embed torn.png -o vectors.npz": "torn.png",
+    "embed half.png -o vectors.npz": "half.png: not a readable picture",
     "eval image missing": "missing: no such file",
     "eval image photo.png": "no labelled data",
     "eval image .": "class folders",
@@ -440,7 +440,7 @@ def test_embed_writes_what_python_gives(run_json, here, space_folder, suffix):
     assert (record["n"], record["dim"]) == (2, 32)
 
 
-def test_ctrl_c_leaves_nothing_torn_and_resume_goes_on(run, here, monkeypatch):
+def test_ctrl_c_leaves_nothing_half_written_and_resume_goes_on(run, here, monkeypatch):
     from clipx.modalities.image import Image as ImageModality
 
     for i in range(3):
@@ -700,7 +700,7 @@ def test_doctor(run_json, run, space_folder, tmp_path, monkeypatch):
     lines = {r["name"] for r in record["results"]}
     assert "transformers" in lines and not lines & {"open3d", "laspy"}  # what nothing uses is not advertised
     assert "self-test passed" in next(r["detail"] for r in record["results"] if r["name"] == "space tiny")
-    (spaces / "tiny" / "weights.safetensors").write_bytes(b"torn")
+    (spaces / "tiny" / "weights.safetensors").write_bytes(b"half")
     status, out, _ = run("doctor --json")
     assert status == 1 and json.loads(out)["ok"] is False
 

@@ -467,5 +467,5 @@ def test_a_modality_without_arrays_reads_no_rows_of_arrays(here):
     np.savez(here / "set.npz", words=np.zeros((2, 3)), labels=np.array(["a", "b"]))
     (here / "own").mkdir()
     for data in (here / "set.npz", here / "own"):
-        with pytest.raises(InputError, match="words has no samples in .npz data sets"):
+        with pytest.raises(InputError, match=r"words has no samples in \.npz data sets"):
             read_data(data, Words)

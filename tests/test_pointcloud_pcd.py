@@ -185,10 +185,10 @@ def test_lzf_as_its_own_library_writes_it():
     assert lzf_decompress(b"", 0) == b""
     assert lzf_decompress(b"\x01ab\xe0\xff\x00", 266) == b"a" + 265 * b"b"  # the longest run, of distance 1
     for size in (191, 193):
-        with pytest.raises(ValueError, match="torn, or do not unpack"):
+        with pytest.raises(ValueError, match="corrupt, or do not unpack"):
             lzf_decompress(LIBLZF, size)
     for cut in range(len(LIBLZF)):
-        with pytest.raises(ValueError, match="torn"):
+        with pytest.raises(ValueError, match="corrupt"):
             lzf_decompress(LIBLZF[:cut], 192)
 
 

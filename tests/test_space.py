@@ -463,10 +463,10 @@ def test_corrupt_weights(toy, where):
     [
         ("weights.safetensors", None, "weights are missing"),
         ("weights.safetensors", b"", "weights are corrupt"),
-        ("space.json", b"{}", "lacks name, version"),
+        ("space.json", b"{}", "missing keys: name, version"),
         ("space.json", b"[1]", "not a JSON object"),
         ("space.json", b"[" * 100_000, "cannot be read"),
-        ("space.json", b'{"name": 3, "version": "1", "weights_bytes": 1, "weights_sha256": "x"}', "lacks name"),
+        ("space.json", b'{"name": 3, "version": "1", "weights_bytes": 1, "weights_sha256": "x"}', "missing keys: name"),
         ("vocabulary.json", b'{"words": [1]}', "malformed space"),
         ("vocabulary.json", None, "cannot be read"),
         ("vocabulary.json", b"{}", "malformed space"),

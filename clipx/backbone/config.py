@@ -64,7 +64,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise SpaceError("has no model_cfg", where=path, remedy="give the architecture as open_clip's local-dir does")
     missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config["model_cfg"])
     if missing:
-        raise SpaceError(f"model_cfg lacks {', '.join(sorted(missing))}", where=path)
+        raise SpaceError(f"missing in model_cfg: {', '.join(sorted(missing))}", where=path)
     return config
 
 

@@ -320,7 +320,7 @@ def read_plan(folder: Path) -> Plan:
         unknown = set(entry) - {"file", "kind", "alt", "is", "prompts", "settings"}
         if missing or unknown:
             raise InputError(
-                f"a [[sample]] {'lacks' if missing else 'has unknown'} {(missing or unknown).pop()!r}", where=plan
+                f"{'missing' if missing else 'unknown'} in a [[sample]]: {(missing or unknown).pop()!r}", where=plan
             )
     sections = [(kind, entry) for kind in SECTIONS for entry in tables.get(kind, [])]
     for kind, entry in sections:

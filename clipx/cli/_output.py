@@ -101,7 +101,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own types; NaN and infinity, which JSON lacks, become None."""
+    """JSON's own types; NaN and infinity, which JSON does not have, become None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clipx.zeroshot import Prediction
 
 
-ALIKE = 0.1  # hits of a lower score are shown pale
+PALE_BELOW = 0.1  # hits of a lower score are shown pale
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _searches(part: Searches) -> str:
     rows = "\n".join(
         f'<div class="query"><p><code>{escape(row.query)}</code></p>{row.asked}</div>\n<div><ol class="hits">'
         + "".join(
-            f'<li{" class=unlike" * (score < ALIKE)}><img src="{source(data)}" alt="{escape(name, quote=True)}">'
+            f'<li{" class=unlike" * (score < PALE_BELOW)}><img src="{source(data)}" alt="{escape(name, quote=True)}">'
             f'<p>{escape(name)} <span class="score">{score:.2f}</span></p></li>'
             for data, name, score in row.hits
         )

@@ -26,7 +26,7 @@ def bar(what: str, total: int | None, done: int) -> Iterator[Advance]:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         *counted,
-        TextColumn("{task.fields[said]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
     ) as drawn:
@@ -39,8 +39,8 @@ def bar(what: str, total: int | None, done: int) -> Iterator[Advance]:
 
 def _line(bar: Any, what: str, total: int | None, done: int) -> Iterator[Advance]:
     """A line of a rich Progress while its caller's block runs."""
-    task = bar.add_task(what, total=total, completed=done, said="")
+    task = bar.add_task(what, total=total, completed=done, note="")
     try:
-        yield lambda done, said="", total=None: bar.update(task, advance=done, said=said, total=total)
+        yield lambda done, note="", total=None: bar.update(task, advance=done, note=note, total=total)
     finally:
         bar.remove_task(task)

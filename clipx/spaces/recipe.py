@@ -138,7 +138,7 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
     tables = {"make"} if "make" in plan else {"source", "train", "words", "tune"}
     missing = {"name", "version", "licence", "model", "preprocess", *tables} - set(plan)
     if missing:
-        raise InputError(f"the recipe lacks {', '.join(sorted(missing))}", where=path)
+        raise InputError(f"missing in the recipe: {', '.join(sorted(missing))}", where=path)
     if "make" in plan:
         return plan, path.parent
     fields = {f.name for f in dataclasses.fields(TrainConfig)}

@@ -133,7 +133,7 @@ class TokenRows:
     def __call__(self, texts: list[str]) -> Tensor:
         tokens = self.place[self.tokenize(texts)]
         if int(tokens.min()) < 0:
-            raise InputError("a caption holds a word that the source's phrases() lack", where=self.folder)
+            raise InputError("a caption holds a word that is missing in the source's phrases()", where=self.folder)
         return tokens.to(self.model.logit_scale.device)
 
     def restore(self) -> None:

@@ -60,7 +60,7 @@ def read_benchmark(path: Path) -> dict[str, Any] | None:
         ``published``: whether the number of clips and folds are those of the release.
 
     Raises:
-        FileError: its table cannot be read or lacks a column.
+        FileError: its table cannot be read, or a column is missing.
     """
     if (layout := layout_of(path)) is None:
         return None

@@ -66,10 +66,10 @@ def load_audioclip(path: str | PathLike, dim: int | None = None) -> AudioCLIP:
     own.setdefault("fbsp.bias", torch.zeros(0))  # empty; some files leave it out
     missing, unknown = expected.keys() - own.keys(), own.keys() - expected.keys()
     shaped = [key for key in expected.keys() & own.keys() if tuple(own[key].shape) != expected[key]]
-    for what, keys in (("lacks", missing), ("has unknown", unknown), ("has other shapes in", shaped)):
+    for what, keys in (("missing keys", missing), ("unknown keys", unknown), ("keys of another shape", shaped)):
         if keys:
             names = ", ".join(sorted(keys)[:3]) + ", ..." * (len(keys) > 3)
-            raise InputError(f"the tower {what} {len(keys)} of its keys: {names}", where=path)
+            raise InputError(f"{what} of the tower ({len(keys)}): {names}", where=path)
     broken = sorted(key for key, value in own.items() if not value.isfinite().all())
     if broken:
         raise InputError(f"has NaN or infinite weights in {broken[0]}", where=path)

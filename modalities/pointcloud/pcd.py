@@ -82,7 +82,7 @@ def _read_text(
     require_rows(points, len(data) - start)  # as everywhere, before anything is allocated for them
     lines = take(each_line(data, start=start), points, sample.rows(points))
     first = list(accumulate((field.width for field in fields), initial=0))
-    numbers(lines[-1:], [first[-1] - 1])  # a file cut short in its last line lacks a column
+    numbers(lines[-1:], [first[-1] - 1])  # a file cut short in its last line misses a column
     return list(numbers(lines, [first[i] for i in wanted]).T)
 
 
