@@ -69,7 +69,7 @@ class MemoryStore:
         return np.array([row_id for (row_id,) in found], np.int64)
 
     def nearest(
-        self, vector: np.ndarray, k: int, cells: int, modality: str | None = None, where: str | None = None
+        self, vector: np.ndarray, k: int, effort: int, modality: str | None = None, where: str | None = None
     ) -> np.ndarray:
         row_ids = np.arange(len(self.rows)) if where is None else self.filter(where)
         if modality is not None:

@@ -4,6 +4,7 @@ import inspect
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from conftest import PREPROCESS, RESNET, WORDS, save_space
@@ -12,11 +13,12 @@ from PIL import Image
 
 import clipx
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError
+from clipx.errors import ContractError, FileError, InputError
 from clipx.index import Index, Store
 from clipx.index.lance import LanceStore
 from clipx.index.scan import Found
 from clipx.index.store import Entry
+from clipx.testing.stores import check_store, store_checks
 
 METHODS = [name for name, _ in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")]
 
@@ -65,6 +67,78 @@ def test_both_stores_have_the_methods_of_the_protocol_and_its_parameters():
         wanted = list(inspect.signature(getattr(Store, name)).parameters)
         for store in (LanceStore, MemoryStore):
             assert list(inspect.signature(getattr(store, name)).parameters) == wanted, f"{store.__name__}.{name}"
+
+
+@pytest.mark.parametrize("check", store_checks(LanceStore))
+def test_the_store_on_disk_keeps_the_contract(check, tmp_path):
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("check", store_checks(MemoryStores()))
+def test_the_store_in_memory_keeps_the_contract(check, tmp_path):
+    check(tmp_path)
+
+
+class Appends(MemoryStore):
+    def write(self, rows, replace):
+        super().write(rows, replace=False)
+
+
+class KeepsVanishedWindows(MemoryStore):
+    def write(self, rows, replace):
+        before = self.rows.to_pylist() if replace else []
+        super().write(rows, replace)
+        keys = {(row["path"], row["window"]) for row in self.rows.to_pylist()}
+        lost = [row for row in before if (row["path"], row["window"]) not in keys]
+        self.put(pa.concat_tables([self.rows, pa.Table.from_pylist(lost, schema=self.rows.schema)]))
+
+
+class DeletesTheFirstWindow(MemoryStore):
+    def delete(self, paths):
+        kept = [row for row in self.rows.to_pylist() if row["path"] not in paths or row["window"] > 0]
+        self.put(pa.Table.from_pylist(kept, schema=self.rows.schema))
+
+
+class CountsRows(MemoryStore):
+    def state(self):
+        return str(len(self.rows))
+
+
+class OptimizesInSilence(MemoryStore):
+    """Its rows move, and with them their ids, and its state stays."""
+
+    def optimize(self):
+        super().optimize()
+        self.stores.writes -= 1
+        self.stores.tables[self.folder, self.name] = self.rows.take(np.arange(len(self.rows))[::-1])
+
+
+class IgnoresTheModality(MemoryStore):
+    def nearest(self, vector, k, effort, modality=None, where=None):
+        return super().nearest(vector, k, effort, None, where)
+
+
+class IgnoresCase(MemoryStore):
+    def filter(self, where):
+        return super().filter(where.lower())
+
+
+@pytest.mark.parametrize(
+    ("store", "broken"),
+    [
+        (Appends, "replaces_all_rows_of_the_paths"),
+        (KeepsVanishedWindows, "replaces_all_rows_of_the_paths"),
+        (DeletesTheFirstWindow, "deletes_all_rows_of_the_paths"),
+        (CountsRows, "changes_its_state_with_every_change"),
+        (OptimizesInSilence, "keeps_row_ids_as_long_as_its_state"),
+        (IgnoresTheModality, "finds_the_nearest"),
+        (IgnoresCase, "selects_by_expressions"),
+    ],
+)
+def test_a_store_that_breaks_the_contract_is_named_with_the_promise(store, broken):
+    stores = MemoryStores()
+    with pytest.raises(ContractError, match=f"{broken}: "):
+        check_store(lambda folder, name: store(stores, folder, name))
 
 
 def test_hits_do_not_depend_on_the_store(files, both):
@@ -135,7 +209,7 @@ def test_an_index_is_opened_with_the_store_it_was_made_with(files, tmp_path, spa
         hits = index.search("a cat")
     assert Index.open(tmp_path / "my.index", space, store=stores).search("a cat") == hits
     assert not list((tmp_path / "my.index").glob("*.lance"))
-    with pytest.raises(FileError, match="its table items-1 is missing"):
+    with pytest.raises(FileError, match="was made with MemoryStores, not with the default store"):
         Index.open(tmp_path / "my.index", space).search("a cat")
 
 

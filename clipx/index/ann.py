@@ -1,4 +1,4 @@
-"""Building the approximate index of a large collection, and measuring how many cells a search must look at."""
+"""Building the approximate index of a large collection, and measuring how much effort a search must make."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def build_if_large(collection: Collection, rebuild: bool = False) -> None:
 
 
 def build(collection: Collection) -> float:
-    """Build it, and record how many cells a search looks at.
+    """Build it, and record with how much effort a search looks (see ``Store.nearest``).
 
     A modality of more than 50,000 rows is then searched by what is nearest by cosine, which the approximate index
     proposes, and by what the ranking proposes itself, 10 k of either and 100 at least; these are scored as ever. The
-    number of cells that a search looks at is doubled until the ten nearest by cosine are found; half of the queries
-    that this is measured by are items, half are words.
+    effort of a search is doubled until the ten nearest by cosine are found; half of the queries that this is measured
+    by are items, half are words.
 
     Returns:
         recall@10 by cosine, measured; 0.97 or more.
@@ -47,15 +47,15 @@ def build(collection: Collection) -> float:
     halves = snapshot.items.vectors, collection.vocabulary.vectors
     queries = np.concatenate([half[evenly_spaced(len(half), ANN_QUERIES // 2)] for half in halves])
     true = [set(largest(snapshot.items.vectors @ query, 10).tolist()) for query in queries]
-    cells = 8
+    effort = 8
     while True:
         found = [
-            len(t & set(snapshot.positions(collection.store.nearest(q, 10, cells)).tolist()))
+            len(t & set(snapshot.positions(collection.store.nearest(q, 10, effort)).tolist()))
             for q, t in zip(queries, true, strict=True)
         ]
         recall = sum(found) / sum(map(len, true))
-        if recall >= ANN_RECALL or cells >= len(snapshot):
+        if recall >= ANN_RECALL or effort >= len(snapshot):
             break
-        cells *= 2
-    collection.record(replace(collection.meta, cells=cells))
+        effort *= 2
+    collection.record(replace(collection.meta, cells=effort))
     return recall

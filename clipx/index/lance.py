@@ -127,13 +127,13 @@ class LanceStore:
         return self._select([ROW_ID], where)[ROW_ID].to_numpy()
 
     def nearest(
-        self, vector: np.ndarray, k: int, cells: int, modality: str | None = None, where: str | None = None
+        self, vector: np.ndarray, k: int, effort: int, modality: str | None = None, where: str | None = None
     ) -> np.ndarray:
-        """Row ids of about the ``k`` rows of the highest cosine, found in so many cells of the approximate index."""
+        """Row ids of about the ``k`` rows of the highest cosine; ``effort`` is how many cells are looked at."""
         filters = [] if modality is None else [_is_one_of("modality", [modality])]
         filters += [] if where is None else [f"({where})"]
         with _lance(self.folder, "cannot be read"):
-            query = self._table().search(vector).distance_type("cosine").limit(k).select(["_distance"]).nprobes(cells)
+            query = self._table().search(vector).distance_type("cosine").limit(k).select(["_distance"]).nprobes(effort)
             query = query.where(" AND ".join(filters), prefilter=True) if filters else query
             return query.with_row_id(True).to_arrow()[ROW_ID].to_numpy()
 

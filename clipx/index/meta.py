@@ -46,7 +46,7 @@ class Meta:
     Args:
         space: of the vectors.
         table: name of the store that holds them.
-        cells: how many cells of the approximate index a search looks at; None where that is not built.
+        cells: the effort of a search by the approximate index, see ``Store.nearest``; None where that is not built.
         modalities: name -> its ``config`` (JSON's types), the ``version`` of its package, and once something was
             encoded its ``context`` (see ``Modality``), such as the hash of a tower's weights.
         clipx: the version that made it.

@@ -115,8 +115,8 @@ class Searcher:
         modalities = int((searched > 0).sum())
         ranked = self._ranking(ranking, snapshot, modalities)
         question = self._question(terms, snapshot, ranked)
-        if (cells := self._collection.meta.cells) is not None and not exact:
-            rows = self._candidates(snapshot, question, k, cells, rows, sql, ranked)
+        if (effort := self._collection.meta.cells) is not None and not exact:
+            rows = self._candidates(snapshot, question, k, effort, rows, sql, ranked)
         codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
         if not len(codes):
             return []
@@ -256,7 +256,7 @@ class Searcher:
         snapshot: Snapshot,
         question: Queries,
         k: int,
-        cells: int,
+        effort: int,
         rows: np.ndarray | None,
         where: str | None,
         ranked: Ranking,
@@ -268,7 +268,7 @@ class Searcher:
             own = own if rows is None else rows[own]
             if len(own) > max(EXACT_ROWS, count):
                 modality = names[code] if len(names) > 1 else None
-                ids = self._collection.store.nearest(question.vectors[0], count, cells, modality, where)
+                ids = self._collection.store.nearest(question.vectors[0], count, effort, modality, where)
                 own = np.union1d(ranked.candidates(question, own, count), snapshot.positions(ids))
             proposed.append(own)
         return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)

@@ -79,14 +79,15 @@ class Store(Protocol):
         ...
 
     def nearest(
-        self, vector: np.ndarray, k: int, cells: int, modality: str | None = None, where: str | None = None
+        self, vector: np.ndarray, k: int, effort: int, modality: str | None = None, where: str | None = None
     ) -> np.ndarray:
         """Row ids of about the ``k`` rows of the highest cosine; asked for only after ``build_ann``.
 
         Args:
             vector: (D,) float32.
             k: how many.
-            cells: how much of the approximate index to look at: more takes longer and misses less.
+            effort: how hard to look, at least 1; what it counts is the store's own, such as parts of its index. More
+                takes longer and misses less; as many as there are rows misses none.
             modality: only rows of this one.
             where: only rows for which this expression holds, see ``filter``.
         """
