@@ -77,7 +77,7 @@ class LabelledData:
 
 
 def rows_csv(test: LabelledData, train: LabelledData | None = None) -> bytes:
-    """What was measured, and what was learnt from, as a table: use, name, label, SHA-256 of the content, source."""
+    """The samples that were measured or learnt from, as a table: use, name, label, SHA-256 of the content, source."""
     return listed(
         (use, Path(item.id).as_posix(), label, content, source)
         for use, data in (("test", test), ("train", train))

@@ -24,7 +24,7 @@ ZERO_SHOT = "zero_shot"
 
 @dataclass(frozen=True)
 class Shots:
-    """What few-shot classifiers learn from: M samples, their classes, how many of each class, how many draws."""
+    """M samples that few-shot classifiers learn from, their classes, how many of each class, and how many draws."""
 
     data: LabelledData
     targets: Any
@@ -157,7 +157,7 @@ def figures_of(
 
 
 def _classes(table: Any, names: Sequence[str], draws: int) -> list[dict[str, Any]]:
-    """Of each class with samples: recall, and what it is most often taken for."""
+    """The recall of each class that has samples, and the class that it is most often taken for."""
     import numpy as np
 
     from clipx import metrics

@@ -167,7 +167,7 @@ def check_present(paths: Sequence[Path], where: Path | None = None) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What the system has against reading a file becomes one line. Raises FileError."""
+    """Turns an error of the system while a file is read into one line. Raises FileError."""
     try:
         yield
     except FileNotFoundError as error:

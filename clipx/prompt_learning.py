@@ -110,7 +110,7 @@ class PromptLearner(nn.Module):
         self.context = nn.Parameter(start.clone().to(self.backbone.device))
 
     def forward(self) -> Tensor:
-        """What the labels mean with the context as it is: (K, D) float32 unit rows."""
+        """The vectors of the labels with the context as it is: (K, D) float32 unit rows."""
         if self.backbone.adds_words:
             return F.normalize(self.meant + self.context.sum(-2), dim=1)
         rows = torch.arange(len(self.labels), device=self.slots.device)[:, None].expand_as(self.slots)

@@ -85,7 +85,7 @@ class Demo:
         return panels, results
 
     def sections(self) -> list[Sheet | Searches]:
-        """What stands below the samples; sections without a row are left out."""
+        """The sections below the samples; those without a row are left out."""
         found: list[Sheet | Searches] = []
         for kind, entry in self.plan.sections:
             if kind == "search":
@@ -207,7 +207,7 @@ class Demo:
         return self._encoder(file).unavailable() is None
 
     def _picture(self, file: str) -> bytes:
-        """What a file looks like to the space."""
+        """The picture of a file that the space looks at."""
         if file not in self._pictures:
             self._pictures[file] = self._drawn(file)
         return self._pictures[file]

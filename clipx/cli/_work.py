@@ -226,7 +226,7 @@ def user_config() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What computed a figure: the packages on which its last decimals depend."""
+    """The versions of what computed a figure: the packages on which its last decimals depend."""
     from importlib.metadata import version
 
     from clipx import __version__

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What is measured, and by which classifiers."""
+    """Options that say what is measured, and by which classifiers."""
 
     labels: Annotated[
         str | None,
@@ -179,7 +179,7 @@ def _shots(
     options: EvalOptions,
     methods: Sequence[str],
 ) -> Shots | None:
-    """What few-shot classifiers learn from; None without ``--shots``."""
+    """The samples that few-shot classifiers learn from; None without ``--shots``."""
     from clipx.datasets import read_data
     from clipx.evaluation import Shots, require_disjoint, require_shots, targets_of
 
@@ -215,7 +215,7 @@ def _measured(plan: _Plan, space: JointSpace, run: RunOptions) -> Iterator[tuple
 
 
 def _about(plan: _Plan, space: JointSpace, options: EvalOptions, run: RunOptions) -> dict[str, Any]:
-    """What the record says besides its results."""
+    """The facts that the record states besides its results."""
     from clipx.cli._work import versions
 
     tested, train = plan.data, None

@@ -116,7 +116,7 @@ def _remove(index: Index, paths: Sequence[Path]) -> Added:
 
 
 def _joined(before: Added, did: Added) -> Added:
-    """What a step did, with what was removed and what failed before it."""
+    """The report of a step, with what was removed and what failed before it."""
     did.removed += before.removed
     did.failures = list({failure.path: failure for failure in before.failures + did.failures}.values())
     return did
@@ -130,7 +130,7 @@ def _table(did: Added, stats: dict[str, Any]) -> None:
 
 
 def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[Path]) -> None:
-    """What the table does not say, on stderr. Raises typer.Exit with status 2 where a named file was not read."""
+    """Print on stderr what the table does not say. Raises typer.Exit with status 2 where a named file was not read."""
     from clipx.cli._output import printable
     from clipx.cli._work import counted
     from clipx.progress import note
@@ -153,7 +153,7 @@ def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[
 
 
 def _note_failures(failures: Sequence[Failure]) -> None:
-    """What was not read: one by one where it is new, and what many have in common in one line."""
+    """Print the files that were not read: new ones one by one, and those that share a reason in one line."""
     from clipx.cli._output import printable
     from clipx.progress import note
 

@@ -124,7 +124,7 @@ def _write_page(file: Path, index: Index, db: Path, query: str, hits: Sequence[H
 
 
 def likely(hits: Sequence[Hit]) -> bool:
-    """Whether any of them is likely what was looked for."""
+    """Whether any of the hits is likely what was looked for."""
     return any(hit.confidence >= LIKELY for hit in hits)
 
 

@@ -50,7 +50,7 @@ class DescribedRanking:
         return (word_similarity(queries.words, self.items, rows) + self.cosine * found) / (1 + self.cosine)
 
     def candidates(self, queries: Queries, rows: np.ndarray, count: int) -> np.ndarray:
-        """Of ``rows``, the ``count`` whose words are most similar to those of the one query."""
+        """The ``count`` of ``rows`` whose words are most similar to those of the one query."""
         return rows[largest(word_similarity(queries.words, self.items, rows)[0], count)]
 
     def _cosines(self, queries: Queries, rows: np.ndarray | None) -> np.ndarray:

@@ -106,7 +106,7 @@ class Index:
 
     @property
     def store(self) -> Store:
-        """What holds the rows; another one after ``reembed``."""
+        """The store that holds the rows; ``reembed`` puts another one in its place."""
         return self._collection.store
 
     def add(

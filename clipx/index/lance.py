@@ -160,7 +160,7 @@ class LanceStore:
             return (query.with_row_id(True) if ROW_ID in columns else query).to_arrow().select(list(columns))
 
     def _no_table(self) -> FileError:
-        """Of an index that was stopped while it was made, or whose table was taken away; ``create`` makes it."""
+        """The error of an index that was stopped while it was made, or whose table is gone; ``create`` makes one."""
         remedy = f"to fill it: clipx index FOLDER --db {self.folder}"
         return FileError(f"its table {self.name} is missing", where=self.folder, remedy=remedy)
 
@@ -199,7 +199,7 @@ def _lance(folder: Path, what: str) -> Iterator[None]:
 
 
 def _file_error(error: Exception, what: str, folder: Path) -> FileError:
-    """What lancedb raised, for the user: the system's reason where there is one, else a corrupt or missing file."""
+    """An error of lancedb for the user: the system's reason if there is one, else a corrupt or missing file."""
     message = " ".join(str(getattr(error, "strerror", None) or error).split())
     number = re.search(r"\(os error (\d+)\)", message)
     if "no space left" in message.lower():

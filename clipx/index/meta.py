@@ -67,7 +67,7 @@ class Meta:
 
     @classmethod
     def read(cls, folder: Path, name: str = NAME) -> Meta:
-        """What ``write`` wrote.
+        """Read the record that ``write`` wrote.
 
         Raises:
             FileError: the folder is no index, or its meta.json is damaged or of a later kind.

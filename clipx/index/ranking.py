@@ -25,7 +25,7 @@ class Ranking(Protocol):
 
     @property
     def name(self) -> str:
-        """As ``--ranking`` names it."""
+        """The name that ``--ranking`` takes."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class Ranking(Protocol):
         ...
 
     def candidates(self, queries: Queries, rows: np.ndarray, count: int) -> np.ndarray:
-        """Of ``rows``, up to ``count`` that may score high though their cosine is low, for an approximate search.
+        """Up to ``count`` of ``rows`` that may score high though their cosine is low, for an approximate search.
 
         Args:
             queries: one.

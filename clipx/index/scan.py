@@ -77,7 +77,7 @@ class Walk:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def gone(self, paths: Iterable[str]) -> list[str]:
-        """Of ``paths``, those that lie under the roots, where the walk could look, and that it did not find."""
+        """The ``paths`` under the roots that the walk did not find, except where it could not look."""
         found = {file.path for file in self.files}
 
         def is_skipped(path: str) -> bool:  # such as one that was named with a modality that its suffix does not say
@@ -87,7 +87,7 @@ class Walk:
         return [path for path in gone if not is_skipped(path)]
 
     def elsewhere(self, paths: Iterable[str]) -> list[str]:
-        """Of ``paths``, those that do not lie under the roots."""
+        """The ``paths`` that do not lie under the roots."""
         return [path for path in paths if not is_under(path, self.roots)]
 
 

@@ -205,7 +205,7 @@ class Searcher:
     # Scores -----------------------------------------------------------------------------------------------------------
 
     def _ranking(self, name: str, snapshot: Snapshot, searched: int) -> Ranking:
-        """What ranks a search of so many modalities."""
+        """The ranking of a search of so many modalities."""
         own_words = self._collection.vocabulary.own
         key = (choose_ranking(name, own_words, searched), snapshot.state)
         if key not in self._rankings:

@@ -46,7 +46,7 @@ class Snapshot:
 
     @cached_property
     def modality_names(self) -> list[str]:
-        """Those that are there, sorted."""
+        """The modalities that the rows are of, sorted."""
         return sorted(self._coded.dictionary.to_pylist())
 
     @cached_property

@@ -121,7 +121,7 @@ StoreFactory = Callable[[Path, str], Store]
 
 
 def store_name(store: StoreFactory, default: StoreFactory) -> str:
-    """What ``meta.json`` records of the store that holds the rows; "" for the default one."""
+    """The name by which ``meta.json`` records the store that holds the rows; "" for the default one."""
     return "" if store is default else getattr(store, "__qualname__", type(store).__qualname__)
 
 

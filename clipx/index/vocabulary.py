@@ -93,7 +93,7 @@ class Vocabulary:
         return (vectors @ self.vectors.T).argmax(1) if self.words else np.zeros(len(vectors), np.int64)
 
     def dense(self, words: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """What ``word_weights`` returns as (N, B) rows of unit norm."""
+        """The weights of ``word_weights`` as dense (N, B) rows of unit norm."""
         rows = np.zeros((len(words), len(self.words)), np.float32)
         np.put_along_axis(rows, words.astype(np.int64), weights, axis=1)
         return rows
@@ -127,7 +127,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, file: Path) -> Vocabulary:
-        """What ``save`` wrote. Raises FileError where that is missing or corrupt."""
+        """Read the vocabulary that ``save`` wrote. Raises FileError where it is missing or corrupt."""
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 words, own = tuple(arrays["words"].tolist()), bool(arrays["own"])

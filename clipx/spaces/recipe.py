@@ -182,7 +182,7 @@ def _longest(plan: Mapping[str, Any]) -> int:
 
 
 def _schedules(plan: Mapping[str, Any], steps: int | None, seed: int | None) -> tuple[TrainConfig, ...]:
-    """Those of the parts with pictures, with words, and of the last one."""
+    """The settings of the parts with pictures, with words, and of the last one."""
     settings = {name: value for name, value in plan["train"].items() if name not in ("stages", "loss")}
     settings["seed"] = settings["seed"] if seed is None else seed
     share = 1.0 if steps is None else steps / settings["steps"]

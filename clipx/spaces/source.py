@@ -27,7 +27,7 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class TextBatch:
-    """What a source returns for one step with words: texts, and as above which captions they mean."""
+    """The texts that a source returns for one step with words, and, as above, which captions they mean."""
 
     texts: list[str]
     targets: Tensor
@@ -59,4 +59,4 @@ class Source(Protocol):
         """Word or phrase -> ``"pictures"`` or ``"text"``, what it was learned from."""
 
     def about(self) -> dict[str, Any]:
-        """What the space records of its data, with ``data_sha256``."""
+        """The facts about its data that the space records, with ``data_sha256``."""

@@ -18,7 +18,7 @@ from clipx.training.runs import CHECKPOINT
 
 @dataclass(frozen=True)
 class TrainState:
-    """What changes from step to step.
+    """The state of a training that changes from step to step.
 
     Args:
         module: the weights in training.

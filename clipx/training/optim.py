@@ -58,7 +58,7 @@ def _float32(found: Any) -> Any:
 
 
 def gradient_scaler(config: TrainConfig, device: torch.device) -> torch.amp.GradScaler:
-    """What keeps float16 gradients from vanishing; does nothing in other precisions."""
+    """The scaler that keeps float16 gradients from vanishing; it does nothing in other precisions."""
     if config.mixed_precision not in PRECISIONS:
         raise InputError(f"mixed_precision must be {', '.join(PRECISIONS)}, got {config.mixed_precision!r}")
     return torch.amp.GradScaler(device.type, enabled=config.mixed_precision == "fp16")

@@ -48,7 +48,7 @@ SLACK = 0.005  # of top-1 by folds, given up for words that no sound was labelle
 
 @dataclass(frozen=True)
 class SoundFeatures:
-    """What the network makes of N sounds.
+    """The features that the network computes of N sounds.
 
     Args:
         windows: (W, F) what ``SfxTower.pooled`` returns for all their windows.
@@ -72,7 +72,7 @@ class SoundFeatures:
         return _by_owner(self.windows, self.owners, len(self))
 
     def subset(self, keep: Tensor) -> SoundFeatures:
-        """Those sounds only; ``keep`` is (N,) bool."""
+        """The features of the sounds whose ``keep``, (N,) bool, is true."""
         held = keep[self.owners]
         places = keep.cumsum(0) - 1
         weight = self.weight[keep]

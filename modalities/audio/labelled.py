@@ -34,7 +34,7 @@ class LabelledSounds:
         return len(self.paths)
 
     def chosen(self, keep: Sequence[bool]) -> LabelledSounds:
-        """Those rows only."""
+        """The sounds whose ``keep`` is true."""
         rows = [i for i, kept in enumerate(keep) if kept]
         return LabelledSounds(
             [self.paths[i] for i in rows], [self.labels[i] for i in rows], [self.folds[i] for i in rows]

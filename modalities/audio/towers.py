@@ -44,7 +44,7 @@ class Tower:
 
     @property
     def channels(self) -> int:
-        """How many channels it takes; sounds of more are mixed to one. A net of two may have been trained on one."""
+        """The number of channels it takes; more are mixed to one. A net of two may have been trained on one."""
         return self.about.get("channels", self.net.channels)
 
     def __call__(self, waves: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def shipped_tower(space: JointSpace) -> Path | None:
 
 
 def _own(net: Any) -> nn.Module:
-    """What a tower's folder holds of it."""
+    """The part of a tower whose weights its folder holds."""
     return net.last if isinstance(net, SfxTower) else net
 
 

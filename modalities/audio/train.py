@@ -356,7 +356,7 @@ class _Batches:
 
 
 def _pick(rng: np.random.Generator, by_label: list[list[int]], count: int) -> list[int]:
-    """So many rows, as even over the labels as can be."""
+    """Draw ``count`` rows, as evenly over the labels as possible."""
     order: list[int] = []
     while len(order) < count:
         order += rng.permutation(len(by_label)).tolist()
@@ -371,7 +371,7 @@ class _Pictures:
     labels: Tensor
 
     def draw(self, rng: np.random.Generator, targets: Tensor) -> Tensor:
-        """The places of as many pictures as there are sounds: (B,)."""
+        """The rows of as many pictures as there are sounds, (B,), each of its sound's label if there is one."""
         kinds, anything = self.labels.argmax(1).cpu(), torch.arange(len(self.vectors))
         some = []
         for label in targets.argmax(1).tolist():
@@ -380,7 +380,7 @@ class _Pictures:
         return torch.tensor(some, device=self.vectors.device)
 
     def beside(self, drawn: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Those pictures, (B, D), and how far each is of each sound's label, (B, B)."""
+        """The drawn pictures, (B, D), and by how much each is of each sound's label, (B, B)."""
         return self.vectors[drawn], targets @ self.labels[drawn].T
 
 

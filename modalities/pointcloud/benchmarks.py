@@ -170,7 +170,7 @@ def _modelnet40_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _differences(name: str, files: Sequence[Path], splits: Any, variants: Any, whole: bool) -> list[str]:
-    """How these files differ from the release; one file of ModelNet40 tells nothing of the number of shapes."""
+    """How these files differ from the release; one file of ModelNet40 does not say how many shapes there are."""
     odd = []
     if name == "ModelNet40":
         for file in files:

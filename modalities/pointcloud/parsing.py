@@ -95,7 +95,7 @@ def each_line(
 
 
 def take(lines: Iterator[str], count: int, rows: slice | np.ndarray) -> list[str]:
-    """Those of the next ``count`` lines that ``rows`` chooses.
+    """The lines that ``rows`` chooses of the next ``count``.
 
     Raises:
         ValueError: there are fewer than ``count``.
@@ -127,7 +127,7 @@ def numbers(rows: Sequence[str], columns: Iterable[int] = range(3)) -> np.ndarra
 
 
 def numbers_in(row: str) -> int:
-    """How many numbers a row begins with."""
+    """The number of numbers that a row begins with."""
     for count, word in enumerate(row.split()):
         try:
             float(word)

@@ -136,7 +136,7 @@ class Projection:
 
     @property
     def mesh(self) -> bool:
-        """Whether it draws triangles, so that a bare cloud is nothing to it."""
+        """Whether it draws triangles, so that it cannot draw a cloud of points."""
         return "triangles" in self.takes
 
     def require_backend(self, backend: str) -> None:

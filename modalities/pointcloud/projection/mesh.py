@@ -98,7 +98,7 @@ def paint(
 
 
 def hits(placed: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the lines of sight through the pixels' centres meet first.
+    """The triangles that the lines of sight through the pixels' centres meet first.
 
     Args:
         placed: (Q, 3) vertices in camera axes.
@@ -143,7 +143,7 @@ def shade(
     found: Tensor, share: Tensor, placed: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
     side: int,
 ) -> Tensor:  # fmt: skip
-    """What `hits` found, in the light: (side, side, 3).
+    """The lit colours of what `hits` found: (side, side, 3).
 
     Args:
         found, share: (S * S,) and (M, 3).
