@@ -308,9 +308,9 @@ def _ends_early(path: Path, size: int, log: str) -> str | None:
     Args:
         log: what libsndfile notes of the file, such as ``Data Size : 44100 (should be 26450)``.
     """
-    for said, held in re.findall(r"(?:FORM|SSND|riff|data|Data Size) *: (\d+) \(should be (\d+)\)", log):
-        if int(said) > int(held) and not is_open(int(said)):
-            return f"it may be cut short: its header says {int(said):,} bytes, there are {int(held):,}"
+    for stated, held in re.findall(r"(?:FORM|SSND|riff|data|Data Size) *: (\d+) \(should be (\d+)\)", log):
+        if int(stated) > int(held) and not is_open(int(stated)):
+            return f"it may be cut short: its header says {int(stated):,} bytes, there are {int(held):,}"
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return None
