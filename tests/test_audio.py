@@ -277,12 +277,12 @@ class Bomb:
 
 def test_hostile_and_truncated_checkpoints(released, tmp_path, capsys):
     path = saved({"audio.fc.weight": Bomb()}, tmp_path / "bomb.pt")
-    with pytest.raises(FileError, match="bomb"):
+    with pytest.raises(FileError, match="not a readable checkpoint of tensors"):
         load_audioclip(path)
     assert "unpickled" not in capsys.readouterr().out
     whole = saved(released, tmp_path / "whole.pt").read_bytes()
     (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError, match="corrupt"):
+    with pytest.raises(FileError, match="not a readable checkpoint of tensors"):
         load_audioclip(tmp_path / "half.pt")
     with pytest.raises(FileError, match="no such file"):
         load_audioclip(tmp_path / "none.pt")
