@@ -178,6 +178,16 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=path) from error
 
 
+def make_folder(path: str | PathLike) -> Path:
+    """Make a folder, and those above it, where they are missing. Raises FileError where that fails."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot be made ({error.strerror})", where=path, remedy="name another with -o") from error
+    return path
+
+
 def write_whole(
     path: str | PathLike,
     content: bytes | str | Callable[[Path], Any],

@@ -19,6 +19,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from clipx._signals import stop_asked
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.files import write_tensors
 
@@ -151,8 +152,6 @@ def stopping(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool]]:
     if stop is not None:
         yield stop
         return
-    from clipx.training import stop_asked
-
     with stop_asked() as asked:
         yield asked
 

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import hashlib
 import json
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint
@@ -56,6 +57,17 @@ def test_only_commands_render_progress(package):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         named = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         assert not named & {"clipx.progress", "typer", "rich"}, path
+
+
+def test_a_run_needs_nothing_of_training():
+    """Stopping and folders are the core's: a task imports no optimisers."""
+    script = (
+        "import sys, clipx.modalities.depth.command, clipx.modalities.sketch.photos\n"
+        "from clipx.task import stopping\n"
+        "with stopping(None): pass\n"
+        "print(*[name for name in sys.modules if name.startswith('clipx.training')])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 # A toy that keeps the contract, and one that breaks each promise in turn ----------------------------------------------

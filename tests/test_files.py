@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clipx.errors import FileError
-from clipx.files import rename_durably, write_tensors, write_whole
+from clipx.files import make_folder, rename_durably, write_tensors, write_whole
 
 
 def test_bytes_text_and_functions(tmp_path):
@@ -53,6 +53,14 @@ def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, e
         raised is not FileError or str(caught.value) == f"{tmp_path / 'a'}: cannot be written (No space left on device)"
     )
     assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_folders_are_made(tmp_path):
+    assert make_folder(tmp_path / "a" / "b") == make_folder(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match=r"file: cannot be made \(File exists\); name another with -o"):
+        make_folder(tmp_path / "file")
 
 
 def test_a_folder_that_is_missing_or_a_file_is_named(tmp_path):

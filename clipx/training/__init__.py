@@ -4,11 +4,11 @@ A run is a pure function of its seed: every batch is made from ``(seed, step)`` 
 resumed trains on the same batches as one that was not.
 """
 
+from clipx._signals import stop_asked
 from clipx.training.config import TrainConfig, scaled
 from clipx.training.loop import train
 from clipx.training.losses import contrastive_loss, sigmoid_loss
 from clipx.training.runs import plot_history, prepare_folder
-from clipx.training.signals import stop_asked
 
 __all__ = [
     "TrainConfig",

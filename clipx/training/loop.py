@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from clipx import _processes as processes
+from clipx._signals import stop_asked
 from clipx.errors import InputError
 from clipx.progress import progress
 from clipx.space import check_device
@@ -22,7 +23,6 @@ from clipx.training.checkpoint import TrainState, restore_checkpoint, save_check
 from clipx.training.config import TrainConfig, rate_at
 from clipx.training.optim import PRECISIONS, MixedPrecision, gradient_scaler, optimizers_of, update_average
 from clipx.training.runs import HISTORY, History, prepare_folder
-from clipx.training.signals import stop_asked
 
 
 def train(

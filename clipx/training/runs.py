@@ -6,8 +6,8 @@ import json
 from os import PathLike
 from pathlib import Path
 
-from clipx.errors import FileError, InputError
-from clipx.files import write_whole
+from clipx.errors import InputError
+from clipx.files import make_folder, write_whole
 
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY = "history.jsonl"
@@ -15,11 +15,7 @@ HISTORY = "history.jsonl"
 
 def prepare_folder(out: str | PathLike, resume: bool) -> Path:
     """Make a run's folder; refuse to overwrite another run's checkpoint."""
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot be made ({error.strerror})", where=out, remedy="name another with -o") from error
+    out = make_folder(out)
     if not resume and (out / CHECKPOINT).exists():
         raise InputError("holds a run already", where=out, remedy="go on with --resume, or name another folder")
     return out

@@ -103,10 +103,9 @@ def depth(
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
     from clipx.cli._output import print_table, report
-    from clipx.files import check_present
+    from clipx.files import check_present, make_folder
     from clipx.modalities.depth.fit import shipped_fits
     from clipx.modalities.depth.task import DepthTask
-    from clipx.training import prepare_folder
 
     check_present(files)
     fitted = None if estimate.fit == Path(UNFITTED) else estimate.fit
@@ -120,7 +119,7 @@ def depth(
         fitted = next(map(Path, shipped_fits(joint)), None)
     task = DepthTask(joint, with_fit(plan, fitted, joint, estimate.flip))
     if out.suffix.lower() != ".png":
-        prepare_folder(out, resume=True)
+        make_folder(out)
     _note_fit(task, fitted, estimate.fit is None)
     failures: dict[str, ClipxError] = {}
     results = _estimate(task, files, stems, lift, fitted, failures)

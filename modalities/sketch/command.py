@@ -486,15 +486,15 @@ class _Output:
     def prepare(self, sources: Sequence[_Source], resume: bool) -> None:
         """Make the folder. Raises InputError or FileError for what cannot be written after the work."""
         from clipx.cli._output import check_writable
+        from clipx.files import make_folder
         from clipx.modalities.sketch.plotter import require_fit
         from clipx.modalities.sketch.target import CANVAS, Target
         from clipx.task import require_no_checkpoint
-        from clipx.training import prepare_folder
 
         if self.flags.hpgl is not None:
             boxes = {one.target.box for one in sources if isinstance(one.target, Target)} or {(0, 0, CANVAS, CANVAS)}
             require_fit(boxes, self.flags.size_mm, self.flags.hpgl)
-        check_writable(self.out if self.one_file else prepare_folder(self.out, resume=True) / "drawing.svg")
+        check_writable(self.out if self.one_file else make_folder(self.out) / "drawing.svg")
         if not resume and not self.one_file:
             require_no_checkpoint(self.out)
 

@@ -263,9 +263,9 @@ def _setup(
     from clipx.cli._output import check_writable
     from clipx.cli._work import encode, make_classifier, read_prompts, space_name
     from clipx.errors import InputError
+    from clipx.files import make_folder
     from clipx.modalities.sketch.evaluate import Judge
     from clipx.modalities.sketch.judging import default_judge, require_other_space
-    from clipx.training import prepare_folder
 
     words = None if data.labels is None else parse_labels(data.labels)
     of_drawings, of_photos = read_prompts(judging.prompts), read_prompts(judging.photo_prompts)
@@ -273,7 +273,7 @@ def _setup(
     name = space_name(run.space)
     judge_name = judging.judge or default_judge(name)
     if drawings is not None:
-        check_writable(prepare_folder(drawings, resume=True) / "sheet.png")
+        check_writable(make_folder(drawings) / "sheet.png")
     joint = replace(run, space=name).open_space()
     judge = require_other_space(replace(run, space=judge_name).open_space(), joint)
     own = judging.saliency_space

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError
-from clipx.files import write_whole
+from clipx.files import make_folder, write_whole
 from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.draw import Drawing
 from clipx.modalities.sketch.film import pixels
@@ -22,7 +22,6 @@ from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg
 from clipx.modalities.sketch.target import load_target
 from clipx.modalities.sketch.task import DrawTask
 from clipx.task import OnProgress
-from clipx.training import prepare_folder
 
 CORRUPT = "delete it: the photo is drawn again"
 
@@ -126,7 +125,7 @@ class PhotoDrawings:
 
     def _keep(self, folder: Path, drawings: Sequence[Drawing]) -> None:
         """Write a photo's drawings; ``drawing.json`` comes last and says that all are there."""
-        prepare_folder(folder, resume=True)
+        make_folder(folder)
         losses = {}
         for drawing in drawings:
             count = len(drawing.strokes)
