@@ -11,6 +11,7 @@ checkpoint with the same result, bit for bit on a CPU. ``clipx.testing.tasks.che
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -117,8 +118,9 @@ class Task(ABC, Generic[Input, Result]):
                 finished one.
             stop: asked between two steps; once it is true, the checkpoint is written and ``Stopped`` is raised. By
                 default Ctrl-C and SIGTERM do this, in the main thread; a second one interrupts at once.
-            checkpoint: a folder, made where it is missing, for files from which an interrupted run can be resumed.
-                They are deleted when the run is done.
+            checkpoint: a folder, made where it is missing, for files from which an interrupted run can be resumed; it
+                may hold other files. When the run is done, its own files (``checkpoint_path``) are deleted, and no
+                others.
             resume: go on from the files in ``checkpoint``, or from the beginning where there are none.
 
         Raises:
@@ -161,12 +163,13 @@ def stopping(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool]]:
 
 def checkpoint_path(folder: str | PathLike, part: int) -> Path:
     """The checkpoint of one part of a run."""
-    return Path(folder) / f"checkpoint-{part}.safetensors"
+    return Path(folder) / f"clipx-checkpoint-{part}.safetensors"
 
 
 def checkpoint_files(folder: str | PathLike) -> list[Path]:
-    """The checkpoints in a folder."""
-    return sorted(Path(folder).glob("checkpoint-*.safetensors"))
+    """The files in a folder that are named as ``checkpoint_path`` names them, of this run or another one."""
+    named = re.compile(r"clipx-checkpoint-[0-9]+\.safetensors")
+    return sorted(path for path in Path(folder).glob("*") if named.fullmatch(path.name))
 
 
 def require_no_checkpoint(folder: str | PathLike) -> None:

@@ -129,8 +129,8 @@ class Toy(Task):
                     on_partial(i, results[i], True)
         if on_progress:
             on_progress(total, total, "")  # of a resumed run whose steps were all done
-        for path in checkpoint_files(checkpoint) if checkpoint is not None else ():
-            path.unlink()
+        for i in range(len(inputs)) if checkpoint is not None else ():
+            checkpoint_path(checkpoint, i).unlink()
         return list(results.values())
 
     def identity(self, start):
@@ -308,6 +308,29 @@ class LeavesItsCheckpoint(Toy):
         if checkpoint is not None:
             Path(checkpoint, "log.txt").write_text("done")
         return results
+
+
+def cleaning_up(found):
+    """A toy that deletes whatever ``found`` names in the folder."""
+
+    class CleansUp(Toy):
+        def run(self, inputs, *, checkpoint=None, **options):
+            results = super().run(inputs, checkpoint=checkpoint, **options)
+            for path in found(checkpoint) if checkpoint is not None else ():
+                path.unlink()
+            return results
+
+    return CleansUp
+
+
+@breaks("other_files_are_left_alone")
+class DeletesWhatLooksLikeACheckpoint(cleaning_up(lambda folder: Path(folder).glob("checkpoint-*.safetensors"))):
+    pass
+
+
+@breaks("other_files_are_left_alone")
+class DeletesAllCheckpoints(cleaning_up(checkpoint_files)):
+    pass
 
 
 @breaks("a_stopped_run_resumes_to_the_same_results")

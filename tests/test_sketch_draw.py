@@ -515,11 +515,12 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space)
     photo().save(tmp_path / "disc.png")
     args = ["sketch", str(tmp_path / "disc.png"), "--strokes", "3", "--seeds", "1", "--steps", "9"]
     assert main([*args, "-o", str(tmp_path)]) == 130
-    assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and (tmp_path / "checkpoint-0.safetensors").exists()
+    kept = tmp_path / "clipx-checkpoint-0.safetensors"
+    assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and kept.exists()
     monkeypatch.setattr(drawing, "_step", step_of)
     capsys.readouterr()
     assert main([*args, "-o", str(tmp_path)]) == 2 and "--resume" in capsys.readouterr().err
-    assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not (tmp_path / "checkpoint-0.safetensors").exists()
+    assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not kept.exists()
 
 
 def test_a_stopped_ladder_has_no_choice(tmp_path, capsys, monkeypatch, tiny_space, tiny_vit_space):

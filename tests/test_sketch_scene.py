@@ -199,7 +199,7 @@ def test_the_command_draws_scenes(run, tmp_path):
     text = (tmp_path / "out" / "disc-9.svg").read_text()
     assert text.count("inkscape:label") == 2 and '"1 background"' in text and '"2 object"' in text
     assert len(read_svg(tmp_path / "out" / "disc-9.svg")) == 9
-    assert not list((tmp_path / "out").glob("checkpoint*"))
+    assert not list((tmp_path / "out").glob("*checkpoint*"))
 
 
 def test_a_mask_is_found_without_rembg(run, tmp_path, monkeypatch, tiny_space, where):

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from clipx.errors import ClipxError, ContractError, InputError
 from clipx.registry import TASKS, registered
-from clipx.task import Stopped, Task, checkpoint_files
+from clipx.task import Stopped, Task, checkpoint_files, checkpoint_path
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -212,6 +212,22 @@ def watching_changes_nothing(it: Subject) -> None:
         it.require(not list(Path(folder).iterdir()), "a checkpoint is left behind when the run is done")
 
 
+def other_files_are_left_alone(it: Subject) -> None:
+    """The folder may be the user's own: a run deletes its own checkpoints there, and nothing else."""
+    names = ("notes.txt", "checkpoint-1.safetensors", "clipx-checkpoint-best.safetensors", "clipx-checkpoint-1.txt")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bystanders = [folder / name for name in names]
+        for resume in (False, True):
+            if resume:
+                bystanders.append(checkpoint_path(folder, 10**6))  # of a run with more inputs
+            for path in bystanders:
+                path.write_text("another's")
+            it.run(checkpoint=folder, resume=resume)
+            left = {path: path.read_text() for path in folder.iterdir()}
+            it.require(left == dict.fromkeys(bystanders, "another's"), "run() changed files that are not its own")
+
+
 def a_stopped_run_resumes_to_the_same_results(it: Subject) -> None:
     """``stop`` ends a run between two steps with a checkpoint, from which it goes on bit for bit."""
     whole = it.run()
@@ -327,6 +343,7 @@ _PROMISES: tuple[Callable[[Subject], None], ...] = (
     progress_rises_to_its_total,
     partial_results_end_at_the_results,
     watching_changes_nothing,
+    other_files_are_left_alone,
     a_stopped_run_resumes_to_the_same_results,
     an_interrupted_run_leaves_nothing_corrupt,
     a_foreign_checkpoint_is_refused,

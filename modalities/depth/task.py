@@ -25,7 +25,6 @@ from clipx.task import (
     OnProgress,
     Stopped,
     Task,
-    checkpoint_files,
     checkpoint_path,
     load_checkpoint,
     require_no_checkpoint,
@@ -70,20 +69,22 @@ class DepthTask(Task[Tensor, DepthMap]):
         """See ``Task.run``; a step is one photo, and partial results are finished maps."""
         if checkpoint is not None and not resume:
             require_no_checkpoint(checkpoint)
+        paths = [None if checkpoint is None else checkpoint_path(checkpoint, i) for i in range(len(inputs))]
         results: dict[int, DepthMap] = {}
         if on_progress:
             on_progress(0, len(inputs), "")
         with stopping(stop) as asked:
-            for i, photo in enumerate(inputs):
-                results[i] = self._kept(photo, None if checkpoint is None else checkpoint_path(checkpoint, i))
+            for i, (photo, path) in enumerate(zip(inputs, paths, strict=True)):
+                results[i] = self._kept(photo, path)
                 if on_partial:
                     on_partial(i, results[i], True)
                 if on_progress:
                     on_progress(i + 1, len(inputs), "")
                 if asked():  # after the last photo, too: Ctrl-C must not be lost
                     raise Stopped(results)
-        for path in checkpoint_files(checkpoint) if checkpoint is not None else ():
-            path.unlink()
+        for path in paths:
+            if path is not None:
+                path.unlink(missing_ok=True)
         return list(results.values())
 
     def _kept(self, photo: Tensor, path: Path | None) -> DepthMap:

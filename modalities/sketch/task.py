@@ -24,7 +24,6 @@ from clipx.task import (
     OnProgress,
     Stopped,
     Task,
-    checkpoint_files,
     checkpoint_path,
     require_no_checkpoint,
     stopping,
@@ -101,13 +100,12 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         config, results = self.config, dict[int, list[Drawing]]()
         at_once = max(1, RUNS_AT_ONCE // (len(config.strokes) * len(config.seeds)))
         parts = [range(i, min(i + at_once, len(inputs))) for i in range(0, len(inputs), at_once)]
+        own = [] if checkpoint is None else [checkpoint_path(checkpoint, i) for i in range(len(parts) * config.layers)]
         work = _Work(config.steps * config.layers * len(parts), on_progress)
         with stopping(stop) as asked:
             for number, part in enumerate(parts):
-                paths = [
-                    None if checkpoint is None else checkpoint_path(checkpoint, number * config.layers + layer)
-                    for layer in range(config.layers)
-                ]
+                first = number * config.layers
+                paths = own[first : first + config.layers] or [None] * config.layers
 
                 def partial(ladders: list[list[Drawing]], part: range = part) -> None:
                     for i, ladder in zip(part, ladders, strict=True):
@@ -120,8 +118,8 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
                     raise Stopped(results)
                 for i in part if on_partial else ():
                     on_partial(i, results[i], True)  # type: ignore[misc]
-        for path in checkpoint_files(checkpoint) if checkpoint is not None else ():
-            path.unlink()
+        for path in own:
+            path.unlink(missing_ok=True)
         return list(results.values())
 
     def _drawn(
