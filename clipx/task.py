@@ -186,7 +186,8 @@ def save_checkpoint(
 
     Args:
         path: of the file.
-        identity: what the run is of, as JSON: whoever resumes it must have the same.
+        identity: of what the run is, as JSON: space, config and all inputs, not only those of this part. A run that
+            resumes must have the same.
         tensors: by name.
         state: whatever else is needed to go on, as JSON.
 

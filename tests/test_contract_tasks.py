@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import hashlib
 import json
 import subprocess
 import sys
@@ -15,7 +14,8 @@ import torch
 
 import clipx.testing.tasks
 from clipx.errors import ContractError, FileError, InputError
-from clipx.files import read_bytes, write_whole
+from clipx.files import read_bytes, sha256_of, write_whole
+from clipx.modalities.sketch.task import DrawTask
 from clipx.registry import TASKS, get_task, registered
 from clipx.task import (
     Stopped,
@@ -29,6 +29,7 @@ from clipx.task import (
 )
 from clipx.testing.tasks import check_task, task_checks
 
+
 EVERY_CHECK = [
     pytest.param(cls, check, id=f"{name}-{check.name}")
     for name in registered(TASKS)
@@ -39,6 +40,12 @@ EVERY_CHECK = [
 
 @pytest.mark.parametrize(("cls", "check"), EVERY_CHECK)
 def test_contract(cls, check, tiny_space):
+    check(tiny_space)
+
+
+def test_a_prefix_is_refused_where_inputs_are_drawn_in_parts(tiny_space, monkeypatch):
+    monkeypatch.setattr("clipx.modalities.sketch.task.RUNS_AT_ONCE", 1)  # a part is one photo
+    (check,) = [check for check in task_checks(DrawTask) if check.name == "a_foreign_checkpoint_is_refused"]
     check(tiny_space)
 
 
@@ -112,12 +119,12 @@ class Toy(Task):
                 path = None if checkpoint is None else checkpoint_path(checkpoint, i)
                 value, first = start, 0
                 if path is not None and path.exists():
-                    tensors, state = load_checkpoint(path, self.identity(start))
+                    tensors, state = load_checkpoint(path, self.identity(start, inputs))
                     value, first = tensors["value"], state["step"]
                 for step in range(first, steps):
                     value = self.step(value)
                     if path is not None:
-                        save_checkpoint(path, self.identity(start), {"value": value}, {"step": step + 1})
+                        save_checkpoint(path, self.identity(start, inputs), {"value": value}, {"step": step + 1})
                     if on_progress:
                         on_progress(i * steps + step + 1, total, f"step {step + 1}")
                     if on_partial and step + 1 < steps:
@@ -133,9 +140,9 @@ class Toy(Task):
             checkpoint_path(checkpoint, i).unlink()
         return list(results.values())
 
-    def identity(self, start):
-        digest = hashlib.sha256(start.numpy().tobytes()).hexdigest()
-        return {"space": self.space.id, "config": asdict(self.config), "input": digest}
+    def identity(self, start, inputs):
+        own, every = (sha256_of(torch.cat(some).numpy().tobytes()) for some in ([start], list(inputs)))
+        return {"space": self.space.id, "config": asdict(self.config), "input": own, "inputs": every}
 
     def save(self, result, stem):
         path = Path(stem).with_name(f"{Path(stem).name}.json")
@@ -337,8 +344,8 @@ class DeletesAllCheckpoints(cleaning_up(checkpoint_files)):
 class ForgetsTheStep(Toy):
     def run(self, inputs, *, checkpoint=None, resume=False, **options):
         if resume and checkpoint is not None and (files := checkpoint_files(checkpoint)):
-            tensors, state = load_checkpoint(files[0], self.identity(inputs[0]))
-            save_checkpoint(files[0], self.identity(inputs[0]), tensors, {"step": 0 * state["step"]})
+            tensors, state = load_checkpoint(files[0], self.identity(inputs[0], inputs))
+            save_checkpoint(files[0], self.identity(inputs[0], inputs), tensors, {"step": 0 * state["step"]})
         return super().run(inputs, checkpoint=checkpoint, resume=resume, **options)
 
 
@@ -377,17 +384,33 @@ class LeavesHalfAFile(Toy):
             raise
 
 
-def identified_without(key):
+def identified_without(*keys):
     class Forgets(Toy):
-        def identity(self, start):
-            return {name: value for name, value in super().identity(start).items() if name != key}
+        def identity(self, start, inputs):
+            return {name: value for name, value in super().identity(start, inputs).items() if name not in keys}
 
     return Forgets
 
 
 @breaks("a_foreign_checkpoint_is_refused")
-class AnyInput(identified_without("input")):
+class AnyInput(identified_without("input", "inputs")):
     pass
+
+
+@breaks("a_foreign_checkpoint_is_refused")
+class AnyOtherInputs(identified_without("inputs")):
+    pass
+
+
+@breaks("a_foreign_checkpoint_is_refused")
+class DeletesWhatItRefuses(Toy):
+    def run(self, inputs, *, checkpoint=None, **options):
+        try:
+            return super().run(inputs, checkpoint=checkpoint, **options)
+        except InputError:
+            for path in checkpoint_files(checkpoint):
+                path.unlink()
+            raise
 
 
 @breaks("a_foreign_checkpoint_is_refused")

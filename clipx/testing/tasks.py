@@ -272,14 +272,19 @@ def a_foreign_checkpoint_is_refused(it: Subject) -> None:
     space = copy.copy(it.space)
     space.id += " of another training"
     others = {
-        "inputs": (it.task(), inputs[::-1]),
+        "order of inputs": (it.task(), inputs[::-1]),
+        "number of inputs, a prefix of the inputs": (it.task(), inputs[:-1]),
+        "number of inputs, one more": (it.task(), [*inputs, inputs[0]]),
         "space": (it.task(space=space), inputs),
         "config": (it.task(_other_config(it, config)), inputs),
     }
     with tempfile.TemporaryDirectory() as folder:
         _stop(it, Path(folder))
+        kept = {path: path.read_bytes() for path in Path(folder).iterdir()}
         for what, (task, own) in others.items():
             _require_refusal(it, task, own, folder, f"a checkpoint of another {what}")
+            found = {path: path.read_bytes() for path in Path(folder).iterdir()}
+            it.require(found == kept, f"a checkpoint of another {what} was changed or deleted")
         for path in checkpoint_files(folder):
             path.write_bytes(path.read_bytes()[:-40])
         _require_refusal(it, it.task(), inputs, folder, "a truncated checkpoint")

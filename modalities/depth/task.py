@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.files import write_whole
+from clipx.files import sha256_of, write_whole
 from clipx.modalities.depth import show
 from clipx.modalities.depth.estimator import EstimateConfig, Estimator, default_config
 from clipx.modalities.depth.files import depth_png, read_rgb
@@ -70,12 +69,13 @@ class DepthTask(Task[Tensor, DepthMap]):
         if checkpoint is not None and not resume:
             require_no_checkpoint(checkpoint)
         paths = [None if checkpoint is None else checkpoint_path(checkpoint, i) for i in range(len(inputs))]
+        identities = [None] * len(inputs) if checkpoint is None else self._identities(inputs)
         results: dict[int, DepthMap] = {}
         if on_progress:
             on_progress(0, len(inputs), "")
         with stopping(stop) as asked:
-            for i, (photo, path) in enumerate(zip(inputs, paths, strict=True)):
-                results[i] = self._kept(photo, path)
+            for i, photo in enumerate(inputs):
+                results[i] = self._kept(photo, paths[i], identities[i])
                 if on_partial:
                     on_partial(i, results[i], True)
                 if on_progress:
@@ -87,11 +87,10 @@ class DepthTask(Task[Tensor, DepthMap]):
                 path.unlink(missing_ok=True)
         return list(results.values())
 
-    def _kept(self, photo: Tensor, path: Path | None) -> DepthMap:
+    def _kept(self, photo: Tensor, path: Path | None, identity: dict[str, Any] | None) -> DepthMap:
         """The map of a photo, from its checkpoint if there is one."""
-        if path is None:
+        if path is None or identity is None:
             return self._estimated(photo)
-        identity = self._identity(photo)
         if path.exists():
             tensors, state = load_checkpoint(path, identity)
             return DepthMap(tensors["depth"], state["unit"], tensors.get("responses"), tuple(state["words"]))
@@ -107,17 +106,16 @@ class DepthTask(Task[Tensor, DepthMap]):
             found, depth=found.depth.cpu(), responses=None if found.responses is None else found.responses.cpu()
         )
 
-    def _identity(self, photo: Tensor) -> dict[str, Any]:
-        """What decides the map of a photo."""
+    def _identities(self, photos: Sequence[Tensor]) -> list[dict[str, Any]]:
+        """What decides the map of each photo, and of which photos the run is."""
         config = {one.name: getattr(self.estimator.config, one.name) for one in fields(EstimateConfig)}
         if (fit := config["fit"]) is not None:
             config["fit"] = fit.sha256()
-        return {
-            "task": self.name,
-            "config": config,
-            "space": f"{self.space.id} {self.space.dtype}",
-            "input": hashlib.sha256(repr(photo.shape).encode() + photo.cpu().numpy().tobytes()).hexdigest(),
-        }
+        space = f"{self.space.id} {self.space.dtype}"
+        digests = [sha256_of(repr(photo.shape).encode() + photo.cpu().numpy().tobytes()) for photo in photos]
+        every = sha256_of(" ".join(digests).encode())
+        shared = {"task": self.name, "config": config, "space": space, "inputs": every}
+        return [shared | {"input": digest} for digest in digests]
 
     def save(
         self,

@@ -12,7 +12,7 @@ et al., 2022), from people's drawings (``quickdraw``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -82,6 +82,7 @@ def draw(
     about: str | None = None,
     checkpoint: str | PathLike | None = None,
     resume: bool = False,
+    run: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
     on_partial: Callable[[list[Drawing]], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -98,6 +99,7 @@ def draw(
             it finds what the photo shows most.
         checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.
         resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as of one run.
+        run: of which larger run these targets are a part, as JSON; a checkpoint of another one is refused.
         on_progress: called with (step, steps, lowest plain loss) after every step.
         on_partial: called with the best drawings so far every ``config.film_every`` steps, without importance and film.
         stop: asked after every step; once it is true, the call ends with the best so far. By default Ctrl-C does this.
@@ -129,6 +131,7 @@ def draw(
         "targets": [target.sha256() for target in targets],
         "looks": looks.id,
         "about": about,
+        "run": dict(run or {}),
     }
     first, stopped = 0, False
     with stopping(stop) as asked:

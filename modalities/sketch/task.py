@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from clipx.errors import InputError
-from clipx.files import write_whole
+from clipx.files import sha256_of, write_whole
 from clipx.modalities.sketch import film
 from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.draw import Drawing, draw
@@ -101,6 +101,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         at_once = max(1, RUNS_AT_ONCE // (len(config.strokes) * len(config.seeds)))
         parts = [range(i, min(i + at_once, len(inputs))) for i in range(0, len(inputs), at_once)]
         own = [] if checkpoint is None else [checkpoint_path(checkpoint, i) for i in range(len(parts) * config.layers)]
+        run = {} if checkpoint is None else {"inputs": sha256_of(" ".join(one.sha256() for one in inputs).encode())}
         work = _Work(config.steps * config.layers * len(parts), on_progress)
         with stopping(stop) as asked:
             for number, part in enumerate(parts):
@@ -112,7 +113,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
                         on_partial(i, ladder, False)  # type: ignore[misc]
 
                 watched = partial if on_partial else None
-                ladders = self._drawn([inputs[i] for i in part], work, watched, asked, paths, resume)
+                ladders = self._drawn([inputs[i] for i in part], work, watched, asked, paths, resume, run)
                 results |= zip(part, ladders, strict=False)  # none of a scene of which a layer is missing
                 if not ladders or any(drawing.stopped for ladder in ladders for drawing in ladder):
                     raise Stopped(results)
@@ -130,6 +131,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         stop: Callable[[], bool],
         paths: Sequence[Path | None],
         resume: bool,
+        run: Mapping[str, Any],
     ) -> list[list[Drawing]]:
         """The drawings of some inputs; [] where it was stopped before the last layer."""
         plans, shown = self._layers(inputs)
@@ -148,6 +150,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
                 about=self.config.about,
                 checkpoint=path,
                 resume=resume,
+                run=run,
                 on_progress=work.step,
                 on_partial=partial if on_partial else None,
                 stop=stop,
