@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import json
 import subprocess
 import sys
@@ -30,11 +31,26 @@ from clipx.task import (
 from clipx.testing.tasks import check_task, task_checks
 
 
+def scene():
+    """A quick config of two layers, whose background has fewer counts than the drawing, and photos with objects."""
+    config, photos = get_task("sketch").example()
+    places = [(photo.pixels[0] < 0.9) & (torch.arange(224) // 112 == 0) for photo in photos]
+    photos = [dataclasses.replace(photo, where=where) for photo, where in zip(photos, places, strict=True)]
+    return dataclasses.replace(config, strokes=(4, 5), seeds=(0,), layers=2), photos
+
+
 EVERY_CHECK = [
     pytest.param(cls, check, id=f"{name}-{check.name}")
     for name in registered(TASKS)
     for cls in [get_task(name)]
     for check in task_checks(cls)
+]
+
+
+EVERY_CHECK += [
+    pytest.param(DrawTask, check, id=f"sketch in two layers-{check.name}")
+    for check in task_checks(DrawTask, scene())
+    if "partial" in check.name or "checkpoint" in check.name or "resumes" in check.name
 ]
 
 
@@ -47,6 +63,15 @@ def test_a_prefix_is_refused_where_inputs_are_drawn_in_parts(tiny_space, monkeyp
     monkeypatch.setattr("clipx.modalities.sketch.task.RUNS_AT_ONCE", 1)  # a part is one photo
     (check,) = [check for check in task_checks(DrawTask) if check.name == "a_foreign_checkpoint_is_refused"]
     check(tiny_space)
+
+
+def test_a_partial_scene_has_all_its_strokes(tiny_space):
+    config, photos = scene()
+    counts = []
+    DrawTask(tiny_space, config).run(
+        photos, on_partial=lambda i, drawings, done: counts.append([len(drawing.strokes) for drawing in drawings])
+    )
+    assert len(counts) > len(photos) and all(own == [4, 5] for own in counts)
 
 
 def test_tasks_are_found_by_name():
@@ -298,6 +323,13 @@ class LastIsNotDone(Toy):
 class LastIsAnother(Toy):
     def run(self, inputs, *, on_partial=None, **options):
         partial = on_partial and (lambda i, result, done: on_partial(i, {"value": result["value"] + done}, done))
+        return super().run(inputs, on_partial=partial, **options)
+
+
+@breaks("partial_results_end_at_the_results")
+class PartsAreMissing(Toy):
+    def run(self, inputs, *, on_partial=None, **options):
+        partial = on_partial and (lambda i, result, done: on_partial(i, result if done else {}, done))
         return super().run(inputs, on_partial=partial, **options)
 
 

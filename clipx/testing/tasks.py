@@ -202,6 +202,9 @@ def partial_results_end_at_the_results(it: Subject) -> None:
         it.require([done for _, done in calls] == [False] * (len(calls) - 1) + [True], "only the last one is done")
         it.require_same(calls[-1][0], results[i], f"the last partial result of input {i} is not its result")
         it.require(all(type(result) is type(results[i]) for result, _ in calls), "a partial result is of another type")
+        if isinstance(results[i], list | tuple | dict):
+            same = all(len(result) == len(results[i]) for result, _ in calls)
+            it.require(same, "a partial result has other parts than the finished one")
 
 
 def watching_changes_nothing(it: Subject) -> None:

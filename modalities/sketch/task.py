@@ -93,7 +93,8 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
     ) -> list[list[Drawing]]:
         """See ``Task.run`` and ``draw``; as many inputs as fit into memory are drawn side by side.
 
-        A partial result is the best drawings so far, every ``config.film_every`` steps.
+        A partial result is the best drawings so far, every ``config.film_every`` steps; of two layers from the second
+        layer on.
         """
         if checkpoint is not None and not resume:
             require_no_checkpoint(checkpoint)
@@ -138,7 +139,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         done: list[list[list[Drawing]]] = []
 
         def partial(drawings: list[Drawing]) -> None:
-            if on_partial:
+            if on_partial and len(done) + 1 == len(plans):  # a drawing has all its strokes only in the last layer
                 on_partial(self._joined([*done, _by_target(drawings)]))
 
         for layer, (targets, plan, path) in enumerate(zip(shown, plans, paths, strict=True)):
