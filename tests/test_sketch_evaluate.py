@@ -18,6 +18,7 @@ from clipx.modalities.sketch import task as drawing
 from clipx.modalities.sketch.evaluate import Judgements
 from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.initial import SPREAD
+from clipx.modalities.sketch.photos import PhotoDrawings
 from clipx.modalities.sketch.svg import Strokes, read_svg
 from clipx.modalities.sketch.target import prepare
 
@@ -292,6 +293,24 @@ def test_a_stopped_run_goes_on_to_the_same_figures(run, photos, tmp_path, monkey
     corrupt.write_text("{")
     status, out, err = run("--drawings", tmp_path / "part")
     assert status == 2 and "is corrupt; delete it" in err
+
+
+def test_photos_are_read_slice_by_slice(photos, tmp_path, monkeypatch, tiny_space):
+    """What is read is drawn and kept before more is read, so that memory does not grow with the set."""
+    monkeypatch.setattr(drawing, "RUNS_AT_ONCE", 1)
+    files = sorted(photos.rglob("*.png"))[:3]
+    config = drawing.DrawTaskConfig.preset("fast", strokes=(2,), seeds=(0,), steps=2)
+    work = PhotoDrawings(files, ["a"] * 3, drawing.DrawTask(tiny_space, config), tmp_path / "drawn")
+    load, kept, calls = drawing.load_target, [], []
+
+    def counted(*args, **options):
+        kept.append(len(list((tmp_path / "drawn").rglob("drawing.json"))))
+        return load(*args, **options)
+
+    monkeypatch.setattr("clipx.modalities.sketch.photos.load_target", counted)
+    assert len(work.draw(lambda done, total, note: calls.append((done, total)))) == 3
+    assert kept == [0, 1, 2]
+    assert calls == sorted(calls) and calls[0] == (0, 6) and calls[-1] == (6, 6)
 
 
 def test_labels_choose_the_photos(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg
 from clipx.modalities.sketch.target import load_target
 from clipx.modalities.sketch.task import DrawTask
-from clipx.task import OnProgress
+from clipx.task import OnProgress, stopping
 
 CORRUPT = "delete it: the photo is drawn again"
 
@@ -100,15 +100,22 @@ class PhotoDrawings:
         Raises:
             Stopped: by Ctrl-C; photos that are finished are kept.
         """
-        missing = self.missing
+        missing, at_once = self.missing, self.task.at_once
+        slices = [missing[i : i + at_once] for i in range(0, len(missing), at_once)]  # which bounds memory
+        with stopping(None) as stop:
+            for number, some in enumerate(slices):
+                self._draw(some, stop, _of_slice(on_progress, number, len(slices)))
+        return [self._read(*each) for each in zip(self.photos, self.folders, self.shapes, strict=True)]
+
+    def _draw(self, some: Sequence[int], stop: Callable[[], bool], on_progress: OnProgress | None) -> None:
+        """Draw the photos at these positions side by side, and keep each that is finished."""
 
         def keep(i: int, drawings: list[Drawing], done: bool) -> None:
             if done:
-                self._keep(self.folders[missing[i]], drawings)
+                self._keep(self.folders[some[i]], drawings)
 
-        targets = [load_target(self.photos[i], keep_aspect=self.plan.keep_aspect) for i in missing]
-        self.task.run(targets, on_progress=on_progress, on_partial=keep)
-        return [self._read(*each) for each in zip(self.photos, self.folders, self.shapes, strict=True)]
+        targets = [load_target(self.photos[i], keep_aspect=self.plan.keep_aspect) for i in some]
+        self.task.run(targets, on_progress=on_progress, on_partial=keep, stop=stop)
 
     def _is_drawn(self, folder: Path) -> bool:
         record = folder / "drawing.json"
@@ -146,6 +153,13 @@ class PhotoDrawings:
         strokes = {(count, seed): read_svg(folder / f"{count}-seed{seed}.svg") for count in counts for seed in seeds}
         initial = {count: read_svg(folder / f"{count}-initial.svg") for count in counts}
         return DrawnPhoto(photo, folder, shape, strokes, initial, known)
+
+
+def _of_slice(on_progress: OnProgress | None, number: int, slices: int) -> OnProgress | None:
+    """The progress of one of several runs with equally many steps, as that of all of them."""
+    if on_progress is None:
+        return None
+    return lambda done, total, note: on_progress(number * total + done, slices * total, note)
 
 
 def _folder_name(label: str, photo: Path) -> Path:

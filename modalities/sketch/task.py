@@ -77,6 +77,11 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         super().__init__(space, config)
         self.saliency_space = saliency_space
 
+    @property
+    def at_once(self) -> int:
+        """How many inputs ``run`` draws side by side."""
+        return max(1, RUNS_AT_ONCE // (len(self.config.strokes) * len(self.config.seeds)))
+
     def load(self, path: str | PathLike, mask: str | PathLike | None = None, *, fix_scale: bool = False) -> Target:
         """Read a photo, and a mask if there is one; see ``load_target``."""
         return load_target(path, mask, fix_scale=fix_scale, keep_aspect=self.config.keep_aspect)
@@ -99,8 +104,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         if checkpoint is not None and not resume:
             require_no_checkpoint(checkpoint)
         config, results = self.config, dict[int, list[Drawing]]()
-        at_once = max(1, RUNS_AT_ONCE // (len(config.strokes) * len(config.seeds)))
-        parts = [range(i, min(i + at_once, len(inputs))) for i in range(0, len(inputs), at_once)]
+        parts = [range(i, min(i + self.at_once, len(inputs))) for i in range(0, len(inputs), self.at_once)]
         own = [] if checkpoint is None else [checkpoint_path(checkpoint, i) for i in range(len(parts) * config.layers)]
         run = {} if checkpoint is None else {"inputs": sha256_of(" ".join(one.sha256() for one in inputs).encode())}
         work = _Work(config.steps * config.layers * len(parts), on_progress)
