@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 import clipx.cli
 from clipx.cli import main
+from clipx.errors import InputError
 from clipx.modalities.sketch import evaluate as measured
 from clipx.modalities.sketch import task as drawing
 from clipx.modalities.sketch.evaluate import Judgements
@@ -313,6 +315,16 @@ def test_photos_are_read_slice_by_slice(photos, tmp_path, monkeypatch, tiny_spac
     assert calls == sorted(calls) and calls[0] == (0, 6) and calls[-1] == (6, 6)
 
 
+@pytest.mark.parametrize("change", [{"about": "a cup"}, {"layers": 2}])
+def test_every_setting_is_recorded(change, photos, tmp_path, tiny_space):
+    files = sorted(photos.rglob("*.png"))[:1]
+    config = drawing.DrawTaskConfig.preset("fast", strokes=(2,), seeds=(0,), steps=2)
+    PhotoDrawings(files, ["a"], drawing.DrawTask(tiny_space, config), tmp_path).draw()
+    other = drawing.DrawTask(tiny_space, replace(config, **change))
+    with pytest.raises(InputError, match="was drawn with other settings"):
+        PhotoDrawings(files, ["a"], other, tmp_path).draw()
+
+
 def test_labels_choose_the_photos(run):
     record = json.loads(run("--json", "--labels", "night_bar,cup", "--where", "label=night_bar")[1])
     assert record["n"] == 2 and record["labels"] == ["night_bar", "cup"]
@@ -369,7 +381,6 @@ def test_bad_input_is_one_line(run, photos, spaces, tmp_path, monkeypatch):
 
 
 def test_the_judge_is_nano_vit_unless_it_draws(monkeypatch):
-    from clipx.errors import InputError
     from clipx.modalities.sketch.judging import default_judge
 
     monkeypatch.setattr("clipx.space.embedded_names", lambda: ["nano", "nano-vit"])

@@ -15,12 +15,11 @@ from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError
 from clipx.files import make_folder, write_whole
-from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.draw import Drawing
 from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg
 from clipx.modalities.sketch.target import load_target
-from clipx.modalities.sketch.task import DrawTask
+from clipx.modalities.sketch.task import DrawTask, DrawTaskConfig
 from clipx.task import OnProgress, stopping
 
 CORRUPT = "delete it: the photo is drawn again"
@@ -80,8 +79,8 @@ class PhotoDrawings:
         by = {"space": task.space.id, "saliency_space": getattr(task.saliency_space, "id", None)}
         by["dtype"] = str(task.space.dtype)
         self.task, self.photos = task, photos
-        self.plan: DrawConfig = task.config.drawing
-        self.settings = json.loads(json.dumps({"config": asdict(self.plan), **by}))
+        self.config: DrawTaskConfig = task.config
+        self.settings = json.loads(json.dumps({"config": asdict(self.config), **by}))
         self.shapes = [load_target(photo).box[2:] for photo in photos]  # what cannot be drawn fails before the work
         self.folders = [folder / _folder_name(label, photo) for label, photo in zip(labels, photos, strict=True)]
 
@@ -114,7 +113,7 @@ class PhotoDrawings:
             if done:
                 self._keep(self.folders[some[i]], drawings)
 
-        targets = [load_target(self.photos[i], keep_aspect=self.plan.keep_aspect) for i in some]
+        targets = [load_target(self.photos[i], keep_aspect=self.config.keep_aspect) for i in some]
         self.task.run(targets, on_progress=on_progress, on_partial=keep, stop=stop)
 
     def _is_drawn(self, folder: Path) -> bool:
@@ -144,7 +143,7 @@ class PhotoDrawings:
         write_whole(folder / "drawing.json", json.dumps({"settings": self.settings, "losses": losses}, indent=2))
 
     def _read(self, photo: Path, folder: Path, shape: tuple[int, int]) -> DrawnPhoto:
-        counts, seeds, record = self.plan.strokes, self.plan.seeds, folder / "drawing.json"
+        counts, seeds, record = self.config.strokes, self.config.seeds, folder / "drawing.json"
         try:
             losses: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["losses"]
             known = {count: {seed: float(losses[str(count)][str(seed)]) for seed in seeds} for count in counts}
