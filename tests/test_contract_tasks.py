@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import graphlib
 import json
 import subprocess
 import sys
@@ -89,6 +90,28 @@ def test_only_commands_render_progress(package):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         named = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         assert not named & {"clipx.progress", "typer", "rich"}, path
+
+
+@pytest.mark.parametrize("package", ["depth", "sketch"])
+def test_imports_run_one_way(package):
+    """No module of a task needs, in a function either, one that needs it; types do not count."""
+    folder, name = Path(__file__).parents[1] / "modalities" / package, f"clipx.modalities.{package}"
+    needs = {}
+    for path in folder.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {
+            child
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for child in ast.walk(node)
+        }
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node not in for_types]
+        parts = {
+            node.module.removeprefix(f"{name}.").split(".")[0] for node in found if node.module.startswith(f"{name}.")
+        }
+        parts |= {alias.name for node in found if node.module == name for alias in node.names}
+        needs[path.stem] = parts
+    graphlib.TopologicalSorter(needs).prepare()
 
 
 def test_a_run_needs_nothing_of_training():

@@ -17,8 +17,9 @@ from clipx.dense import dense_logits
 from clipx.errors import FileError, InputError
 from clipx.modalities.depth import baselines, controls, depthclip, lift, metrics
 from clipx.modalities.depth.encoder import Depth
-from clipx.modalities.depth.estimator import EstimateConfig, Estimator, estimate, viewed
+from clipx.modalities.depth.estimator import EstimateConfig, Estimator, estimate
 from clipx.modalities.depth.files import ENCODINGS, depth_png, read_depth, read_pairs, read_rgb
+from clipx.modalities.depth.inputs import viewed
 from clipx.modalities.depth.maps import DepthMap, colored, nearness
 from clipx.zeroshot import ZeroShotClassifier
 

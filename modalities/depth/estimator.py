@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from clipx.dense import dense_logits
 from clipx.errors import InputError
 from clipx.modalities.depth import depthclip
+from clipx.modalities.depth.fit import load_fit, shipped_fits
+from clipx.modalities.depth.inputs import SHORT_SIDE_PX, require_words, viewed
 from clipx.modalities.depth.maps import DepthMap, require_unit
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
@@ -23,8 +25,6 @@ from clipx.zeroshot import ZeroShotClassifier
 WORDS = ("extremely close", "very close", "close", "a little far", "far", "very far away")
 BINS = (1.0, 1.5, 2.2, 3.2, 4.7, 7.0)
 PROMPTS = "this object is {}"
-SHORT_SIDE_PX = 480
-MAX_CELLS = 4096  # what a tower looks at in one go: attention grows with the square
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,8 @@ class EstimateConfig:
                 object.__setattr__(self, one.name, value)  # how a frozen dataclass sets its own
 
 
-def require_words(words: Sequence[str]) -> None:
-    """Raise InputError unless these are at least two different words."""
-    if isinstance(words, str) or len(words) < 2:
-        got = f"the text {words!r}" if isinstance(words, str) else len(words)
-        raise InputError(f"depth needs at least two words, got {got}")
-    if twice := sorted({word for word in words if words.count(word) > 1}):
-        raise InputError(f"the word {twice[0]!r} is given twice")
-
-
 def default_config(space: JointSpace) -> EstimateConfig:
     """The first fit that clipx ships for the space; where there is none, words as they are."""
-    from clipx.modalities.depth.fit import shipped_fits  # which looks at photos as this module does
-
     return EstimateConfig(fit=next(iter(shipped_fits(space)), None))
 
 
@@ -149,8 +138,6 @@ class Estimator:
     """
 
     def __init__(self, space: JointSpace, config: EstimateConfig | None = None):
-        from clipx.modalities.depth.fit import load_fit
-
         self.space, self.config = space, config or default_config(space)
         if isinstance(self.config.fit, str | PathLike):
             self.config = replace(self.config, fit=load_fit(self.config.fit, space))
@@ -206,20 +193,3 @@ class Estimator:
             depth = (depth + mirrored.flip(-1)) / 2
             shares = None if shares is None or others is None else (shares + others.flip(-1)) / 2
         return depth, shares
-
-
-def viewed(space: JointSpace, pixels: Tensor, short_side_px: int = SHORT_SIDE_PX, *, enlarge: bool = False) -> Tensor:
-    """(N, 3, H, W) -> what the tower looks at: scaled down to that shorter side and to ``MAX_CELLS``.
-
-    With ``enlarge`` a smaller photo is scaled up to it, so that a cell shows as much of any photo.
-
-    Raises:
-        InputError: as ``JointSpace.checked``.
-    """
-    pixels = space.checked(pixels)
-    height, width = pixels.shape[-2:]
-    most = MAX_CELLS * math.prod(space.backbone.stride)
-    scale = min(short_side_px / min(height, width), math.sqrt(most / (height * width)))
-    scale = scale if enlarge else min(1.0, scale)
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    return space.preprocess.sample(pixels, size).clamp(0, 1)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
 from clipx.files import read_bytes, write_tensors
-from clipx.modalities.depth.estimator import require_words, viewed
+from clipx.modalities.depth.inputs import require_words, viewed
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
