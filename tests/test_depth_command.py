@@ -169,19 +169,29 @@ def test_no_photo_is_written_over(call, here, line):
     assert before == {path: path.read_bytes() for path in here.iterdir() if path.is_file()}
 
 
-def test_ctrl_c_ends_the_command(call, here, monkeypatch):
+def test_ctrl_c_keeps_what_is_done(call, here, monkeypatch):
     from clipx.modalities.depth.estimator import Estimator
 
-    estimate = Estimator.__call__
+    estimate, handlers = Estimator.__call__, []
 
     def interrupted(self, pixels):
-        os.kill(os.getpid(), signal.SIGINT)
+        handlers.append(signal.getsignal(signal.SIGINT))
+        if len(handlers) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
         return estimate(self, pixels)
 
     monkeypatch.setattr(Estimator, "__call__", interrupted)
-    before = sorted(here.iterdir())
-    assert call("depth photo.png -o depth.png")[0] == 130
-    assert sorted(here.iterdir()) == before
+    before = signal.getsignal(signal.SIGINT)
+    for name in ("one", "three", "four"):
+        (here / f"{name}.png").write_bytes((here / "photo.png").read_bytes())
+    (here / "two.png").write_text("no photo")
+    status, out, err = call("depth one.png two.png three.png four.png -o maps --json")
+    assert status == 130, err
+    assert [result["source"] for result in json.loads(out)["results"]] == ["one.png", "three.png"]
+    assert {path.name.partition("-")[0] for path in (here / "maps").iterdir()} == {"one", "three"}
+    assert all((here / file).exists() for result in json.loads(out)["results"] for file in result["files"])
+    assert handlers[0] is handlers[1] and handlers[0] is not before  # set once, for all photos
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_help_has_an_example(call):

@@ -12,6 +12,8 @@ import typer
 from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clipx.errors import ClipxError
     from clipx.modalities.depth.estimator import EstimateConfig
     from clipx.modalities.depth.lift import Intrinsics
@@ -99,6 +101,7 @@ def depth(
     from far at best: their metres are not measured on anything.
 
     A photo that cannot be read is named at the end, and the exit status is then 2.
+    Ctrl-C ends the command once the map in work is written.
 
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
@@ -122,14 +125,21 @@ def depth(
         make_folder(out)
     _note_fit(task, fitted, estimate.fit is None)
     failures: dict[str, ClipxError] = {}
-    results = _estimate(task, files, stems, lift, fitted, failures)
+    results, stopped = _estimate(task, files, stems, lift, fitted, failures)
     record = report("depth", results, space=joint.name, space_id=joint.id, settings=config_record(task.config, fitted))
     numbers = ("min", "median", "max")
     rows = [
         (r["source"], r["files"][0], *(f"{r[k]:.2f}" if r[k] is not None else "" for k in numbers)) for r in results
     ]
     columns = ("photo", "depth", "nearest", "median", "farthest")
-    run.conclude(record, failures, lambda: print_table(columns, rows, plan_unit(task.config)))
+
+    def table() -> None:
+        print_table(columns, rows, plan_unit(task.config))
+
+    if stopped:
+        run.emit(record, table)
+        raise KeyboardInterrupt
+    run.conclude(record, failures, table)
 
 
 def _estimate(
@@ -139,34 +149,47 @@ def _estimate(
     lift: CloudFlags,
     fitted: Path | None,
     failures: dict[str, ClipxError],
-) -> list[dict[str, Any]]:
-    """Estimate and write photo after photo; what cannot be read goes to ``failures``."""
-    from clipx.errors import ClipxError
-    from clipx.files import write_whole
-    from clipx.modalities.depth.lift import cloud_ply
-    from clipx.progress import progress
+) -> tuple[list[dict[str, Any]], bool]:
+    """Estimate and write photo after photo: the records of the maps, and whether Ctrl-C ended it.
 
-    settings, results = config_record(task.config, fitted), []
-    with progress("estimating depth", len(files)) as advance:
+    Only one photo is in memory at a time, so each is a run of its own. What cannot be read goes to ``failures``.
+    """
+    from clipx.errors import ClipxError
+    from clipx.progress import progress
+    from clipx.task import stopping
+
+    results = []
+    with stopping(None) as stop, progress("estimating depth", len(files)) as advance:
         for path, stem in zip(files, stems, strict=True):
             try:
                 photo = task.load(path)
-                (found,) = task.run([photo])
+                (found,) = task.run([photo], stop=lambda: False)  # it is one step; the map is written before it stops
             except ClipxError as error:
                 failures[str(path)] = error
-                advance(1)
-                continue
-            result = {"source": str(path), **_summary(found), "fitted": fitted is not None}
-            written = task.save(found, stem, title=path.name, photo=photo, settings=settings)
-            result["files"] = [str(file) for file in written]
-            if lift.cloud is not None:
-                camera = _camera(lift, *photo.shape[1:])
-                data, points = cloud_ply(found, photo, camera)
-                write_whole(lift.cloud, data)
-                result |= {"cloud": str(lift.cloud), "points": points, "intrinsics": asdict(camera)}
-            results.append(result)
+            else:
+                results.append(_write(task, path, stem, photo, found, lift, fitted))
             advance(1)
-    return results
+            if stop():
+                return results, True
+    return results, False
+
+
+def _write(
+    task: DepthTask, path: Path, stem: Path, photo: Tensor, found: DepthMap, lift: CloudFlags, fitted: Path | None
+) -> dict[str, Any]:
+    """Write the map of a photo, and its cloud if that is asked for; the record of both."""
+    from clipx.files import write_whole
+    from clipx.modalities.depth.lift import cloud_ply
+
+    settings = config_record(task.config, fitted)
+    files = task.save(found, stem, title=path.name, photo=photo, settings=settings)
+    result = {"source": str(path), **_summary(found), "fitted": fitted is not None, "files": [str(f) for f in files]}
+    if lift.cloud is not None:
+        camera = _camera(lift, *photo.shape[1:])
+        data, points = cloud_ply(found, photo, camera)
+        write_whole(lift.cloud, data)
+        result |= {"cloud": str(lift.cloud), "points": points, "intrinsics": asdict(camera)}
+    return result
 
 
 # ----------------------------------------------------------------------------------------- flags, for clipx eval, too
