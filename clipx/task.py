@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Input = TypeVar("Input")
 Result = TypeVar("Result")
 OnProgress = Callable[[int, int, str], None]
-"""Called with (done, total, note): ``done`` never falls and ends at ``total``; ``note`` may say how well it goes."""
+"""Called with (done, total, note): ``done`` never falls and ends at ``total``; ``note`` may hold a loss."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -116,7 +116,7 @@ class Task(ABC, Generic[Input, Result]):
             on_progress: see ``OnProgress``; called before the first step as well. What a callback raises ends the run.
             on_partial: called with (position, result, done): a result as it is so far, and last with ``done`` each
                 finished one.
-            stop: asked between two steps; once it is true, the checkpoint is written and ``Stopped`` is raised. By
+            stop: called between two steps; once it is true, the checkpoint is written and ``Stopped`` is raised. By
                 default Ctrl-C and SIGTERM do this, in the main thread; a second one interrupts at once.
             checkpoint: a folder, made where it is missing, for files from which an interrupted run can be resumed; it
                 may hold other files. When the run is done, its own files (``checkpoint_path``) are deleted, and no
@@ -150,7 +150,7 @@ class Task(ABC, Generic[Input, Result]):
 
 @contextmanager
 def stopping(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool]]:
-    """``stop``; where it is None, whether Ctrl-C or SIGTERM has come since."""
+    """``stop``; where it is None, whether Ctrl-C or SIGTERM has arrived since."""
     if stop is not None:
         yield stop
         return
@@ -186,8 +186,8 @@ def save_checkpoint(
 
     Args:
         path: of the file.
-        identity: of what the run is, as JSON: space, config and all inputs, not only those of this part. A run that
-            resumes must have the same.
+        identity: what identifies the run, as JSON: its space, its config and all its inputs, not only those of this
+            part. A run that resumes must have the same.
         tensors: by name.
         state: whatever else is needed to go on, as JSON.
 

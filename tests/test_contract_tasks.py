@@ -37,7 +37,7 @@ def scene():
     config, photos = get_task("sketch").example()
     places = [(photo.pixels[0] < 0.9) & (torch.arange(224) // 112 == 0) for photo in photos]
     photos = [dataclasses.replace(photo, where=where) for photo, where in zip(photos, places, strict=True)]
-    return dataclasses.replace(config, strokes=(4, 5), seeds=(0,), layers=2), photos
+    return dataclasses.replace(config, strokes=(4, 5), seeds=(0,), steps=4, layers=2), photos
 
 
 EVERY_CHECK = [

@@ -47,7 +47,7 @@ def check_task(cls: type[Task], space: JointSpace, example: tuple[Any, Sequence[
 
 
 def task_checks(cls: type[Task], example: tuple[Any, Sequence[Any]] | None = None) -> list[TaskCheck]:
-    """The checks of one task, in the order in which they help.
+    """The checks of one task, the most basic first.
 
     Args:
         cls: the task's class.
@@ -111,7 +111,7 @@ class Subject:
         self.require(_same(one, other, tolerance), what)
 
 
-# The promises, by name. Those about the class come first: the others lean on them.
+# The promises, by name. Those about the class come first: the others need them.
 
 
 def entry_point_bears_its_name(it: Subject) -> None:
@@ -132,7 +132,7 @@ def config_is_frozen_with_defaults(it: Subject) -> None:
 
 
 def config_round_trips_through_json(it: Subject) -> None:
-    """A page sends it, a checkpoint holds it."""
+    """Configs are sent as JSON and recorded in checkpoints."""
     for config in (it.cls.Config(), it.example()[0]):
         record = json.loads(json.dumps(dataclasses.asdict(config)))
         it.require(it.cls.config_from(record) == config, f"{config} is not the config that its JSON gives")
@@ -142,7 +142,7 @@ def config_round_trips_through_json(it: Subject) -> None:
             it.cls.config_from(wrong)
         except InputError:
             continue
-        it.require(False, f"config_from() took {wrong}")
+        it.require(False, f"config_from() accepted {wrong}")
 
 
 def runs_are_deterministic(it: Subject) -> None:
@@ -187,7 +187,7 @@ def progress_rises_to_its_total(it: Subject) -> None:
     it.run(on_progress=lambda *call: calls.append(call))
     done, totals = [call[0] for call in calls], {call[1] for call in calls}
     it.require(calls and len(totals) == 1, f"the total must be the same in every call, got {sorted(totals)}")
-    it.require(done[0] == 0, f"the first call must say that nothing is done, got {done[0]}")
+    it.require(done[0] == 0, f"the first call must report 0 done, got {done[0]}")
     it.require(done == sorted(done), f"progress fell: {done}")
     it.require(done[-1] == totals.pop(), f"progress ended at {done[-1]} of {calls[-1][1]}")
     it.require(all(isinstance(call[2], str) for call in calls), "the note must be a string")
@@ -397,7 +397,7 @@ def _require_refusal(it: Subject, task: Task, inputs: list[Any], folder: str, wh
         task.run(inputs, checkpoint=folder, resume=True)
     except ClipxError:
         return
-    it.require(False, f"{what} was taken")
+    it.require(False, f"{what} was accepted")
 
 
 def _same(a: Any, b: Any, tolerance: float = 0.0) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clipx.modalities.depth.task import DepthTask
     from clipx.space import JointSpace
 
-SUFFIXES = (".png", "-color.png", ".npz", "-words.png")  # of what is written of a map
+SUFFIXES = (".png", "-color.png", ".npz", "-words.png")  # of the files of a map
 UNFITTED = "none"  # in place of a fit's name
 FOV_DEG = 60.0  # of many a camera's photo from side to side; the NYU Kinect's
 
@@ -33,7 +33,7 @@ PresetFlag = Annotated[
 
 @dataclass(frozen=True)
 class EstimateFlags:
-    """What is near and far, and how a photo is looked at."""
+    """What is near and far, and how a photo is encoded."""
 
     preset: PresetFlag = "default"
     words: Annotated[
@@ -257,7 +257,7 @@ def config_record(plan: EstimateConfig, fit: Path | None) -> dict[str, Any]:
 
 
 def plan_unit(plan: EstimateConfig) -> str:
-    """What the numbers of a map are in, for the title of a table."""
+    """The unit of a map's numbers, for the title of a table."""
     unit = plan.unit if plan.fit is None else plan.fit.unit
     return {"m": "depth in metres", "inverse": "inverse depth", "affine": "depth without a unit"}[unit]
 
@@ -341,7 +341,7 @@ def _summary(found: DepthMap) -> dict[str, Any]:
 
 
 def _note_fit(task: DepthTask, fitted: Path | None, by_default: bool) -> None:
-    """Say on stderr what the numbers stand on, unless a fit was asked for."""
+    """Note on stderr which fit is used, or that there is none, unless the user named one."""
     from clipx.progress import note
 
     if fitted is None:

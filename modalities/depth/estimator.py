@@ -37,12 +37,12 @@ class EstimateConfig:
         words: K >= 2 words, in the order of the bins.
         bins: the K distances that they stand for, increasing; in metres above 0.
         unit: what the bins are in, see ``maps.UNITS``.
-        prompts: what is said around a word; see ``clipx.prompts``.
+        prompts: the template of a word's prompt, or the name of a set; see ``clipx.prompts``.
         temperature: divides logit scale * cosine before the softmax over words: small picks the best word's bin, large
             mixes them all.
         flip: average with the mirrored photo.
-        short_side_px: a larger photo is looked at with its shorter side at this many pixels, and its map enlarged.
-        window: look through windows of this many pixels of that view, half overlapping; the whole at once when None.
+        short_side_px: a larger photo is encoded with its shorter side at this many pixels, and its map enlarged.
+        window: encode windows of this many pixels of that picture, half overlapping; the whole at once when None.
         fit: a ``fit.Fit``, a file of one, or the name of one that comes with the space; its words, bins and temperature
             take the place of those here.
 
@@ -110,13 +110,13 @@ def default_config(space: JointSpace) -> EstimateConfig:
 def estimate(space: JointSpace, pixels: Tensor, config: EstimateConfig | None = None) -> DepthMap:
     """A photo -> its depth map of the same height and width.
 
-    Unfitted, the words order places at best: what they say in metres is a guess, see ``clipx eval depth``. So a fit
+    Unfitted, the words order places at best: their metres are a guess, see ``clipx eval depth``. So a fit
     that comes with the space is taken where there is one, unless a config says otherwise.
 
     Args:
         space: its image tower needs dense features; a ResNet of 2,048 channels for the preset depthclip.
         pixels: (3, H, W) RGB in [0, 1], any size.
-        config: words, bins and ways of looking; ``default_config`` when left out.
+        config: words, bins and how a photo is encoded; ``default_config`` when left out.
 
     Returns:
         The map, no value outside the closed range of the bins (the preset depthclip leaves a border unknown).
@@ -149,7 +149,7 @@ class Estimator:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the responses are of; () for a fit without words."""
+        """The word that each response belongs to; () for a fit without words."""
         return tuple(self.config.words if self.config.fit is None else self.config.fit.words)
 
     def __call__(self, pixels: Tensor) -> list[DepthMap]:
@@ -183,13 +183,13 @@ class Estimator:
         """(N, H, W), and (N, K, h, w) where the fit has words."""
         fit, shape = self.config.fit, (int(pixels.shape[-2]), int(pixels.shape[-1]))
 
-        def see(view: Tensor) -> tuple[Tensor, Tensor | None]:
+        def predict(view: Tensor) -> tuple[Tensor, Tensor | None]:
             features = fit.features(self.space, view)
             return fit.predict(features, shape), fit.responses(features) if fit.words else None
 
-        depth, shares = see(pixels)
+        depth, shares = predict(pixels)
         if self.config.flip:
-            mirrored, others = see(pixels.flip(-1))
+            mirrored, others = predict(pixels.flip(-1))
             depth = (depth + mirrored.flip(-1)) / 2
             shares = None if shares is None or others is None else (shares + others.flip(-1)) / 2
         return depth, shares

@@ -46,11 +46,11 @@ class FitConfig:
             ``"linear"`` a ridge from frozen features to log depth.
         bins: what distances the words stand for: ``"quantile"`` and ``"log"`` (uniform) of the training depths, or
             ``"scene"``: quantiles of each scene, the scene found zero-shot.
-        mean_map: both then say how far a place differs from the mean map of log depth, which is kept in the fit.
+        mean_map: both then predict how far a place differs from the mean map of log depth, which is kept in the fit.
         words: K >= 2 words from near to far.
         prompts: the sentence whose words, other than the depth word, the context vectors begin as.
         places: (down, outward from the middle) how many places of a picture have prompts of their own, blended between
-            them: far looks otherwise on the floor than under the ceiling. (1, 1) says the same everywhere.
+            them: far looks otherwise on the floor than under the ceiling. (1, 1): the same prompts everywhere.
         scenes: what a picture may show, for scene bins.
         short_side_px: what a photo's shorter side is scaled to; by kind, one or two of the space's own sides when None.
         ridge: penalty of the linear head, in photos: the larger, the nearer to the mean. Prompts learn towards such a
@@ -97,7 +97,7 @@ class Fit:
     Args:
         kind: ``"prompts"`` or ``"linear"``.
         space_id: the only space whose features it takes.
-        bins: K distances in metres, increasing; of scene bins those of all scenes together. What ``predict`` says
+        bins: K distances in metres, increasing; of scene bins those of all scenes together. What ``predict`` gives
             stays within the closed range from the first to the last.
         short_side_px: what a photo's shorter side is scaled to.
         words: the K words; () for a linear head.
@@ -283,7 +283,7 @@ def fit_depth(
         VocabularyError: an embedded space does not know a word.
     """
     config = config or FitConfig()
-    _check_said(space, config)
+    _check_words(space, config)
     side = config.short_side_px or default_side(space, config.kind)
     features: list[Tensor] = []
     depths: list[Tensor] = []  # the photos, each followed by its mirror picture
@@ -403,18 +403,18 @@ def _fit_linear(x: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> 
     pictures = image @ directions.T  # (N, R)
     size = channels + len(directions) * len(waves)
     gram, right = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-    centre, level, seen_cells = torch.zeros(size, dtype=torch.float64), torch.zeros((), dtype=torch.float64), 0
+    centre, level, cell_count = torch.zeros(size, dtype=torch.float64), torch.zeros((), dtype=torch.float64), 0
     for i in range(count):  # photo by photo: 80 of a large tower together take gigabytes
         cells = ((x[i] - mean[:, None, None]) / std[:, None, None]).flatten(1).mT * share  # (cells, C)
         whole = (pictures[i][:, None] * spread[:, None, :]).flatten(1)  # (cells, R J)
         rows = torch.cat([cells, whole], dim=1)[known[i].flatten()].double()
         aim = target[i][known[i]].double()
         gram, right = gram + rows.T @ rows, right + rows.T @ aim
-        centre, level, seen_cells = centre + rows.sum(0), level + aim.sum(), seen_cells + len(rows)
-    centre, level = centre / seen_cells, level / seen_cells
+        centre, level, cell_count = centre + rows.sum(0), level + aim.sum(), cell_count + len(rows)
+    centre, level = centre / cell_count, level / cell_count
     per_photo = height * width
-    gram = (gram - seen_cells * centre[:, None] * centre) / per_photo
-    right = (right - seen_cells * centre * level) / per_photo
+    gram = (gram - cell_count * centre[:, None] * centre) / per_photo
+    right = (right - cell_count * centre * level) / per_photo
     solved = torch.linalg.solve(gram + config.ridge * torch.eye(len(gram), dtype=torch.float64), right).float()
     by_wave = solved[channels:].unflatten(0, (len(directions), len(waves))) * weights
     bias = (level - centre @ solved.double()).float()
@@ -450,7 +450,7 @@ def _waves(grid: tuple[int, int], count: int) -> Tensor:
 
 
 def _shares(features: Tensor, text: Tensor, scale: Tensor, surroundings: Tensor, places: Sequence[int]) -> Tensor:
-    """(N, D, h, w) and (places, K, D) -> (N, K, h, w): the softmax over what is said of each place.
+    """(N, D, h, w) and (places, K, D) -> (N, K, h, w): the softmax over the prompts of each place.
 
     A cell is mixed with some of the whole picture, which shows the size of a room.
     """
@@ -506,8 +506,8 @@ def _scene_bins(
     return {"scene.text": text, "scene.bins": torch.stack(own).exp()}
 
 
-def _check_said(space: JointSpace, config: FitConfig) -> None:
-    """Raise for words that the space cannot read, before the photos are looked at."""
+def _check_words(space: JointSpace, config: FitConfig) -> None:
+    """Raise for words that the space cannot read, before the photos are encoded."""
     if config.kind == "prompts":
         PromptLearner(space, config.words, config.prompts)
         if config.bins == "scene":

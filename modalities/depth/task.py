@@ -107,7 +107,7 @@ class DepthTask(Task[Tensor, DepthMap]):
         )
 
     def _identities(self, photos: Sequence[Tensor]) -> list[dict[str, Any]]:
-        """What decides the map of each photo, and of which photos the run is."""
+        """What identifies the run, and each photo in it."""
         config = {one.name: getattr(self.estimator.config, one.name) for one in fields(EstimateConfig)}
         if (fit := config["fit"]) is not None:
             config["fit"] = fit.sha256()

@@ -99,10 +99,10 @@ def draw(
             it finds what the photo shows most.
         checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.
         resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as of one run.
-        run: of which larger run these targets are a part, as JSON; a checkpoint of another one is refused.
+        run: what identifies the run that these targets are a part of, as JSON; another one's checkpoint is refused.
         on_progress: called with (step, steps, lowest plain loss) after every step.
         on_partial: called with the best drawings so far every ``config.film_every`` steps, without importance and film.
-        stop: asked after every step; once it is true, the call ends with the best so far. By default Ctrl-C does this.
+        stop: called after every step; once it is true, the call ends with the best so far. By default Ctrl-C does this.
 
     Raises:
         InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint;
@@ -123,19 +123,19 @@ def draw(
         raise InputError(
             f"{total:,} strokes side by side are more than {MAX_TOTAL:,}", remedy="draw fewer targets, seeds or counts"
         )
-    looks = (saliency_space or default_space(space, about)) if of_photos else space
+    saliency_space = (saliency_space or default_space(space, about)) if of_photos else space
     path = None if checkpoint is None else Path(checkpoint)
     identity = {
         "config": asdict(config),
         "space": f"{space.id} {space.dtype}",
         "targets": [target.sha256() for target in targets],
-        "looks": looks.id,
+        "saliency_space": saliency_space.id,
         "about": about,
         "run": dict(run or {}),
     }
     first, stopped = 0, False
     with stopping(stop) as asked:
-        maps = _saliency_maps(targets, looks, about)
+        maps = _saliency_maps(targets, saliency_space, about)
         objective = objective_for(targets, space, config, maps)
         starts = [Start(*each, objective, config) for each in zip(range(len(targets)), targets, maps, strict=True)]
         resumed = resume and path is not None and path.exists()
@@ -207,22 +207,22 @@ def _restore(runs: _Runs, path: Path, identity: dict[str, Any]) -> int:
 
 
 def _saliency_maps(
-    targets: Sequence[Target | Meaning], looks: JointSpace, about: str | None
+    targets: Sequence[Target | Meaning], saliency_space: JointSpace, about: str | None
 ) -> list[np.ndarray | None]:
-    """Where a tower looks on each photo; None for meanings."""
+    """The saliency of each photo; None for meanings."""
     meant = None
     if about is not None:
-        if looks.supports("class_attention"):
+        if saliency_space.supports("class_attention"):
             raise UnsupportedError(
                 "a class token looks where it looks, whatever is asked for",
-                where=looks.name,
+                where=saliency_space.name,
                 remedy="leave about out, or take lite as the saliency space",
             )
-        looks.require_words([about])
-        meant = looks.embed_text([about]).vectors[0]
+        saliency_space.require_words([about])
+        meant = saliency_space.embed_text([about]).vectors[0]
     maps: list[np.ndarray | None] = []
     for target in targets:
-        found = saliency(looks, target.pixels, meant) if isinstance(target, Target) else None
+        found = saliency(saliency_space, target.pixels, meant) if isinstance(target, Target) else None
         if isinstance(target, Target) and target.where is not None and found is not None:
             found = np.where(target.where.numpy(), found, 0).astype(found.dtype)
         maps.append(found)
@@ -352,8 +352,8 @@ def _winners(
 
         def strokes_of(rows: Tensor, about: dict[str, Any], box=box) -> Strokes:
             rows = rows.clone()
-            looks = rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR]
-            return Strokes(points_of(rows), *looks, box, about, config.profile)
+            appearance = rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR]
+            return Strokes(points_of(rows), *appearance, box, about, config.profile)
 
         importance: list[float] = []
         if config.rank and count <= RANKED and not asked():
@@ -363,7 +363,7 @@ def _winners(
             importance = [importance[stroke] for stroke in order]
         settings = asdict(config) | {"strokes": count}
 
-        def said_of(run: int, loss: float, settings=settings) -> dict[str, Any]:
+        def record_of(run: int, loss: float, settings=settings) -> dict[str, Any]:
             target, count, seed = runs.of[run]
             about = {"seed": seed, "loss": loss, "space": objective.space.id, "settings": settings}
             word = starts[target].word(count, seed)
@@ -371,7 +371,7 @@ def _winners(
 
         losses = {runs.of[r][2]: float(runs.best[r]) for r in group}
         best = strokes_of(
-            runs.kept[run, order], said_of(run, loss) | ({"importance": importance} if importance else {})
+            runs.kept[run, order], record_of(run, loss) | ({"importance": importance} if importance else {})
         )
         frames = zip(runs.film[:, run, order], history[:: config.film_every], strict=False)  # others may go on longer
         drawings.append(
@@ -382,8 +382,8 @@ def _winners(
                 losses,
                 history,
                 number,
-                {runs.of[r][2]: strokes_of(runs.kept[r, :count], said_of(r, losses[runs.of[r][2]])) for r in group},
-                (*(strokes_of(frame, said_of(run, at_it)) for frame, at_it in frames), best),
+                {runs.of[r][2]: strokes_of(runs.kept[r, :count], record_of(r, losses[runs.of[r][2]])) for r in group},
+                (*(strokes_of(frame, record_of(run, at_it)) for frame, at_it in frames), best),
                 importance,
                 stopped or asked(),
             )

@@ -130,7 +130,7 @@ class PhotoDrawings:
         return True
 
     def _keep(self, folder: Path, drawings: Sequence[Drawing]) -> None:
-        """Write a photo's drawings; ``drawing.json`` comes last and says that all are there."""
+        """Write a photo's drawings; ``drawing.json`` comes last: where it exists, all are there."""
         make_folder(folder)
         losses = {}
         for drawing in drawings:

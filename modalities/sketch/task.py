@@ -38,7 +38,7 @@ FILM_S = 4.0  # of an animated SVG
 
 @dataclass(frozen=True)
 class DrawTaskConfig(DrawConfig):
-    """``DrawConfig``, and what of a photo is drawn."""
+    """``DrawConfig``, which part of a photo is drawn, and in how many layers."""
 
     about: str | None = field(default=None, metadata={"help": "what on a photo to draw: strokes start there"})
     layers: int = field(default=1, metadata={"help": "2: background and object in layers of their own"})
@@ -111,7 +111,9 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         with stopping(stop) as asked:
             for number, part in enumerate(parts):
                 first = number * config.layers
-                paths = own[first : first + config.layers] or [None] * config.layers
+                paths: Sequence[Path | None] = [None] * config.layers
+                if checkpoint is not None:
+                    paths = own[first : first + config.layers]
 
                 def partial(ladders: list[list[Drawing]], part: range = part) -> None:
                     for i, ladder in zip(part, ladders, strict=True):
