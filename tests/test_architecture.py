@@ -165,8 +165,6 @@ def test_imports_make_no_circle():
     modules = {named(path): path for path in CORE + MODALITIES if not is_command(path)}
     needs = {name: {m for m in imports(parsed(path)) if m in modules} - {name} for name, path in modules.items()}
     needs["clipx"] = set()  # its names are resolved at first use
-    # The only exception; this line goes as soon as the estimator no longer imports the fit.
-    needs["clipx.modalities.depth.estimator"].discard("clipx.modalities.depth.fit")
     while free := [name for name, wanted in needs.items() if not wanted & set(needs)]:
         for name in free:
             del needs[name]
