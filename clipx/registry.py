@@ -56,14 +56,9 @@ def get_modality(name: str) -> type[Modality]:
     """
     from clipx.modality import Modality
 
-    points = registered(MODALITIES)
-    if name not in points:
-        raise InputError(f"no modality named {name!r}", remedy=f"installed: {', '.join(points)}")
-    cls = load(points[name])
-    if not (isinstance(cls, type) and issubclass(cls, Modality) and getattr(cls, "name", None) == name):
-        raise ContractError(f"{points[name].value} is not a Modality named {name!r}")
+    cls: type[Modality] = _registered_class(MODALITIES, name, Modality, "modality")
     if not isinstance(getattr(cls, "suffixes", None), tuple):
-        raise ContractError(f"{points[name].value} names no suffixes")
+        raise ContractError(f"{registered(MODALITIES)[name].value} names no suffixes")
     return cls
 
 
@@ -77,12 +72,18 @@ def get_task(name: str) -> type[Task[Any, Any]]:
     """
     from clipx.task import Task
 
-    points = registered(TASKS)
+    found: type[Task[Any, Any]] = _registered_class(TASKS, name, Task, "task")
+    return found
+
+
+def _registered_class(group: str, name: str, base: type, kind: str) -> Any:
+    """The class of that name in a group, a subclass of ``base``."""
+    points = registered(group)
     if name not in points:
-        raise InputError(f"no task named {name!r}", remedy=f"installed: {', '.join(points)}")
+        raise InputError(f"no {kind} named {name!r}", remedy=f"installed: {', '.join(points)}")
     cls = load(points[name])
-    if not (isinstance(cls, type) and issubclass(cls, Task) and getattr(cls, "name", None) == name):
-        raise ContractError(f"{points[name].value} is not a Task named {name!r}")
+    if not (isinstance(cls, type) and issubclass(cls, base) and getattr(cls, "name", None) == name):
+        raise ContractError(f"{points[name].value} is not a {base.__name__} named {name!r}")
     return cls
 
 

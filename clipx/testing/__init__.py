@@ -32,6 +32,7 @@ from clipx.modality import Modality, pictures_of
 from clipx.parts import Parts
 from clipx.prompts import get_prompts
 from clipx.registry import MODALITIES, registered
+from clipx.testing._suite import Check, run_all
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -41,50 +42,18 @@ TOLERANCE = 1e-5  # how far a vector may move, per component, with the batch and
 
 def check_modality(cls: type[Modality], space: JointSpace, samples: Sequence[Any] | None = None) -> None:
     """Run every check. Raises ContractError with one sentence for each broken promise."""
-    broken = []
-    for check in checks(cls, samples):
-        try:
-            check(space)
-        except ContractError as error:
-            broken.append(f"{check.name}: {error}")
-    if broken:
-        raise ContractError("; ".join(broken))
+    run_all(checks(cls, samples), lambda: space)
 
 
-def checks(cls: type[Modality], samples: Sequence[Any] | None = None) -> list[Check]:
-    """The checks of one modality, in the order in which they help.
+def checks(cls: type[Modality], samples: Sequence[Any] | None = None) -> list[Check[JointSpace]]:
+    """The checks of one modality, in the order in which they help; each takes a space.
 
     Args:
         cls: the modality's class.
         samples: at least three different samples; by default ``cls.example()`` and noisy copies of it. Give your own
             to cover samples of different sizes, or of a kind that holds no floats or bytes to vary.
     """
-    return [Check(cls, promise, samples) for promise in _PROMISES]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Check:
-    """One promise of one modality; ``check(space)`` raises ContractError where it is broken."""
-
-    cls: type[Modality]
-    promise: Callable[[Subject], None]
-    samples: Sequence[Any] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.promise.__name__
-
-    @property
-    def __name__(self) -> str:  # pytest's id
-        return self.name
-
-    def __call__(self, space: JointSpace) -> None:
-        try:
-            self.promise(Subject(self.cls, space, self.samples))
-        except ContractError:
-            raise
-        except Exception as error:
-            raise ContractError(f"raised {type(error).__name__}: {error}", where=self.cls.__name__) from error
+    return [Check(promise, lambda space: Subject(cls, space, samples), cls.__name__) for promise in _PROMISES]
 
 
 class Subject:

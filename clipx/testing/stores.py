@@ -13,7 +13,6 @@ In a package's own tests:
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from clipx.errors import ContractError, FileError, InputError
 from clipx.index.scan import Found
 from clipx.index.store import ROW_ID, Entry, Store, StoreFactory, matrix, rows_of
 from clipx.index.vocabulary import SparseItems
+from clipx.testing._suite import Check, run_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,49 +36,17 @@ MANY = 400  # rows, of which an approximate index can be built
 
 def check_store(store: StoreFactory) -> None:
     """Run every check. Raises ContractError with one sentence for each broken promise."""
-    broken = []
-    for check in store_checks(store):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                check(Path(folder))
-            except ContractError as error:
-                broken.append(f"{check.name}: {error}")
-    if broken:
-        raise ContractError("; ".join(broken))
+    with tempfile.TemporaryDirectory() as folder:
+        run_all(store_checks(store), lambda: Path(tempfile.mkdtemp(dir=folder)))
 
 
-def store_checks(store: StoreFactory) -> list[StoreCheck]:
-    """The checks of one kind of store, in the order in which they help.
+def store_checks(store: StoreFactory) -> list[Check[Path]]:
+    """The checks of one kind of store, in the order in which they help; each takes an empty folder.
 
     Args:
         store: what ``clipx.Index.create`` takes: the folder of an index, the name of the store in it -> the store.
     """
-    return [StoreCheck(store, promise) for promise in _PROMISES]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class StoreCheck:
-    """One promise of one kind of store; ``check(folder)`` raises ContractError where it is broken."""
-
-    store: StoreFactory
-    promise: Callable[[Subject], None]
-
-    @property
-    def name(self) -> str:
-        return self.promise.__name__
-
-    @property
-    def __name__(self) -> str:  # pytest's id
-        return self.name
-
-    def __call__(self, folder: Path) -> None:
-        it = Subject(self.store, folder)
-        try:
-            self.promise(it)
-        except ContractError:
-            raise
-        except Exception as error:
-            raise ContractError(f"raised {type(error).__name__}: {error}", where=it.where) from error
+    return [Check(promise, lambda folder: Subject(store, folder), _name(store)) for promise in _PROMISES]
 
 
 class Subject:
@@ -86,7 +54,7 @@ class Subject:
 
     def __init__(self, make: StoreFactory, folder: Path):
         self.make, self.folder = make, folder
-        self.where = getattr(make, "__qualname__", type(make).__qualname__)
+        self.where = _name(make)
 
     def store(self, name: str = "items-1") -> Store:
         """A store that is there, empty unless it was there before."""
@@ -292,3 +260,7 @@ def _ids(store: Store) -> dict[tuple[str, int], int]:
     """(path, window) -> row id."""
     rows = store.scan(["path", "window", ROW_ID]).to_pydict()
     return {(path, window): row for path, window, row in zip(*rows.values(), strict=True)}
+
+
+def _name(store: StoreFactory) -> str:
+    return getattr(store, "__qualname__", type(store).__qualname__)

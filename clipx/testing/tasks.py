@@ -29,6 +29,7 @@ from torch import Tensor
 from clipx.errors import ClipxError, ContractError, InputError
 from clipx.registry import TASKS, registered
 from clipx.task import Stopped, Task, checkpoint_files, checkpoint_path
+from clipx.testing._suite import Check, run_all
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -36,49 +37,17 @@ if TYPE_CHECKING:
 
 def check_task(cls: type[Task], space: JointSpace, example: tuple[Any, Sequence[Any]] | None = None) -> None:
     """Run every check. Raises ContractError with one sentence for each broken promise."""
-    broken = []
-    for check in task_checks(cls, example):
-        try:
-            check(space)
-        except ContractError as error:
-            broken.append(f"{check.name}: {error}")
-    if broken:
-        raise ContractError("; ".join(broken))
+    run_all(task_checks(cls, example), lambda: space)
 
 
-def task_checks(cls: type[Task], example: tuple[Any, Sequence[Any]] | None = None) -> list[TaskCheck]:
-    """The checks of one task, the most basic first.
+def task_checks(cls: type[Task], example: tuple[Any, Sequence[Any]] | None = None) -> list[Check[JointSpace]]:
+    """The checks of one task, the most basic first; each takes a space.
 
     Args:
         cls: the task's class.
         example: a quick config and at least two different inputs; by default ``cls.example()``.
     """
-    return [TaskCheck(cls, promise, example) for promise in _PROMISES]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TaskCheck:
-    """One promise of one task; ``check(space)`` raises ContractError where it is broken."""
-
-    cls: type[Task]
-    promise: Callable[[Subject], None]
-    example: tuple[Any, Sequence[Any]] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.promise.__name__
-
-    @property
-    def __name__(self) -> str:  # pytest's id
-        return self.name
-
-    def __call__(self, space: JointSpace) -> None:
-        try:
-            self.promise(Subject(self.cls, space, self.example))
-        except ContractError:
-            raise
-        except (Exception, Stopped) as error:
-            raise ContractError(f"raised {type(error).__name__}: {error}", where=self.cls.__name__) from error
+    return [Check(promise, lambda space: Subject(cls, space, example), cls.__name__) for promise in _PROMISES]
 
 
 class Subject:
