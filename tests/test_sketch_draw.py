@@ -119,10 +119,14 @@ def test_a_checkpoint_is_of_what_it_drew(tiny_space, tmp_path):
 
 
 def test_large_batches_are_encoded_in_parts(target, tiny_space, monkeypatch):
-    config = DrawConfig(strokes=(3, 5), seeds=(0, 1000), steps=4, views=1, pool=2, halving=False, window=0)
-    at_once = draw([target], tiny_space, config)
+    """With nothing to choose: a choice between near equals may go either way where sums are rounded differently."""
+    config = DrawConfig(
+        strokes=(3, 5), seeds=(0,), steps=4, views=1, pool=2, window=0, start="points", renew=False, rank=False
+    )
+    targets = [target, target]
+    at_once = draw(targets, tiny_space, config)
     monkeypatch.setattr(drawing, "ENCODED_AT_ONCE", 2)
-    for one, other in zip(draw([target], tiny_space, config), at_once, strict=True):
+    for one, other in zip(draw(targets, tiny_space, config), at_once, strict=True):
         torch.testing.assert_close(one.strokes.points, other.strokes.points, atol=0.02, rtol=0)
 
 
