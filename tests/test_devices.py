@@ -309,8 +309,11 @@ def test_sketch(line, any_device, ask):
 @pytest.mark.parametrize("method", ["cache", "probe", *(pytest.param(m, marks=pytest.mark.gpu) for m in LEARNT)])
 def test_few_shot(method, any_device, ask):
     line = f"eval image pictures --train turned --method {method} --shots 1"
-    ours, theirs = ask(line), ask(f"{line} --device {any_device}")
-    assert figures(ours["results"]) == pytest.approx(figures(theirs["results"]), abs=0.02, nan_ok=True)
+    ours, theirs = (figures(one["results"]) for one in (ask(line), ask(f"{line} --device {any_device}")))
+    # but for the accuracies of each C that was tried, on a handful of samples: a tie may go either way
+    compared = [key for key in ours if ".swept." not in key]
+    assert ours.keys() == theirs.keys() and len(compared) > 20
+    assert [ours[key] for key in compared] == pytest.approx([theirs[key] for key in compared], abs=0.02, nan_ok=True)
 
 
 @pytest.mark.parametrize("options", ["--kind linear", "--mean-map --steps 2"])
