@@ -502,9 +502,11 @@ class _Output:
         self, task: DrawTask, sources: Sequence[_Source], judge: JointSpace | None, resume: bool
     ) -> tuple[list[dict[str, Any]], bool]:
         """Draw, and write what is done; the records of the drawings, and whether it was stopped."""
-        from clipx.progress import task_progress
-        from clipx.task import Stopped
+        from clipx.progress import note, task_progress
+        from clipx.task import Stopped, checkpoint_files
 
+        if resume and not checkpoint_files(self.out):
+            note(f"{self.out} holds no run to resume: it begins from the start")
         records: dict[int, list[dict[str, Any]]] = {}
 
         def write(i: int, drawings: list[Drawing], done: bool) -> None:
@@ -520,6 +522,8 @@ class _Output:
             for i, drawings in stopped.results.items():
                 if i not in records:
                     records[i] = self.write(task, sources[i], drawings, judge, done=False)
+            if not self.one_file:
+                note("the best so far is kept; go on with --resume")
             return [record for own in records.values() for record in own], True
         return [record for own in records.values() for record in own], False
 
