@@ -252,8 +252,8 @@ def encode(
     """Encode items in their order; yields a list for every ``batch`` of them.
 
     Items are read in threads while others are encoded, three batches ahead at most. The first batch has all of torch's
-    threads; after it, on a CPU, several batches are encoded at once, each in one thread, while an accelerator takes one
-    at a time.
+    threads; after it, on a CPU and where there are enough of them, several batches are encoded at once, each in one
+    thread, while an accelerator takes one at a time.
 
     Args:
         items: what to encode.
@@ -303,8 +303,12 @@ def _run(items: Iterator[Item], steps: _Steps, readers: int, batch: int) -> Iter
         loaded = prefetch(steps.load, chain(first, items), pool, BATCHES_AHEAD * batch)
         waiting = map(steps.resolve, batches(loaded, batch))
         yield from map(steps.finish, islice(waiting, 1))
+        start = list(islice(waiting, at_once))
+        if len(start) < at_once or at_once == 1:  # too few to keep every encoder busy
+            yield from map(steps.finish, chain(start, waiting))
+            return
         with single_threaded_pool(at_once) as encoders:
-            yield from prefetch(steps.finish, waiting, encoders, at_once + 1)
+            yield from prefetch(steps.finish, chain(start, waiting), encoders, at_once + 1)
 
 
 @dataclass(frozen=True)
