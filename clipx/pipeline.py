@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain, islice
 from pathlib import Path
@@ -282,7 +282,7 @@ def encode(
     if cache is not None:
         modality.context  # noqa: B018  # part of keys: computed now, before several threads ask for it
     steps = _Steps(modality, tuple(separate), cache, preview, on_error == "record")
-    return _run(iter(items), steps, readers, batch)
+    return _run(iter(items), len(items) if isinstance(items, Sized) else None, steps, readers, batch)
 
 
 def encode_all(items: Iterable[Item], modality: Modality, **options: Any) -> list[Encoded]:
@@ -291,8 +291,13 @@ def encode_all(items: Iterable[Item], modality: Modality, **options: Any) -> lis
     return [one for one in found if isinstance(one, Encoded)]
 
 
-def _run(items: Iterator[Item], steps: _Steps, readers: int, batch: int) -> Iterator[list[Encoded | Failed]]:
-    """The steps, in threads. The first batch is encoded alone: what a modality loads at first use is loaded once."""
+def _run(
+    items: Iterator[Item], count: int | None, steps: _Steps, readers: int, batch: int
+) -> Iterator[list[Encoded | Failed]]:
+    """The steps, in threads; ``count`` is how many items there are, where that is known.
+
+    The first batch is encoded alone: what a modality loads at first use is loaded once.
+    """
     first = list(islice(items, 2))
     if len(first) < 2 or readers == 0:
         yield from (steps.finish(steps.resolve(some)) for some in batches(map(steps.load, chain(first, items)), batch))
@@ -303,12 +308,11 @@ def _run(items: Iterator[Item], steps: _Steps, readers: int, batch: int) -> Iter
         loaded = prefetch(steps.load, chain(first, items), pool, BATCHES_AHEAD * batch)
         waiting = map(steps.resolve, batches(loaded, batch))
         yield from map(steps.finish, islice(waiting, 1))
-        start = list(islice(waiting, at_once))
-        if len(start) < at_once or at_once == 1:  # too few to keep every encoder busy
-            yield from map(steps.finish, chain(start, waiting))
+        if at_once == 1 or (count is not None and count <= (at_once + 1) * batch):  # too few to keep all encoders busy
+            yield from map(steps.finish, waiting)
             return
         with single_threaded_pool(at_once) as encoders:
-            yield from prefetch(steps.finish, chain(start, waiting), encoders, at_once + 1)
+            yield from prefetch(steps.finish, waiting, encoders, at_once + 1)
 
 
 @dataclass(frozen=True)
