@@ -17,7 +17,7 @@ _WHERE = {
     "get_modality": "registry",
     "Index": "index",
     "JointSpace": "space",
-    "list_spaces": "space",
+    "list_spaces": "spaces.embedded",
     "load_space": "space",
     "Embedding": "embedding",
     "Modality": "modality",

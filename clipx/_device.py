@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from clipx._processes import own_device
+from clipx.errors import InputError
+
 LIMITED = {"mps"}  # kinds of device without float64 and without LAPACK's decompositions
 
 
@@ -24,3 +27,17 @@ def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
         return torch.linalg.eigh(matrices)
     values, vectors = torch.linalg.eigh(matrices.cpu())
     return values.to(matrices.device), vectors.to(matrices.device)
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """The device, if this machine has it; ``cuda`` is this process's own card where torchrun started several.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    try:
+        return torch.zeros(0, device=own_device(device)).device
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by how it was built
+        raise InputError(
+            f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}", remedy="take cpu"
+        ) from error

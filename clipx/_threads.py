@@ -1,48 +1,78 @@
-"""Thread pools whose threads each run torch's operators single-threaded.
-
-An operator that several threads share ends with all of them waiting for the slowest. Where operators take a
-millisecond, on a busy machine threads wait ten times as long as they compute; independent work in single-threaded
-workers has no such waits.
-"""
+"""How many threads an operator may use, and pools whose threads use one each."""
 
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
-
 T = TypeVar("T")
 U = TypeVar("U")
 
 READERS = max(2, min(8, os.cpu_count() or 2))  # threads that read files while the space encodes
+_own = threading.local()
+
+
+def threads() -> int:
+    """How many threads an operator that is called in this thread may use.
+
+    One in a ``single_threaded_pool``. Elsewhere what torch is set to, where it is loaded; else ``OMP_NUM_THREADS``, as
+    torch has it, or the number of processors that this process may run on.
+    """
+    if getattr(_own, "single", False):
+        return 1
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):  # else it is being imported by another thread
+        return torch.get_num_threads()
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch's operators in this thread alone."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Run operators in this thread alone."""
+    before, was = _torch_threads(1), getattr(_own, "single", False)
+    _own.single = True
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _own.single = was
+        _torch_threads(before)
 
 
 @contextmanager
 def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of ``count`` threads that each run torch's operators alone; the calling thread keeps its setting."""
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, "clipx", torch.set_num_threads, (1,))
+    """A pool of ``count`` threads that each run operators alone; the calling thread keeps its setting."""
+    before = _torch_threads(None)
+    pool = ThreadPoolExecutor(count, "clipx", _alone)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)  # the pool has set what later threads would start with
+        _torch_threads(before)  # the pool has set what later threads would start with
+
+
+def _alone() -> None:
+    _own.single = True
+    _torch_threads(1)
+
+
+def _torch_threads(count: int | None) -> int | None:
+    """Set torch's threads, where it is loaded and a count is given; returns what they were."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_num_threads"):
+        return None
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    return before
 
 
 def prefetch(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:

@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import torch
+import numpy as np
 
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
@@ -90,7 +90,7 @@ def embed(
     """
     paths, _ = _as_list(paths)
     space = _space(space, device)
-    vectors = torch.zeros(len(paths), space.dim, device=space.device)
+    vectors = np.zeros((len(paths), space.dim), np.float32)
     encoders = _encoders(paths, modality, space, config)
     for encoder, rows in encoders:
         vectors[rows] = _encode(encoder, [paths[i] for i in rows], batch_size).vectors

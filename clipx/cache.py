@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 import clipx
+from clipx._arrays import to_array
 from clipx.errors import FileError, InputError
 from clipx.files import sha256_of, write_whole
 from clipx.identity import Stamp, identity
@@ -62,11 +61,11 @@ class FeatureCache:
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
         name = f"{modality.name} {type(modality).__qualname__}" + (" views" if views else "")
-        decides = [*versions, name, config + modality.context, space.id, str(space.dtype), sha256_of(content)]
+        decides = [*versions, name, config + modality.context, space.id, space.backend.dtype, sha256_of(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
-    def get(self, key: str, dim: int) -> Tensor | None:
-        """The (D,) float32 vector, or (V, D) vectors, kept under ``key``, on the CPU; or None.
+    def get(self, key: str, dim: int) -> np.ndarray | None:
+        """The (D,) float32 vector, or (V, D) vectors, kept under ``key``; or None.
 
         Raises:
             FileError: the file is there but holds no unit vectors of that dimension.
@@ -81,15 +80,15 @@ class FeatureCache:
         fits = vector.ndim in (1, 2) and vector.shape[-1] == dim and vector.size and vector.dtype == np.float32
         if not fits or not (abs(np.linalg.norm(vector, axis=-1) - 1) <= 1e-4).all():
             raise FileError(f"cache entry is not of unit vectors of dimension {dim}", where=path, remedy="delete it")
-        return torch.from_numpy(vector)
+        return vector
 
     def has(self, key: str) -> bool:
         """Whether something is kept under ``key``."""
         return self._path(key).exists()
 
-    def put(self, key: str, vector: Tensor) -> None:
+    def put(self, key: str, vector: np.ndarray) -> None:
         """Keep (D,) or (V, D) unit vectors under ``key``; the write is atomic."""
-        array = vector.detach().cpu().float().numpy()
+        array = to_array(vector).astype(np.float32, copy=False)
         write_whole(self._path(key), lambda path: np.save(path, array, allow_pickle=False), parents=True)
 
     def _path(self, key: str) -> Path:
@@ -116,12 +115,11 @@ class CachedVectors:
 
     def get(self, keys: Sequence[str]) -> dict[str, Vectors]:
         found = {key: self.features.get(key, self.dim) for key in keys}
-        rows = {key: np.atleast_2d(vector.numpy()) for key, vector in found.items() if vector is not None}
+        rows = {key: np.atleast_2d(vector) for key, vector in found.items() if vector is not None}
         return {key: Vectors(own, tuple(map(View, range(len(own))))) for key, own in rows.items()}
 
     def put(self, key: str, vectors: Vectors) -> None:
-        rows = torch.from_numpy(vectors.rows)
-        self.features.put(key, rows if self.separate else rows[0])
+        self.features.put(key, vectors.rows if self.separate else vectors.rows[0])
 
 
 def _json_of_path(value: Any) -> str:

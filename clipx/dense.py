@@ -128,7 +128,7 @@ def _label_weights(space: JointSpace, labels: Embedding | Tensor) -> Tensor:
                 f"labels live in space {labels.space_id}, the pixels go to {space.id}",
                 remedy="embed the labels with it",
             )
-        labels = labels.vectors
+        labels = torch.from_numpy(labels.vectors)
     if labels.ndim != 2 or labels.shape[1] != space.dim or not len(labels):
         raise InputError(
             f"labels must be (K, {space.dim}) with K >= 1, got {tuple(labels.shape)}", where="dense_logits"

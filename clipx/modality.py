@@ -9,9 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from clipx._arrays import no_grad, to_array
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.parts import Parts
@@ -68,7 +68,7 @@ class Modality(ABC):
         The pipeline calls it in several threads at once, after a first call in one.
         """
 
-    def pool(self, parts: Parts) -> Tensor:
+    def pool(self, parts: Parts) -> np.ndarray:
         """Parts of N samples -> (N, D) unit vectors, one a sample."""
         return parts.mean()
 
@@ -79,9 +79,9 @@ class Modality(ABC):
 
     def encode(self, samples: Sequence[Any], ids: Sequence[str] = ()) -> Embedding:
         """Samples -> Embedding. An empty list gives an empty embedding; samples are never changed."""
-        with torch.no_grad():
-            empty = torch.zeros(0, self.space.dim, device=self.space.device)
-            rows = self.pool(self.parts(samples)).float() if len(samples) else empty
+        with no_grad():
+            pooled = self.pool(self.parts(samples)) if len(samples) else np.zeros((0, self.space.dim))
+        rows = to_array(pooled).astype(np.float32, copy=False)
         return Embedding(rows, self.space.id, self.name, ids)
 
     @classmethod
@@ -138,8 +138,8 @@ class ReadsSets(Protocol):
 class ShowsPictures(Protocol):
     """A modality whose samples a person can look at."""
 
-    def pictures(self, sample: Any) -> Tensor:
-        """What the space looks at, (V, 3, H, W) in [0, 1], V >= 1."""
+    def pictures(self, sample: Any) -> np.ndarray:
+        """What the space looks at, (V, 3, H, W) floats in [0, 1], V >= 1."""
 
 
 @runtime_checkable
@@ -155,6 +155,6 @@ def bound(modality: Modality, classifier: ZeroShotClassifier) -> Modality:
     return modality.bind(classifier) if isinstance(modality, DependsOnClassifier) else modality
 
 
-def pictures_of(modality: Modality, sample: Any) -> Tensor | None:
-    """What the space looks at, (V, 3, H, W) in [0, 1], or None where there is nothing to show."""
-    return modality.pictures(sample) if isinstance(modality, ShowsPictures) else None
+def pictures_of(modality: Modality, sample: Any) -> np.ndarray | None:
+    """What the space looks at, (V, 3, H, W) floats in [0, 1], or None where there is nothing to show."""
+    return to_array(modality.pictures(sample)) if isinstance(modality, ShowsPictures) else None

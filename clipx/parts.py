@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
-from clipx._device import has_float64
+from clipx._arrays import TINY, to_array
 from clipx.errors import InputError
 
 
@@ -72,7 +70,7 @@ class Parts:
     """N samples as M parts, at least one each, sample by sample.
 
     Args:
-        vectors: (M, D) unit vectors.
+        vectors: (M, D) float32 unit vectors; of a tensor its values are kept, without gradient.
         offsets: N + 1 rising row numbers: sample i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
         places: where each of the M parts lies; those of one sample are of one kind.
 
@@ -80,11 +78,12 @@ class Parts:
         InputError: the three do not fit each other.
     """
 
-    vectors: Tensor
+    vectors: np.ndarray
     offsets: Sequence[int]
     places: Sequence[Place]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", to_array(self.vectors).astype(np.float32, copy=False))
         if self.vectors.ndim != 2:
             raise InputError(f"vectors of parts must be (M, D), got {tuple(self.vectors.shape)}")
         offsets, count = self.offsets, len(self.vectors)
@@ -96,22 +95,22 @@ class Parts:
             raise InputError("the parts of one sample must be of one kind")
 
     @classmethod
-    def whole(cls, vectors: Tensor) -> Parts:
+    def whole(cls, vectors: np.ndarray) -> Parts:
         """(N, D) -> N samples of one part each, for what is looked at once and as a whole."""
         return cls(vectors, range(len(vectors) + 1), [View(0)] * len(vectors))
 
     @classmethod
-    def views(cls, vectors: Tensor) -> Parts:
+    def views(cls, vectors: np.ndarray) -> Parts:
         """(N, V, D) -> N samples of V views each."""
         count, each = vectors.shape[:2]
         places = [View(index) for index in range(each)] * count
-        return cls(vectors.flatten(0, 1), range(0, count * each + 1, each), places)
+        return cls(to_array(vectors).reshape(count * each, -1), range(0, count * each + 1, each), places)
 
     def __len__(self) -> int:
         """N."""
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Sequence[Place]]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Sequence[Place]]:
         """The vectors and the places of one sample."""
         rows = slice(self.offsets[index], self.offsets[index + 1])
         return self.vectors[rows], self.places[rows]
@@ -129,7 +128,7 @@ class Parts:
             offsets.append(offsets[-1] + self.offsets[i + 1] - self.offsets[i])
         return Parts(self.vectors[rows], offsets, [self.places[row] for row in rows])
 
-    def stacked(self) -> Tensor:
+    def stacked(self) -> np.ndarray:
         """(N, V, D), where all samples have equally many parts.
 
         Raises:
@@ -141,17 +140,13 @@ class Parts:
                 f"the samples have {counts[0]} to {counts[-1]} parts, and this takes equally many of each",
                 remedy="cut the samples to one length, or take a method that reads one vector a sample",
             )
-        return self.vectors.unflatten(0, (len(self), -1))
+        return self.vectors.reshape(len(self), -1, self.vectors.shape[1])
 
-    def mean(self) -> Tensor:
-        """(N, D) the mean of each sample's parts, of unit norm; a single part is left as it is. Gradients flow."""
+    def mean(self) -> np.ndarray:
+        """(N, D) the mean of each sample's parts, of unit norm; a single part is left as it is."""
         if len(self.vectors) == len(self):
             return self.vectors
-        device = self.vectors.device
-        rows = self.vectors if has_float64(device) else self.vectors.cpu()  # sums are in float64
-        counts = torch.tensor(self.counts, device=rows.device)
-        owners = torch.repeat_interleave(torch.arange(len(self), device=rows.device), counts)
-        sums = rows.new_zeros(len(self), rows.shape[1], dtype=torch.float64).index_add(0, owners, rows.double())
-        means = F.normalize(sums, dim=1).to(rows.dtype)
-        firsts = rows[torch.tensor(self.offsets[:-1], device=rows.device)]
-        return torch.where((counts == 1)[:, None], firsts, means).to(device)
+        sums = np.add.reduceat(self.vectors.astype(np.float64), self.offsets[:-1], axis=0)
+        means = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), TINY)).astype(np.float32)
+        single = np.array(self.counts)[:, None] == 1
+        return np.where(single, self.vectors[list(self.offsets[:-1])], means)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
-import torch
 
+from clipx._arrays import no_grad, to_array
 from clipx._batches import batches
-from clipx._threads import READERS, prefetch, single_threaded_pool
+from clipx._threads import READERS, prefetch, single_threaded_pool, threads
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.files import reading
@@ -26,8 +26,6 @@ from clipx.modality import ReadsArrays
 from clipx.parts import Parts, Place, View
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from clipx.modality import Modality
 
 BATCHES_AHEAD = 3  # read while one is encoded
@@ -220,7 +218,7 @@ def read(item: Item, modality: Modality, cache: Cache | None = None, preview: Pr
 
 def encode_batch(batch: Sequence[Read], modality: Modality, separate: Sequence[type[Place]] = ()) -> list[Vectors]:
     """Samples that were read -> their vectors, in order; see ``encode`` for ``separate``."""
-    with torch.no_grad():
+    with no_grad():
         parts = modality.parts([item.sample for item in batch])
         kept = [isinstance(parts.places[start], tuple(separate)) for start in parts.offsets[:-1]]
         whole = [i for i, own in enumerate(kept) if not own]
@@ -251,8 +249,8 @@ def encode(
 ) -> Iterator[list[Encoded | Failed]]:
     """Encode items in their order; yields a list for every ``batch`` of them.
 
-    Items are read in threads while others are encoded, three batches ahead at most. The first batch has all of torch's
-    threads; after it, on a CPU and where there are enough of them, several batches are encoded at once, each in one
+    Items are read in threads while others are encoded, three batches ahead at most. The first batch has all threads;
+    after it, on a CPU and where there are enough of them, several batches are encoded at once, each in one
     thread, while an accelerator takes one at a time.
 
     Args:
@@ -268,7 +266,7 @@ def encode(
 
     Raises:
         InputError: ``batch`` is below 1, or parts are to stay separate though the config weighs them.
-        MemoryError, torch.OutOfMemoryError: whatever ``on_error`` says.
+        MemoryError, torch.OutOfMemoryError: memory ran out; whatever ``on_error`` says.
         Exception: with ``on_error="raise"``, what a modality or the cache raises.
     """
     if batch < 1:
@@ -302,8 +300,7 @@ def _run(
     if len(first) < 2 or readers == 0:
         yield from (steps.finish(steps.resolve(some)) for some in batches(map(steps.load, chain(first, items)), batch))
         return
-    on_cpu = steps.modality.space.device.type == "cpu"
-    at_once = min(torch.get_num_threads(), MAX_ENCODERS) if on_cpu else 1
+    at_once = min(threads(), MAX_ENCODERS) if steps.modality.space.on_cpu else 1
     with single_threaded_pool(readers) as pool:
         loaded = prefetch(steps.load, chain(first, items), pool, BATCHES_AHEAD * batch)
         waiting = map(steps.resolve, batches(loaded, batch))
@@ -380,7 +377,7 @@ class _Steps:
 
     def _raise_or_record(self, error: Exception) -> None:
         """Raise it, unless errors are recorded; that memory ran out is no fault of an item."""
-        if not self.record or isinstance(error, MemoryError | torch.OutOfMemoryError):
+        if not self.record or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
             raise error
 
     def _isolated(self, work: Callable[[Sequence[Read]], list[Any]], batch: Sequence[Read]) -> list[Any]:
@@ -397,7 +394,7 @@ class _Steps:
 
 
 def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool = False) -> Embedding:
-    """Records -> one Embedding on the space's device.
+    """Records -> one Embedding.
 
     Args:
         records: N of them.
@@ -409,9 +406,9 @@ def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool 
     """
     records, space = list(records), modality.space
     if not records:
-        return Embedding(torch.zeros(0, space.dim, device=space.device), space.id, modality.name)
+        return Embedding(np.zeros((0, space.dim), np.float32), space.id, modality.name)
     names = [one.item.id for one in records]
-    rows = torch.from_numpy(np.concatenate([one.vectors.rows for one in records])).to(space.device)
+    rows = np.concatenate([one.vectors.rows for one in records])
     if separate:
         offsets = [0, *accumulate(len(one.vectors.rows) for one in records)]
         views = Parts(rows, offsets, [place for one in records for place in one.vectors.places]).stacked().shape[1]
@@ -419,9 +416,10 @@ def embedding_of(records: Iterable[Encoded], modality: Modality, separate: bool 
     return Embedding(rows, space.id, modality.name, names)
 
 
-def _unit_rows(vectors: Tensor, modality: Modality) -> np.ndarray:
-    """(N, D) float32 on the CPU. Raises InputError where a row is not of unit norm."""
-    return Embedding(vectors.float().cpu(), modality.space.id, modality.name).vectors.numpy()
+def _unit_rows(vectors: np.ndarray, modality: Modality) -> np.ndarray:
+    """(N, D) float32. Raises InputError where a row is not of unit norm."""
+    rows = to_array(vectors).astype(np.float32, copy=False)
+    return Embedding(rows, modality.space.id, modality.name).vectors
 
 
 def _facts(about: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""From pixels of any size to what an image tower was trained on, differentiably."""
+"""From pixels of any size to what an image tower was trained on: of arrays, and of tensors differentiably."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
 
+from clipx._arrays import A, is_tensor
 from clipx.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -99,11 +99,12 @@ class Preprocess:
         ratio = (max if self.resize_mode == "longest" else min)(height / th, width / tw)  # open_clip's ResizeKeepRatio
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
-    def resize(self, pixels: Tensor) -> Tensor:
+    def resize(self, pixels: A) -> A:
         """(N, 3, H, W) -> (N, 3, *size) by ``resize_mode``; as open_clip does with tensors. Gradients flow."""
-        if tuple(pixels.shape[-2:]) == self.size:
+        shape = tuple(pixels.shape[-2:])  # type: ignore[attr-defined]
+        if shape == self.size:
             return pixels
-        top, left, height, width = self._worth_reading(*pixels.shape[-2:])
+        top, left, height, width = self._worth_reading(*shape)
         pixels = pixels[..., top : top + height, left : left + width]
         return _centre(self.sample(pixels, self.fitted(height, width), self._resize_filter), self.size, self.fill)
 
@@ -137,29 +138,67 @@ class Preprocess:
         h, w = min(height, most), min(width, most)
         return (height - h) // 2, (width - w) // 2, h, w
 
-    def sample(self, pixels: Tensor, size: tuple[int, int], interpolation: str | None = None) -> Tensor:
+    def sample(self, pixels: Any, size: tuple[int, int], interpolation: str | None = None) -> Any:
         """(N, 3, H, W) -> (N, 3, *size), antialiased, by ``interpolation`` (its own by default); gradients flow."""
         if tuple(pixels.shape[-2:]) == size:
             return pixels
+        mode = interpolation or self.interpolation
+        if not is_tensor(pixels):
+            return resample(pixels, size, mode)
+        from torch.nn import functional as F
+
         if not len(pixels):
             return pixels.new_zeros(0, 3, *size)
-        mode = interpolation or self.interpolation
         return F.interpolate(pixels, size, mode=mode, antialias=True, align_corners=False)
 
-    def normalize(self, pixels: Tensor) -> Tensor:
+    def normalize(self, pixels: Any) -> Any:
         """Subtract the mean, divide by the standard deviation."""
-        mean, std = (pixels.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
+        if is_tensor(pixels):
+            mean, std = (pixels.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
+        else:
+            mean, std = (np.asarray(v, pixels.dtype).reshape(3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
+
+
+def resample(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    """(..., H, W) -> (..., *size), antialiased: what ``torch.nn.functional.interpolate`` makes of a tensor.
+
+    Args:
+        pixels: float.
+        size: (height, width).
+        interpolation: ``"bicubic"`` or ``"bilinear"``.
+    """
+    (h, w), (height, width) = pixels.shape[-2:], size
+    down, across = _weights(h, height, interpolation), _weights(w, width, interpolation)
+    return (down.astype(pixels.dtype) @ pixels) @ across.T.astype(pixels.dtype)
+
+
+def _weights(given: int, wanted: int, interpolation: str) -> np.ndarray:
+    """(wanted, given) weights of an axis's pixels, as Pillow has them: the filter is as wide as a new pixel."""
+    scale = given / wanted
+    centres = (np.arange(wanted) + 0.5) * scale
+    x = np.abs(np.arange(given) + 0.5 - centres[:, None]) / max(scale, 1)
+    if interpolation == "bilinear":
+        weights = np.clip(1 - x, 0, None)
+    else:  # Keys' cubic of a = -1/2
+        weights = np.where(x < 1, (1.5 * x - 2.5) * x**2 + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))
+    return weights / weights.sum(1, keepdims=True)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _centre(pixels: Tensor, size: tuple[int, int], fill: float) -> Tensor:
+def _centre(pixels: Any, size: tuple[int, int], fill: float) -> Any:
     """Crop or pad about the centre to ``size``."""
     (h, w), (th, tw) = pixels.shape[-2:], size
     dy, dx = max(th - h, 0), max(tw - w, 0)
-    pixels = F.pad(pixels, (dx // 2, dx - dx // 2, dy // 2, dy - dy // 2), value=fill)
+    rows, columns = (dy // 2, dy - dy // 2), (dx // 2, dx - dx // 2)
+    if is_tensor(pixels):
+        from torch.nn import functional as F
+
+        pixels = F.pad(pixels, (*columns, *rows), value=fill)
+    else:
+        pixels = np.pad(pixels, ((0, 0), (0, 0), rows, columns), constant_values=fill)
     top, left = (round((have - want) / 2) for have, want in zip(pixels.shape[-2:], size, strict=True))
     return pixels[..., top : top + th, left : left + tw]

@@ -77,7 +77,7 @@ class PromptLearner(nn.Module):
         names = [spoken(label) for label in labels]
         if self.backbone.adds_words:
             sentences = names if drawn else [f"{before}{name}{behind}" for name in names]
-            meant = space.encode_text(sentences)
+            meant = torch.from_numpy(space.encode_text(sentences)).to(self.backbone.device)
             self.register_buffer("meant", meant, persistent=False)
             self._begin(torch.zeros(1, space.dim), False, per_label, seed)
             return

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+import numpy as np
 
+from clipx._arrays import softmax, unit
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.prompts import Prompts, get_prompts, sentences, spoken
@@ -78,15 +77,15 @@ class ZeroShotClassifier:
         self.none_threshold = none_threshold
         self.weights = Embedding(_class_weights(space, texts), space.id, "text", self.labels)  # (K, D)
 
-    def logits(self, embedding: Embedding) -> Tensor:
-        """``logit_scale * cosine`` of every input with every label: (N, K), on the embedding's device.
+    def logits(self, embedding: Embedding) -> np.ndarray:
+        """``logit_scale * cosine`` of every input with every label: (N, K).
 
         Raises:
             SpaceMismatchError: the embedding lives in another space.
         """
         return self.logit_scale * self._cosines(embedding)
 
-    def confidence(self, embedding: Embedding) -> Tensor:
+    def confidence(self, embedding: Embedding) -> np.ndarray:
         """How sure the classifier is of each input, whether it is right or not: (N,) in [0, 1].
 
         1 - H / log K, with H the entropy of the softmax of ``logits`` over the K labels; 1 where there is one label.
@@ -96,9 +95,10 @@ class ZeroShotClassifier:
         """
         logits = self.logits(embedding)
         if len(self.labels) == 1:
-            return torch.ones_like(logits[:, 0])
-        entropy = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
-        return (1 - entropy / math.log(len(self.labels))).clamp(0, 1)
+            return np.ones_like(logits[:, 0])
+        shares = softmax(logits)
+        entropy = -(shares * np.log(np.maximum(shares, np.finfo(np.float32).tiny))).sum(1)
+        return (1 - entropy / math.log(len(self.labels))).clip(0, 1).astype(np.float32)
 
     def predict(self, embedding: Embedding, top_k: int | None = None) -> list[list[Prediction]]:
         """For each of the N inputs, its best ``top_k`` candidates (all of them by default), best first.
@@ -111,20 +111,17 @@ class ZeroShotClassifier:
             raise InputError(f"top must be at least 1, got {top_k}")
         cosines, names = self._cosines(embedding), self.labels
         if self.none_threshold is not None:  # last, so that a label wins a tie
-            cosines = torch.cat([cosines, cosines.new_full((len(cosines), 1), self.none_threshold)], dim=1)
+            cosines = np.column_stack([cosines, np.full(len(cosines), self.none_threshold, np.float32)])
             names = (*names, NONE)
-        probabilities = (self.logit_scale * cosines).softmax(dim=1).tolist()
-        best = cosines.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
+        probabilities = softmax(self.logit_scale * cosines).tolist()
+        best = (-cosines).argsort(axis=1, stable=True)[:, :top_k].tolist()
         return [
             [Prediction(names[k], cosine[k], probability[k], rank) for rank, k in enumerate(order, start=1)]
             for order, cosine, probability in zip(best, cosines.tolist(), probabilities, strict=True)
         ]
 
-    def _cosines(self, embedding: Embedding) -> Tensor:
-        weights, device = self.weights, embedding.vectors.device
-        if weights.vectors.device != device:
-            weights = Embedding(weights.vectors.to(device), weights.space_id, weights.modality, weights.ids)
-        return embedding.similarity(weights)  # (N, K)
+    def _cosines(self, embedding: Embedding) -> np.ndarray:
+        return embedding.similarity(self.weights)  # (N, K)
 
 
 def _checked(labels: Sequence[str], reserved: str | None) -> tuple[str, ...]:
@@ -156,9 +153,10 @@ def _known_templates(space: JointSpace, prompts: Prompts, label: str) -> tuple[P
     return (known, tuple(t for t in templates if t not in known)) if known else (templates, ())
 
 
-def _class_weights(space: JointSpace, texts: list[list[str]]) -> Tensor:
+def _class_weights(space: JointSpace, texts: list[list[str]]) -> np.ndarray:
     text = space.encode_text([sentence for own in texts for sentence in own])  # (sentences, D)
-    means = torch.stack([rows.mean(dim=0) for rows in text.split([len(own) for own in texts])])  # (K, D)
-    if not bool((torch.linalg.vector_norm(means, dim=1) > 1e-4).all()):
+    ends = np.cumsum([len(own) for own in texts])[:-1]
+    means = np.stack([rows.mean(0) for rows in np.split(text, ends)])  # (K, D)
+    if not (np.linalg.norm(means, axis=1) > 1e-4).all():
         raise InputError("the sentences of a label cancel out", remedy="use other prompts")
-    return normalize(means, dim=1)
+    return unit(means)

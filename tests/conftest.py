@@ -65,7 +65,7 @@ DEPTH_WORDS = ["this", "object", "is", "extremely", "very", "close", "a", "littl
 
 def save_space(space, folder: Path, words) -> Path:
     """A tiny random space as an embedded one that knows those words, under its folder's name."""
-    from clipx.space import save_embedded
+    from clipx.spaces.embedded import save_embedded
 
     return save_embedded(
         space.backbone.model,

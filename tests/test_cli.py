@@ -283,7 +283,7 @@ def test_where_the_space_comes_from(run_json, run, space_folder, tmp_path, monke
     settings.unlink()
     import clipx.space
 
-    monkeypatch.setattr(clipx.space, "SPACES", tmp_path)
+    monkeypatch.setattr(clipx.spaces.embedded, "SPACES", tmp_path)
     assert run(line)[2].splitlines()[0].startswith("space: lite (small; it knows nouns")
 
 
@@ -685,7 +685,7 @@ def test_one_cloud_waits_for_no_library_that_it_does_not_need():
 
 
 def test_spaces(run_json, space_folder, monkeypatch):
-    monkeypatch.setattr("clipx.space.SPACES", space_folder.parent)
+    monkeypatch.setattr("clipx.spaces.embedded.SPACES", space_folder.parent)
     (embedded,) = run_json("spaces --embedded")["results"]
     assert (embedded["name"], embedded["kind"]) == ("tiny", "embedded")
     assert "ViT-B-32-quickgelu/openai" in {space["name"] for space in run_json("spaces")["results"]}
@@ -694,7 +694,7 @@ def test_spaces(run_json, space_folder, monkeypatch):
 def test_doctor(run_json, run, space_folder, tmp_path, monkeypatch):
     spaces = tmp_path / "spaces"
     shutil.copytree(space_folder, spaces / "tiny")
-    monkeypatch.setattr("clipx.space.SPACES", spaces)
+    monkeypatch.setattr("clipx.spaces.embedded.SPACES", spaces)
     record = run_json("doctor")
     assert record["ok"] is True
     lines = {r["name"] for r in record["results"]}

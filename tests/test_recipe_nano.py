@@ -12,8 +12,8 @@ from conftest import cut_down
 
 import clipx
 from clipx.errors import ClipxError
-from clipx.space import SPACES, embedded_names
 from clipx.spaces import two_towers
+from clipx.spaces.embedded import SPACES, embedded_names
 from clipx.spaces.recipe import train_space
 
 RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "nano"

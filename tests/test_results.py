@@ -12,7 +12,7 @@ import pytest
 from clipx import load_space
 from clipx.cli._tables import MARK, table, with_tables
 from clipx.cli.evaluate_all import _page
-from clipx.space import SPACES
+from clipx.spaces.embedded import SPACES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"

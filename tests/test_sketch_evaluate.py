@@ -162,7 +162,7 @@ def test_the_contact_sheet_shows_every_picture():
 
 @pytest.fixture(scope="session")
 def spaces(tiny_space, tiny_vit_space, tmp_path_factory):
-    from clipx.space import save_embedded
+    from clipx.spaces.embedded import save_embedded
 
     def saved(space, name, model_cfg):
         folder = tmp_path_factory.mktemp("spaces") / name
@@ -357,7 +357,7 @@ def test_bad_input_is_one_line(run, photos, spaces, tmp_path, monkeypatch):
     (tmp_path / "grey" / "disc").mkdir(parents=True)
     Image.new("RGB", (50, 50), "grey").save(tmp_path / "grey" / "disc" / "0.png")
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("clipx.space.embedded_names", lambda: [])
+    monkeypatch.setattr("clipx.spaces.embedded.embedded_names", lambda: [])
     for options, more, message in (
         ({"judge": spaces[0]}, [], "also draws"),
         ({"judge": None}, [], "name one"),
@@ -383,8 +383,8 @@ def test_bad_input_is_one_line(run, photos, spaces, tmp_path, monkeypatch):
 def test_the_judge_is_nano_vit_unless_it_draws(monkeypatch):
     from clipx.modalities.sketch.judging import default_judge
 
-    monkeypatch.setattr("clipx.space.embedded_names", lambda: ["nano", "nano-vit"])
+    monkeypatch.setattr("clipx.spaces.embedded.embedded_names", lambda: ["nano", "nano-vit"])
     assert default_judge("nano") == "nano-vit" and default_judge("nano-vit") == "nano"
-    monkeypatch.setattr("clipx.space.embedded_names", lambda: ["nano-vit"])
+    monkeypatch.setattr("clipx.spaces.embedded.embedded_names", lambda: ["nano-vit"])
     with pytest.raises(InputError, match="nano-vit draws; name one"):
         default_judge("nano-vit")

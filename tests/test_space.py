@@ -16,7 +16,8 @@ import clipx.space
 from clipx import backbone as bb
 from clipx.errors import FileError, InputError, SpaceError, UnsupportedError, VocabularyError
 from clipx.preprocess import Preprocess
-from clipx.space import embedded_for, list_spaces, load_embedded, load_space, random_space, save_embedded
+from clipx.space import load_space, random_space
+from clipx.spaces.embedded import embedded_for, list_spaces, load_embedded, save_embedded
 from clipx.vocabulary import Vocabulary, words_in
 
 
@@ -550,7 +551,7 @@ def test_weights_of_another_architecture(toy):
 
 
 def test_embedded_by_name(toy, monkeypatch):
-    monkeypatch.setattr(clipx.space, "SPACES", toy.parent)
+    monkeypatch.setattr(clipx.spaces.embedded, "SPACES", toy.parent)
     assert load_space("toy").embedded
     (info,) = list_spaces(pretrained=False)
     assert (info.name, info.kind, info.version, info.licence) == ("toy", "embedded", "3", "Apache-2.0")
@@ -674,5 +675,5 @@ def test_embedded_spaces_by_use(monkeypatch):
     assert embedded_for("class_attention") == ["nano-vit"] and embedded_for("drawings") == ["nano", "nano-vit"]
     assert embedded_for("drawings_of_photos") == ["nano-vit"] and embedded_for("smells") == []
     assert load_space(embedded_for("class_attention")[0]).supports("class_attention")
-    monkeypatch.setattr("clipx.space.embedded_names", lambda: ["lite"])
+    monkeypatch.setattr("clipx.spaces.embedded.embedded_names", lambda: ["lite"])
     assert embedded_for("drawings") == []

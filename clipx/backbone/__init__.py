@@ -3,40 +3,31 @@
 open_clip moves its internals between releases; then ``Backbone.self_test`` fails instead of features going wrong.
 """
 
-from clipx.backbone.backbone import TOLERANCES, Backbone
-from clipx.backbone.build import (
-    build_backbone,
-    build_model,
-    create,
-    create_from_folder,
-    create_from_hub,
-    random_backbone,
-)
-from clipx.backbone.config import CONFIG, has_lexicon, model_config, pretrained_tags
-from clipx.backbone.tokenizer import Tokenizer, build_tokenizer
-from clipx.backbone.training import any_size_image_features, require_trainable, short_text_features
-from clipx.backbone.weights import freeze, load_state, read_weights, state_sha256
+from clipx._lazy import at_first_use
 
-__all__ = [
-    "CONFIG",
-    "TOLERANCES",
-    "Backbone",
-    "Tokenizer",
-    "any_size_image_features",
-    "build_backbone",
-    "build_model",
-    "build_tokenizer",
-    "create",
-    "create_from_folder",
-    "create_from_hub",
-    "freeze",
-    "has_lexicon",
-    "load_state",
-    "model_config",
-    "pretrained_tags",
-    "random_backbone",
-    "read_weights",
-    "require_trainable",
-    "short_text_features",
-    "state_sha256",
-]
+_HOMES = {
+    "Backbone": "backbone",
+    "CONFIG": "config",
+    "TOLERANCES": "backbone",
+    "Tokenizer": "tokenizer",
+    "any_size_image_features": "training",
+    "build_backbone": "build",
+    "build_model": "build",
+    "build_tokenizer": "tokenizer",
+    "create": "build",
+    "create_from_folder": "build",
+    "create_from_hub": "build",
+    "freeze": "weights",
+    "has_lexicon": "config",
+    "load_state": "weights",
+    "model_config": "config",
+    "pretrained_tags": "config",
+    "random_backbone": "build",
+    "read_weights": "weights",
+    "require_trainable": "training",
+    "short_text_features": "training",
+    "state_sha256": "weights",
+}
+__all__ = list(_HOMES)
+
+__getattr__ = at_first_use(__name__, _HOMES)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clipx.backbone.domain_clip import DomainCLIP
 from clipx.backbone.tokenizer import Tokenizer
 from clipx.backbone.towers import tower_of
 from clipx.backbone.towers.base import relative_difference
 from clipx.backbone.weights import freeze, state_sha256
-from clipx.domains import PHOTO, DomainCLIP
+from clipx.domains import PHOTO
 from clipx.errors import InputError, SpaceError, UnsupportedError
 from clipx.identity import Stamp, identity
 from clipx.preprocess import Preprocess

@@ -26,10 +26,11 @@ from clipx.backbone.config import (
     read_config,
     recorded_quick_gelu,
 )
+from clipx.backbone.domain_clip import DomainCLIP
 from clipx.backbone.hub import WEIGHT_FILES, fetch, fetch_tag, fetching
 from clipx.backbone.tokenizer import Tokenizer, build_tokenizer
 from clipx.backbone.weights import load_state, read_weights
-from clipx.domains import PHOTO, DomainCLIP
+from clipx.domains import PHOTO
 from clipx.errors import ClipxError, SpaceError, first_line
 from clipx.identity import Stamp
 from clipx.preprocess import Preprocess

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -202,12 +203,14 @@ def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpa
     """
     name = space_name(name)
     with progress(f"loading space {name}", None), _quiet(), uncollected():
-        import torch
-
         from clipx.space import load_space
 
-        torch.manual_seed(seed)
-        return load_space(name, device=device, dtype=getattr(torch, dtype))
+        space = load_space(name, device=device, dtype=dtype)
+        if "torch" in sys.modules:
+            import torch
+
+            torch.manual_seed(seed)
+        return space
 
 
 def user_config() -> dict[str, Any]:

@@ -35,9 +35,9 @@ def doctor(
 
     Example: clipx doctor --space ViT-B-32-quickgelu/openai --device cuda
     """
+    from clipx._device import check_device
     from clipx.cli._output import print_table, report
     from clipx.progress import progress
-    from clipx.space import check_device
 
     run.check_writable()
     check_device(run.device)
@@ -138,7 +138,7 @@ def _modalities() -> Iterator[dict[str, Any]]:
 
 
 def _spaces(space: str | None, device: str, dtype: str) -> Iterator[dict[str, Any]]:
-    from clipx.space import embedded_names
+    from clipx.spaces.embedded import embedded_names
 
     names = embedded_names() if space is None else [space]
     if not names:

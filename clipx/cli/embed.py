@@ -11,7 +11,7 @@ import typer
 from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
 
 @takes("modality", "space", "device", "dtype", "batch_size", "seed", "cache", "resume", "as_json", "config")
@@ -33,7 +33,7 @@ def embed(
     """
     from dataclasses import asdict
 
-    import torch
+    import numpy as np
 
     import clipx
     from clipx.cli._output import check_writable, print_table, report
@@ -52,12 +52,12 @@ def embed(
         run.conclude(report("embed", []), given.failures, lambda: None, given.skipped)
     attach = encoders(given.files, run.modality, settings)
     joint = run.open_space()
-    made: dict[str, tuple[Tensor, str]] = {}
+    made: dict[str, tuple[np.ndarray, str]] = {}
     configs = {}
     for encoder, rows in attach(joint):
         group = [items[i] for i in rows]
         found = encode(encoder, group, run.batch_size, run.cache_folder(), failures=given.failures)
-        made.update({path: (row, encoder.name) for path, row in zip(found.ids, found.vectors.cpu(), strict=True)})
+        made.update({path: (row, encoder.name) for path, row in zip(found.ids, found.vectors, strict=True)})
         configs[encoder.name] = asdict(encoder.config)
     ids = [item.id for item in items if item.id in made]
     kinds = [made[path][1] for path in ids]
@@ -67,7 +67,7 @@ def embed(
         "about": json.dumps({"clipx": clipx.__version__, "config": configs, "dtype": run.dtype}, default=str),
     }
     if made:
-        vectors = torch.stack([made[path][0] for path in ids])
+        vectors = np.stack([made[path][0] for path in ids])
         write_whole(out, lambda path: writers[out.suffix.lower()](path, vectors, ids, kinds, about))
     results = [{"path": path, "modality": kind} for path, kind in zip(ids, kinds, strict=True)]  # in the rows' order
     about_run = {"out": out if made else None, "n": len(ids), "dim": joint.dim}
@@ -76,18 +76,18 @@ def embed(
     run.conclude(record, given.failures, table, given.skipped)
 
 
-def _npz(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
+def _npz(path: Path, vectors: np.ndarray, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
     import numpy as np
 
     names = {"ids": np.array(ids), "modalities": np.array(kinds)}
     with open(path, "wb") as file:  # a path that ends in .NPZ would get a second suffix
-        np.savez(file, vectors=vectors.numpy(), **names, **about)  # type: ignore
+        np.savez(file, vectors=vectors, **names, **about)  # type: ignore
 
 
-def _parquet(path: Path, vectors: Tensor, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
+def _parquet(path: Path, vectors: np.ndarray, ids: list[str], kinds: list[str], about: dict[str, str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
-    flat = pa.array(vectors.flatten().numpy(), pa.float32())
+    flat = pa.array(vectors.ravel(), pa.float32())
     columns = {"id": ids, "modality": kinds, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
     pa.parquet.write_table(pa.table(columns).replace_schema_metadata(about), path)

@@ -21,7 +21,7 @@ def spaces(
     Example: clipx spaces --embedded
     """
     from clipx.cli._output import print_table, report
-    from clipx.space import list_spaces
+    from clipx.spaces.embedded import list_spaces
 
     run.check_writable()
     found = list_spaces(pretrained=not embedded)

@@ -51,8 +51,8 @@ def space(
     if not data.is_dir():
         raise FileError("no such folder", where=data, remedy="name the data sets' folder with --data")
     from clipx import _processes as processes
+    from clipx._device import check_device
     from clipx.api import parse_labels
-    from clipx.space import check_device
     from clipx.spaces.recipe import train_space
 
     check_device(run.device)

@@ -128,7 +128,7 @@ class InterViewAdapter(FewShotClassifier):
             optimizer = torch.optim.SGD(
                 network.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
             )
-            text, classes = weights.vectors.detach().to(first.device), classes.to(first.device)
+            text, classes = torch.from_numpy(weights.vectors).to(first.device), classes.to(first.device)
             loss = math.nan
             for epoch in range(config.epochs):
                 for group in optimizer.param_groups:
@@ -153,13 +153,13 @@ class InterViewAdapter(FewShotClassifier):
 
     def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         adapted = self.network.to(inputs.device)(inputs)  # (N, V * D)
-        cosines = _view_cosines(adapted, self.weights.vectors.to(inputs.device))
+        cosines = _view_cosines(adapted, torch.from_numpy(self.weights.vectors).to(inputs.device))
         return self.logit_scale * cosines, cosines
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         facts = {"logit_scale": self.logit_scale, "ratio": self.network.ratio}
-        return {**tensors, "weights": self.weights.vectors}, facts
+        return {**tensors, "weights": torch.from_numpy(self.weights.vectors)}, facts
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:

@@ -157,7 +157,7 @@ SUFFIX = ".safetensors"
 
 
 def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tensor:
-    """N * V rows of that space -> (N, V, D)."""
+    """N * V rows of that space -> (N, V, D), on the CPU."""
     if embedding.space_id != space_id:
         raise SpaceMismatchError(
             f"cannot compare {embedding.modality} vectors of space {embedding.space_id} with those of space {space_id}",
@@ -167,7 +167,7 @@ def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tens
         raise InputError(f"vectors must be (N, {dim}), got {tuple(embedding.vectors.shape)}")
     if views < 1 or len(embedding) % views:
         raise InputError(f"{len(embedding)} rows are no multiple of {views} views")
-    return embedding.vectors.unflatten(0, (len(embedding) // views, views))
+    return torch.from_numpy(embedding.vectors).unflatten(0, (len(embedding) // views, views))
 
 
 def concatenated(samples: Tensor) -> Tensor:

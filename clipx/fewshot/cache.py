@@ -89,12 +89,13 @@ class CacheModel(FewShotClassifier):
         keys = self._read(self.keys).to(inputs.device)
         votes = F.one_hot(self.targets.to(inputs.device), len(self.labels)).to(inputs)  # (S, K)
         affinity = inputs.flatten(1) @ keys.flatten(1).T / self.views  # (N, S)
-        mean, text = inputs.mean(dim=1), self.weights.vectors.to(inputs.device)
+        mean, text = inputs.mean(dim=1), torch.from_numpy(self.weights.vectors).to(inputs.device)
         words = self.logit_scale * mean @ text.T  # (N, K)
         return words + self.alpha * torch.exp(-self.beta * (1 - affinity)) @ votes, F.normalize(mean, dim=1) @ text.T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {"keys": self.keys.vectors, "targets": self.targets, "weights": self.weights.vectors}
+        keys, weights = (torch.from_numpy(own.vectors) for own in (self.keys, self.weights))
+        tensors = {"keys": keys, "targets": self.targets, "weights": weights}
         facts = {"logit_scale": self.logit_scale, "modality": self.keys.modality, "ids": self.keys.ids}
         return tensors, facts
 

@@ -144,11 +144,12 @@ class CoOp(FewShotClassifier):
         return self.weights.vectors.shape[1]
 
     def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        mean, text = inputs.mean(dim=1), self.weights.vectors.to(inputs.device)
+        mean, text = inputs.mean(dim=1), torch.from_numpy(self.weights.vectors).to(inputs.device)
         return self.logit_scale * mean @ text.T, F.normalize(mean, dim=1) @ text.T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {"weights": self.weights.vectors, "context": self.context}, {"logit_scale": self.logit_scale}
+        weights = torch.from_numpy(self.weights.vectors)
+        return {"weights": weights, "context": self.context}, {"logit_scale": self.logit_scale}
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:

@@ -81,7 +81,8 @@ class ViewSearch(FewShotClassifier):
         plain = cls((1.0,) * views, weights, logit_scale)
         samples = plain._read(embedding).detach()  # (N, V, D)
         truth = checked_targets(targets, len(samples), plain.labels, every_class=False).to(samples.device)
-        each = logit_scale * (samples @ weights.vectors.to(samples.device).T).transpose(0, 1)  # (V, N, K)
+        text = torch.from_numpy(weights.vectors)
+        each = logit_scale * (samples @ text.T).transpose(0, 1)  # (V, N, K)
         found, right = _search(each, truth)
         how = {"searched": list(LEVELS), "fitted_acc1": right, **counts(truth, views)}
         return cls(found, weights, logit_scale, {**(settings or {}), **how})
@@ -100,11 +101,11 @@ class ViewSearch(FewShotClassifier):
     def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         share = inputs.new_tensor(self.view_weights)
         pooled = (inputs * (share / share.sum())[:, None]).sum(dim=1)  # (N, D), not of unit norm
-        text = self.weights.vectors.to(inputs.device)
+        text = torch.from_numpy(self.weights.vectors).to(inputs.device)
         return self.logit_scale * pooled @ text.T, normalize(pooled, dim=1) @ text.T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {"weights": self.weights.vectors}, {"logit_scale": self.logit_scale}
+        return {"weights": torch.from_numpy(self.weights.vectors)}, {"logit_scale": self.logit_scale}
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:

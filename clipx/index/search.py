@@ -20,8 +20,6 @@ from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
 from clipx.index.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from clipx.embedding import Embedding
 
 EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
@@ -167,23 +165,23 @@ class Searcher:
                 raise self._collection.mismatch(query.space_id)
             if len(query) != 1:
                 raise InputError(f"a query is one vector, got {len(query)}")
-            return [EncodedTerm(query.modality, query.vectors[0].detach().cpu().numpy(), 1.0)]
+            return [EncodedTerm(query.modality, query.vectors[0], 1.0)]
         parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
         encoded = [(*self._encode(term, snapshot), term.weight) for term in parsed]
         heaviest = max(abs(weight) for _, _, weight in encoded)
-        return [EncodedTerm(kind, vector.numpy(), weight / heaviest) for kind, vector, weight in encoded]
+        return [EncodedTerm(kind, vector, weight / heaviest) for kind, vector, weight in encoded]
 
-    def _encode(self, term: Term, snapshot: Snapshot) -> tuple[str, Tensor]:
+    def _encode(self, term: Term, snapshot: Snapshot) -> tuple[str, np.ndarray]:
         """The kind of a term, and its (D,) unit vector."""
         from clipx.registry import modality_of
 
         if isinstance(term.content, Path):
             name = term.modality or snapshot.modality_of(os.path.abspath(term.content)) or modality_of(term.content)
             encoder = self._collection.encoder(name)
-            return encoder.name, encoder.encode([encoder.load(term.content)]).vectors[0].cpu()
+            return encoder.name, encoder.encode([encoder.load(term.content)]).vectors[0]
         space = self._collection.space
         space.require_words([term.content])
-        return TEXT, space.encode_text([term.content])[0].cpu()
+        return TEXT, space.encode_text([term.content])[0]
 
     def _question(self, terms: Sequence[EncodedTerm], snapshot: Snapshot, ranked: Ranking) -> Queries:
         vectors = np.stack([term.vector for term in terms])[:, None]  # (terms, 1, D)

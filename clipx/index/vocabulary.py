@@ -56,7 +56,7 @@ class Vocabulary:
         if space.vocabulary is not None:
             known = [word for word, source in space.vocabulary.words.items() if source == "pictures"]
         words = tuple(sorted(known))
-        vectors = space.encode_text(words).cpu().numpy()
+        vectors = space.encode_text(words)
         return cls(words, vectors, SHARPNESS * space.logit_scale, SIMILARITY_SHARPNESS * space.logit_scale, own)
 
     def items(self, vectors: np.ndarray) -> SparseItems:

@@ -22,7 +22,7 @@ import torch
 from clipx import _processes as processes
 from clipx.backbone import build_model, build_tokenizer, require_trainable
 from clipx.errors import FileError, InputError
-from clipx.space import save_embedded
+from clipx.spaces.embedded import save_embedded
 from clipx.spaces.source import Source
 from clipx.spaces.two_towers import TokenRows, train_parts
 from clipx.training import TrainConfig, plot_history, prepare_folder, scaled

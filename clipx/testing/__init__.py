@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clipx._arrays import to_array
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, ContractError
 from clipx.modality import Modality, pictures_of
@@ -121,12 +122,13 @@ def parts_are_unit_vectors_of_the_space(it: Subject) -> None:
     parts = modality.parts(samples)
     it.require(isinstance(parts, Parts), f"parts() gave a {type(parts).__name__}, not clipx.parts.Parts")
     it.require(len(parts) == len(samples), f"parts() gave {len(parts)} samples, not {len(samples)}")
-    for name, rows in (("parts", parts.vectors), ("pool", modality.pool(parts))):
+    for name, rows in (("parts", parts.vectors), ("pool", to_array(modality.pool(parts)))):
         it.require(rows.ndim == 2 and rows.shape[1] == it.space.dim, f"{name}() gave {tuple(rows.shape)} vectors")
-        it.require(rows.isfinite().all(), f"{name}() gave values that are not finite")
-        it.require(((rows.float().norm(dim=1) - 1).abs() <= 1e-4).all(), f"{name}() must give vectors of unit norm")
+        it.require(np.isfinite(rows).all(), f"{name}() gave values that are not finite")
+        norms = np.linalg.norm(rows, axis=1)
+        it.require((np.abs(norms - 1) <= 1e-4).all(), f"{name}() must give vectors of unit norm")
     it.require(len(modality.pool(parts)) == len(samples), "pool() must give one vector a sample")
-    it.require(it.encode().vectors.dtype == torch.float32, "encode() must give float32")
+    it.require(it.encode().vectors.dtype == np.float32, "encode() must give float32")
 
 
 def parts_do_not_depend_on_the_batch(it: Subject) -> None:
@@ -153,7 +155,7 @@ def embedding_names_space_modality_and_ids(it: Subject) -> None:
 def different_samples_get_different_vectors(it: Subject) -> None:
     """A modality that gives every sample the same vector passes every other check."""
     rows = it.encode().vectors
-    distances = torch.cdist(rows, rows) + torch.eye(len(rows), device=rows.device)
+    distances = np.linalg.norm(rows[:, None] - rows, axis=2) + np.eye(len(rows))
     it.require(
         distances.min() > TOLERANCE, "two different samples have one vector; if they are near-duplicates, give others"
     )
@@ -162,20 +164,20 @@ def different_samples_get_different_vectors(it: Subject) -> None:
 def batch_equals_singles(it: Subject) -> None:
     """A vector does not depend on its neighbours."""
     together = it.encode().vectors
-    singles = torch.cat([it.encode([sample]).vectors for sample in it.samples()])
+    singles = np.concatenate([it.encode([sample]).vectors for sample in it.samples()])
     it.require(_close(together, singles), f"a sample's vector moves by {_gap(together, singles):.1e} with its batch")
 
 
 def order_follows_the_input(it: Subject) -> None:
     """Row i is sample i."""
-    forward, backward = it.encode().vectors, it.encode(it.samples()[::-1]).vectors.flip(0)
+    forward, backward = it.encode().vectors, it.encode(it.samples()[::-1]).vectors[::-1]
     it.require(_close(forward, backward), f"reversed input differs by {_gap(forward, backward):.1e} when reversed back")
 
 
 def repeated_runs_agree_to_the_bit(it: Subject) -> None:
     """The same input gives the same vector; what is random is seeded."""
     once, again = it.encode().vectors, it.encode().vectors
-    it.require(torch.equal(once, again), f"a second run differs by {_gap(once, again):.1e}; seed what is drawn")
+    it.require(np.array_equal(once, again), f"a second run differs by {_gap(once, again):.1e}; seed what is drawn")
 
 
 def random_state_is_left_alone(it: Subject) -> None:
@@ -196,17 +198,14 @@ def input_is_untouched(it: Subject) -> None:
 
 
 def dtype_and_device_are_kept(it: Subject) -> None:
-    """Vectors lie on the space's device; no global setting changes."""
+    """No global setting changes."""
 
     def state() -> tuple[Any, ...]:
         return it.space.dtype, it.space.device, torch.get_default_dtype(), torch.is_grad_enabled()
 
     before = state()
-    rows, none = it.encode().vectors, it.encode([]).vectors
+    it.encode(), it.encode([])
     it.require(before == state(), f"encode() changed dtype, device or gradient mode: {before} became {state()}")
-    for vectors in (rows, none):
-        it.require(vectors.device == it.space.device, f"vectors lie on {vectors.device}, not on {it.space.device}")
-    it.require(not rows.requires_grad, "encode() must not carry a gradient")
 
 
 def backbone_is_unchanged(it: Subject) -> None:
@@ -276,7 +275,7 @@ def pictures_are_in_range(it: Subject) -> None:
         it.require(
             pictures.ndim == 4 and pictures.shape[1] == 3, f"pictures must be (V, 3, H, W), got {pictures.shape}"
         )
-        it.require(pictures.is_floating_point() and len(pictures), "pictures must be at least one, in floats")
+        it.require(pictures.dtype.kind == "f" and len(pictures), "pictures must be at least one, in floats")
         it.require(((pictures >= 0) & (pictures <= 1)).all(), "pictures must lie in [0, 1]")
 
 
@@ -348,11 +347,11 @@ def _random_state() -> tuple[Any, ...]:
     return torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
 
 
-def _gap(a: Tensor, b: Tensor) -> float:
-    return float((a - b).detach().abs().max())
+def _gap(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max())
 
 
-def _close(a: Tensor, b: Tensor) -> bool:
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and _gap(a, b) <= TOLERANCE
 
 

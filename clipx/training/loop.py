@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from clipx import _processes as processes
+from clipx._device import check_device
 from clipx._signals import stop_asked
 from clipx.errors import InputError
 from clipx.progress import progress
-from clipx.space import check_device
 from clipx.training.checkpoint import TrainState, restore_checkpoint, save_checkpoint
 from clipx.training.config import TrainConfig, rate_at
 from clipx.training.optim import PRECISIONS, MixedPrecision, gradient_scaler, optimizers_of, update_average

@@ -80,7 +80,7 @@ def predict(space: JointSpace, pixels: Tensor) -> tuple[Tensor, Tensor]:
     require_tower(space)
     shape = int(pixels.shape[-2]), int(pixels.shape[-1])
     fitted = space.preprocess.sample(space.checked(pixels), SIZE).clamp(0, 1)
-    text = space.encode_text(prompts())
+    text = torch.from_numpy(space.encode_text(prompts())).to(space.device)
 
     def see(view: Tensor) -> Tensor:
         return cell_responses(space.stages(view, normalize=False)["layer4"], text)

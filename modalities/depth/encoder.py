@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from clipx.errors import FileError, InputError
 from clipx.modalities.depth.files import read_depth
@@ -64,15 +63,15 @@ class Depth(Modality):
         for start in range(0, len(samples), _MAPS_AT_ONCE):
             # resized one by one, so that maps of different sizes share a batch
             seen = [self._resized(sample) for sample in samples[start : start + _MAPS_AT_ONCE]]
-            rows.append(self.space.encode_image(torch.cat(seen)))
-        return Parts.whole(torch.cat(rows))
+            rows.append(self.space.encode_image(np.concatenate(seen)))
+        return Parts.whole(np.concatenate(rows))
 
-    def _resized(self, sample: DepthMap) -> Tensor:
-        return self.space.preprocess.resize(colored(sample)[None].to(self.space.device)).clamp(0, 1)
+    def _resized(self, sample: DepthMap) -> np.ndarray:
+        return self.space.preprocess.resize(self.pictures(sample)).clip(0, 1)
 
-    def pictures(self, sample: DepthMap) -> Tensor:
+    def pictures(self, sample: DepthMap) -> np.ndarray:
         """The map in colours, (1, 3, H, W)."""
-        return colored(sample)[None]
+        return colored(sample)[None].numpy()
 
     @classmethod
     def example(cls) -> DepthMap:

@@ -145,7 +145,8 @@ class Estimator:
         if self.config.preset == "depthclip":
             depthclip.require_tower(space)
         elif self.config.fit is None:
-            self.weights = ZeroShotClassifier(space, self.config.words, self.config.prompts).weights.vectors
+            words = ZeroShotClassifier(space, self.config.words, self.config.prompts)
+            self.weights = torch.from_numpy(words.weights.vectors).to(space.device)
 
     @property
     def words(self) -> tuple[str, ...]:

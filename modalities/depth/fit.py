@@ -496,7 +496,7 @@ def _scene_bins(
     space: JointSpace, x: Tensor, logs: Tensor, known: Tensor, bins: Tensor, config: FitConfig
 ) -> dict[str, Tensor]:
     """Each scene's quantiles, drawn towards those of all photos as if 4 more photos of it were like all."""
-    text = ZeroShotClassifier(space, config.scenes).weights.vectors.cpu()
+    text = torch.from_numpy(ZeroShotClassifier(space, config.scenes).weights.vectors)
     scene = _scene(text, x)
     own = []
     for k in range(len(text)):

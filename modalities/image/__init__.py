@@ -8,9 +8,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from clipx._arrays import to_array
 from clipx.domains import PHOTO
 from clipx.errors import InputError
 from clipx.modality import Modality
@@ -41,8 +40,8 @@ class Image(Modality):
     A space with several picture domains (``JointSpace.domains``) looks at each picture as a photo first, and again as
     what it turns out to be.
 
-    A sample is a (3, H, W) float32 tensor, RGB in [0, 1]. Files and 8-bit arrays are resampled by Pillow to the size
-    that the space asks for (``Preprocess.fit``), so that their vectors are open_clip's; any other tensor is resampled
+    A sample is a (3, H, W) float32 array, RGB in [0, 1]. Files and 8-bit arrays are resampled by Pillow to the size
+    that the space asks for (``Preprocess.fit``), so that their vectors are open_clip's; any other array is resampled
     when it is encoded.
     """
 
@@ -66,7 +65,7 @@ class Image(Modality):
     def domain(self) -> str:  # type: ignore[override]  # a class attribute elsewhere
         return PHOTO if self.config.domain == "auto" else self.config.domain
 
-    def load(self, path: str | PathLike) -> Tensor:
+    def load(self, path: str | PathLike) -> np.ndarray:
         """Read a picture: turned upright by its EXIF tag, transparency laid on white, the first frame of several.
 
         The content decides the format, not the suffix. Grey of more than 8 bits is scaled to [0, 1], not cut off, see
@@ -79,7 +78,7 @@ class Image(Modality):
         """
         return self._fitted(on_white(open_picture(path), path))
 
-    def from_array(self, array: Any, **about: Any) -> Tensor:
+    def from_array(self, array: Any, **about: Any) -> np.ndarray:
         """(H, W) grey or (H, W, 3) RGB -> a sample: integers in [0, 255], or floats in [0, 1].
 
         Values are taken as they are: dark on light stays dark on light. Integers are resampled as files are.
@@ -103,15 +102,15 @@ class Image(Modality):
 
         return self._fitted(pil.fromarray(values.astype(np.uint8)).convert("RGB"))
 
-    def _fitted(self, rgb: Picture) -> Tensor:
+    def _fitted(self, rgb: Picture) -> np.ndarray:
         return _pixels(np.asarray(self.space.preprocess.fit(rgb)))
 
-    def parts(self, samples: Sequence[Tensor]) -> Parts:
+    def parts(self, samples: Sequence[np.ndarray]) -> Parts:
         rows = []
         for start in range(0, len(samples), _PICTURES_AT_ONCE):
             some = samples[start : start + _PICTURES_AT_ONCE]
             # resized one by one, so that pictures of different sizes share a batch
-            pixels = torch.cat([self._resized(sample, self.space) for sample in some])
+            pixels = np.concatenate([self._resized(sample, self.space) for sample in some])
             if self.config.domain != "auto":
                 rows.append(self.space.encode_image(pixels))
                 continue
@@ -119,32 +118,33 @@ class Image(Modality):
             for domain in sorted(set(domains) - {PHOTO}):
                 view = self.space.domain(domain)
                 places = [i for i, other in enumerate(domains) if other == domain]
-                found[places] = view.encode_image(torch.cat([self._resized(some[i], view) for i in places]))
+                found[places] = view.encode_image(np.concatenate([self._resized(some[i], view) for i in places]))
             rows.append(found)
-        return Parts.whole(torch.cat(rows))
+        return Parts.whole(np.concatenate(rows))
 
     @staticmethod
-    def _resized(sample: Tensor, space: JointSpace) -> Tensor:
-        if sample.ndim != 3 or sample.shape[0] != 3 or 0 in sample.shape or not sample.is_floating_point():
-            raise InputError(f"a picture must be floating (3, H, W), got {tuple(sample.shape)} {sample.dtype}")
+    def _resized(sample: np.ndarray, space: JointSpace) -> np.ndarray:
+        sample = to_array(sample)
+        if sample.ndim != 3 or sample.shape[0] != 3 or 0 in sample.shape or sample.dtype.kind != "f":
+            raise InputError(f"a picture must be floating (3, H, W), got {sample.shape} {sample.dtype}")
         if not ((sample >= 0) & (sample <= 1)).all():  # a NaN fails both
             raise InputError("a picture must lie in [0, 1]", remedy="divide 8-bit values by 255")
-        return space.preprocess.resize(sample[None].to(space.device)).clamp(0, 1)  # bicubic overshoots
+        return space.preprocess.resize(sample[None].astype(np.float32, copy=False)).clip(0, 1)  # bicubic overshoots
 
-    def pictures(self, sample: Tensor) -> Tensor:
+    def pictures(self, sample: np.ndarray) -> np.ndarray:
         """The picture itself, (1, 3, H, W)."""
-        return sample.detach().clone()[None]
+        return sample.copy()[None]
 
     @classmethod
-    def example(cls) -> Tensor:
+    def example(cls) -> np.ndarray:
         """An orange disc on a blue slope, 48 x 64."""
-        y, x = torch.meshgrid(torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 64), indexing="ij")
-        disc = (x**2 + y**2 < 0.5).float()
-        return torch.stack([disc, disc * 0.6, (1 - disc) * (y + 1) / 2])
+        y, x = np.meshgrid(np.linspace(-1, 1, 48), np.linspace(-1, 1, 64), indexing="ij")
+        disc = x**2 + y**2 < 0.5
+        return np.stack([disc, disc * 0.6, ~disc * (y + 1) / 2]).astype(np.float32)
 
 
-def _pixels(values: np.ndarray) -> Tensor:
+def _pixels(values: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3), integers in [0, 255] or floats in [0, 1] -> (3, H, W) float32 in [0, 1]."""
     scaled = values.astype(np.float32) / (1 if values.dtype.kind == "f" else 255)
     channels = np.broadcast_to(scaled, (3, *scaled.shape)) if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
-    return torch.from_numpy(np.array(channels, order="C"))
+    return np.array(channels, order="C")

@@ -14,7 +14,8 @@ from clipx.modalities.sketch.evaluate import photo_picture
 from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.objective import Meaning
 from clipx.modalities.sketch.target import Target
-from clipx.space import JointSpace, embedded_for
+from clipx.space import JointSpace
+from clipx.spaces.embedded import embedded_for
 from clipx.zeroshot import ZeroShotClassifier
 
 

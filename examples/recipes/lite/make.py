@@ -42,7 +42,7 @@ from wordnet import WordNet
 from clipx.backbone import build_model
 from clipx.errors import InputError
 from clipx.lexicon import Lexicon
-from clipx.space import save_embedded
+from clipx.spaces.embedded import save_embedded
 from clipx.training import TrainConfig, prepare_folder, scaled
 
 PHOTOS = ("caltech101", "grocery_store", "clothing", "caltech256_5classes")

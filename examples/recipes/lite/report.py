@@ -23,7 +23,7 @@ import numpy as np
 
 import clipx
 from clipx.metrics import bootstrap_ci95, classification
-from clipx.space import SPACES
+from clipx.spaces.embedded import SPACES
 
 HERE = Path(__file__).parent
 spec = importlib.util.spec_from_file_location("nano_report", HERE.parent / "nano" / "report.py")

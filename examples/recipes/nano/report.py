@@ -21,7 +21,8 @@ import numpy as np
 import words
 
 import clipx
-from clipx.space import SPACES, random_space, save_embedded
+from clipx.space import random_space
+from clipx.spaces.embedded import SPACES, save_embedded
 from clipx.vocabulary import words_in
 
 HERE = Path(__file__).parent

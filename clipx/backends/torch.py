@@ -1,0 +1,70 @@
+"""The backend that is the definition: a frozen open_clip model, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipx._arrays import to_array
+from clipx.backbone import Backbone
+from clipx.preprocess import Preprocess
+
+T = TypeVar("T")
+
+
+class TorchBackend:
+    """A ``Backbone`` that takes and gives arrays. Implements ``Backend``.
+
+    Args:
+        backbone: the frozen model.
+    """
+
+    def __init__(self, backbone: Backbone):
+        self.backbone = backbone
+        self.architecture, self.dim = backbone.architecture, backbone.dim
+        self.logit_scale, self.logit_bias = backbone.logit_scale, backbone.logit_bias
+        self.preprocess: Preprocess = backbone.preprocess
+        self.domains: Mapping[str, Preprocess] = backbone.domains
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.backbone.device.type == "cpu"
+
+    @property
+    def device(self) -> str:
+        return str(self.backbone.device)
+
+    @property
+    def dtype(self) -> str:
+        return str(self.backbone.dtype).removeprefix("torch.")
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        return _rows(self.backbone.encode_text(texts))
+
+    @torch.no_grad()
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        return _rows(self._run(self.backbone.encode_image, pixels))
+
+    @torch.no_grad()
+    def encode_with_domain(self, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        rows, domains = self._run(self.backbone.photos.encode_with_domain, pixels)
+        return _rows(rows), domains
+
+    def of_domain(self, name: str) -> TorchBackend:
+        backbone = self.backbone.of_domain(name)
+        return self if backbone is self.backbone else TorchBackend(backbone)
+
+    def torch(self) -> TorchBackend:
+        return self
+
+    def _run(self, function: Callable[[Tensor], T], pixels: np.ndarray) -> T:
+        return function(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.backbone.device))
+
+
+def _rows(rows: Tensor) -> np.ndarray:
+    return to_array(rows).astype(np.float32, copy=False)
