@@ -29,7 +29,7 @@ def to_array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def unit(rows: Any) -> Any:
+def unit_rows(rows: Any) -> Any:
     """float32 rows (or maps) of unit L2 norm over dimension 1."""
     if is_tensor(rows):
         import torch.nn.functional as F

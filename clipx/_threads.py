@@ -88,4 +88,3 @@ def prefetch(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExe
     finally:
         for future in waiting:
             future.cancel()
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from clipx.space import JointSpace
 def dense_logits(
     space: JointSpace,
     pixels: Tensor,
-    labels: Embedding | Tensor,
+    labels: Embedding | Tensor | np.ndarray,
     *,
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
@@ -121,14 +122,15 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
-def _label_weights(space: JointSpace, labels: Embedding | Tensor) -> Tensor:
+def _label_weights(space: JointSpace, labels: Embedding | Tensor | np.ndarray) -> Tensor:
     if isinstance(labels, Embedding):
         if labels.space_id != space.id:
             raise SpaceMismatchError(
                 f"labels live in space {labels.space_id}, the pixels go to {space.id}",
                 remedy="embed the labels with it",
             )
-        labels = torch.from_numpy(labels.vectors)
+        labels = labels.vectors
+    labels = torch.as_tensor(labels)
     if labels.ndim != 2 or labels.shape[1] != space.dim or not len(labels):
         raise InputError(
             f"labels must be (K, {space.dim}) with K >= 1, got {tuple(labels.shape)}", where="dense_logits"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from clipx.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
 
     from clipx.datasets import LabelledData
     from clipx.embedding import Embedding
@@ -85,7 +85,7 @@ class Evaluation:
             row: dict[str, Any] = {"method": method, **about}
             if method == ZERO_SHOT:
                 embedding = self._vectors(bound(encoder, classifier), self.data)
-                logits = [classifier.logits(embedding).cpu()]
+                logits = [classifier.logits(embedding)]
             else:
                 logits, row["draws"] = self._few_shot(method, encoder, classifier)
                 row["shots"] = self.shots.count if self.shots else 0
@@ -95,7 +95,7 @@ class Evaluation:
 
     def _few_shot(
         self, method: str, encoder: Modality, classifier: ZeroShotClassifier
-    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+    ) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
         """Logits (N, K), and how the classifier came about, for each draw of the shots."""
         from clipx.fewshot import fit_shots
         from clipx.progress import progress
@@ -108,7 +108,7 @@ class Evaluation:
             for seed in range(self.seed, self.seed + shots.draws):
                 about = shots.count, seed, views, shots.data.title
                 fitted = fit_shots(method, train, targets, classifier, *about, space=encoder.space)
-                logits.append(fitted.logits(test).cpu())
+                logits.append(fitted.logits(test).numpy())
                 right = float((best_labels(logits[-1])[:, 0] == self.targets).mean())
                 draws.append({"seed": seed, "acc1": right, "settings": fitted.settings})
                 advance(1)
@@ -122,7 +122,7 @@ class Evaluation:
 
 
 def figures_of(
-    logits: Sequence[torch.Tensor], targets: Any, names: Sequence[str], seed: int, folds: Sequence[str] = ()
+    logits: Sequence[np.ndarray], targets: Any, names: Sequence[str], seed: int, folds: Sequence[str] = ()
 ) -> tuple[dict[str, Any], Any]:
     """Means over draws: figures, intervals, classes, and top-1 of each fold where the samples have one.
 
@@ -231,6 +231,6 @@ def targets_of(labels: Any, names: Any) -> tuple[list[str], Any]:
     return list(names), np.array(found)
 
 
-def best_labels(logits: torch.Tensor) -> Any:
+def best_labels(logits: np.ndarray) -> np.ndarray:
     """(N, 5) the best labels, best first. At equal scores the earlier label is the better."""
-    return logits.argsort(dim=1, descending=True, stable=True)[:, :5].numpy()
+    return (-logits).argsort(axis=1, stable=True)[:, :5]

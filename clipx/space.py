@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clipx._arrays import is_tensor, unit
+from clipx._arrays import is_tensor, unit_rows
 from clipx.domains import PHOTO
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceError
@@ -273,7 +273,7 @@ class JointSpace:
         if self.vocabulary is not None:
             texts = [self.vocabulary.rewrite(t) for t in texts]
         batches = (list(texts[i : i + TEXT_BATCH]) for i in range(0, len(texts), TEXT_BATCH))
-        rows = [unit(self.backend.encode_text(batch)) for batch in batches]
+        rows = [unit_rows(self.backend.encode_text(batch)) for batch in batches]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     def embed_text(self, texts: Sequence[str]) -> Embedding:
@@ -326,7 +326,7 @@ class JointSpace:
         if not len(pixels):
             return self.encode_image(pixels), []
         rows, domains = photos.encode_with_domain(photos.preprocess.normalize(pixels))
-        return unit(rows), domains
+        return unit_rows(rows), domains
 
     def encode_image(self, pixels: Any, resize: bool = True, normalize: bool = True) -> Any:
         """Pixels -> (N, D) float32 unit rows, an array of an array and a tensor of a tensor.
@@ -353,7 +353,7 @@ class JointSpace:
         if not len(pixels):
             return pixels.flatten(1)[:, :1].expand(0, self.dim).float() if is_tensor(pixels) else _no_rows(self.dim)
         pixels = self.preprocess.normalize(pixels) if normalize else pixels
-        return unit((self.backbone if is_tensor(pixels) else self.backend).encode_image(pixels))
+        return unit_rows((self.backbone if is_tensor(pixels) else self.backend).encode_image(pixels))
 
     def dense_image(
         self,
@@ -384,7 +384,7 @@ class JointSpace:
             raise InputError(f"unit must be cell or picture, got {unit!r}", where="dense_image")
         cells = self._look(lambda x: self.backbone.dense(x, path), pixels, normalize, resize).float()
         if unit == "cell":
-            return unit(cells)
+            return unit_rows(cells)
         return cells / cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
 
     def stages(
@@ -418,7 +418,7 @@ class JointSpace:
                 remedy="leave resize=True",
             )
         rows, stages = self._look(self.backbone.encode_with_stages, pixels, normalize, resize)
-        return unit(rows), stages
+        return unit_rows(rows), stages
 
     def attention(self, pixels: Tensor, normalize: bool = True) -> Tensor:
         """Pixels -> (N, layers, heads, 1 + hw, 1 + hw) attention weights, rows summing to 1; token 0 is the class's.
@@ -428,7 +428,11 @@ class JointSpace:
         return self._look(self.backbone.attention, pixels, normalize)
 
     def _look(self, see: Any, pixels: Tensor, normalize: bool, resize: bool = False) -> Any:
-        """Run a dense view on pixels of any size the tower takes; the results are float32."""
+        """Run a dense view on pixels of any size the tower takes; the results are float32 tensors."""
+        if isinstance(pixels, np.ndarray):
+            import torch
+
+            pixels = torch.from_numpy(pixels)
         pixels = self.checked(pixels, normalize)
         h, w = pixels.shape[-2:]
         fitted = self.image_size  # of one-size towers not always a multiple of the stride: 384 px, patches of 14
@@ -517,5 +521,3 @@ def random_space(
     config = bb.model_config(architecture) if isinstance(architecture, str) else dict(architecture)
     name = architecture if isinstance(architecture, str) else "custom"
     return JointSpace(f"random:{name}:{seed}", bb.random_backbone(config, preprocess_cfg, name, seed))
-
-

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipx._arrays import softmax, unit
+from clipx._arrays import softmax, unit_rows
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.prompts import Prompts, get_prompts, sentences, spoken
@@ -159,4 +159,4 @@ def _class_weights(space: JointSpace, texts: list[list[str]]) -> np.ndarray:
     means = np.stack([rows.mean(0) for rows in np.split(text, ends)])  # (K, D)
     if not (np.linalg.norm(means, axis=1) > 1e-4).all():
         raise InputError("the sentences of a label cancel out", remedy="use other prompts")
-    return unit(means)
+    return unit_rows(means)

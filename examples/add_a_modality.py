@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import clipx
 from clipx.errors import ContractError, FileError, InputError
@@ -35,7 +34,7 @@ HOUSE = r"""
 
 
 class TextArt(Modality):
-    """A sample is an (H, W) float tensor: 1 where something was typed, 0 elsewhere."""
+    """A sample is an (H, W) float32 array: 1 where something was typed, 0 elsewhere."""
 
     name, suffixes, prompts = "text_art", (".asc",), "sketch"
 
@@ -48,20 +47,21 @@ class TextArt(Modality):
         if not any(line.strip() for line in lines):
             raise InputError("nothing was typed", where=path)
         width = max(map(len, lines))
-        return torch.from_numpy(np.array([[c != " " for c in line.ljust(width)] for line in lines], dtype=np.float32))
+        return np.array([[c != " " for c in line.ljust(width)] for line in lines], np.float32)
 
     def parts(self, samples):
         # One by one: a vector must not depend on the batch it comes in.
-        return Parts.whole(torch.cat([self.space.encode_image(self.pictures(sample)) for sample in samples]))
+        return Parts.whole(np.concatenate([self.space.encode_image(self.pictures(sample)) for sample in samples]))
 
     def pictures(self, sample):
         """What the space looks at, and what people are shown: (1, 3, H, W), dark on white, a letter 4 x 8 pixels."""
-        ink = sample.clamp(0, 1).repeat_interleave(8, 0).repeat_interleave(4, 1)
-        return (1 - torch.nn.functional.pad(ink, (16, 16, 16, 16)))[None, None].expand(1, 3, -1, -1)
+        ink = np.pad(sample.clip(0, 1).repeat(8, 0).repeat(4, 1), 16)
+        return np.tile(1 - ink, (1, 3, 1, 1))
 
     @classmethod
     def example(cls):
-        return torch.tensor([[float(c != " ") for c in line.ljust(20)] for line in HOUSE.strip("\n").splitlines()])
+        lines = HOUSE.strip("\n").splitlines()
+        return np.array([[c != " " for c in line.ljust(20)] for line in lines], np.float32)
 
 
 def main() -> None:

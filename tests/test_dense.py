@@ -88,7 +88,7 @@ def test_batches_do_not_matter(space):
 
 def test_gradients(space):
     x = picture(n=1).requires_grad_()
-    labels = space.encode_text(LABELS).requires_grad_()
+    labels = torch.from_numpy(space.encode_text(LABELS)).requires_grad_()
     dense_logits(space, x, labels, window=64, flip=True)[:, 0].mean().backward()
     assert x.grad.abs().max() > 0 and labels.grad[0].abs().max() > 0 and labels.grad[1].abs().max() == 0
 

@@ -1,5 +1,6 @@
 """A space with several picture domains: one text side, a head or a tower for every kind of picture."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -94,11 +95,12 @@ def test_cells_of_an_averaging_tower_are_of_any_size_and_average_to_the_picture(
 @pytest.mark.parametrize("domain", ["photo", "drawing", "render"])
 def test_the_image_sense_looks_again_at_what_is_no_photo(space, domain):
     always(space, domain)
-    samples = list(picture())
+    samples = list(picture().numpy())
     looked = Image(space).encode(samples).vectors
     named = Image(space, ImageConfig(domain)).encode(samples).vectors
-    torch.testing.assert_close(looked, named)
-    torch.testing.assert_close(looked, torch.cat([Image(space).encode([sample]).vectors for sample in samples]))
+    np.testing.assert_allclose(looked, named, atol=1e-5)
+    alone = np.concatenate([Image(space).encode([sample]).vectors for sample in samples])
+    np.testing.assert_allclose(looked, alone, atol=1e-5)
 
 
 def test_a_domain_that_the_space_does_not_have_is_refused(space, tiny_space):
@@ -116,7 +118,7 @@ def test_senses_say_which_domain_their_pictures_are(space):
 
 def test_a_context_is_learned_beside_words_that_are_added_up(space):
     learner = PromptLearner(space, ["cat", "dog"], "a photo of a {}")
-    torch.testing.assert_close(learner(), space.encode_text(["cat", "dog"]))
+    torch.testing.assert_close(learner().detach().numpy(), space.encode_text(["cat", "dog"]))
     (-learner()[0, 0]).backward()
     assert learner.context.grad.norm() > 0
 

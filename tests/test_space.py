@@ -68,11 +68,11 @@ def test_train_does_nothing(space):
 def test_text(space):
     texts = ["a photo of a chair", "dog", "three small boats on a lake"]
     rows = space.encode_text(texts)
-    assert rows.shape == (3, 32) and rows.dtype == torch.float32 and not rows.requires_grad
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+    assert rows.shape == (3, 32) and rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     for i, text in enumerate(texts):
-        torch.testing.assert_close(space.encode_text([text])[0], rows[i], atol=1e-5, rtol=0)
-    assert torch.equal(space.encode_text(texts), rows)
+        np.testing.assert_allclose(space.encode_text([text])[0], rows[i], atol=1e-5, rtol=0)
+    assert np.array_equal(space.encode_text(texts), rows)
     embedding = space.embed_text(texts)
     assert embedding.ids == tuple(texts) and embedding.modality == "text" and embedding.space_id == space.id
     assert space.encode_text([]).shape == (0, 32) and len(space.embed_text([])) == 0
@@ -168,7 +168,7 @@ def test_space_in_another_dtype(config, dtype):
     space.backbone.to(dtype=dtype)
     assert space.dtype == dtype and space.id == name
     other = space.encode_image(x), space.encode_text(["a dog"])
-    assert other[0].dtype == other[1].dtype == torch.float32
+    assert other[0].dtype == torch.float32 and other[1].dtype == np.float32
     assert (other[0] * rows).sum(dim=1).min() > 0.99 and (other[1] * words).sum() > 0.99
     assert space.dense_image(x).dtype == torch.float32
     assert space.logit_scale == pytest.approx(1 / 0.07, rel=1e-6)
@@ -217,7 +217,7 @@ def test_normalize_and_resize_can_be_left_out(space):
         (torch.zeros(3, 8, 8), r"\(N, 3, H, W\)"),
         (torch.zeros(1, 4, 8, 8), r"\(N, 3, H, W\)"),
         (torch.zeros(1, 3, 0, 8), r"\(N, 3, H, W\)"),
-        (np.zeros((1, 3, 8, 8)), "got ndarray"),
+        ([[[[0.0]]]], "got list"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "float"),
         (torch.full((1, 3, 8, 8), torch.nan), "NaN or infinity"),
         (torch.full((1, 3, 8, 8), torch.inf), "NaN or infinity"),
@@ -407,7 +407,7 @@ def test_saved_space_is_the_same(family, tmp_path):
     assert loaded.embedded and loaded.version == "3" and loaded.name == "toy" and loaded.id.startswith("toy:")
     assert (loaded.encode_image(picture()) * space.encode_image(picture())).sum(dim=1).min() > 0.9999
     texts = ["a photo of a chair", "a night stand"]
-    assert (loaded.encode_text(texts) * space.encode_text(texts)).sum(dim=1).min() > 0.9999
+    assert (loaded.encode_text(texts) * space.encode_text(texts)).sum(1).min() > 0.9999
     assert loaded.logit_scale == pytest.approx(space.logit_scale, rel=1e-6)
     assert loaded.id == load_space(tmp_path / "toy").id
     assert loaded.train() is loaded and not any(p.requires_grad for p in loaded.backbone.model.parameters())
@@ -600,7 +600,7 @@ def test_other_scripts_and_no_words_at_all_are_unknown(text, unknown):
 def test_unseen_plurals_mean_what_was_seen(toy):
     """Rows of tokens that training never saw are zero, so a plural must be read as its singular."""
     space = load_space(toy)
-    assert torch.equal(
+    assert np.array_equal(
         space.encode_text(["two chairs", "A photo of LEAVES"]), space.encode_text(["two chair", "a photo of leaf"])
     )
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ class TableSpace:
     unseen: tuple[str, ...] = ("wug",)
 
     def encode_text(self, texts):
-        return torch.tensor([SAID[text] for text in texts])
+        return np.array([SAID[text] for text in texts], np.float32)
 
     def unknown(self, text):
         return [word for word in text.split() if word in self.unseen]
@@ -40,13 +41,13 @@ class TableSpace:
 
 def test_a_weight_is_the_normalised_mean_of_its_sentences():
     weights = ZeroShotClassifier(TableSpace(), ["cat", "dog"], ("a {}", "the {}")).weights
-    torch.testing.assert_close(weights.vectors, torch.tensor([[math.sqrt(0.5)] * 2, [-0.6, 0.8]]))
+    np.testing.assert_allclose(weights.vectors, [[math.sqrt(0.5)] * 2, [-0.6, 0.8]], rtol=1e-6)
     assert (weights.space_id, weights.modality, weights.ids) == ("table", "text", ("cat", "dog"))
 
 
 def test_predictions_by_hand():
     classifier = ZeroShotClassifier(TableSpace(), ["cat", "dog", "eel"], "a {}")
-    torch.testing.assert_close(classifier.logits(INPUT), 10 * torch.tensor([[0.6, 0.28, -0.8], [0.0, -0.8, 1.0]]))
+    np.testing.assert_allclose(classifier.logits(INPUT), [[6, 2.8, -8], [0, -8, 10]], rtol=1e-5, atol=1e-6)
     first, second = classifier.predict(INPUT)
     assert [p.label for p in first] == ["cat", "dog", "eel"] and [p.rank for p in first] == [1, 2, 3]
     assert [p.cosine for p in first] == pytest.approx([0.6, 0.28, -0.8])
@@ -111,7 +112,7 @@ def test_a_named_set_leaves_out_what_the_space_never_saw_and_says_so(monkeypatch
     mixed = ZeroShotClassifier(TableSpace(), ["cat", "dog"], "mixed")
     assert mixed.dropped_prompts == ("a wug and a {}",)
     known = ZeroShotClassifier(TableSpace(), ["cat", "dog"], ("a {}", "the {}"))
-    assert known.dropped_prompts == () and torch.equal(mixed.weights.vectors, known.weights.vectors)
+    assert known.dropped_prompts == () and np.array_equal(mixed.weights.vectors, known.weights.vectors)
     with pytest.raises(VocabularyError, match="never saw: a"):
         ZeroShotClassifier(TableSpace(unseen=("a", "the")), ["cat", "dog"], "mixed")
 

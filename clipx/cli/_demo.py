@@ -18,8 +18,8 @@ from clipx.cli._flags import read_toml
 from clipx.errors import FileError, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image as Picture
-    from torch import Tensor
 
     from clipx.cli._page import Found, Panel, Searches, Sheet
     from clipx.modality import Modality
@@ -97,8 +97,6 @@ class Demo:
         return [part for part in found if part.rows]
 
     def _panel(self, entry: Mapping[str, Any]) -> tuple[Panel, dict[str, Any]]:
-        import torch
-
         from clipx.cli._page import Panel
         from clipx.cli._sound import player
         from clipx.cli._work import make_classifier
@@ -114,7 +112,7 @@ class Demo:
         if file.startswith(SKIMAGE):
             picture = _thumbnail(path.read_bytes())
         else:
-            picture = _png(_montage(views)) if views is not None else _png(torch.full((3, 90, 160), 0.5))
+            picture = _png(_montage(views)) if views is not None else _png(_blank())
             self.files[self.out / f"{file.replace('/', '-')}.png"] = picture  # chair.off and chair.ply differ
         alt = entry["alt"] if views is None or len(views) == 1 else f"{entry['alt']}, from {len(views)} sides"
         words = ["classify", self._typed(file), "--labels", f"@{_short(self.plan.folder / 'labels.txt')}"]
@@ -213,8 +211,6 @@ class Demo:
         return self._pictures[file]
 
     def _drawn(self, file: str) -> bytes:
-        import torch
-
         from clipx.modality import pictures_of
 
         path = self._locate(file)
@@ -222,7 +218,7 @@ class Demo:
             return _thumbnail(path.read_bytes())
         encoder = self._encoder(file)
         views = pictures_of(encoder, encoder.load(path))
-        return _png(torch.full((3, 90, 160), 0.5) if views is None else _montage(views))
+        return _png(_blank() if views is None else _montage(views))
 
     def _asked(self, file: str) -> str:
         """A file of a query as HTML: a player, or a picture."""
@@ -355,24 +351,30 @@ def caveat(space: JointSpace) -> str:
     )
 
 
-def _montage(views: Tensor) -> Tensor:
+def _montage(views: np.ndarray) -> np.ndarray:
     """(V, 3, H, W) -> (3, R * H, C * W): the views as near to a square as full rows allow, a seam between them."""
-    import torch
-    from torch.nn.functional import pad
+    import numpy as np
 
     if len(views) == 1:
         return views[0]
     columns = next(c for c in range(math.isqrt(len(views) - 1) + 1, len(views) + 1) if len(views) % c == 0)
-    rows = pad(views, (1, 1, 1, 1), value=0.25).unflatten(0, (-1, columns))  # (R, C, 3, H, W)
-    return torch.permute(rows, (2, 0, 3, 1, 4)).flatten(3, 4).flatten(1, 2)
+    framed = np.pad(views, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.25)
+    _, _, height, width = framed.shape
+    rows = framed.reshape(-1, columns, 3, height, width).transpose(2, 0, 3, 1, 4)  # (3, R, H, C, W)
+    return rows.reshape(3, -1, columns * width)
 
 
-def _png(picture: Tensor) -> bytes:
+def _blank() -> np.ndarray:
+    """What stands in the place of a picture."""
+    import numpy as np
+
+    return np.full((3, 90, 160), 0.5)
+
+
+def _png(picture: np.ndarray) -> bytes:
     from PIL import Image
 
-    return _compressed(
-        Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()), "PNG"
-    )
+    return _compressed(Image.fromarray((picture.clip(0, 1) * 255).round().astype("uint8").transpose(1, 2, 0)), "PNG")
 
 
 def _small(path: Path) -> bytes:

@@ -85,10 +85,11 @@ class FewShotClassifier(ABC):
     def from_shots(cls, shots: Shots) -> Self:
         """Fit as published, with nothing chosen by hand."""
 
-    def logits(self, embedding: Embedding) -> Tensor:
-        """Scores of every input with every label: N * V rows -> (N, K), on the embedding's device.
+    def logits(self, embedding: Embedding | Tensor) -> Tensor:
+        """Scores of every input with every label: N * V rows -> (N, K).
 
-        Gradients flow to the vectors.
+        Args:
+            embedding: an embedding, or its vectors as a tensor on any device, to which gradients flow.
 
         Raises:
             InputError: rows that are no multiple of V, or vectors of another length.
@@ -131,7 +132,7 @@ class FewShotClassifier(ABC):
         write_tensors(path, tensors, {"clipx": json.dumps(about | facts)}, parents=True)
         return path
 
-    def _read(self, embedding: Embedding) -> Tensor:
+    def _read(self, embedding: Embedding | Tensor) -> Tensor:
         """N * V rows -> (N, V, D)."""
         return by_sample(embedding, self.space_id, self._dim, self.views)
 
@@ -156,18 +157,19 @@ class FewShotClassifier(ABC):
 SUFFIX = ".safetensors"
 
 
-def by_sample(embedding: Embedding, space_id: str, dim: int, views: int) -> Tensor:
-    """N * V rows of that space -> (N, V, D), on the CPU."""
-    if embedding.space_id != space_id:
+def by_sample(embedding: Embedding | Tensor, space_id: str, dim: int, views: int) -> Tensor:
+    """N * V rows of that space -> (N, V, D)."""
+    if isinstance(embedding, Embedding) and embedding.space_id != space_id:
         raise SpaceMismatchError(
             f"cannot compare {embedding.modality} vectors of space {embedding.space_id} with those of space {space_id}",
             remedy="encode both with the same space",
         )
-    if embedding.vectors.shape[1] != dim:
-        raise InputError(f"vectors must be (N, {dim}), got {tuple(embedding.vectors.shape)}")
+    rows = torch.from_numpy(embedding.vectors) if isinstance(embedding, Embedding) else embedding
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise InputError(f"vectors must be (N, {dim}), got {tuple(rows.shape)}")
     if views < 1 or len(embedding) % views:
         raise InputError(f"{len(embedding)} rows are no multiple of {views} views")
-    return torch.from_numpy(embedding.vectors).unflatten(0, (len(embedding) // views, views))
+    return rows.unflatten(0, (len(rows) // views, views))
 
 
 def concatenated(samples: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from clipx._arrays import no_grad
 from clipx.modality import pictures_of
 
 if TYPE_CHECKING:
@@ -21,14 +20,13 @@ def thumbnail(modality: Modality, sample: Any) -> bytes | None:
     """What the space looks at, the views side by side, as a JPEG of about 160 pixels a side."""
     from PIL import Image
 
-    with torch.no_grad():
+    with no_grad():
         views = pictures_of(modality, sample)
     if views is None or not len(views):
         return None
     picture = montage(views[:: max(1, len(views) // 4)][:4])
     factor = max(1, min(picture.shape[-2:]) // (2 * THUMBNAIL_PX))  # a large one is thinned first: it is but a preview
-    # numpy: torch would call in the threads that the encoder computes in
-    shown = picture[:, ::factor, ::factor].cpu().numpy().transpose(1, 2, 0)
+    shown = picture[:, ::factor, ::factor].transpose(1, 2, 0)
     image = Image.fromarray((shown.clip(0, 1) * 255 + 0.5).astype(np.uint8))
     if max(image.size) > 1.25 * THUMBNAIL_PX:
         image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
@@ -37,8 +35,8 @@ def thumbnail(modality: Modality, sample: Any) -> bytes | None:
     return file.getvalue()
 
 
-def montage(views: Tensor) -> Tensor:
+def montage(views: np.ndarray) -> np.ndarray:
     """(V, 3, H, W) -> (3, R * H, C * W): up to four views, two in a row."""
     if len(views) < 4:
-        return torch.cat(list(views[:2]), dim=-1) if len(views) > 1 else views[0]
-    return torch.cat([torch.cat(list(pair), dim=-1) for pair in (views[:2], views[2:4])], dim=-2)
+        return np.concatenate(views[:2], axis=-1)
+    return np.concatenate([np.concatenate(pair, axis=-1) for pair in (views[:2], views[2:4])], axis=-2)

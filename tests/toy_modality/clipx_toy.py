@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality
@@ -11,7 +11,7 @@ from clipx.parts import Parts
 
 
 class Colour(Modality):
-    """A sample is a (3,) float tensor, RGB in [0, 1]."""
+    """A sample is a (3,) float32 array, RGB in [0, 1]."""
 
     name, suffixes, prompts = "colour", (".hex",), "plain"
 
@@ -22,14 +22,14 @@ class Colour(Modality):
             raise FileError("cannot be read as text", where=path) from error
         if not re.fullmatch("#[0-9a-fA-F]{6}", text):
             raise InputError(f"not a colour: {text[:20]!r}", where=path, remedy="write one as #rrggbb")
-        return torch.tensor(list(bytes.fromhex(text[1:]))) / 255
+        return np.array(list(bytes.fromhex(text[1:])), np.float32) / 255
 
     def parts(self, samples):
-        return Parts.whole(self.space.encode_image(torch.cat([self.pictures(sample) for sample in samples])))
+        return Parts.whole(self.space.encode_image(np.concatenate([self.pictures(sample) for sample in samples])))
 
     def pictures(self, sample):
-        return sample[None, :, None, None].expand(1, 3, *self.space.image_size)
+        return np.broadcast_to(sample[None, :, None, None], (1, 3, *self.space.image_size))
 
     @classmethod
     def example(cls):
-        return torch.tensor([1.0, 0.5, 0.1])
+        return np.array([1, 0.5, 0.1], np.float32)
