@@ -18,7 +18,7 @@ _WHERE = {
     "Index": "index",
     "JointSpace": "space",
     "list_spaces": "spaces.embedded",
-    "load_space": "space",
+    "load_space": "spaces.loading",
     "Embedding": "embedding",
     "Modality": "modality",
     "Prediction": "zeroshot",

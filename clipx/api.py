@@ -175,7 +175,7 @@ def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:
 
 
 def _space(space: StrPath | JointSpace | None, device: str) -> JointSpace:
-    from clipx.space import default_name
+    from clipx.spaces.loading import default_name
 
     space = default_name() if space is None else space
     return _load_once(fspath(space), device) if isinstance(space, str | PathLike) else space
@@ -183,7 +183,7 @@ def _space(space: StrPath | JointSpace | None, device: str) -> JointSpace:
 
 @lru_cache(maxsize=2)
 def _load_once(name: str, device: str) -> JointSpace:
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     return load_space(name, device=device)
 

@@ -52,7 +52,7 @@ def main() -> None:
     # Then pictures, by nothing but the cosine: both are vectors of one space.
     pictures = clipx.embed(sorted(DATA.glob("*.png")))
     for file, row in zip(files, sounds.similarity(pictures), strict=True):
-        best = row.argsort(descending=True)[:3].tolist()
+        best = (-row).argsort()[:3].tolist()
         print(f"{file.name:16} " + ", ".join(f"{Path(pictures.ids[i]).name} {row[i]:.2f}" for i in best))
 
 

@@ -193,8 +193,8 @@ def test_what_is_imported_is_declared():
 
 def test_only_the_default_space_is_named():
     """Code asks for an embedded space by what it provides (``embedded_for``); a new one then needs no other change."""
-    from clipx.space import DEFAULT
     from clipx.spaces.embedded import embedded_names
+    from clipx.spaces.loading import DEFAULT
 
     others = re.compile(rf"\b({'|'.join(set(embedded_names()) - {DEFAULT})})\b")
     for path in CORE + MODALITIES:

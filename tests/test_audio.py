@@ -419,7 +419,7 @@ print(hashlib.sha256(audio.parts([audio.load(sys.argv[1])]).vectors.numpy().toby
 
 
 def test_a_space_without_a_tower_says_so(space_folder):
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     with pytest.raises(InputError, match="has no audio tower; name one with --tower"):
         Audio(load_space(space_folder)).encode([noise(0.1)])

@@ -13,7 +13,7 @@ from clipx.modalities.audio.files import Sound
 from clipx.modalities.audio.reproduce import as_released
 from clipx.modalities.audio.synthesis import LABELS, RATE_HZ, synthesise
 from clipx.modalities.audio.towers import new_tower, save_tower
-from clipx.space import load_space
+from clipx.spaces.loading import load_space
 
 
 def layout(folder, table, columns, audio, count=8):

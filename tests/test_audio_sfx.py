@@ -173,7 +173,7 @@ def test_the_weight_is_chosen_on_the_sounds_given():
 
 
 def test_directions_are_of_the_words_that_a_space_knows(tiny_space):
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     found = directions_of(tiny_space, PROMPTS)
     assert found.shape == (226, tiny_space.dim)

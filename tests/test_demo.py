@@ -19,7 +19,7 @@ from PIL import Image
 
 from clipx.cli import main
 from clipx.modalities.audio.towers import new_tower, save_tower
-from clipx.space import load_space
+from clipx.spaces.loading import load_space
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "data"
 PLAN = tomllib.loads((SAMPLES / "demo.toml").read_text())

@@ -13,8 +13,8 @@ from clipx.modalities.image import Image, ImageConfig
 from clipx.modalities.pointcloud import PointCloud
 from clipx.modalities.sketch import Sketch
 from clipx.prompt_learning import PromptLearner
-from clipx.space import load_space
 from clipx.spaces.embedded import save_embedded
+from clipx.spaces.loading import load_space
 from clipx.zeroshot import ZeroShotClassifier
 
 TIMM = {"timm_model_name": "test_efficientnet", "timm_pool": "avg", "timm_proj": "linear", "timm_proj_bias": True}

@@ -11,7 +11,7 @@ from clipx.index.described import DescribedRanking, mean_vectors
 from clipx.index.null_model import NullModel, Tail, confidence
 from clipx.index.query import make_queries
 from clipx.index.vocabulary import SparseItems, Vocabulary
-from clipx.space import load_space
+from clipx.spaces.loading import load_space
 
 
 def normal_scores(mean, deviation, queries=256, items=2048, seed=0):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from clipx.errors import InputError
 from clipx.lexicon import PICTURES, SUBWORDS, TEXT, UNKNOWN, Lexicon, LexiconText
-from clipx.space import load_space
+from clipx.spaces.loading import load_space
 
 PHRASES = {"cat": 0, "dog": 1, "polar bear": 2, "bear": 3, "leaf": 4, "t shirt": 5, "red": 6, "teddy bear": 2}
 SUBS = [

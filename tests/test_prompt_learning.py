@@ -8,7 +8,7 @@ from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError, UnsupportedError, VocabularyError
 from clipx.fewshot import CoOp, CoOpConfig, fit_shots, load_classifier
 from clipx.prompt_learning import PromptLearner
-from clipx.space import load_space
+from clipx.spaces.loading import load_space
 from clipx.zeroshot import ZeroShotClassifier
 
 LABELS = ["chair", "night_stand", "cat"]

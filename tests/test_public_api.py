@@ -33,6 +33,7 @@ PUBLIC = {
         "InterViewAdapter", "LinearProbe", "Shots", "ViewSearch", "few_shot_draw", "fit_shots", "load_classifier",
         "shots_needed", "smoothed_cross_entropy",
     ],
+    "clipx.backends": ["Backend", "OnnxBackend", "TorchBackend"],
     "clipx.index": ["Added", "Hit", "Index", "Store"],
     "clipx.modalities.audio": [
         "Audio", "AudioConfig", "AudioTrainConfig", "ESResNeXt", "LogMelTower", "LongSound", "SfxTower", "Sound",

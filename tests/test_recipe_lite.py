@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 import clipx
 from clipx.errors import ClipxError
 from clipx.modalities.image import Image
-from clipx.space import load_space
 from clipx.spaces.embedded import SPACES
+from clipx.spaces.loading import load_space
 from clipx.spaces.recipe import train_space
 
 RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "lite"

@@ -253,7 +253,7 @@ def test_the_command_judges_drawings_and_controls(run, tmp_path):
 
 def test_the_pictures_judged_are_those_of_the_files(run, photos, spaces, tmp_path):
     from clipx.api import make_modality
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
     from clipx.zeroshot import ZeroShotClassifier
 
     record = json.loads(run("--json", "--drawings", tmp_path / "drawn")[1])

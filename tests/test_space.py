@@ -16,8 +16,9 @@ import clipx.space
 from clipx import backbone as bb
 from clipx.errors import FileError, InputError, SpaceError, UnsupportedError, VocabularyError
 from clipx.preprocess import Preprocess
-from clipx.space import load_space, random_space
+from clipx.space import random_space
 from clipx.spaces.embedded import embedded_for, list_spaces, load_embedded, save_embedded
+from clipx.spaces.loading import load_space
 from clipx.vocabulary import Vocabulary, words_in
 
 

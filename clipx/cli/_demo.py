@@ -253,7 +253,7 @@ class Demo:
         return _short(path)
 
     def _command(self, *words: str) -> str:
-        from clipx.space import default_name
+        from clipx.spaces.loading import default_name
 
         own = self.space_name != default_name() and "--space" not in words
         return shlex.join(["clipx", *words, *(["--space", self.space_name] if own else [])])

@@ -187,7 +187,7 @@ def encoders(
 
 def space_name(flag: str | None) -> str:
     """The space's name: the flag, else the environment's, else the user's config file's, else the embedded one."""
-    from clipx.space import default_name
+    from clipx.spaces.loading import default_name
 
     name = flag or os.environ.get("CLIPX_SPACE") or user_config().get("space")
     if name is None:
@@ -203,7 +203,7 @@ def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpa
     """
     name = space_name(name)
     with progress(f"loading space {name}", None), _quiet(), uncollected():
-        from clipx.space import load_space
+        from clipx.spaces.loading import load_space
 
         space = load_space(name, device=device, dtype=dtype)
         if "torch" in sys.modules:

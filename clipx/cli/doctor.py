@@ -152,7 +152,7 @@ def _try_space(name: str, device: str, dtype: str) -> str:
     import torch
 
     from clipx.errors import SpaceError
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     space = load_space(name, device, getattr(torch, dtype))
     pixels = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0)).to(space.device)

@@ -66,8 +66,8 @@ def evaluate_all(*, options: SuiteOptions, run: RunOptions) -> None:
     from clipx.cli._output import print_table, report
     from clipx.cli._tables import table, with_tables
     from clipx.files import write_whole
-    from clipx.space import DEFAULT, default_name
     from clipx.spaces.embedded import SPACES
+    from clipx.spaces.loading import DEFAULT, default_name
 
     data, out, space = options.data, options.out, options.space
     own = SPACES / (space or default_name()) / "results.toml"

@@ -234,7 +234,7 @@ def create_collection(
     _require_new(folder)
     if folder.exists() and not (folder.is_dir() and only_begun(folder)):
         raise FileError("is in use for something else", where=folder, remedy="choose another folder")
-    from clipx.space import default_name
+    from clipx.spaces.loading import default_name
 
     space = default_name() if space is None else space
     joint = load(space)
@@ -306,7 +306,7 @@ def load(space: str | PathLike[str] | JointSpace) -> JointSpace:
     """A space, loaded unless it is one."""
     if not isinstance(space, str | PathLike):
         return space
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     return load_space(space)
 

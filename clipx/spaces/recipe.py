@@ -116,7 +116,7 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
     ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which fraction of the steps, image size). The
     module has ``build(data, cache, seed, exclude, options)``, which returns a ``Source``.
 
-    ``provides`` may list what code may take the space for, see ``clipx.space.embedded_for``.
+    ``provides`` may list what code may take the space for, see ``clipx.spaces.embedded.embedded_for``.
 
     A recipe with ``make``, a Python file beside it, holds name, version, licence, [model] and [preprocess]; the rest is
     for that module's ``make(data, out, plan, *, seed, share, exclude, resume) -> Path``.

@@ -59,8 +59,8 @@ def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
     A ViT can, and a tower whose vector is the mean of its cells. A ModifiedResNet's Grad-CAM says less, but it can look
     for what is asked for (``about``), which a class token's attention cannot.
     """
-    from clipx.space import load_space
     from clipx.spaces.embedded import embedded_for
+    from clipx.spaces.loading import load_space
 
     knows = about is not None or space.supports("class_attention") or space.backbone.averages
     others = [] if knows else embedded_for("class_attention")

@@ -223,7 +223,7 @@ BINS = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 def calibration(data: Path, sizes: tuple[int, ...] = (1_000, 100_000, 1_000_000)) -> dict[str, Any]:
     from clipx.api import make_modality
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     space = load_space("nano")
     vocabulary, encoder = Vocabulary.of(space), make_modality("image", space)
@@ -424,7 +424,7 @@ def process(count: int, runs: int) -> dict[str, Any]:
 
 def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, Any]:
     from clipx.api import make_modality
-    from clipx.space import load_space
+    from clipx.spaces.loading import load_space
 
     space = load_space(name, device=device)
     image = make_modality("image", space)
