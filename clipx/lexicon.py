@@ -1,8 +1,8 @@
-"""A text tower that takes any string without attention: a lexicon of nouns, and subwords for what it does not hold.
+"""A tokenizer that takes any string: a lexicon of nouns, and subwords for what it does not hold.
 
-The tokenizer finds the longest phrases of the lexicon, sees through plurals and joined words, drops articles and what
-names a style ("a photo of", "a drawing of", "origami"), and cuts the words that are left into subwords. The tower
-averages the vectors of the phrases and adds what a small perceptron reads from the mean of the subwords' embeddings.
+It finds the longest phrases of the lexicon, sees through plurals and joined words, drops articles and what names a
+style ("a photo of", "a drawing of", "origami"), and cuts the words that are left into subwords. The text tower that
+reads its tokens is ``clipx.backbone.lexicon_text``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import numpy as np
 
 from clipx.errors import InputError
 from clipx.vocabulary import _other_number, words_in
@@ -83,8 +81,8 @@ class Lexicon:
         if wrong:
             raise ValueError(f"the vocabulary does not fit the text tower: {', '.join(wrong)}")
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> (N, L) token ids.
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> (N, L) token ids, int64.
 
         Raises:
             InputError: a text has more than 256 tokens.
@@ -94,9 +92,9 @@ class Lexicon:
             if len(row) > LONGEST_TEXT:
                 what = f"a text of {len(row)} tokens does not fit the {LONGEST_TEXT} this space reads"
                 raise InputError(what, where=f"{text[:40]}...", remedy="shorten it")
-        out = torch.zeros(len(rows), max(map(len, rows), default=1), dtype=torch.long)
+        out = np.zeros((len(rows), max(map(len, rows), default=1)), np.int64)
         for i, row in enumerate(rows):
-            out[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+            out[i, : len(row)] = row
         return out
 
     def pieces(self, text: str) -> list[Piece]:
@@ -176,55 +174,3 @@ def plain_words(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(letter for letter in plain if unicodedata.category(letter) not in ("Mn", "Cf"))
     return [word.removesuffix("'s") for word in words_in(plain)]
-
-
-class LexiconText(nn.Module):
-    """(N, L) tokens of ``Lexicon`` -> (N, D), not normalised.
-
-    Vectors of phrases that pictures taught are kept as they are; the others are int8 coordinates on a common basis.
-
-    Args:
-        dim: D.
-        seen: number of phrases with vectors of their own, the first.
-        phrases: number of all phrases.
-        basis: coordinates of the others.
-        subwords: size of the subword vocabulary.
-        width, hidden: of the subwords' embeddings and of the perceptron.
-        share: weight of the subwords' unit vector beside the phrases' mean, where a text has both.
-    """
-
-    def __init__(
-        self, dim: int, seen: int, phrases: int, basis: int, subwords: int, width: int, hidden: int, share: float = 0.5
-    ):
-        super().__init__()
-        self.share = share
-        self.codes: Tensor
-        self.seen = nn.Parameter(torch.zeros(seen, dim))
-        self.register_buffer("codes", torch.zeros(phrases - seen, basis, dtype=torch.int8))
-        self.basis = nn.Linear(basis, dim)
-        self.subword_embedding = nn.Embedding(subwords, width, padding_idx=0)
-        self.subword_mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim)
-        )
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        numbers = tokens - self.subword_embedding.num_embeddings
-        is_phrase, is_subword = numbers >= 0, (tokens > 0) & (numbers < 0)
-        vectors = torch.where(is_phrase[..., None], self.phrase_vectors(numbers.clamp(min=0)), 0)
-        mean = vectors.sum(1) / is_phrase.sum(1, keepdim=True).clamp(min=1)
-        guess = F.normalize(self.from_subwords(torch.where(is_subword, tokens, 0)), dim=1)
-        weight = torch.where(is_phrase.any(1, keepdim=True), self.share, 1.0) * is_subword.any(1, keepdim=True)
-        return mean + weight.to(guess.dtype) * guess
-
-    def phrase_vectors(self, numbers: Tensor) -> Tensor:
-        """(...) numbers of phrases -> (..., D) unit vectors."""
-        count = len(self.seen)
-        own = self.seen[numbers.clamp(max=count - 1)]
-        coded = self.codes[(numbers - count).clamp(min=0)].to(own.dtype) if len(self.codes) else None
-        rows = own if coded is None else torch.where((numbers < count)[..., None], own, self.basis(coded))
-        return F.normalize(rows, dim=-1)
-
-    def from_subwords(self, tokens: Tensor) -> Tensor:
-        """(N, L) subwords, padded with 0 -> (N, D)."""
-        count = (tokens > 0).sum(1, keepdim=True).clamp(min=1)
-        return self.subword_mlp(self.subword_embedding(tokens).sum(1) / count)

@@ -123,4 +123,4 @@ class PromptLearner(nn.Module):
         tokenizer = self.backbone.tokenizer
         if tokenizer is None:
             raise UnsupportedError("this space has no tokenizer", where=self.backbone.architecture)
-        return tokenizer(texts).cpu()
+        return torch.as_tensor(tokenizer(texts)).cpu()

@@ -96,7 +96,7 @@ class Backbone:
         """
         if self.tokenizer is None:
             raise UnsupportedError("this space has no tokenizer", where=self.architecture, remedy="load weights")
-        return self.model.encode_text(self.tokenizer(texts).to(self.device))
+        return self.model.encode_text(torch.as_tensor(self.tokenizer(texts)).to(self.device))
 
     def of_domain(self, name: str) -> Backbone:
         """The same model as it looks at pictures of a domain, weights shared; itself, where it has no such domain."""

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clipx.backbone.lexicon_text import LexiconText
 from clipx.domains import PHOTO
-from clipx.lexicon import LexiconText
 
 MARGIN = 2.0  # of logits by which another domain must lead: a photo that is taken for a drawing is lost
 

@@ -7,13 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from clipx.backbone.config import CONFIG, has_lexicon
 from clipx.backbone.hub import fetching, reachable
 from clipx.errors import InputError, SpaceError
 
-Tokenizer = Callable[[Sequence[str]], Tensor]
+Tokenizer = Callable[[Sequence[str]], Tensor | np.ndarray]
 
 
 def build_tokenizer(config: Mapping[str, Any], folder: Path | None = None, *, where: str = CONFIG) -> Tokenizer:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from parts import EXTRA
 from torch import Tensor, nn
 
+from clipx.backbone.lexicon_text import LexiconText
 from clipx.errors import MissingDependencyError
-from clipx.lexicon import Lexicon, LexiconText
+from clipx.lexicon import Lexicon
 from clipx.training import TrainConfig, train
 
 SUBWORDS = 8000
