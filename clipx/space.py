@@ -43,6 +43,7 @@ class JointSpace:
         weights_sha256: identity of the weights; computed from them when left out.
         vocabulary: the words training saw; None where every word is taken.
         lexicon: of a space that takes every word, how well it knows which; None where it cannot say.
+        folder: of an embedded space, where its files lie; None elsewhere.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class JointSpace:
         weights_sha256: str | None = None,
         vocabulary: Vocabulary | None = None,
         lexicon: Lexicon | None = None,
-        embedded: bool = False,
+        folder: Path | None = None,
     ):
         if not hasattr(backend, "on_cpu"):
             from clipx.backends import TorchBackend
 
             backend = TorchBackend(backend)
         self.name, self.backend, self.version = name, backend, version
-        self.vocabulary, self.lexicon, self.embedded = vocabulary, lexicon, embedded
+        self.vocabulary, self.lexicon, self.folder = vocabulary, lexicon, folder
         self.weights_sha256 = weights_sha256 or self.backbone.weights_sha256()
         self.id = space_id(backend.architecture, self.weights_sha256, backend.preprocess)
 

@@ -82,12 +82,14 @@ class DomainCLIP(nn.Module):
     def encode_with_domain(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) prepared as photos -> their (N, D) as photos, and (N,) numbers of their ``domains``."""
         features = self.visual.trunk(image)
-        rows = self.visual.head(features)
+        return self.visual.head(features), self.which(features)
+
+    def which(self, features: Tensor) -> Tensor:
+        """(N, C) features of the photo tower's trunk -> (N,) numbers of ``domains``."""
         if self.domain_classifier is None:
-            return rows, torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+            return torch.zeros(len(features), dtype=torch.long, device=features.device)
         scores = self.domain_classifier(features).float()
-        scores[:, 0] += MARGIN
-        return rows, scores.argmax(1)
+        return torch.cat([scores[:, :1] + MARGIN, scores[:, 1:]], 1).argmax(1)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(N, L) -> (N, D)."""

@@ -1,7 +1,181 @@
-"""Temporary: nothing is exported yet."""
+"""The backend that starts fast: the graphs of an exported space, run by onnxruntime; torch is not imported."""
 
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipx.backends.graph import Graph
+from clipx.backends.manifest import INT8, MANIFEST, ONCE_MORE, Manifest
+from clipx.domains import PHOTO
+from clipx.errors import FileError, SpaceError, UnsupportedError
+from clipx.files import sha256_of
+from clipx.identity import Stamp, identity
+from clipx.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from clipx.backends.torch import TorchBackend
+    from clipx.space import JointSpace
+
+Tokenize = Callable[[Sequence[str]], np.ndarray]
 
 
 def is_exported(folder: Path) -> bool:
-    return False
+    """Whether a folder holds graphs that ``load_exported`` can serve."""
+    return (folder / MANIFEST).is_file()
+
+
+def load_exported(folder: str | PathLike) -> JointSpace:
+    """The space of a folder that ``clipx export`` made, or of an embedded one with graphs, served by onnxruntime.
+
+    Raises:
+        SpaceError: a file is missing, malformed, or not the one that was exported.
+    """
+    from clipx.space import JointSpace
+    from clipx.spaces.embedded import ABOUT, EmbeddedFiles, load_embedded
+
+    folder = Path(folder)
+    manifest = Manifest.read(folder)
+    if (folder / ABOUT).is_file():
+        files = EmbeddedFiles.read(folder)
+        backend = OnnxBackend(folder, manifest, lambda: load_embedded(folder).backend.torch(), files.lexicon)
+        space = files.space(backend)
+        if manifest.precision == INT8:
+            space = JointSpace(
+                space.name,
+                backend,
+                version=space.version,
+                weights_sha256=manifest.weights_sha256,
+                vocabulary=space.vocabulary,
+                lexicon=space.lexicon,
+            )
+        elif space.weights_sha256 != manifest.weights_sha256:
+            raise SpaceError("its graphs are of other weights", where=folder / MANIFEST, remedy=ONCE_MORE)
+        return space
+    return JointSpace(
+        os.fspath(folder), OnnxBackend(folder, manifest), weights_sha256=manifest.weights_sha256
+    )
+
+
+class OnnxBackend:
+    """The towers of an exported space. Implements ``Backend``.
+
+    Each graph, and the tokenizer, is loaded at first use: a search by words does not load an image tower.
+
+    Args:
+        folder: where the files lie.
+        manifest: what onnx.json says of them.
+        definition: loads the same towers by torch; None where the folder is in open_clip's own layout.
+        tokenizer: of a space whose words are the tokenizer; None where a file is.
+    """
+
+    on_cpu, device, dtype = True, "cpu", "float32"
+
+    def __init__(
+        self,
+        folder: str | PathLike,
+        manifest: Manifest,
+        definition: Callable[[], TorchBackend] | None = None,
+        tokenizer: Tokenize | None = None,
+    ):
+        self.folder, self.manifest = Path(folder), manifest
+        self.architecture, self.dim = manifest.architecture, manifest.dim
+        self.logit_scale, self.logit_bias = manifest.logit_scale, manifest.logit_bias
+        self.domains: Mapping[str, Preprocess] = {
+            name: image.preprocess for name, image in manifest.images.items() if name != PHOTO
+        }
+        self._parts = _Parts(self.folder, manifest, definition, tokenizer)
+        self._domain = PHOTO
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.manifest.images[self._domain].preprocess
+
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        return self._parts.graphs["text"](["text"], tokens=self._parts.tokenizer(texts))[0]
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        image = self.manifest.images[self._domain]
+        return self._parts.graphs[image.graph]([image.output], pixels=_float32(pixels))[0]
+
+    def encode_with_domain(self, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        image, which = self.manifest.images[PHOTO], self.manifest.which
+        graph = self._parts.graphs[image.graph]
+        if which is None:
+            return graph([image.output], pixels=_float32(pixels))[0], [PHOTO] * len(pixels)
+        rows, numbers = graph([image.output, which], pixels=_float32(pixels))
+        names = list(self.manifest.images)
+        return rows, [names[number] for number in numbers.tolist()]
+
+    def of_domain(self, name: str) -> OnnxBackend:
+        name = name if name in self.domains else PHOTO
+        if name == self._domain:
+            return self
+        view = copy.copy(self)
+        view._domain = name
+        return view
+
+    def torch(self) -> TorchBackend:
+        return self._parts.definition.of_domain(self._domain)
+
+
+class _Parts:
+    """What is loaded at first use, shared by the views of all domains."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        definition: Callable[[], TorchBackend] | None,
+        tokenizer: Tokenize | None,
+    ):
+        self.folder, self.manifest = folder, manifest
+        self._definition, self._tokenizer = definition, tokenizer
+
+    @cached_property
+    def graphs(self) -> dict[str, Graph]:
+        """Once the files are known to hold the weights that the graphs were made from."""
+        for name, sha256 in self.manifest.weights.items():
+            path = self.folder / name
+            try:
+                found = identity(Stamp.of(path), "SHA-256 of the file", lambda path=path: sha256_of(path))
+            except (OSError, FileError) as error:
+                raise SpaceError("weights are missing", where=path, remedy=ONCE_MORE) from error
+            if found != sha256:
+                what = f"weights are corrupt: their SHA-256 is not the one in {MANIFEST}"
+                raise SpaceError(what, where=path, remedy=ONCE_MORE)
+        files = self.manifest.graphs.items()
+        return {name: Graph(self.folder / one.file, one.sha256, one.one_by_one) for name, one in files}
+
+    @cached_property
+    def tokenizer(self) -> Tokenize:
+        if self._tokenizer is not None:
+            return self._tokenizer
+        from clipx.backends.tokenizer import FileTokenizer
+
+        if self.manifest.tokenizer is None:
+            raise UnsupportedError("this space has no tokenizer", where=self.folder, remedy="load weights")
+        return FileTokenizer(self.folder, **self.manifest.tokenizer, cut_padding=self.manifest.cut_padding)
+
+    @cached_property
+    def definition(self) -> TorchBackend:
+        if self.manifest.precision == INT8:
+            what = "an int8 space has no gradients, stages, dense maps or attention"
+            raise UnsupportedError(what, where=self.folder, remedy="take the space that it was exported from")
+        if self._definition is not None:
+            return self._definition()
+        from clipx.backbone import create_from_folder
+        from clipx.backends.torch import TorchBackend
+
+        return TorchBackend(create_from_folder(self.folder))
+
+
+def _float32(pixels: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(pixels, dtype=np.float32)

@@ -342,7 +342,7 @@ def caveat(space: JointSpace) -> str:
     """What the space knows."""
     from clipx.cli._work import REAL_CLIP
 
-    if not space.embedded:
+    if space.folder is None:
         return "The space is a pretrained CLIP with an open vocabulary."
     known = "takes English nouns" if space.vocabulary is None else "knows a few hundred everyday words"
     return (

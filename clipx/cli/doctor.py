@@ -161,7 +161,7 @@ def _try_space(name: str, device: str, dtype: str) -> str:
     rows = torch.cat([space.encode_image(pixels), space.encode_text([text])])
     if not bool(((rows.norm(dim=1) - 1).abs() < 1e-4).all()):  # a NaN fails
         raise SpaceError("vectors are not of unit norm", where=name, remedy="try --dtype float32, or other weights")
-    version = f"version {space.version}, weights' hash right, " if space.embedded else ""
+    version = f"version {space.version}, weights' hash right, " if space.folder else ""
     return f"{version}{space.id}, self-test passed on {space.device} in {dtype}"
 
 

@@ -127,7 +127,7 @@ class EmbeddedFiles:
             weights_sha256=_whole_sha256(sha256, self.folder) if has_lexicon(self.model_cfg) else sha256,
             vocabulary=self.vocabulary,
             lexicon=self.lexicon,
-            embedded=True,
+            folder=self.folder,
         )
 
     def check_weights(self, sha256: str) -> None:

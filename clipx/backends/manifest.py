@@ -1,0 +1,122 @@
+"""onnx.json: what a folder with ONNX graphs says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clipx.errors import ClipxError, SpaceError
+from clipx.preprocess import Preprocess
+
+MANIFEST = "onnx.json"
+FORMAT = 1
+FLOAT32, INT8 = "float32", "int8"
+ONCE_MORE = "export the space again"
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """A graph's file.
+
+    Args:
+        file: its name in the folder.
+        sha256: of the file.
+        one_by_one: whether its rows are run each alone, see ``clipx.backends.graph.Graph``.
+    """
+
+    file: str
+    sha256: str
+    one_by_one: bool = False
+
+
+@dataclass(frozen=True)
+class ImageOutput:
+    """How pictures of one domain are encoded.
+
+    Args:
+        graph: name of the graph.
+        output: of its output, (N, D).
+        preprocess: how its tower wants pictures.
+    """
+
+    graph: str
+    output: str
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What onnx.json holds.
+
+    Args:
+        architecture: part of the space's id.
+        weights_sha256: the space's, also part of its id.
+        precision: ``"float32"`` or ``"int8"``.
+        dim: D.
+        logit_scale, logit_bias: as ``Backend`` has them.
+        graphs: name -> file.
+        images: picture domain, ``"photo"`` first -> how it is encoded.
+        tokenizer: keyword arguments of ``clipx.backends.tokenizer.FileTokenizer`` but for the folder; None where the
+            words of an embedded space are the tokenizer.
+        cut_padding: whether texts are given to the text graph no longer than the longest of them.
+        weights: file -> SHA-256, of the files that graphs take their weights from.
+        which: output of the photo graph that tells picture domains, as numbers in the order of ``images``; or None.
+        parity: what was measured against torch when the graphs were made.
+    """
+
+    architecture: str
+    weights_sha256: str
+    precision: str
+    dim: int
+    logit_scale: float
+    logit_bias: float | None
+    graphs: Mapping[str, GraphFile]
+    images: Mapping[str, ImageOutput]
+    tokenizer: Mapping[str, Any] | None
+    cut_padding: bool
+    weights: Mapping[str, str]
+    which: str | None = None
+    parity: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """The content of onnx.json."""
+        images = {name: {**asdict(one), "preprocess": one.preprocess.as_config()} for name, one in self.images.items()}
+        record = {"format": FORMAT, **asdict(self), "images": images}
+        return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Raises SpaceError where onnx.json is missing, malformed or of another format."""
+        path = folder / MANIFEST
+        with _well_formed(path):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record.pop("format") != FORMAT:
+                raise SpaceError("is of another version of clipx", where=path, remedy=ONCE_MORE)
+            images = {name: _image_output(path, one) for name, one in record.pop("images").items()}
+            graphs = {name: GraphFile(**one) for name, one in record.pop("graphs").items()}
+            found = cls(images=images, graphs=graphs, **record)
+            for file in [one.file for one in graphs.values()] + list(found.weights):
+                if Path(file).name != file:
+                    raise SpaceError(f"names a file outside the folder: {file}", where=path)
+            return found
+
+
+def _image_output(path: Path, record: Mapping[str, Any]) -> ImageOutput:
+    config = record["preprocess"]
+    height, width = config["size"]
+    preprocess = Preprocess.from_config(config, size=(int(height), int(width)), where=str(path))
+    return ImageOutput(record["graph"], record["output"], preprocess)
+
+
+@contextmanager
+def _well_formed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ClipxError:
+        raise
+    except Exception as error:  # whatever a malformed file runs into
+        raise SpaceError(f"malformed: {error!r}", where=path, remedy=ONCE_MORE) from error
