@@ -105,6 +105,26 @@ class Manifest:
             return found
 
 
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds graphs that onnxruntime can serve."""
+    return (folder / MANIFEST).is_file()
+
+
+def exported_architecture(folder: Path) -> str | None:
+    """The architecture that a folder's onnx.json names, so that torch gives its space the same id; None without one.
+
+    Raises:
+        SpaceError: as ``Manifest.read``; or the folder is an int8 one, which torch cannot serve.
+    """
+    if not is_exported(folder):
+        return None
+    manifest = Manifest.read(folder)
+    if manifest.precision == INT8:
+        what = "an int8 space is served by onnxruntime alone, on the CPU: no gradients, stages, dense maps or attention"
+        raise SpaceError(what, where=folder, remedy="take the space that it was exported from")
+    return manifest.architecture
+
+
 def _image_output(path: Path, record: Mapping[str, Any]) -> ImageOutput:
     config = record["preprocess"]
     height, width = config["size"]

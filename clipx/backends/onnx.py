@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipx.backends.graph import Graph
-from clipx.backends.manifest import INT8, MANIFEST, ONCE_MORE, Manifest
+from clipx.backends.manifest import MANIFEST, ONCE_MORE, Manifest, exported_architecture
 from clipx.domains import PHOTO
 from clipx.errors import FileError, SpaceError, UnsupportedError
 from clipx.files import sha256_of
@@ -22,46 +21,8 @@ from clipx.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from clipx.backends.torch import TorchBackend
-    from clipx.space import JointSpace
 
 Tokenize = Callable[[Sequence[str]], np.ndarray]
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether a folder holds graphs that ``load_exported`` can serve."""
-    return (folder / MANIFEST).is_file()
-
-
-def load_exported(folder: str | PathLike) -> JointSpace:
-    """The space of a folder that ``clipx export`` made, or of an embedded one with graphs, served by onnxruntime.
-
-    Raises:
-        SpaceError: a file is missing, malformed, or not the one that was exported.
-    """
-    from clipx.space import JointSpace
-    from clipx.spaces.embedded import ABOUT, EmbeddedFiles, load_embedded
-
-    folder = Path(folder)
-    manifest = Manifest.read(folder)
-    if (folder / ABOUT).is_file():
-        files = EmbeddedFiles.read(folder)
-        backend = OnnxBackend(folder, manifest, lambda: load_embedded(folder).backend.torch(), files.lexicon)
-        space = files.space(backend)
-        if manifest.precision == INT8:
-            space = JointSpace(
-                space.name,
-                backend,
-                version=space.version,
-                weights_sha256=manifest.weights_sha256,
-                vocabulary=space.vocabulary,
-                lexicon=space.lexicon,
-            )
-        elif space.weights_sha256 != manifest.weights_sha256:
-            raise SpaceError("its graphs are of other weights", where=folder / MANIFEST, remedy=ONCE_MORE)
-        return space
-    return JointSpace(
-        os.fspath(folder), OnnxBackend(folder, manifest), weights_sha256=manifest.weights_sha256
-    )
 
 
 class OnnxBackend:
@@ -166,9 +127,7 @@ class _Parts:
 
     @cached_property
     def definition(self) -> TorchBackend:
-        if self.manifest.precision == INT8:
-            what = "an int8 space has no gradients, stages, dense maps or attention"
-            raise UnsupportedError(what, where=self.folder, remedy="take the space that it was exported from")
+        exported_architecture(self.folder)  # which an int8 one refuses
         if self._definition is not None:
             return self._definition()
         from clipx.backbone import create_from_folder

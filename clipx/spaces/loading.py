@@ -8,9 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipx.backends.manifest import is_exported
 from clipx.errors import InputError, SpaceError
 from clipx.space import JointSpace, random_space
 from clipx.spaces.embedded import ABOUT, SPACES, embedded_names, load_embedded
+from clipx.spaces.exported import load_exported
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +59,8 @@ def load_space(
     plain = str(device) == "cpu" and str(dtype or "float32").removeprefix("torch.") == "float32"
     if backend == "onnx" and not plain:
         raise InputError("backend onnx computes in float32 on the CPU", remedy="take backend torch")
-    if backend != "torch" and plain and (folder := _served_folder(name)) is not None:
-        return _serve(folder)
+    if backend != "torch" and plain and (space := _served(name)) is not None:
+        return space
     if backend == "onnx":
         raise SpaceError(f"{name} has no ONNX graphs", remedy=f"make them: clipx export {name} -o FOLDER")
     import torch
@@ -81,19 +83,10 @@ def default_name() -> str:
     return os.environ.get("CLIPX_SPACE") or DEFAULT
 
 
-def _served_folder(name: str) -> Path | None:
-    """The folder of that space, if it holds graphs that onnxruntime can serve."""
-    from clipx.backends.onnx import is_exported
-
+def _served(name: str) -> JointSpace | None:
+    """The space by onnxruntime, if its folder holds graphs."""
     folder = SPACES / name if name in embedded_names() else Path(name).expanduser()
-    return folder if name and is_exported(folder) else None
-
-
-def _serve(folder: Path) -> JointSpace:
-    """An embedded or an exported space, by onnxruntime."""
-    from clipx.backends.onnx import load_exported
-
-    return load_exported(folder)
+    return load_exported(folder) if name and is_exported(folder) else None
 
 
 def _find(name: str) -> JointSpace:
