@@ -25,7 +25,7 @@ def picture(n=2, h=64, w=96, seed=0):
 def test_whole_picture_is_cosine_times_scale(space):
     """The definition."""
     x, labels = picture(), space.embed_text(LABELS)
-    cells = space.logit_scale * torch.einsum("ndhw,kd->nkhw", space.dense_image(x), labels.vectors)
+    cells = space.logit_scale * torch.einsum("ndhw,kd->nkhw", space.dense_image(x), torch.from_numpy(labels.vectors))
     expected = F.interpolate(cells, (64, 96), mode="bilinear")
     logits = dense_logits(space, x, labels)
     assert logits.shape == (2, 3, 64, 96) and logits.dtype == torch.float32

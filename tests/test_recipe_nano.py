@@ -49,7 +49,7 @@ def trained(recipe, data, tmp_path_factory) -> Path:
 
 def test_the_recipe_runs_and_its_space_loads(trained):
     space = clipx.load_space(trained)
-    assert space.image_size == (96, 96) and space.dim == 256 and space.embedded
+    assert space.image_size == (96, 96) and space.dim == 256 and space.folder is not None
     assert space.unknown("a photo of a chair") == []
     assert space.unknown("a photo of a zyzzyva") == ["zyzzyva"]
     about = json.loads((trained / "space.json").read_text())

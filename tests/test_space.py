@@ -35,7 +35,7 @@ def picture(n=2, h=50, w=70, seed=0):
 
 
 def test_identity(space):
-    assert space.dim == 32 and space.image_size in [(64, 64), (32, 32)] and not space.embedded and space.version == ""
+    assert space.dim == 32 and space.image_size in [(64, 64), (32, 32)] and space.folder is None and space.version == ""
     assert space.mean == (0.5, 0.45, 0.4) and space.std == (0.25, 0.26, 0.27)
     assert space.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
     assert space.device == torch.device("cpu") and space.dtype == torch.float32
@@ -405,7 +405,7 @@ def test_saved_space_is_the_same(family, tmp_path):
     config = {"resnet": RESNET, "vit": VIT, "custom-text": {**VIT, "custom_text": True}}[family]
     space = random_space(config, preprocess_cfg=PREPROCESS)
     loaded = load_space(save(space, tmp_path / "toy", config))
-    assert loaded.embedded and loaded.version == "3" and loaded.name == "toy" and loaded.id.startswith("toy:")
+    assert loaded.folder == tmp_path / "toy" and loaded.version == "3" and loaded.name == "toy" and loaded.id.startswith("toy:")
     assert (loaded.encode_image(picture()) * space.encode_image(picture())).sum(dim=1).min() > 0.9999
     texts = ["a photo of a chair", "a night stand"]
     assert (loaded.encode_text(texts) * space.encode_text(texts)).sum(1).min() > 0.9999
@@ -553,7 +553,7 @@ def test_weights_of_another_architecture(toy):
 
 def test_embedded_by_name(toy, monkeypatch):
     monkeypatch.setattr(clipx.spaces.embedded, "SPACES", toy.parent)
-    assert load_space("toy").embedded
+    assert load_space("toy").folder == toy
     (info,) = list_spaces(pretrained=False)
     assert (info.name, info.kind, info.version, info.licence) == ("toy", "embedded", "3", "Apache-2.0")
     assert info.weights_bytes and load_space("toy").weights_sha256 == info.weights_sha256
@@ -663,7 +663,7 @@ def test_open_clip_folder(tmp_path, tiny_vit_space):
     (tmp_path / bb.CONFIG).write_text(json.dumps({"model_cfg": VIT, "preprocess_cfg": PREPROCESS}))
     space = load_space(tmp_path, dtype=torch.float64)
     assert space.dtype == torch.float64 and space.weights_sha256 == tiny_vit_space.weights_sha256
-    assert not space.embedded and space.unknown("zxqw") == []
+    assert space.folder is None and space.unknown("zxqw") == []
 
 
 def test_hub_offline(monkeypatch):

@@ -62,6 +62,11 @@ def embedded_names() -> list[str]:
     return sorted(p.parent.name for p in SPACES.glob("*/space.json"))
 
 
+def embedded_folder(name: str) -> Path | None:
+    """The folder of the embedded space of that name, if there is one."""
+    return SPACES / name if name in embedded_names() else None
+
+
 def embedded_for(use: str) -> list[str]:
     """Names of the embedded spaces whose recipe lists ``use`` under ``provides``.
 

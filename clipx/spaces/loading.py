@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from clipx.backends.manifest import is_exported
 from clipx.errors import InputError, SpaceError
 from clipx.space import JointSpace, random_space
-from clipx.spaces.embedded import ABOUT, SPACES, embedded_names, load_embedded
+from clipx.spaces.embedded import ABOUT, embedded_folder, embedded_names, load_embedded
 from clipx.spaces.exported import load_exported
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def default_name() -> str:
 
 def _served(name: str) -> JointSpace | None:
     """The space by onnxruntime, if its folder holds graphs."""
-    folder = SPACES / name if name in embedded_names() else Path(name).expanduser()
+    folder = embedded_folder(name) or Path(name).expanduser()
     return load_exported(folder) if name and is_exported(folder) else None
 
 
@@ -93,8 +93,8 @@ def _find(name: str) -> JointSpace:
     """A space by torch."""
     from clipx import backbone as bb
 
-    if name in embedded_names():
-        return load_embedded(SPACES / name)
+    if (embedded := embedded_folder(name)) is not None:
+        return load_embedded(embedded)
     if name.startswith("hf-hub:"):
         return _opened(name, bb.create_from_hub(name.removeprefix("hf-hub:")))
     if name.startswith("random:"):
