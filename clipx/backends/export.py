@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from clipx.backends.manifest import FLOAT32, MANIFEST, GraphFile, ImageOutput, Manifest
 from clipx.domains import PHOTO
-from clipx.errors import FileError, InputError
 from clipx.files import sha256_of, write_whole
-from clipx.progress import progress
 
 if TYPE_CHECKING:
-    from clipx.backbone import Backbone
     from clipx.space import JointSpace
 
 
@@ -32,9 +21,10 @@ def add_graphs(folder: Path, space: JointSpace, weights: str) -> Manifest:
         space: as torch serves it.
         weights: name of the weights' file in the folder.
     """
+    import torch
+
     from clipx.backends.external import external_weights
     from clipx.backends.trace import WHICH, Pictures, Words, towers, trace
-    import torch
 
     backbone = space.backbone.photos
     graphs, images, which = {}, {}, None

@@ -195,7 +195,7 @@ def space_name(flag: str | None) -> str:
     return name or default_name()
 
 
-def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpace:
+def open_space(name: str | None, device: str, dtype: str, seed: int, backend: str = "auto") -> JointSpace:
     """Load the space of that ``space_name``, and seed the generators.
 
     Raises:
@@ -205,7 +205,7 @@ def open_space(name: str | None, device: str, dtype: str, seed: int) -> JointSpa
     with progress(f"loading space {name}", None), _quiet(), uncollected():
         from clipx.spaces.loading import load_space
 
-        space = load_space(name, device=device, dtype=dtype)
+        space = load_space(name, device=device, dtype=dtype, backend=backend)
         if "torch" in sys.modules:
             import torch
 

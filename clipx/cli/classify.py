@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LabelsFlag = Annotated[str, typer.Option("--labels", help="The words to choose from: a,b,c or @file, one a line.")]
 
 
-@takes("modality", "prompts", "space", "device", "dtype", "batch_size", "seed", "out", "as_json", "config")
+@takes("modality", "prompts", "space", "device", "dtype", "backend", "batch_size", "seed", "out", "as_json", "config")
 def classify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, sounds, ..., folders of them.")],
     labels: LabelsFlag,

@@ -32,7 +32,7 @@ def demo(
     from clipx.cli._demo import Demo, caveat, clone_samples, read_plan, summary
     from clipx.cli._output import print_table, report
     from clipx.cli._page import page
-    from clipx.cli._work import open_space, space_name
+    from clipx.cli._work import space_name
     from clipx.errors import FileError
     from clipx.files import write_whole
     from clipx.progress import note
@@ -44,7 +44,7 @@ def demo(
         raise FileError("is not a folder", where=out, remedy="choose another with -o")
     prepare_folder(out, resume=True)
     name = space_name(run.space)
-    joint = open_space(name, run.device, run.dtype, run.seed)
+    joint = run.open_space(name)
     shown = Demo(plan, out, joint, name, run.device)
     panels, results = shown.panels()
     sections = shown.sections()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@takes("modality", "space", "device", "dtype", "batch_size", "seed", "cache", "resume", "as_json", "config")
+@takes("modality", "space", "device", "dtype", "backend", "batch_size", "seed", "cache", "resume", "as_json", "config")
 def embed(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, sounds, ..., folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .npz or .parquet file.")],

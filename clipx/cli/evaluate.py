@@ -71,7 +71,7 @@ class EvalOptions:
 
 
 @takes(
-    *("where", "prompts", "space", "device", "dtype", "batch_size", "seed", "cache", "resume"),
+    *("where", "prompts", "space", "device", "dtype", "backend", "batch_size", "seed", "cache", "resume"),
     *("rows", "out", "as_json", "config"),
 )
 def evaluate(

@@ -37,7 +37,7 @@ SHOWN_FAILURES = 20
 COUNTS = ("added", "updated", "reused", "unchanged", "removed")
 
 
-@takes("modality", "space", "device", "dtype", "batch_size", "seed", "out", "as_json", "config")
+@takes("modality", "space", "device", "dtype", "backend", "batch_size", "seed", "out", "as_json", "config")
 def index(
     paths: PathsFlag = None,
     db: DbFlag = Path("my.index"),
@@ -60,7 +60,6 @@ def index(
     Example: clipx index photos clouds --db my.index
     """
     from clipx.cli._output import report
-    from clipx.cli._work import open_space
 
     run.check_writable()
     _require_work(paths or [], db, bool(remove or reembed or ann))
@@ -69,7 +68,7 @@ def index(
         did = _remove(index, remove or [])
         if reembed:
             source = run.space or index.space_record.source
-            joint = open_space(source, run.device, run.dtype, run.seed)
+            joint = run.open_space(source)
             with _progress() as progress:
                 did = _joined(did, index.reembed(joint, source, chosen, run.batch_size, progress, thumbnails))
         if paths:
@@ -172,16 +171,16 @@ def _note_failures(failures: Sequence[Failure]) -> None:
 
 
 def _open_or_create(db: Path, run: RunOptions, must_exist: bool) -> Index:
-    from clipx.cli._work import open_space, space_name
+    from clipx.cli._work import space_name
     from clipx.index import Index
 
     if must_exist:
         return Index.open(db)
     if Index.exists(db):
         source = run.space or Index.open(db).space_record.source
-        return Index.open(db, open_space(source, run.device, run.dtype, run.seed))
+        return Index.open(db, run.open_space(source))
     source = space_name(run.space)
-    joint = open_space(source, run.device, run.dtype, run.seed)
+    joint = run.open_space(source)
     try:
         return Index.create(db, joint, source)
     except FileError:

@@ -50,7 +50,7 @@ RankingFlag = Annotated[
 ExactFlag = Annotated[bool, typer.Option("--exact", help="Look at every row, even where --ann was built.")]
 
 
-@takes("space", "device", "dtype", "seed", "out", "as_json", "config")
+@takes("space", "device", "dtype", "backend", "seed", "out", "as_json", "config")
 def search(
     query: QueryFlag,
     db: DbFlag = Path("my.index"),
@@ -73,7 +73,6 @@ def search(
     Example: clipx search "a dog on grass" --db my.index
     """
     from clipx.cli._output import check_writable, report
-    from clipx.cli._work import open_space
     from clipx.index import Index
     from clipx.index.query import parse
 
@@ -82,7 +81,7 @@ def search(
     text = " ".join(query).strip()
     parse(text)
     source = run.space or Index.open(db).space_record.source
-    index = Index.open(db, open_space(source, run.device, run.dtype, run.seed))
+    index = Index.open(db, run.open_space(source))
     hits = index.search(text, k, modality, sql, min_confidence, exact, ranking)
     about = {"space": index.space.name, "space_id": index.space.id}
     record = report("search", [asdict(hit) for hit in hits], db=db, query=text, **about)

@@ -45,7 +45,7 @@ def audioclip(
     modality, prompts = released(layout), read_prompts(run.prompts)
     tested = read_data(data, modality, run.conditions())
     names, targets = targets_of(tested.labels, tested.classes)
-    joint = run.open_space()
+    joint = run.open_space(backend="torch")
     encoder = modality(joint, AudioConfig(tower=None if weights is None else str(weights), window_s=layout.seconds))
     embedding = encode(encoder, tested.items, run.batch_size, run.cache_folder())
 

@@ -89,7 +89,7 @@ def train(
         "where": run.conditions(),
         "resume": options.resume,
     }
-    opened, fold = run.open_space(), options.fold
+    opened, fold = run.open_space(backend="torch"), options.fold
     if fold == "all":
         found = cross_validate(data, opened, options.out, plan, **more)
         results = [{"fold": name} | figures for name, figures in found["folds"].items()]

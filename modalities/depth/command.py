@@ -117,7 +117,7 @@ def depth(
     )
     stems = _stems(out, files)
     _check_cloud(lift, files, estimate.unit)
-    joint = run.open_space()
+    joint = run.open_space(backend="torch")
     if estimate.fit is None and plan == estimate_config("default", {}, flip=estimate.flip):  # words were not given
         fitted = next(map(Path, shipped_fits(joint)), None)
     task = DepthTask(joint, with_fit(plan, fitted, joint, estimate.flip))

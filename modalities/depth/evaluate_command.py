@@ -99,7 +99,7 @@ def evaluate(
     plan = command.estimate_config(estimate.preset, command.words_given(estimate), estimate.unit, estimate.flip)
     metrics.require_alignment(plan.unit, judging.alignment)
     train, test = _folds(data, judging)
-    joint = run.open_space()
+    joint = run.open_space(backend="torch")
     estimators, files = _estimators(joint, plan, estimate)
     found = _judge(joint, estimators, train, test, judging, run.seed)
     if run.rows is not None:

@@ -81,7 +81,7 @@ def train(
     if out.parent.exists():  # else it is made
         check_writable(out)
     pairs = _pairs(data, flags, run.seed)
-    opened = run.open_space()
+    opened = run.open_space(backend="torch")
     fit = _fit(opened, pairs, plan)
     fit.save(out)
     result = {"file": str(out), "kind": fit.kind, "unit": fit.unit, "photos": len(pairs), "words": list(fit.words)}

@@ -92,7 +92,7 @@ def _reproduce(
     def views_of(encoder: PointCloud, some: LabelledData) -> Embedding:
         return encode(encoder, some.items, run.batch_size, run.cache_folder(), separate=True)
 
-    joint = run.open_space()
+    joint = run.open_space(backend="torch")
     given = tested, benchmark, names, targets, run.seed, prompts
     measured = Reproduction(system, joint, *given, views_of, make_classifier)
     results = measured.by_words()

@@ -1,6 +1,6 @@
 """What the index does, measured: python tests/benchmarks/bench_index.py WHAT [--json]
 
-WHAT is mixed, calibration, exact, ann, process or throughput.
+WHAT is mixed, calibration, exact, ann or throughput. What a search costs as a process: bench_startup.py.
 
 mixed DATA: mean average precision of a mixed search in nano. The gallery is the test split of Caltech-101 (photos), of
     QuickDraw (drawings) and of ModelNet10 (clouds, z up), DATA being the folder that holds images/ and pointcloud/.
@@ -20,8 +20,6 @@ exact: the ten best of 100,000 x 512 by Index.search, and by a float32 matmul an
 ann: the approximate index over 100,000 x 512, of vectors without structure (on the sphere) and in 1,000 clusters:
     recall@10 by cosine as it was measured when it was built, recall@10 of Index.search against its exact search, for
     queries beside items and for words, and the time of either.
-process: an index of 10,000 rows opened and searched by a process of its own, less what importing torch and open_clip
-    takes in one; medians.
 throughput FOLDER: photos a second of Index.add, and of encoding the same photos from memory, by --space.
 """
 
@@ -33,7 +31,6 @@ import itertools
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,7 +38,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bench_startup import run
 
 from clipx.index import Index
 from clipx.index.arrays import evenly_spaced
@@ -401,27 +397,6 @@ def exact(count: int, dim: int, runs: int) -> dict[str, Any]:
     return {"rows": count, "dim": dim, **medians, "ratio": medians["search_s"] / medians["numpy_s"]}
 
 
-def process(count: int, runs: int) -> dict[str, Any]:
-    imports = [sys.executable, "-c", "import torch, open_clip"]
-    with tempfile.TemporaryDirectory() as work:
-        db = Path(work) / "my.index"
-        with Index.create(db, "nano") as index:
-            fill(index, uniform(count, index.space_record.dim))
-        search = [sys.executable, "-m", "clipx", "search", "a dog on grass", "--db", str(db), "--json"]
-        times: dict[str, list[tuple[float, float]]] = {"imports_s": [], "search_s": []}
-        for turn in range(runs + 1):
-            for name, command in (("imports_s", imports), ("search_s", search)):
-                took = run(command)
-                if turn:  # the first one reads the disk
-                    times[name].append(took)
-    result: dict[str, Any] = {"rows": count}
-    for prefix, column in (("", 0), ("cpu_", 1)):
-        medians = {name: statistics.median(took[column] for took in values) for name, values in times.items()}
-        result |= {prefix + name: value for name, value in medians.items()}
-        result[f"{prefix}beyond_imports_s"] = medians["search_s"] - medians["imports_s"]
-    return result
-
-
 def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, Any]:
     from clipx.api import make_modality
     from clipx.spaces.loading import load_space
@@ -460,7 +435,7 @@ def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["mixed", "calibration", "exact", "ann", "process", "throughput"])
+    parser.add_argument("what", choices=["mixed", "calibration", "exact", "ann", "throughput"])
     parser.add_argument("data", type=lambda text: Path(text).resolve(), nargs="?")
     parser.add_argument("--split", choices=list(CAPS), default="test")
     parser.add_argument("--space", default="nano", help="of throughput, such as random:ViT-B-32")
@@ -479,8 +454,6 @@ def main() -> None:
         result = exact(options.count or 100_000, 512, 4 * options.runs)
     elif options.what == "ann":
         result = ann(options.count or 100_000, 512, 4 * options.runs)
-    elif options.what == "process":
-        result = process(options.count or 10_000, options.runs)
     else:
         result = throughput(options.data, options.count or 2_000, options.space, options.device)
     if options.json:

@@ -1,15 +1,17 @@
 """What a whole process costs: python tests/benchmarks/bench_startup.py [--json] [--runs 7]
 
-Three commands, each a process of its own, run in turns so that a busy machine is busy for all:
+Each command is a process of its own, and they are run in turns, so that a busy machine is busy for all:
 
 - help: ``clipx --help``
+- search: ``clipx search "a chair"`` in an index of 10,000 synthetic rows of 512 dimensions, made beforehand
+- photo, cloud, sound, sketch: ``clipx classify`` of one file each, of examples/data
+- torch photo: the same photo, with ``--backend torch``
 - imports: ``python -c "import torch, open_clip"``
-- classify: ``clipx classify examples/data/chair.off --labels chair,table --space nano``
+- rclip: ``rclip --no-indexing "a chair"``, where rclip is installed and its model is in its cache
 
-``beyond_imports_s`` is classify less imports, turn by turn. It can be below 0, for clipx puts garbage collection off
-while those two load. Figures are of the wall clock and, as ``cpu``, user + system time of the process, which a machine
-that does other work disturbs less. Of each the median, low and high (the least and the most) are told. A first turn,
-which reads the disk, is not counted.
+Figures are medians of the wall clock, with the least and the most; ``cpu``, user + system time of the process, which a
+machine that does other work disturbs less; and the most memory that the process held. A first turn, which reads the
+disk, is not counted.
 """
 
 from __future__ import annotations
@@ -17,51 +19,97 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).parents[2]
+DATA = ROOT / "examples/data"
 CLIPX = [sys.executable, "-m", "clipx"]
-COMMANDS = {
-    "help": [*CLIPX, "--help"],
-    "imports": [sys.executable, "-c", "import torch, open_clip"],
-    "classify": [
-        *[*CLIPX, "classify", str(ROOT / "examples/data/chair.off")],
-        *["--labels", "chair,table", "--space", "nano"],
-    ],
-}
+WORDS = ["--labels", "chair,dog,fish,house"]
+ROWS, DIM = 10_000, 512
+
+
+def commands(db: Path) -> dict[str, list[str]]:
+    """Name -> command."""
+    files = {"photo": "umbrella.png", "cloud": "chair.off", "sound": "dog.flac", "sketch": "drawings/coffee-16.svg"}
+    found = {
+        "help": [*CLIPX, "--help"],
+        "search": [*CLIPX, "search", "a chair", "--db", str(db)],
+        **{name: [*CLIPX, "classify", str(DATA / file), *WORDS] for name, file in files.items()},
+        "torch photo": [*CLIPX, "classify", str(DATA / files["photo"]), *WORDS, "--backend", "torch"],
+        "imports": [sys.executable, "-c", "import torch, open_clip"],
+    }
+    if rclip := shutil.which("rclip"):
+        found["rclip"] = [rclip, "--no-indexing", "a chair"]
+    return found
+
+
+def make_index(db: Path) -> None:
+    """An index of unit vectors about 1,000 centres, as if they were photos."""
+    from clipx.index import Index
+    from clipx.index.scan import Found
+    from clipx.index.store import Entry
+
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(1000, DIM))
+    rows = centres[rng.integers(0, len(centres), ROWS)] + rng.normal(size=(ROWS, DIM)) * 0.65
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    with Index.create(db, "lite") as index:
+        index._start_writing()
+        index._collection.create()
+        entries = [
+            Entry(Found(f"/photos/{i:05}.jpg", 1, 1, "image"), str(i), [None], row[None], None)
+            for i, row in enumerate(rows)
+        ]
+        index._collection.write(entries, replace=False)
+        index.store.optimize()
+        index._collection.snapshot()
 
 
 def run(command: list[str]) -> tuple[float, float]:
     """Seconds of the wall clock and of the processors that a process took, its output thrown away."""
+    return run_with_memory(command)[:2]
+
+
+def run_with_memory(command: list[str]) -> tuple[float, float, float]:
+    """``run``, and the MB that the process held at most."""
     quiet = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
     begun = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, os.environ, file_actions=quiet)
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=quiet)
     _, status, used = os.wait4(pid, 0)
     took = time.perf_counter() - begun
     if status:
         raise SystemExit(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(status)}")
-    return took, used.ru_utime + used.ru_stime
+    return took, used.ru_utime + used.ru_stime, used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measured(runs: int) -> dict[str, dict[str, dict[str, float]]]:
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
-    for turn in range(runs + 1):
-        for name, command in COMMANDS.items():
-            found = run(command)
-            if turn:
-                seconds[name].append(found)
-    result = {}
-    for clock, column in (("wall", 0), ("cpu", 1)):
-        times = {name: [pair[column] for pair in pairs] for name, pairs in seconds.items()}
-        times["beyond_imports"] = [c - i for c, i in zip(times["classify"], times["imports"], strict=True)]
-        result[clock] = {
-            f"{name}_s": {"median": statistics.median(own), "low": min(own), "high": max(own)}
-            for name, own in times.items()
+def measured(runs: int) -> dict[str, dict[str, Any]]:
+    """Name -> figures."""
+    with tempfile.TemporaryDirectory() as work:
+        db = Path(work) / "my.index"
+        make_index(db)
+        every = commands(db)
+        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in every}
+        for turn in range(runs + 1):
+            for name, command in every.items():
+                figures = run_with_memory(command)
+                if turn:
+                    found[name].append(figures)
+    return {
+        name: {
+            "wall_s": {"median": statistics.median(walls), "low": min(walls), "high": max(walls)},
+            "cpu_s": statistics.median(cpus),
+            "memory_mb": statistics.median(memory),
         }
-    return result
+        for name, (walls, cpus, memory) in ((name, zip(*own, strict=True)) for name, own in found.items())
+    }
 
 
 def main() -> None:
@@ -71,11 +119,13 @@ def main() -> None:
     options = parser.parse_args()
     result = measured(options.runs)
     if options.json:
-        print(json.dumps({"runs": options.runs, "processors": os.cpu_count(), **result}, indent=1))
+        print(json.dumps({"runs": options.runs, "processors": os.cpu_count(), "commands": result}, indent=1))
         return
-    for clock, figures in result.items():
-        for name, value in figures.items():
-            print(f"{clock:<5}{name:<18}{value['median']:6.2f} ({value['low']:.2f} to {value['high']:.2f})")
+    print(f"{'':<13}{'wall, s':>8}{'':<16}{'cpu, s':>8}{'MB':>6}")
+    for name, value in result.items():
+        wall = value["wall_s"]
+        spread = f"({wall['low']:.2f} to {wall['high']:.2f})"
+        print(f"{name:<13}{wall['median']:>8.2f} {spread:<15}{value['cpu_s']:>8.2f}{value['memory_mb']:>6.0f}")
 
 
 if __name__ == "__main__":
