@@ -405,7 +405,8 @@ def test_saved_space_is_the_same(family, tmp_path):
     config = {"resnet": RESNET, "vit": VIT, "custom-text": {**VIT, "custom_text": True}}[family]
     space = random_space(config, preprocess_cfg=PREPROCESS)
     loaded = load_space(save(space, tmp_path / "toy", config))
-    assert loaded.folder == tmp_path / "toy" and loaded.version == "3" and loaded.name == "toy" and loaded.id.startswith("toy:")
+    assert (loaded.folder, loaded.version, loaded.name) == (tmp_path / "toy", "3", "toy")
+    assert loaded.id.startswith("toy:")
     assert (loaded.encode_image(picture()) * space.encode_image(picture())).sum(dim=1).min() > 0.9999
     texts = ["a photo of a chair", "a night stand"]
     assert (loaded.encode_text(texts) * space.encode_text(texts)).sum(1).min() > 0.9999

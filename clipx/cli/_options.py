@@ -79,8 +79,8 @@ class RunOptions:
         Literal["auto", "torch", "onnx"],
         typer.Option(
             "--backend",
-            help="What runs the towers: torch, or onnxruntime, which starts in a fraction of the time. auto: "
-            "onnxruntime where the space holds ONNX graphs (lite does, clipx export makes them), in float32 on the CPU.",
+            help="What runs the towers: torch, or onnxruntime, which starts sooner. auto: onnxruntime for spaces "
+            "with ONNX graphs (lite; others by clipx export) in float32 on the CPU.",
         ),
     ] = "auto"
     batch_size: Annotated[int, typer.Option("--batch-size", help="Samples encoded at a time.", min=1)] = 32
