@@ -9,7 +9,7 @@ from clipx.index.arrays import unit
 from clipx.index.cosine import CosineRanking
 from clipx.index.described import DescribedRanking, mean_vectors
 from clipx.index.null_model import NullModel, Tail, confidence
-from clipx.index.query import make_queries
+from clipx.index.query import Queries
 from clipx.index.vocabulary import SparseItems, Vocabulary
 from clipx.spaces.loading import load_space
 
@@ -85,7 +85,7 @@ def world(photos, sounds=0, classes=200, dim=64, seed=0):
 
 
 def null_of(vocabulary, ranked, items, codes, **options):
-    queries = make_queries(vocabulary, vocabulary.vectors[None], [1.0])
+    queries = Queries(vocabulary, vocabulary.vectors[None], [1.0])
     return NullModel(ranked, vocabulary, queries, items, codes, **options)
 
 
@@ -96,7 +96,7 @@ def test_confidence_says_what_is_there(photos):
     null = null_of(vocabulary, ranked, items, codes)
     sure, right = [], []
     for word in range(200):
-        scores = ranked.scores(make_queries(vocabulary, vocabulary.vectors[None, word : word + 1], [1.0]))[0]
+        scores = ranked.scores(Queries(vocabulary, vocabulary.vectors[None, word : word + 1], [1.0]))[0]
         best = scores.argmax()
         sure.append(confidence(null.e_values(scores[[best]], 0, photos))[0])
         right.append(labels[best] == word)
@@ -156,7 +156,7 @@ def test_a_filter_copies_few_vectors_and_scores_as_without(name, share):
         "described": DescribedRanking(watched, codes),
         "centred": DescribedRanking(watched, codes, 2.0, means),
     }[name]
-    queries = make_queries(vocabulary, vocabulary.vectors[None, :3], [1.0], means[:1] if name == "centred" else None)
+    queries = Queries(vocabulary, vocabulary.vectors[None, :3], [1.0], means[:1] if name == "centred" else None)
     rows = np.flatnonzero(np.random.default_rng(0).random(4_000) < share)
     Counted.copied = 0
     found = ranked.scores(queries, rows)
@@ -177,11 +177,11 @@ def test_centring_ranks_a_mixed_index_more_fairly():
         return np.mean([(labels[np.argsort(-row)[:10]] == labels[i]).mean() for i, row in enumerate(scores)])
 
     asking = items.vectors[:100]
-    plain = CosineRanking(items).scores(make_queries(vocabulary, asking[None], [1.0]))
-    centred = ranked.scores(make_queries(vocabulary, asking[None], [1.0], means[:1]))
+    plain = CosineRanking(items).scores(Queries(vocabulary, asking[None], [1.0]))
+    centred = ranked.scores(Queries(vocabulary, asking[None], [1.0], means[:1]))
     assert (np.median(plain[:, :500], axis=1) > np.quantile(plain[:, 500:], 0.98, axis=1)).all()
     assert precision(centred) > 1.1 * precision(plain)
-    one = ranked.scores(make_queries(vocabulary, asking[None, :1], [1.0], means[:1]), np.arange(3, 990, 7))
+    one = ranked.scores(Queries(vocabulary, asking[None, :1], [1.0], means[:1]), np.arange(3, 990, 7))
     np.testing.assert_allclose(one[0], centred[0, 3:990:7], rtol=1e-4, atol=1e-5)
 
 

@@ -22,5 +22,5 @@ def largest(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def by_code(codes: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Each of the (N,) codes that occurs, and the positions where."""
-    return [(int(code), np.flatnonzero(codes == code)) for code in np.unique(codes)]
+    """Each of the (N,) codes, integers from 0, that occurs, and the positions where."""
+    return [(code, np.flatnonzero(codes == code)) for code in np.flatnonzero(np.bincount(codes)).tolist()]

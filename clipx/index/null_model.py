@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipx.index.arrays import evenly_spaced
+from clipx.index.arrays import by_code, evenly_spaced
 from clipx.index.query import Queries
 from clipx.index.ranking import Ranking
 from clipx.index.vocabulary import SparseItems, Vocabulary
@@ -59,15 +59,14 @@ class NullModel:
     ):
         nearest = vocabulary.nearest(queries.vectors)
         self._tails: dict[int, Tail | None] = {}
-        for code in np.unique(codes):
-            rows = np.flatnonzero(codes == code)
-            rows = rows[evenly_spaced(len(rows), ITEMS)]
+        for code, own_rows in by_code(codes):
+            rows = own_rows[evenly_spaced(len(own_rows), ITEMS)]
             unrelated = np.ones((len(queries.vectors), len(rows)), bool)
             if vocabulary.words:
                 unrelated = (nearest[:, None, None] != items.words[rows, :TOP_WORDS]).all(axis=2)
             if files is not None and own is not None:
                 unrelated &= own[:, None] != files[rows]
-            self._tails[int(code)] = Tail.fit(ranking.scores(queries, rows), unrelated)
+            self._tails[code] = Tail.fit(ranking.scores(queries, rows), unrelated)
 
     def e_values(self, scores: np.ndarray, code: int, searched: int, modalities: int = 1) -> np.ndarray:
         """How many unrelated items would score as high as each of (N,) scores: (N,) float64.
@@ -126,7 +125,7 @@ class Tail:
         mean, weighted = excess.mean(), ((1 - ranks) * excess).mean()
         spread = mean - 2 * weighted
         queries, items = np.nonzero(unrelated & (scores >= threshold))
-        independent = min(len(np.unique(queries)), len(np.unique(items)))
+        independent = min(np.count_nonzero(np.bincount(found)) for found in (queries, items))
         known = spread > 0 and independent >= MANY
         shape = float(np.clip(2 - mean / spread, LIGHTEST, 0)) if known else 0.0
         scale = float(mean * (1 - shape) * (1 + SURE / np.sqrt(independent)))

@@ -4,7 +4,7 @@
 number and ``*`` before a term weigh it, double quotes make it text whatever files there are, and otherwise an existing
 file wins over text. ``depth:room.png`` reads the file by the modality that is named.
 
-``parse`` makes terms of a query, and ``make_queries`` makes vectors of encoded terms.
+``parse`` makes terms of a query, and ``Queries`` vectors of encoded terms.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
@@ -157,37 +158,39 @@ def _wrong(text: str, at: int, what: str, remedy: str) -> NoReturn:
     raise InputError(f"{what}, at column {at + 1}: {shown}", where="query", remedy=remedy)
 
 
-@dataclass(frozen=True, eq=False)
 class Queries:
-    """Q queries made of the same kinds of terms.
+    """Q queries made of the same kinds of terms: weighted sums of T terms, zeros where those cancel each other out.
 
-    Args:
-        vectors: (Q, D) unit rows.
-        words: (Q, B) unit rows: the weight of each word, see ``Vocabulary.dense``.
-        centred: (Q, D) unit rows: as ``vectors``, each term less the mean of its kind; None where no ranking asks.
-    """
-
-    vectors: np.ndarray
-    words: np.ndarray
-    centred: np.ndarray | None = None
-
-
-def make_queries(
-    vocabulary: Vocabulary, terms: np.ndarray, weights: Sequence[float], means: np.ndarray | None = None
-) -> Queries:
-    """Weighted sums of T terms: of their vectors, of their words' weights and of their centred vectors.
+    What no ranking asks for is not computed.
 
     Args:
         vocabulary: of the index.
         terms: (T, Q, D) unit rows.
         weights: T numbers.
         means: (T, D) the mean of each term's kind; None: nothing is centred.
-
-    Returns:
-        Q queries; zeros where the terms cancel each other out.
     """
-    vectors, words = vocabulary.weighted_sums(terms, weights)
-    if means is None:
-        return Queries(vectors, words)
-    centred = np.einsum("t,tqd->qd", np.asarray(weights, np.float32), terms - means[:, None])
-    return Queries(vectors, words, unit(centred.astype(np.float32)))
+
+    def __init__(
+        self, vocabulary: Vocabulary, terms: np.ndarray, weights: Sequence[float], means: np.ndarray | None = None
+    ):
+        self._vocabulary, self._terms, self._means = vocabulary, terms, means
+        self._weights = np.asarray(weights, np.float32)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """(Q, D) unit rows."""
+        return self._sum(self._terms)
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """(Q, B) unit rows: the weight of each word, see ``Vocabulary.dense``; each term keeps its own words."""
+        known = self._vocabulary
+        return self._sum(np.stack([known.dense(*known.word_weights(term)) for term in self._terms]))
+
+    @cached_property
+    def centred(self) -> np.ndarray | None:
+        """(Q, D) unit rows: as ``vectors``, each term less the mean of its kind; None without means."""
+        return None if self._means is None else self._sum(self._terms - self._means[:, None])
+
+    def _sum(self, rows: np.ndarray) -> np.ndarray:
+        return unit(np.einsum("t,tqd->qd", self._weights, rows).astype(np.float32))

@@ -15,7 +15,7 @@ from clipx.errors import InputError
 from clipx.index.arrays import by_code, evenly_spaced
 from clipx.index.collection import Collection
 from clipx.index.null_model import NullModel, confidence
-from clipx.index.query import Queries, Term, make_queries, parse
+from clipx.index.query import Queries, Term, parse
 from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
 from clipx.index.snapshot import Snapshot
 
@@ -198,7 +198,7 @@ class Searcher:
             mean_of[TEXT] = vocabulary.vectors.mean(0)
             zeros = np.zeros(terms.shape[2], np.float32)
             means = np.stack([mean_of.get(kind, zeros) for kind, _ in recipe])
-        return make_queries(vocabulary, terms, [weight for _, weight in recipe], means)
+        return Queries(vocabulary, terms, [weight for _, weight in recipe], means)
 
     # Scores -----------------------------------------------------------------------------------------------------------
 

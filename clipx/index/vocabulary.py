@@ -8,7 +8,6 @@ also gets weights of the words nearest to it, and two items are compared by thes
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,21 +96,6 @@ class Vocabulary:
         rows = np.zeros((len(words), len(self.words)), np.float32)
         np.put_along_axis(rows, words.astype(np.int64), weights, axis=1)
         return rows
-
-    def weighted_sums(self, vectors: np.ndarray, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted sums of T terms, of their vectors and of their words' weights: each term keeps its own words.
-
-        Args:
-            vectors: (T, Q, D) unit rows.
-            weights: T numbers.
-
-        Returns:
-            (Q, D) and (Q, B) unit rows; zeros where the terms cancel each other out.
-        """
-        words = [self.dense(*self.word_weights(term)) for term in vectors]
-        sums = (sum(w * rows for w, rows in zip(weights, terms, strict=True)) for terms in (vectors, words))
-        one, two = (unit(np.asarray(rows, dtype=np.float32)) for rows in sums)
-        return one, two
 
     def save(self, file: Path) -> None:
         """An atomic write. Raises FileError."""

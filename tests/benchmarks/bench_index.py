@@ -44,7 +44,7 @@ from clipx.index.arrays import evenly_spaced
 from clipx.index.cosine import CosineRanking
 from clipx.index.described import COSINE_OPEN, DescribedRanking, mean_vectors
 from clipx.index.null_model import NullModel, confidence
-from clipx.index.query import make_queries
+from clipx.index.query import Queries
 from clipx.index.scan import Found, find_files
 from clipx.index.search import QUERIES
 from clipx.index.store import Entry
@@ -142,7 +142,7 @@ def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]
 
     def open_vocabulary(q: np.ndarray, kind: str) -> np.ndarray:
         mean = open_words.vectors.mean(0) if kind == "text" else means[snapshot.modality_names.index(kind)]
-        return opened.scores(make_queries(open_words, q[None, None], [1.0], mean[None]))[0]
+        return opened.scores(Queries(open_words, q[None, None], [1.0], mean[None]))[0]
 
     return {
         "raw cosine": lambda q, kind: x @ q,
@@ -259,11 +259,11 @@ def reliability(
     codes = np.zeros(len(vectors), int)
     items = vocabulary.items(vectors)
     ranked = DescribedRanking(items, codes) if name == "described" else CosineRanking(items)
-    unrelated = make_queries(vocabulary, vocabulary.vectors[evenly_spaced(len(vocabulary.words), QUERIES)][None], [1.0])
+    unrelated = Queries(vocabulary, vocabulary.vectors[evenly_spaced(len(vocabulary.words), QUERIES)][None], [1.0])
     null = NullModel(ranked, vocabulary, unrelated, items, codes)
     best: list[tuple[float, bool, bool]] = []
     for label, word in zip(asked, words, strict=True):
-        scores = ranked.scores(make_queries(vocabulary, word[None, None], [1.0]))[0]
+        scores = ranked.scores(Queries(vocabulary, word[None, None], [1.0]))[0]
         right = labels == label
         for there, of in ((True, scores), (False, np.where(right, -1, scores))):
             if right.any() or not there:
