@@ -31,7 +31,7 @@ class Snapshot:
 
     Args:
         items: their (N, D) vectors, with their words.
-        columns: path, window, modality, start_s and end_s, as an Arrow table.
+        columns: path, window, modality (dictionary-encoded), start_s and end_s, as an Arrow table.
         row_ids: (N,) the store's own names of the rows.
         state: the state of the store that the rows are of.
     """
@@ -88,7 +88,7 @@ class Snapshot:
 
     @cached_property
     def _coded(self) -> Any:
-        return self.columns["modality"].combine_chunks().dictionary_encode()
+        return self.columns["modality"].combine_chunks()
 
 
 def take_snapshot(store: Store, folder: Path, name: str, before: Snapshot | None = None) -> Snapshot:
@@ -109,6 +109,8 @@ def take_snapshot(store: Store, folder: Path, name: str, before: Snapshot | None
     with suppress(OSError, ValueError, KeyError):  # missing, or corrupt: it is rebuilt
         return _as_snapshot(_map_arrow(file), state)
     rows = store.scan(SEARCHED).sort_by([("path", "ascending"), ("window", "ascending")]).combine_chunks()
+    # encoded once, as it is written: encoding imports pyarrow.compute
+    rows = rows.set_column(SEARCHED.index("modality"), "modality", rows["modality"].dictionary_encode())
     if store.state() == state:  # else it was written to meanwhile, and these are the rows of a later state
         with suppress(OSError):
             _write_arrow(file, rows)
@@ -120,6 +122,8 @@ def take_snapshot(store: Store, folder: Path, name: str, before: Snapshot | None
 
 
 def _as_snapshot(rows: pa.Table, state: str) -> Snapshot:
+    if not hasattr(rows.schema.field("modality").type, "index_type"):
+        raise ValueError("written by an earlier version")
     items = SparseItems(*(matrix(rows[name]) for name in ARRAYS))
     return Snapshot(items, rows.drop_columns([*ARRAYS, ROW_ID]), rows[ROW_ID].to_numpy(), state)
 

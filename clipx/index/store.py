@@ -233,7 +233,12 @@ def thumbnails_of(store: Store, paths: Sequence[str]) -> dict[str, bytes]:
 def matrix(column: pa.ChunkedArray) -> np.ndarray:
     """A column of lists of W numbers -> (N, W), without a copy where the column is in one piece."""
     width = column.type.list_size
-    parts = [chunk.flatten().to_numpy().reshape(len(chunk), width) for chunk in column.chunks if len(chunk)]
+    # flatten() would know where a chunk begins, but imports pyarrow.compute
+    parts = [
+        chunk.values.to_numpy()[chunk.offset * width : (chunk.offset + len(chunk)) * width].reshape(-1, width)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
     if not parts:
         return np.zeros((0, width), column.type.value_type.to_pandas_dtype())
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
