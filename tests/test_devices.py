@@ -261,7 +261,8 @@ def test_classify(job, where, ask):
 
 
 def test_surfaces_of_clouds(device):
-    from clipx.modalities.pointcloud.projection.surfels import OFF, STEPS, surface
+    from clipx.modalities.pointcloud.projection.discs import OFF, STEPS
+    from clipx.modalities.pointcloud.projection.plain.surfels import surface
 
     points = torch.rand(30, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 1, 0.01])
     around, given = torch.cdist(points, points).argsort(1)[:, :8], torch.zeros(30, 3)

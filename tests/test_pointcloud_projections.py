@@ -12,9 +12,11 @@ from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import unit_sphere
 from clipx.modalities.pointcloud.projection import (
     PROJECTIONS,
+    SETTINGS,
+    corners,
+    discs,
     get_projection,
     kernel,
-    mesh,
     mesh_raster,
     ortho,
     ortho_splat,
@@ -23,10 +25,16 @@ from clipx.modalities.pointcloud.projection import (
     project,
     resized,
     shaded,
-    surfels,
+    solid,
+    to_input,
+    v1,
     v2,
 )
-from clipx.modalities.pointcloud.projection.views import RING, look
+from clipx.modalities.pointcloud.projection.plain import mesh as plain_mesh
+from clipx.modalities.pointcloud.projection.plain import solid as plain_solid
+from clipx.modalities.pointcloud.projection.plain import surfels as plain_surfels
+from clipx.modalities.pointcloud.projection.plain.v2 import quantise
+from clipx.modalities.pointcloud.projection.views import RING, euler, look
 from clipx.prompts import get_prompts
 
 GOLDEN = Path(__file__).parent / "golden" / "pointclip_v2.npz"  # what the released code returned
@@ -42,7 +50,8 @@ both = pytest.mark.parametrize("backend", ["plain", "numba"])
 
 
 def random_cloud(seed: int, count: int = 150) -> torch.Tensor:
-    return unit_sphere(torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)))
+    points = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
+    return torch.from_numpy(unit_sphere(points.numpy()))
 
 
 def ball(count: int) -> torch.Tensor:
@@ -53,13 +62,13 @@ def ball(count: int) -> torch.Tensor:
     return torch.stack([r * turn.cos(), y, r * turn.sin()], 1)
 
 
-def draw(name: str, clouds: torch.Tensor, backend: str = "auto", **more) -> torch.Tensor:
+def draw(name: str, clouds, backend: str = "auto", **more):
     """Small pictures of any projection; for one of meshes, every three points of a cloud are a triangle."""
     if get_projection(name).mesh:
         count = clouds.shape[1] // 3 * 3
-        whole = clouds[:, :count].isfinite().all(2).unflatten(1, (-1, 3)).all(2)
+        whole = torch.as_tensor(clouds)[:, :count].isfinite().all(2).unflatten(1, (-1, 3)).all(2)
         triangles = torch.where(whole[..., None], torch.arange(count).view(1, -1, 3), -1)
-        more = {"triangles": triangles} | more
+        more = {"triangles": triangles if isinstance(clouds, torch.Tensor) else triangles.numpy()} | more
     return project(name, clouds, resolution=SMALL[name], backend=backend, **more)
 
 
@@ -84,9 +93,23 @@ def test_what_a_tower_is_given_and_told_is_as_published():
     }
 
 
-def test_arrays_are_drawn_as_tensors_are():
+@each
+@pytest.mark.parametrize("backend", ["auto", "plain", "numba"])
+def test_arrays_are_drawn_as_tensors_are(name, backend):
     cloud = random_cloud(0)[None]
-    assert torch.equal(project("ortho_splat", cloud.numpy()), project("ortho_splat", cloud))
+    by_tensor, by_array = draw(name, cloud, backend), draw(name, cloud.numpy(), backend)
+    assert isinstance(by_array, np.ndarray) and by_array.dtype == np.float32
+    assert isinstance(by_tensor, torch.Tensor) and np.array_equal(by_array, by_tensor.numpy())
+    assert np.array_equal(draw(name, cloud.double().numpy(), backend), by_array)  # an array is drawn in float32
+
+
+@each
+def test_arrays_are_resized_as_tensors_are(name):
+    drawn = draw(name, random_cloud(0)[None])
+    for size in (24, (24, 17), (30, 50), 71, (10, 90)):
+        assert np.abs(resized(drawn.numpy(), size) - resized(drawn, size).numpy()).max() < 1e-4
+    assert resized(drawn.numpy(), drawn.shape[-1]) is not None
+    assert np.array_equal(to_input(drawn[:, :, 0].numpy(), 50), resized(drawn.numpy(), 50)[:, :, [0] * 3])
 
 
 @each
@@ -189,6 +212,9 @@ def test_empty_batches_and_points_are_drawn_or_refused(name):
         (torch.zeros(1, 5, 3, dtype=torch.long), {}),
         (torch.rand(1, 5, 3), {"resolution": 0}),
         (torch.rand(1, 5, 3), {"backend": "opengl"}),
+        (np.zeros((5, 3)), {}),
+        (np.zeros((1, 5, 3), int), {}),
+        (np.zeros((1, 5, 2), np.float32), {}),
         (torch.rand(1, 5, 3, dtype=torch.float64), {"backend": "numba"}),
         (torch.rand(1, 5, 3, requires_grad=True), {"backend": "numba"}),
     ],
@@ -228,7 +254,8 @@ def test_v2_equals_the_released_code(golden, backend):
 
 
 def test_v2_s_grid_equals_the_released_code(golden):
-    grid, theirs = v2.quantise(golden["points"])[0, :2], golden["grid_first_views"].float()
+    grid = quantise(golden["points"], v2.VIEWS, v2.RESOLUTION, v2.DEPTH, (v2.FILL, v2.BIAS))[0, :2]
+    theirs = golden["grid_first_views"].float()
     assert int(((grid - theirs).abs() > 4e-3).sum()) <= int((theirs > 0).sum()) / 1000  # kept as float16
 
 
@@ -347,7 +374,12 @@ def icosphere() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_normals_are_estimated_up_to_their_sign():
     points = ball(500)
-    _, normal, axes = surfels.discs(points, torch.full_like(points, torch.nan))
+    none = torch.full_like(points, torch.nan)
+    by_kernel = [torch.from_numpy(found) for found in discs.discs(points.numpy(), none.numpy())]
+    for ours, theirs in zip(by_kernel, plain_surfels.discs(points, none), strict=True):
+        off = torch.minimum((ours - theirs).abs(), (ours + theirs).abs())  # of either sign
+        assert (off < 1e-4).float().mean() > 0.99
+    _, normal, axes = by_kernel
     assert (torch.cosine_similarity(normal, points).abs() > 0.98).all() and (normal.norm(dim=1) > 0.5).all()
     assert ((axes @ normal[..., None]).abs() < 1e-4).all()  # the discs lie in the surface
     spacing = math.sqrt(4 * math.pi / 500)
@@ -388,7 +420,7 @@ def test_gaps_between_discs_are_closed_and_real_holes_are_not():
     depth[4:7, 3:23:2] = 2  # slits, through which what is behind shows
     depth[9:17, 9:17] = torch.inf  # a window
     depth[:, :2], depth[18:, 18:] = torch.inf, 1.1  # nothing beside it; a step smaller than the slack
-    filled = surfels.closed(depth, 3, 0.2)
+    filled = plain_surfels.closed(depth, 3, 0.2)
     quick = [[kernel._closed(depth.numpy(), i, j, 3, np.float32(0.2)) for j in range(24)] for i in range(24)]
     assert torch.equal(filled, torch.tensor(quick, dtype=torch.float32))
     assert (filled[4:7, 3:23] < 1.02).all()
@@ -400,7 +432,7 @@ def test_the_kernel_closes_gaps_as_the_plain_version_does(monkeypatch):
     cloud = random_cloud(13, 300)[None]
     plain, quick = (shaded(cloud, resolution=48, views=RING[:3], backend=name) for name in ("plain", "numba"))
     assert differing(plain, quick) <= 1e-3
-    monkeypatch.setattr(surfels, "closed", lambda depth, *_: depth)
+    monkeypatch.setattr(plain_surfels, "closed", lambda depth, *_: depth)
     assert differing(plain, shaded(cloud, resolution=48, views=RING[:3], backend="plain")) > 2e-3
 
 
@@ -437,17 +469,28 @@ def test_padding_and_unused_vertices_do_not_matter(backend):
     assert torch.equal(padded, mesh_raster(CUBE[None], CUBE_TRIANGLES[None], None, 30, RING[:2], backend))
 
 
-def test_sharp_edges_stay_sharp_and_smooth_ones_smooth():
-    flat = mesh.corner_normals(CUBE, CUBE_TRIANGLES)
+def normals_of(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+    """What NumPy finds, which is what the plain version defines."""
+    found = torch.from_numpy(corners.corner_normals(vertices.numpy(), triangles.numpy()))
+    assert torch.allclose(found, plain_mesh.corner_normals(vertices, triangles), atol=1e-5)
+    return found
+
+
+def test_sharp_edges_stay_sharp_and_smooth_ones_smooth(monkeypatch):
+    flat = normals_of(CUBE, CUBE_TRIANGLES)
     assert (flat.abs().amax(2) > 0.999).all()  # along an axis
     vertices, triangles = (part[0] for part in icosphere())
-    smooth = mesh.corner_normals(vertices, triangles)
+    smooth = normals_of(vertices, triangles)
     assert ((smooth * vertices[triangles]).sum(2) > 0.995).all()
-    apart = vertices[triangles].flatten(0, 1)  # as an .stl holds them: three vertices of its own for each triangle
-    assert torch.allclose(mesh.corner_normals(apart, torch.arange(len(apart)).view(-1, 3)), smooth, atol=1e-5)
+    separate = vertices[triangles].flatten(0, 1)  # as an .stl holds them: three vertices of its own for each triangle
+    assert torch.allclose(normals_of(separate, torch.arange(len(separate)).view(-1, 3)), smooth, atol=1e-5)
     fan = torch.cat([torch.zeros(1, 3), ball(200)])
     many = torch.stack([torch.zeros(199, dtype=torch.long), torch.arange(1, 200), torch.arange(2, 201)], 1)
-    assert mesh.corner_normals(fan, many).isfinite().all()
+    assert normals_of(fan, many).isfinite().all()
+    wound = torch.where(torch.arange(len(triangles))[:, None] % 3 == 0, triangles.flip(1), triangles)
+    normals_of(vertices, torch.cat([wound, torch.tensor([[0, 0, 1]])]))  # either way round, and without an area
+    monkeypatch.setattr(corners, "PAIRS_AT_ONCE", 1000)
+    assert torch.equal(normals_of(vertices, triangles), smooth)
 
 
 @pytest.mark.parametrize(
@@ -469,10 +512,37 @@ def test_meshes_that_cannot_be_drawn_are_refused(vertices, triangles):
 def test_neighbours_are_the_nearest_points():
     points = random_cloud(12, 70)
     expected = torch.cdist(points, points).argsort(dim=1, stable=True)[:, :9]
-    assert torch.equal(surfels.neighbours(points, 9), expected)
-    assert torch.equal(kernel.neighbours(points, 9), expected)
-    alike = torch.zeros(6, 3)
+    assert torch.equal(plain_surfels.neighbours(points, 9), expected)
+    assert np.array_equal(kernel.neighbours(points.numpy(), 9), expected)
+    alike = np.zeros((6, 3), np.float32)
     assert kernel.neighbours(alike, 4).tolist() == [[0, 1, 2, 3]] * 6
+
+
+def test_a_scene_is_what_the_plain_version_places():
+    points = torch.randn(90, 3, generator=torch.Generator().manual_seed(0)) * 5 + 3
+    ball_of = solid.unit_ball(points.numpy())
+    assert np.allclose(ball_of, plain_solid.unit_ball(points), atol=1e-6)
+    scene, plain = solid.before(ball_of, RING, 64), plain_solid.before(torch.from_numpy(ball_of), RING, 64)
+    for ours, theirs in zip(scene, plain, strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-6, atol=1e-5)
+    with pytest.raises(InputError):
+        solid.unit_ball(np.ones((3, 3), np.float32))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_few_points_are_splatted_as_by_the_kernel(setting, monkeypatch):
+    """To the bit: how much there is to draw must not change what is drawn."""
+    clouds = torch.stack([random_cloud(seed, 400) for seed in range(3)])
+    clouds[1, 300:] = torch.nan
+    clouds[2, :3] = torch.tensor([[9.0, 0, 0], [0, 0, -2], [0, 0, torch.inf]])  # beside, behind, nowhere
+    camera, points = SETTINGS[setting], clouds.numpy()
+    views = [euler(*angles) for angles in camera.angles]
+    few = v1.splat(points, views, camera.distance, v1.EPS, 40)
+    assert np.array_equal(few, kernel.v1(points, views, camera.distance, v1.EPS, 40)) and few.any()
+    assert np.array_equal(few, pointclip_v1(points, setting, 40))
+    monkeypatch.setattr(v1, "FEW", 0)
+    assert np.array_equal(few, pointclip_v1(points, setting, 40))
+    assert v1.splat(points[:0], views, 1.6, v1.EPS, 40).shape == (0, len(views), 40, 40)
 
 
 def test_cameras_stand_where_they_are_said_to():

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import cos, sin
 from typing import Any, cast
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+import numpy as np
 
+from clipx._arrays import to_array
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.projection import get_projection, project
 
@@ -19,7 +18,7 @@ AXES = ("x", "y", "z")
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles in the frame of a ``Cloud``.
+    """Triangles in the frame of a ``Cloud``; of tensors the values are kept.
 
     Args:
         vertices: (Q, 3) float32.
@@ -27,14 +26,17 @@ class Mesh:
         colors: (Q, 3) float32 RGB in [0, 1], or None.
     """
 
-    vertices: Tensor
-    triangles: Tensor
-    colors: Tensor | None = None
+    vertices: np.ndarray
+    triangles: np.ndarray
+    colors: np.ndarray | None = None
+
+    def __post_init__(self):
+        _keep_arrays(self, "vertices", "triangles", "colors")
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A sample of the point-cloud modality.
+    """A sample of the point-cloud modality; of tensors the values are kept.
 
     Args:
         points: (P, 3) float32 in any unit, P >= 2, not all equal.
@@ -49,46 +51,39 @@ class Cloud:
         InputError: wrong shape or dtype, fewer than two different points, NaN or infinite coordinates, unknown axis.
     """
 
-    points: Tensor
+    points: np.ndarray
     up: str = "y"
     source: str | None = None
-    normals: Tensor | None = None
-    colors: Tensor | None = None
+    normals: np.ndarray | None = None
+    colors: np.ndarray | None = None
     mesh: Mesh | None = None
     as_stored: bool = False
 
     def __post_init__(self):
+        _keep_arrays(self, "points", "normals", "colors")
         points = self.points
-        if points.ndim != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
+        if points.ndim != 2 or points.shape[1] != 3 or points.dtype != np.float32:
             raise InputError(
                 f"points must be (P, 3) float32, got {tuple(points.shape)} {points.dtype}", where=self.source
             )
         for name, given in (("normals", self.normals), ("colors", self.colors)):
-            if given is not None and (given.shape != points.shape or given.dtype != torch.float32):
+            if given is not None and (given.shape != points.shape or given.dtype != np.float32):
                 got = f"{tuple(given.shape)} {given.dtype}"
                 raise InputError(f"{name} must be {tuple(points.shape)} float32, got {got}", where=self.source)
-        if not points.isfinite().all():
+        if not np.isfinite(points).all():
             raise InputError("NaN or infinite coordinates, or beyond float32's range", where=self.source)
         if len(points) < 2 or (points == points[0]).all():
             raise InputError(f"a cloud needs two different points, got {len(points)}, all equal", where=self.source)
         require_axis(self.up, AXES, self.source)
 
 
-def draw(
-    clouds: Sequence[Cloud],
-    projection: str,
-    size: int,
-    device: str | torch.device = "cpu",
-    angle: float = 0.0,
-    backend: str = "auto",
-) -> Tensor:
-    """Clouds of any sizes, centred, scaled, upright -> (N, V, C, R, R); see ``projection.project``.
+def draw(clouds: Sequence[Cloud], projection: str, size: int, angle: float = 0.0, backend: str = "auto") -> np.ndarray:
+    """Clouds of any sizes, centred, scaled, upright -> (N, V, C, R, R) float32; see ``projection.project``.
 
     Args:
         clouds: at least one, each with a mesh where the projection draws triangles.
         projection: its name.
         size: side in pixels of the pictures of a projection that has no size of its own.
-        device: where they are drawn.
         angle: radians by which the clouds are turned about the up axis first.
         backend: what draws them, one of the projection's.
 
@@ -98,16 +93,20 @@ def draw(
     """
     entry = get_projection(projection)
 
-    def batch(values: Callable[[Cloud], Tensor], padding: float = torch.nan) -> Tensor:
-        return pad_sequence([values(cloud) for cloud in clouds], batch_first=True, padding_value=padding).to(device)
+    def batch(values: Callable[[Cloud], np.ndarray], padding: float = np.nan) -> np.ndarray:
+        rows = [values(cloud) for cloud in clouds]
+        padded = np.full((len(rows), max(map(len, rows)), 3), padding, rows[0].dtype)
+        for place, own in zip(padded, rows, strict=True):
+            place[: len(own)] = own
+        return padded
 
-    def stand(directions: Tensor | None, cloud: Cloud) -> Tensor:
+    def stand(directions: np.ndarray | None, cloud: Cloud) -> np.ndarray:
         """(P, 3) turned; NaN where there are none."""
         if directions is None:
-            return torch.full_like(cloud.points, torch.nan)
+            return np.full_like(cloud.points, np.nan)
         return about_y(upright(directions, cloud.up), angle)
 
-    options: dict[str, Tensor] = {}
+    options: dict[str, np.ndarray] = {}
     if entry.mesh:
         for cloud in clouds:
             require_mesh(cloud.mesh is not None, projection, cloud.source)
@@ -127,25 +126,25 @@ def draw(
     return project(projection, points, resolution=None if entry.fixed else size, backend=backend, **cast(Any, options))
 
 
-def unit_sphere(points: Tensor) -> Tensor:
+def unit_sphere(points: np.ndarray) -> np.ndarray:
     """(P, 3) -> (P, 3) with the mean at the origin and the farthest point at distance 1, as PointCLIP's data come."""
-    exact = points.to("cpu", torch.float64)
+    exact = points.astype(np.float64)
     centred = exact - exact.mean(0)
-    return (centred / torch.linalg.vector_norm(centred, dim=1).max()).to(points.dtype)
+    return (centred / np.linalg.norm(centred, axis=1).max()).astype(points.dtype)
 
 
-def upright(points: Tensor, up: str) -> Tensor:
+def upright(points: np.ndarray, up: str) -> np.ndarray:
     """(P, 3) with axis ``up`` pointing up -> (P, 3) with +y up: a rotation, so that left stays left."""
-    x, y, z = points.unbind(1)
-    return torch.stack({"x": (-y, x, z), "y": (x, y, z), "z": (x, z, -y)}[up], dim=1)
+    x, y, z = points.T
+    return np.stack({"x": (-y, x, z), "y": (x, y, z), "z": (x, z, -y)}[up], axis=1)
 
 
-def about_y(points: Tensor, angle: float) -> Tensor:
+def about_y(points: np.ndarray, angle: float) -> np.ndarray:
     """(P, 3) turned about +y by that angle in radians."""
     if angle == 0:
         return points
-    x, y, z = points.unbind(1)
-    return torch.stack([x * cos(angle) + z * sin(angle), y, z * cos(angle) - x * sin(angle)], dim=1)
+    x, y, z = points.T
+    return np.stack([x * cos(angle) + z * sin(angle), y, z * cos(angle) - x * sin(angle)], axis=1)
 
 
 def require_axis(axis: str, known: Sequence[str], where: str | None) -> None:
@@ -161,5 +160,11 @@ def require_mesh(found: bool, projection: str, where: str | None) -> None:
         raise InputError(what, where=where, remedy="take --projection shaded")
 
 
-def _or_nan(colors: Tensor | None, points: Tensor) -> Tensor:
-    return torch.full_like(points, torch.nan) if colors is None else colors
+def _or_nan(colors: np.ndarray | None, points: np.ndarray) -> np.ndarray:
+    return np.full_like(points, np.nan) if colors is None else colors
+
+
+def _keep_arrays(sample: Any, *names: str) -> None:
+    for name in names:
+        if (value := getattr(sample, name)) is not None:
+            object.__setattr__(sample, name, to_array(value))

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from clipx._arrays import unit
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh
 from clipx.modalities.pointcloud.files import READERS, Geometry, estimate_up, holds_points, read_geometry, sample_mesh
-from clipx.modalities.pointcloud.projection import PROJECTIONS, get_projection, resized
+from clipx.modalities.pointcloud.projection import PROJECTIONS, get_projection, in_colour, resized
 from clipx.modality import Modality
 from clipx.parts import Parts
 
@@ -132,7 +130,7 @@ class PointCloud(Modality):
             return self
         bound = copy.copy(self)
         bound._classifier = classifier
-        weights = classifier.weights.vectors.cpu().numpy()
+        weights = classifier.weights.vectors
         bound.context = hashlib.sha256(weights.tobytes() + repr(classifier.logit_scale).encode()).hexdigest()
         return bound
 
@@ -178,7 +176,7 @@ class PointCloud(Modality):
         """The views of the projection, turn after turn of ``tta``: T * V of each cloud."""
         return Parts.views(self._views(samples))
 
-    def pool(self, parts: Parts) -> Tensor:
+    def pool(self, parts: Parts) -> np.ndarray:
         """The mean of the views, weighted as the config says.
 
         Raises:
@@ -187,7 +185,7 @@ class PointCloud(Modality):
         views, config = parts.stacked(), self.config  # (N, T * V, D)
         if self._classifier is not None:
             flat = Embedding(parts.vectors, self.space.id, self.name)
-            weights = self._classifier.confidence(flat).unflatten(0, views.shape[:2]).clamp(min=1e-6)
+            weights = self._classifier.confidence(flat).reshape(views.shape[:2]).clip(min=1e-6)
         elif config.weighting == "entropy":
             raise InputError(
                 "weighting=entropy weighs views by what they say of the labels, and no labels are known",
@@ -195,39 +193,38 @@ class PointCloud(Modality):
                 remedy="classify, or call bind(classifier) first",
             )
         else:
-            weights = views.new_tensor(config.view_weights * config.tta)
-        return F.normalize((views * weights[..., None]).sum(1), dim=1)
+            weights = np.array(config.view_weights * config.tta, np.float32)
+        return unit((views * weights[..., None]).sum(1))
 
     @property
     def weighs_parts(self) -> bool:  # type: ignore[override]  # a class attribute elsewhere
         return self.config.weighting != "uniform" or self.config.weights is not None
 
-    def _views(self, samples: Sequence[Cloud]) -> Tensor:
+    def _views(self, samples: Sequence[Cloud]) -> np.ndarray:
         entry, config = get_projection(self.config.projection), self.config
         rows = []
         for start in range(0, len(samples), _CLOUDS_AT_ONCE):
             some, turns = samples[start : start + _CLOUDS_AT_ONCE], []
             for turn in range(config.tta):
                 drawn = self._draw(some, entry.turn * turn / config.tta)  # (N, V, C, R, R)
-                pixels = resized(drawn, self.space.image_size).expand(-1, -1, 3, -1, -1)
-                vectors = self.space.encode_image(pixels.flatten(0, 1), normalize=entry.normalize)
-                turns.append(vectors.unflatten(0, drawn.shape[:2]))
-            rows.append(torch.cat(turns, dim=1))
-        return torch.cat(rows)
+                pixels = in_colour(resized(drawn, self.space.image_size))
+                vectors = self.space.encode_image(pixels.reshape(-1, *pixels.shape[2:]), normalize=entry.normalize)
+                turns.append(vectors.reshape(*drawn.shape[:2], -1))
+            rows.append(np.concatenate(turns, axis=1))
+        return np.concatenate(rows)
 
-    def pictures(self, sample: Cloud) -> Tensor:
+    def pictures(self, sample: Cloud) -> np.ndarray:
         """The V pictures, (V, 3, R, R). Of raw depth, empty is black and the farthest point white."""
-        return get_projection(self.config.projection).visible(self._draw([sample]))[0].cpu().contiguous()
+        return get_projection(self.config.projection).visible(self._draw([sample]))[0]
 
-    def _draw(self, samples: Sequence[Cloud], angle: float = 0.0) -> Tensor:
-        config, space = self.config, self.space
-        return draw(samples, config.projection, max(space.image_size), space.device, angle, config.backend)
+    def _draw(self, samples: Sequence[Cloud], angle: float = 0.0) -> np.ndarray:
+        return draw(samples, self.config.projection, max(self.space.image_size), angle, self.config.backend)
 
     @classmethod
     def example(cls) -> Cloud:
         """A spring of 512 points, wound about the y axis."""
-        turn = torch.linspace(0, 6 * torch.pi, 512)
-        return Cloud(torch.stack([turn.cos(), turn / 6, turn.sin()], dim=1))
+        turn = np.linspace(0, 6 * np.pi, 512, dtype=np.float32)
+        return Cloud(np.stack([np.cos(turn), turn / 6, np.sin(turn)], axis=1))
 
 
 def load_cloud(path: str | PathLike, config: CloudConfig, up: str | None = None) -> Cloud:
@@ -262,8 +259,8 @@ def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) ->
         points = points[kept]
         normals, colors = (None if given is None else given[kept] for given in (normals, colors))
 
-    def single(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values.astype(np.float32))
+    def single(values: np.ndarray) -> np.ndarray:
+        return values.astype(np.float32)
 
     with np.errstate(over="ignore", invalid="ignore"):  # Cloud refuses what float32 cannot hold
         # Centred before float32: map coordinates in the millions would lose their decimals.
@@ -271,7 +268,7 @@ def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) ->
         mesh = None
         if whole is not None and whole.triangles is not None:
             hues = None if whole.colors is None else single(whole.colors)
-            mesh = Mesh(single(whole.points - centre), torch.from_numpy(whole.triangles), hues)
+            mesh = Mesh(single(whole.points - centre), whole.triangles, hues)
         kept_normals = single(normals) if normals is not None and "normals" in takes else None
         kept_colors = single(colors) if colors is not None and "colors" in takes else None
         return Cloud(single(points - centre), up, source, kept_normals, kept_colors, mesh)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from clipx.errors import InputError
 
@@ -108,14 +107,17 @@ def estimate_up(points: np.ndarray, triangles: np.ndarray | None = None) -> str:
     low, high = points.min(axis=0), points.max(axis=0)
     points = (points - (low + high) / 2) / ((high - low).max() or 1.0)  # (P, 3), centred box
     half = np.abs(points).max(axis=0)  # (3,)
+    # (3, P, P): of each point to each other, and to its mirror image, along each axis, squared.
+    beside = np.square(points.T[:, :, None] - points.T[:, None])
+    across = np.square(points.T[:, :, None] + points.T[:, None])
     scores = {}
     for axis in "yzx":
         i = "xyz".index(axis)
         flat = np.delete(points, i, axis=1)  # (P, 2)
         base = flat[points[:, i] <= (0.1 - 1) * half[i]]  # the lowest 5 % of the height, which is 2 * half
         spread = flat.std(axis=0).prod()
-        mirrored = points * np.where(np.arange(3) == i, -1, 1)
-        asymmetry = torch.cdist(torch.from_numpy(mirrored), torch.from_numpy(points)).amin(dim=1).mean().item()
+        distance2 = across[i] + beside[i - 1] + beside[i - 2]
+        asymmetry = np.sqrt(distance2.min(axis=1)).mean()
         scores[axis] = asymmetry * base.std(axis=0).prod() / spread if spread else 0.0
     return max(scores, key=lambda axis: scores[axis])
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from clipx.errors import InputError
 from clipx.evaluation import figures_of
@@ -83,7 +82,7 @@ class FirstPoints(PointCloud):
     def from_array(self, array: Any, up: str | None = None, **more: Any) -> Any:
         """The cloud of an array, as the released loaders hand it on."""
         cloud = super().from_array(array, up, **more)  # refuses what is no cloud
-        return Cloud(torch.from_numpy(array[:POINTS].astype(np.float32)), cloud.up, as_stored=True)
+        return Cloud(array[:POINTS].astype(np.float32), cloud.up, as_stored=True)
 
 
 @dataclass(frozen=True)

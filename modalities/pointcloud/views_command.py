@@ -12,7 +12,7 @@ import typer
 from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from clipx.errors import ClipxError
     from clipx.modalities.pointcloud.encoder import CloudConfig
@@ -72,7 +72,7 @@ def views(
 
 def _drawn(
     files: Sequence[Path], config: CloudConfig, size: int, failures: dict[str, ClipxError]
-) -> tuple[list[tuple[str, Tensor]], list[dict[str, Any]]]:
+) -> tuple[list[tuple[str, np.ndarray]], list[dict[str, Any]]]:
     """Names with (V, 3, size, size) views, and a row of results each; what cannot be read goes to ``failures``."""
     from clipx.errors import ClipxError
     from clipx.modalities.pointcloud.cloud import draw
@@ -91,14 +91,14 @@ def _drawn(
                 advance(1)
                 continue
             pictures = get_projection(config.projection).visible(drawn)  # (V, 3, R, R)
-            rows.append((str(path), resized(pictures, size).clamp(0, 1)))
+            rows.append((str(path), resized(pictures, size).clip(0, 1)))
             triangles = None if cloud.mesh is None else len(cloud.mesh.triangles)
             results.append({"path": path, "up": cloud.up, "points": len(cloud.points), "triangles": triangles})
             advance(1)
     return rows, results
 
 
-def _sheet(rows: Sequence[tuple[str, Tensor]]) -> bytes:
+def _sheet(rows: Sequence[tuple[str, np.ndarray]]) -> bytes:
     """A PNG: names, and beneath each its (V, 3, R, R) pictures in [0, 1], of one size."""
     from PIL import Image as pil
     from PIL import ImageDraw, ImageFont
@@ -111,7 +111,7 @@ def _sheet(rows: Sequence[tuple[str, Tensor]]) -> bytes:
         while len(name) > 4 and pen.textlength(name, font) > sheet.width - 2 * GAP:
             name = "..." + name[4:]  # the end of a path tells more than its beginning
         pen.text((GAP, top + 2), name, INK, font)
-        pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        pixels = (pictures * 255).round().astype("uint8").transpose(0, 2, 3, 1)
         for column in range(count):
             sheet.paste(pil.fromarray(pixels[column]), (GAP + column * (side + GAP), top + CAPTION))
     file = io.BytesIO()

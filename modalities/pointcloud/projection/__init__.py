@@ -1,12 +1,13 @@
 """Point clouds and meshes to pictures: every projection behind one call.
 
->>> clouds = torch.rand(2, 1024, 3) - 0.5                                # (N, P, 3), +y up
+>>> clouds = np.random.default_rng(0).random((2, 1024, 3)) - 0.5         # (N, P, 3), +y up
 >>> pictures = project("pointclip_v2", clouds)                           # (2, 10, 1, 110, 110)
 >>> PROJECTIONS["pointclip_v2"].views, PROJECTIONS["pointclip_v2"].normalize
 (10, False)
 
-Each projection is an ordinary function of tensors, in plain torch, which is its definition; `kernel` draws the same on
-the CPU, many times faster. `open3d_backend` lets open3d, where installed, do the geometry of the lit ones.
+Each projection is an ordinary function of arrays or tensors. `plain` has their definitions, in plain torch; `kernel`
+draws the same on the CPU without torch, many times faster. `open3d_backend` lets open3d, where installed, do the
+geometry of the lit ones.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import pi
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from clipx._arrays import is_tensor, to_array
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.projection.kernel import BACKENDS, SOLID_BACKENDS
 from clipx.modalities.pointcloud.projection.mesh import mesh_raster
 from clipx.modalities.pointcloud.projection.ortho import ortho_splat
-from clipx.modalities.pointcloud.projection.pixels import resized, to_input
+from clipx.modalities.pointcloud.projection.pixels import in_colour, resized, to_input
 from clipx.modalities.pointcloud.projection.surfels import shaded
 from clipx.modalities.pointcloud.projection.v1 import SETTINGS, pointclip_v1
 from clipx.modalities.pointcloud.projection.v2 import pointclip_v2
@@ -47,18 +49,18 @@ __all__ = [
 
 def project(
     name: str,
-    points: Tensor,
-    triangles: Tensor | None = None,
-    normals: Tensor | None = None,
-    colors: Tensor | None = None,
+    points: Any,
+    triangles: Any = None,
+    normals: Any = None,
+    colors: Any = None,
     resolution: int | None = None,
     backend: str = "auto",
-) -> Tensor:
+) -> Any:
     """Draw clouds or meshes by the projection of that name.
 
     Args:
         name: a key of ``PROJECTIONS``.
-        points: (N, P, 3) floating tensor, or what makes a float32 one, +y up, in the unit sphere (the mean at the
+        points: (N, P, 3) floating tensor, or what makes a float32 array, +y up, in the unit sphere (the mean at the
             origin, the farthest point at distance 1) for those of PointCLIP V1 and CLIP2Point; the others bring any
             size and place into the picture. Rows of NaN pad clouds of different sizes. Of meshes: the vertices.
         triangles: (N, F, 3) int64 rows of the points, padded with -1; for ``mesh_raster``, which demands it.
@@ -68,8 +70,8 @@ def project(
             ``mesh_raster`` also ``"open3d"``.
 
     Returns:
-        (N, V, C, R, R), C = 1 or 3: what the image tower is to look at once ``resized``. It does not depend on the
-        other clouds of the batch.
+        (N, V, C, R, R), C = 1 or 3: what the image tower is to look at once ``resized``, a tensor of a tensor and else
+        an array. It does not depend on the other clouds of the batch.
 
     Raises:
         InputError: an unknown name or backend, wrong shapes, no triangles for ``mesh_raster``, nothing to draw.
@@ -77,8 +79,8 @@ def project(
     """
     entry = get_projection(name)
     entry.require_backend(backend)
-    if not isinstance(points, Tensor):
-        points = torch.as_tensor(points, dtype=torch.float32)
+    if not is_tensor(points):
+        points = np.asarray(points, np.float32)
     if entry.mesh and triangles is None:
         raise InputError(f"{name} draws triangles, and a point cloud has none", remedy="take shaded")
     given = {"triangles": triangles, "normals": normals, "colors": colors}
@@ -122,7 +124,7 @@ class Projection:
         backends: what can draw it.
     """
 
-    draw: Callable[..., Tensor]
+    draw: Callable[..., Any]
     views: int
     normalize: bool
     prompts: str
@@ -146,11 +148,12 @@ class Projection:
             what = f"{name} is not drawn by backend {backend!r}"
             raise InputError(what, remedy=f"one of {', '.join(self.backends)}")
 
-    def visible(self, pictures: Tensor) -> Tensor:
+    def visible(self, pictures: Any) -> np.ndarray:
         """Its (..., V, C, R, R) pictures as (..., V, 3, R, R) in [0, 1], for people; raw depth by its greatest."""
+        shown = to_array(pictures)
         if self.raw:
-            pictures = pictures / pictures.amax((-4, -3, -2, -1), keepdim=True).clamp(min=1e-12)
-        return pictures.clamp(0, 1).expand(*pictures.shape[:-3], 3, -1, -1)
+            shown = shown / shown.max((-4, -3, -2, -1), keepdims=True).clip(min=1e-12)
+        return in_colour(shown.clip(0, 1))
 
 
 # Found by PointCLIP V2's authors by search on the test labels of the data set, for their prompts.

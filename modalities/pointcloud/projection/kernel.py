@@ -1,4 +1,4 @@
-"""The projections on the CPU, by numba: what `v1`, `v2`, `ortho`, `surfels` and `mesh` define, many times faster.
+"""The projections on the CPU, by numba: what `plain` defines, many times faster.
 
 A picture is one worker's from its first pixel to its last, so neither the number of threads nor the other clouds of the
 batch change a bit of it. The kernels are ordinary functions over NumPy arrays, in float32 to the last literal where the
@@ -16,10 +16,10 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 import clipx.modalities.pointcloud.projection.solid as solid
+from clipx._arrays import is_tensor
+from clipx._threads import threads
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.projection.views import Matrix
 
@@ -27,88 +27,92 @@ BACKENDS = ("auto", "plain", "numba")
 SOLID_BACKENDS = (*BACKENDS, "open3d")  # of `surfels` and `mesh`
 
 
-def wanted(backend: str, *tensors: Tensor | None, known: Sequence[str] = BACKENDS, light: bool = False) -> bool:
-    """Whether the kernels are to draw these tensors.
+def wanted(backend: str, *given: Any, known: Sequence[str] = BACKENDS) -> bool:
+    """Whether the kernels are to draw what is given.
 
     Args:
         backend: "plain" for any device, dtype and gradients; "numba" for float32 on the CPU without gradients; "auto"
-            is "numba" where that will do. "open3d" computes a part by open3d, without gradients, the rest like "auto".
-        tensors: what is drawn.
+            is "numba" where that will do, and NumPy alone where there is so little to draw that loading numba would
+            take longer. "open3d" computes a part by open3d, without gradients, the rest like "auto".
+        given: float32 arrays, tensors, or None.
         known: the backends that there are.
-        light: there is so little to draw that "auto" is plain torch, done before numba would be loaded.
 
     Raises:
         InputError: no such backend, or "numba" or "open3d" for what it does not draw.
     """
     if backend not in known:
         raise InputError(f"backend {backend!r} is unknown", remedy=f"choose {', '.join(known)}")
-    given = [tensor for tensor in tensors if tensor is not None]
-    constant = not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
-    fit = constant and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in given)
+    fit = constant = True
+    if tensors := [tensor for tensor in given if is_tensor(tensor)]:
+        import torch
+
+        constant = not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        fit = constant and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
     if backend == "numba" and not fit:
         raise InputError('backend "numba" draws float32 on the CPU without gradients', remedy='take backend="plain"')
     if backend == "open3d" and not constant:
         raise InputError('backend "open3d" draws without gradients', remedy='take backend="plain"')
-    return fit and backend != "plain" and not (light and backend == "auto")
+    return fit and backend != "plain"
 
 
-def v1(points: Tensor, views: Sequence[Matrix], distance: float, eps: float, size: int) -> Tensor:
-    """As `v1.pointclip_v1` for (N, P, 3) float32 on the CPU."""
-    out = torch.zeros(len(points), len(views), size, size)
-    _spread("v1", out, _array(points), _rows(views), np.float32(distance), np.float32(eps))
+def v1(points: np.ndarray, views: Sequence[Matrix], distance: float, eps: float, size: int) -> np.ndarray:
+    """(N, P, 3) float32 -> (N, V, R, R) as `plain.v1` has it."""
+    out = np.zeros((len(points), len(views), size, size), np.float32)
+    _spread("v1", out, points, _rows(views), np.float32(distance), np.float32(eps))
     return out
 
 
-def v2(points: Tensor, views: Sequence[Matrix], size: int, depth: int, constants: Sequence[float]) -> Tensor:
-    """As `v2.pointclip_v2` for (N, P, 3) float32 on the CPU; constants: fill, bias, the Gaussian's two weights."""
-    out = torch.empty(len(points), len(views), size - 2, size - 2)
-    _spread("v2", out, _array(points), _rows(views), depth, np.array(constants, np.float32))
+def v2(
+    points: np.ndarray, views: Sequence[Matrix], size: int, depth: int, constants: tuple[float, float, float, float]
+) -> np.ndarray:
+    """(N, P, 3) float32 -> (N, V, R - 2, R - 2) as `plain.v2` has it."""
+    out = np.empty((len(points), len(views), size - 2, size - 2), np.float32)
+    _spread("v2", out, points, _rows(views), depth, np.array(constants, np.float32))
     return out
 
 
-def ortho(points: Tensor, views: Sequence[Matrix], radius: float, distance: float, grey: float, size: int) -> Tensor:
-    """As `ortho.ortho_splat` for (N, P, 3) float32 on the CPU."""
-    out = torch.empty(len(points), len(views), size, size)
-    _spread("ortho", out, _array(points), _rows(views), np.array([radius * size / 2, distance, grey], np.float32))
+def ortho(
+    points: np.ndarray, views: Sequence[Matrix], radius: float, distance: float, grey: float, size: int
+) -> np.ndarray:
+    """(N, P, 3) float32 -> (N, V, R, R) as `plain.ortho` has it."""
+    out = np.empty((len(points), len(views), size, size), np.float32)
+    _spread("ortho", out, points, _rows(views), np.array([radius * size / 2, distance, grey], np.float32))
     return out
 
 
 def surfels(
-    scene: solid.Scene, normals: Tensor, axes: Tensor, colours: Tensor, slack: float, wide: float, steps: Tensor
-) -> Tensor:
-    """As `surfels.paint` of each view: (V, P, 3) points and normals, (V, P, 2, 3) half axes -> (V, 3, R, R)."""
-    out = torch.empty(len(normals), 3, scene.side // solid.FINE, scene.side // solid.FINE)
-    given = (*scene[:3], normals, axes, colours)
-    _spread("surfels", out[:, None], *map(_array, given), np.float32(slack), np.float32(wide), _array(steps))
+    scene: solid.Scene, normals: np.ndarray, axes: np.ndarray, colours: np.ndarray, slack: float, wide: float,
+    steps: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """As `plain.surfels.paint` of each view: (V, P, 3) points and normals, (V, P, 2, 3) half axes -> (V, 3, R, R)."""
+    out = np.empty((len(normals), 3, scene.side // solid.FINE, scene.side // solid.FINE), np.float32)
+    _spread("surfels", out[:, None], *scene[:3], normals, axes, colours, np.float32(slack), np.float32(wide), steps)
     return out
 
 
-def mesh(scene: solid.Scene, views: Sequence[Matrix], triangles: Tensor, normals: Tensor, colours: Tensor) -> Tensor:
-    """As `mesh.paint` of each view: (F, 3) triangles with (F, 3, 3) normals and colours of corners -> (V, 3, R, R)."""
-    out = torch.empty(len(views), 3, scene.side // solid.FINE, scene.side // solid.FINE)
-    given = (*scene[:3], triangles, normals, colours)
-    _spread("mesh", out[:, None], *map(_array, given), _rows(views))
+def mesh(
+    scene: solid.Scene, views: Sequence[Matrix], triangles: np.ndarray, normals: np.ndarray, colours: np.ndarray
+) -> np.ndarray:
+    """As `plain.mesh.paint` of each view: (F, 3) triangles, (F, 3, 3) normals and colours -> (V, 3, R, R)."""
+    out = np.empty((len(views), 3, scene.side // solid.FINE, scene.side // solid.FINE), np.float32)
+    _spread("mesh", out[:, None], *scene[:3], triangles, normals, colours, _rows(views))
     return out
 
 
-def neighbours(points: Tensor, count: int) -> Tensor:
-    """As `surfels.neighbours` for (P, 3) float32 on the CPU."""
+def neighbours(points: np.ndarray, count: int) -> np.ndarray:
+    """As `plain.surfels.neighbours` for (P, 3) float32."""
     order = points[:, 0].argsort(stable=True)
-    found = torch.empty(len(points), count, dtype=torch.int64)
-    _spread("neighbours", found, _array(points[order]), _array(order))
+    found = np.empty((len(points), count), np.int64)
+    _spread("neighbours", found, points[order], order)
     return found
 
 
-def surface(points: Tensor, around: Tensor, given: Tensor, steps: int, off: float) -> Tensor:
-    """As `surfels.surface` for float32 on the CPU."""
-    fitted, found = torch.empty(len(points), 4), torch.empty(len(points), 11)
-    _spread("fit", fitted, _array(points), _array(around))
-    _spread("surface", found, _array(points), _array(around), _array(given), _array(fitted), steps, np.float64(off))
+def surface(points: np.ndarray, around: np.ndarray, given: np.ndarray, steps: int, off: float) -> np.ndarray:
+    """As `plain.surfels.surface` for float32."""
+    fitted, found = np.empty((len(points), 4), np.float32), np.empty((len(points), 11), np.float32)
+    _spread("fit", fitted, points, around)
+    _spread("surface", found, points, around, given, fitted, steps, np.float64(off))
     return found
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
 
 
 def _rows(views: Sequence[Matrix]) -> np.ndarray:
@@ -118,11 +122,12 @@ def _rows(views: Sequence[Matrix]) -> np.ndarray:
 # Threads.
 
 
-def _spread(name: str, out: Tensor, *given: Any) -> None:
-    """Fill `out` by as many threads as torch takes; its first one or two dimensions are the tasks."""
-    kernel, drawn = _compiled(name), out.numpy()
-    workers = max(1, min(torch.get_num_threads(), math.prod(drawn.shape[:2])))
-    calls = [partial(kernel, drawn, *given, worker, workers) for worker in range(workers)]
+def _spread(name: str, out: np.ndarray, *given: Any) -> None:
+    """Fill `out` by as many threads as an operator may use; its first one or two dimensions are the tasks."""
+    kernel = _compiled(name)
+    given = tuple(np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value for value in given)
+    workers = max(1, min(threads(), math.prod(out.shape[:2])))
+    calls = [partial(kernel, out, *given, worker, workers) for worker in range(workers)]
     others = [_pool().submit(call) for call in calls[1:]]
     calls[0]()
     for other in others:

@@ -1,34 +1,31 @@
-"""Pictures of meshes: triangles in a z-buffer, lit, in plain torch."""
+"""Pictures of meshes: triangles in a z-buffer, lit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 import clipx.modalities.pointcloud.projection.kernel as kernel
-import clipx.modalities.pointcloud.projection.open3d_backend as open3d_backend
 import clipx.modalities.pointcloud.projection.solid as solid
+from clipx._arrays import A, to_array
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
-from clipx.modalities.pointcloud.projection.views import RING, Matrix, check
+from clipx.modalities.pointcloud.projection.arrays import alike, checked, single, to_tensor
+from clipx.modalities.pointcloud.projection.corners import corner_normals
+from clipx.modalities.pointcloud.projection.views import RING, Matrix
 
 RESOLUTION = 224
-CREASE = 0.77  # cosine of 40 degrees: edges sharper than that stay edges, others are smoothed
-MOST_AROUND = 64  # triangles at a vertex; where more meet, none is smoothed
-Hits = Callable[[Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]  # `hits`
-_EDGE = -1e-5  # of a barycentric coordinate: a pixel on the border of two triangles belongs to both
 
 
 def mesh_raster(
-    vertices: Tensor,
-    triangles: Tensor,
-    colors: Tensor | None = None,
+    vertices: A,
+    triangles: Any,
+    colors: Any = None,
     resolution: int = RESOLUTION,
     views: Sequence[Matrix] = RING,
     backend: str = "auto",
-) -> Tensor:
+) -> A:
     """Pictures of meshes as solids: z-buffered, lit from both sides, smooth where the surface is.
 
     Args:
@@ -46,162 +43,38 @@ def mesh_raster(
         InputError: wrong shape or dtype, a row that is no vertex, a mesh without triangles or without extent.
         MissingDependencyError: open3d is wanted and not installed.
     """
-    check(vertices, resolution, "mesh_raster")
-    if (
-        triangles.ndim != 3
-        or triangles.shape[-1] != 3
-        or len(triangles) != len(vertices)
-        or triangles.is_floating_point()
-    ):
-        raise InputError(f"triangles must be integer (N, F, 3), got {tuple(triangles.shape)}", where="mesh_raster")
-    if triangles.numel() and int(triangles.max()) >= vertices.shape[1]:
-        raise InputError(f"a triangle has a corner that is none of {vertices.shape[1]:,} vertices", where="mesh_raster")
-    if colors is not None and colors.shape != vertices.shape:
-        raise InputError(f"colors must be {tuple(vertices.shape)}, got {tuple(colors.shape)}", where="mesh_raster")
-    quick = kernel.wanted(backend, vertices, colors, known=kernel.SOLID_BACKENDS)
-    by_open3d = backend == "open3d"
-    colors = torch.full_like(vertices, torch.nan) if colors is None else colors
-    meshes = zip(vertices, triangles, colors, strict=True)
-    drawn = [_draw(*mesh, resolution, views, quick, by_open3d) for mesh in meshes]
-    empty = vertices.new_zeros(0, len(views), 3, resolution, resolution)
-    return torch.stack(drawn).to(vertices.dtype) if drawn else empty
+    vertices, rows = checked(vertices, resolution, "mesh_raster"), to_array(triangles)
+    count, corners, _ = shape = tuple(vertices.shape)  # type: ignore[attr-defined]
+    if rows.ndim != 3 or rows.shape[-1] != 3 or len(rows) != count or rows.dtype.kind not in "iu":
+        raise InputError(f"triangles must be integer (N, F, 3), got {rows.shape}", where="mesh_raster")
+    if rows.size and int(rows.max()) >= corners:
+        raise InputError(f"a triangle has a corner that is none of {corners:,} vertices", where="mesh_raster")
+    if colors is not None and tuple(colors.shape) != shape:
+        raise InputError(f"colors must be {shape}, got {tuple(colors.shape)}", where="mesh_raster")
+    by_open3d = backend == "open3d"  # rays tell what is seen, and the plain version lights it
+    if not kernel.wanted(backend, vertices, colors, known=kernel.SOLID_BACKENDS) or by_open3d:
+        from clipx.modalities.pointcloud.projection.plain.mesh import mesh
+
+        given = to_tensor(vertices), to_tensor(triangles), to_tensor(colors)
+        return alike(mesh(*given, resolution, views, by_open3d), vertices)
+    points = to_array(vertices)
+    drawn = np.empty((count, len(views), 3, resolution, resolution), np.float32)
+    hues = np.full(shape, np.nan, np.float32) if colors is None else single(to_array(colors))
+    for i in range(count):
+        drawn[i] = _draw(points[i], rows[i], hues[i], resolution, views)
+    return alike(drawn, vertices)
 
 
 def _draw(
-    vertices: Tensor, triangles: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool,
-    by_open3d: bool,
-) -> Tensor:  # fmt: skip
+    vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray, resolution: int, views: Sequence[Matrix]
+) -> np.ndarray:
     """One mesh: (V, 3, R, R)."""
-    whole = ((triangles >= 0) & vertices.isfinite().all(1)[triangles.clamp(min=0)]).all(1)
-    triangles = triangles[whole].long()
-    if not len(triangles):
+    whole = ((triangles >= 0) & np.isfinite(vertices).all(1)[triangles.clip(min=0)]).all(1)
+    used, corners = np.unique(triangles[whole], return_inverse=True)
+    if not len(used):
         raise InputError("a mesh without triangles cannot be drawn by mesh_raster", remedy="take shaded for clouds")
-    used, triangles = triangles.unique(return_inverse=True)
+    corners = corners.reshape(-1, 3).astype(np.int64)
     points = solid.unit_ball(vertices[used])
     scene = solid.before(points, views, resolution * solid.FINE)
-    normals = corner_normals(points, triangles)
-    colour = colors[used].to(points).nan_to_num(solid.GREY).clamp(0, 1)[triangles]  # (F, 3 corners, 3)
-    if quick and not by_open3d:
-        return kernel.mesh(scene, views, triangles, normals, colour)
-    find = open3d_backend.hits if by_open3d else hits
-    cameras = zip(*scene[:3], views, strict=True)
-    return solid.coarse(torch.stack([paint(*view, triangles, normals, colour, scene.side, find) for view in cameras]))
-
-
-def paint(
-    placed: Tensor, focal: Tensor, centre: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
-    side: int, find: Hits,
-) -> Tensor:  # fmt: skip
-    """One view of a mesh: (side, side, 3)."""
-    _, found, share = find(placed, focal, centre, triangles, side)
-    return shade(found, share, placed, view, triangles, normals, colour, side)
-
-
-def hits(placed: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The triangles that the lines of sight through the pixels' centres meet first.
-
-    Args:
-        placed: (Q, 3) vertices in camera axes.
-        focal, centre: () and (2,) in pixels.
-        triangles: (F, 3).
-        side: of the picture in pixels.
-
-    Returns:
-        (S * S,) depth, infinite where nothing is; (S * S,) the triangle, -1 where none is; (M, 3) the shares that its
-        corners have in the place, for the M pixels with one.
-    """
-    corner = placed[triangles]  # (F, 3, 3)
-    x, y = (corner[..., axis] / corner[..., 2] * focal + centre[axis] for axis in (0, 1))  # (F, 3)
-    near = 1 / corner[..., 2]
-    (x0, x1, x2), (y0, y1, y2), (n0, n1, n2) = (t.unbind(1) for t in (x, y, near))
-    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-    per_area = torch.where(area.abs() > 1e-9, 1 / area, torch.nan)
-
-    def weights(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Barycentric coordinates of the pixels' centres in the picture."""
-        t, px, py = pairs.thing, pairs.column + 0.5, pairs.row + 0.5
-        a = ((x1[t] - px) * (y2[t] - py) - (x2[t] - px) * (y1[t] - py)) * per_area[t]
-        b = ((x2[t] - px) * (y0[t] - py) - (x0[t] - px) * (y2[t] - py)) * per_area[t]
-        return a, b, 1 - a - b
-
-    def cover(pairs: Pairs) -> tuple[Tensor, Tensor]:
-        t = pairs.thing
-        a, b, c = weights(pairs)
-        inside = (a >= _EDGE) & (b >= _EDGE) & (c >= _EDGE)
-        far = 1 / (a * n0[t] + b * n1[t] + c * n2[t])  # 1 / z is linear in the picture, z is not
-        return pairs.row * side + pairs.column, torch.where(inside, far, torch.inf)
-
-    parts = boxes(x.amin(1), x.amax(1), y.amin(1), y.amax(1), side)
-    depth, found = nearest(parts, cover, side * side, placed)
-    pixel = (found >= 0).nonzero()[:, 0]
-    pairs = Pairs(found[pixel], torch.div(pixel, side, rounding_mode="floor"), pixel % side)
-    share = torch.stack(weights(pairs), 1) * near[pairs.thing]  # (M, 3)
-    return depth, found, share / share.sum(1, keepdim=True)
-
-
-def shade(
-    found: Tensor, share: Tensor, placed: Tensor, view: Matrix, triangles: Tensor, normals: Tensor, colour: Tensor,
-    side: int,
-) -> Tensor:  # fmt: skip
-    """The lit colours of what `hits` found: (side, side, 3).
-
-    Args:
-        found, share: (S * S,) and (M, 3).
-        placed: (Q, 3) vertices in camera axes.
-        view: those axes.
-        triangles: (F, 3).
-        normals, colour: (F, 3 corners, 3), the normals in the axes of the mesh.
-        side: of the picture in pixels.
-    """
-    pixel = (found >= 0).nonzero()[:, 0]
-    t, share = found[pixel], share[..., None]
-    axes = torch.tensor(view, dtype=placed.dtype, device=placed.device)
-    normal = (share * normals[t]).sum(1) @ axes.T
-    corner = placed[triangles]
-    edge1, edge2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    towards = torch.linalg.cross(edge1, edge2)  # of the triangle, in camera axes
-    away = (towards * corner[:, 0]).sum(1) > 0
-    normal = torch.nn.functional.normalize(torch.where(away[t][:, None], -normal, normal), dim=1)
-    picture = placed.new_full((side * side, 3), solid.GROUND)
-    picture[pixel] = solid.lit(normal, (share * colour[t]).sum(1))
-    return picture.view(side, side, 3)
-
-
-def corner_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
-    """The normal at each corner of each triangle, smoothed over the neighbours that meet it at less than 40 degrees.
-
-    Args:
-        vertices: (Q, 3). Those at one place count as one.
-        triangles: (F, 3) int64.
-
-    Returns:
-        (F, 3, 3) of unit length, turned as the triangle's own; zero where a triangle has no area.
-    """
-    a, b, c = vertices[triangles].unbind(1)
-    area = torch.linalg.cross(b - a, c - a)  # (F, 3), as long as twice the area
-    unit = torch.nn.functional.normalize(area, dim=1, eps=1e-30)
-    place = vertices.unique(dim=0, return_inverse=True)[1][triangles].flatten()  # (3F,) of the corners
-    order = place.argsort(stable=True)
-    place = place[order]
-    count = torch.bincount(place)
-    first = count.cumsum(0) - count
-    smooth = unit[:, None].expand(-1, 3, -1).flatten(0, 1).clone()  # (3F, 3)
-    around = torch.where(count > MOST_AROUND, 0, count)[place]  # (3F,) corners at the place of each, in `order`
-    start = 0
-    ends = around.cumsum(0)
-    while start < len(around):  # all pairs of corners at one place, a part at a time
-        done = int(ends[start - 1]) if start else 0
-        stop = max(int(torch.searchsorted(ends, done + 2**20, right=True)), start + 1)
-        some = around[start:stop]
-        left = torch.repeat_interleave(torch.arange(start, stop, device=place.device), some)
-        step = torch.arange(len(left), device=place.device) - (ends[left] - around[left] - done)
-        own, other = order[left], order[first[place[left]] + step] // 3
-        agreement = (unit[own // 3] * unit[other]).sum(1)
-        # A triangle wound the other way shows the same surface from behind.
-        flipped = torch.where(agreement < 0, -1.0, 1.0).to(unit)
-        share = torch.where(agreement.abs() >= CREASE, flipped, 0)[:, None] * area[other]
-        total = torch.zeros_like(smooth).index_add(0, own, share)
-        touched = total.abs().amax(1) > 0
-        smooth = torch.where(touched[:, None], torch.nn.functional.normalize(total, dim=1, eps=1e-30), smooth)
-        start = stop
-    return smooth.unflatten(0, (-1, 3))
+    colour = np.nan_to_num(colors[used], nan=solid.GREY).clip(0, 1)[corners]  # (F, 3 corners, 3)
+    return kernel.mesh(scene, views, corners, corner_normals(points, corners), colour)

@@ -6,13 +6,15 @@ The pictures are then drawn and lit as ever. open3d is an optional and large pac
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from clipx._arrays import to_array
 from clipx.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEIGHBOURS = 30  # that tell a normal: open3d's own default
 RADIUS = 100.0  # of the sphere that tells hidden points, in units of the farthest point's distance; see `visible`
@@ -37,15 +39,15 @@ def load(what: str) -> Any:
         ) from error
 
 
-def normals(points: Tensor) -> Tensor:
+def normals(points: np.ndarray) -> np.ndarray:
     """(P, 3) points of a surface -> (P, 3) unit normals of either sign, by principal components (estimate_normals)."""
     open3d = load("normals by open3d")
     cloud = _cloud(open3d, points)
     cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(NEIGHBOURS))
-    return torch.from_numpy(np.array(cloud.normals)).to(points)
+    return np.asarray(cloud.normals, points.dtype)
 
 
-def visible(placed: Tensor) -> Tensor:
+def visible(placed: np.ndarray) -> np.ndarray:
     """Which points of a cloud each camera sees (hidden_point_removal).
 
     On procedural shapes of 1,024 points, the radius that keeps 92 % of the points that rays to the mesh find visible,
@@ -58,18 +60,20 @@ def visible(placed: Tensor) -> Tensor:
         (V, P) bool. All points where they lie in a plane with the camera, or are fewer than three: they have no inside.
     """
     open3d = load("hidden points by open3d")
-    found = torch.zeros(placed.shape[:2], dtype=torch.bool)
+    found = np.zeros(placed.shape[:2], bool)
     for view, points in zip(found, placed, strict=True):
         try:
-            radius = RADIUS * float(points.norm(dim=1).amax())
+            radius = RADIUS * float(np.linalg.norm(points, axis=1).max())
             view[_cloud(open3d, points).hidden_point_removal(np.zeros(3), radius)[1]] = True
         except RuntimeError:  # of Qhull
             view[:] = True
-    return found.to(placed.device)
+    return found
 
 
 def hits(placed: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """As `mesh.hits`, by rays (RaycastingScene)."""
+    """As `plain.mesh.hits`, by rays (RaycastingScene)."""
+    import torch
+
     open3d = load("rays by open3d")
     scene = open3d.t.geometry.RaycastingScene()
     scene.add_triangles(_numbers(placed, np.float32), _numbers(triangles, np.uint32))
@@ -86,9 +90,9 @@ def hits(placed: Tensor, focal: Tensor, centre: Tensor, triangles: Tensor, side:
     return depth.to(placed), found, torch.stack([1 - u - v, u, v], 1)
 
 
-def _cloud(open3d: Any, points: Tensor) -> Any:
+def _cloud(open3d: Any, points: np.ndarray) -> Any:
     return open3d.geometry.PointCloud(open3d.utility.Vector3dVector(_numbers(points, np.float64)))
 
 
-def _numbers(tensor: Tensor, kind: Any) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy(), kind)
+def _numbers(values: Any, kind: Any) -> np.ndarray:
+    return np.ascontiguousarray(to_array(values), kind)

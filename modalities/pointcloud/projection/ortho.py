@@ -6,12 +6,10 @@ Method: Huang et al., "CLIP2Point: Transfer CLIP to Point Cloud Classification w
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 import clipx.modalities.pointcloud.projection.kernel as kernel
-from clipx.modalities.pointcloud.projection.raster import Pairs, boxes, nearest
-from clipx.modalities.pointcloud.projection.views import check, look, turned
+from clipx._arrays import A, to_array
+from clipx.modalities.pointcloud.projection.arrays import alike, checked, to_tensor
+from clipx.modalities.pointcloud.projection.views import look
 
 RESOLUTION = 224
 RADIUS = 0.02  # in units of the unit sphere: 2.24 pixels of 224
@@ -20,7 +18,7 @@ DISTANCE = 1.0  # of the camera from the centre
 VIEWS = (*(look(azimuth, 0) for azimuth in (0, 90, 180, 270)), look(180, 90), look(0, -90))
 
 
-def ortho_splat(points: Tensor, resolution: int = RESOLUTION, backend: str = "auto") -> Tensor:
+def ortho_splat(points: A, resolution: int = RESOLUTION, backend: str = "auto") -> A:
     """Orthographic depth images of point clouds, as CLIP2Point draws them: discs, near is dark, on white.
 
     A pixel whose centre is within the radius of a point takes the depth z of the nearest such point, from a camera on
@@ -37,28 +35,10 @@ def ortho_splat(points: Tensor, resolution: int = RESOLUTION, backend: str = "au
     Raises:
         InputError: wrong shape or dtype, resolution < 1.
     """
-    check(points, resolution, "ortho_splat")
+    points = checked(points, resolution, "ortho_splat")
+    camera = VIEWS, RADIUS, DISTANCE, FARTHEST, resolution
     if kernel.wanted(backend, points):
-        return kernel.ortho(points, VIEWS, RADIUS, DISTANCE, FARTHEST, resolution)
-    exact = points if points.dtype == torch.float64 else points.float()
-    placed = turned(exact, VIEWS)  # (N, V, P, 3): right, down, forward
-    clouds, views, count, _ = placed.shape
-    depth = (placed[..., 2] + DISTANCE).flatten()  # (K,) of K = N V P discs
-    column, row = ((placed[..., axis].flatten() + 1) * (resolution / 2) for axis in (0, 1))
-    reach = RADIUS * resolution / 2
-    drawn = torch.where((depth >= 0) & (row + column).isfinite(), 0.0, torch.nan)
+        return alike(kernel.ortho(to_array(points), *camera), points)
+    from clipx.modalities.pointcloud.projection.plain.ortho import ortho
 
-    def cover(pairs: Pairs) -> tuple[Tensor, Tensor]:
-        x, y = pairs.column + 0.5 - column[pairs.thing], pairs.row + 0.5 - row[pairs.thing]
-        far = torch.where(x * x + y * y < reach * reach, depth[pairs.thing], torch.inf)
-        canvas = torch.div(pairs.thing, count, rounding_mode="floor")
-        return (canvas * resolution + pairs.row) * resolution + pairs.column, far
-
-    parts = boxes(column - reach + drawn, column + reach, row - reach + drawn, row + reach, resolution)
-    z = nearest(parts, cover, clouds * views * resolution**2, depth)[0].view(clouds, views, resolution**2)
-    covered = z.isfinite()
-    least = z.amin(2, keepdim=True).nan_to_num(posinf=0)
-    z = torch.where(covered, z, 0)
-    most = z.amax(2, keepdim=True).clamp(min=torch.finfo(z.dtype).tiny)
-    grey = torch.where(covered, (z - least) / most * FARTHEST, 1)
-    return grey.to(points.dtype).unflatten(2, (resolution, resolution))
+    return alike(ortho(to_tensor(points), *camera), points)

@@ -12,43 +12,31 @@ examples/recipes) named their pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 import clipx.modalities.pointcloud.projection.kernel as kernel
 import clipx.modalities.pointcloud.projection.open3d_backend as open3d_backend
 import clipx.modalities.pointcloud.projection.solid as solid
-from clipx._device import eigh
+from clipx._arrays import A, to_array
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.projection.raster import boxes
-from clipx.modalities.pointcloud.projection.views import RING, Matrix, check, turned
+from clipx.modalities.pointcloud.projection.arrays import alike, checked, single, to_tensor
+from clipx.modalities.pointcloud.projection.discs import BLEND, CLOSE, MOST_STEPS, THICK, discs, length
+from clipx.modalities.pointcloud.projection.views import RING, Matrix, turned
 
 RESOLUTION = 224
-AROUND = 48  # neighbours, at most, that tell the direction of the surface: a twentieth of a small cloud, 8 at least
-NEAREST = 7  # of them tell the distance to the next points
-REACH = 1.2  # a disc's radius in units of that distance
-LARGEST = 1.2  # a disc's radius in units of the median one
-NARROWEST = 0.25  # a disc's shorter half axis in units of the longer one
-INWARDS = 0.7  # of the way to the middle of its neighbours a disc is moved, in its plane: at an edge it juts out less
-STEPS = 3  # rounds of the robust fit
-OFF = 0.1  # of the mean squared distance of neighbours: a neighbour as far off the plane, squared, counts a quarter
-THICK = 1.3  # surfaces less than so many mean radii behind one another are taken for one
-CLOSE = 0.8  # of a mean radius: how near, on all eight sides, a surface in front must be to close a gap
-MOST_STEPS = 64  # fine pixels, likewise
-BLEND = 3.0  # a disc lends its direction and colour to pixels as far from its centre, in half axes
 
 
 def shaded(
-    points: Tensor,
-    normals: Tensor | None = None,
-    colors: Tensor | None = None,
+    points: A,
+    normals: Any = None,
+    colors: Any = None,
     resolution: int = RESOLUTION,
     views: Sequence[Matrix] = RING,
     backend: str = "auto",
-) -> Tensor:
+) -> A:
     """Pictures of point clouds as lit solids.
 
     Args:
@@ -67,218 +55,41 @@ def shaded(
         InputError: wrong shape or dtype, a cloud without two different points.
         MissingDependencyError: open3d is wanted and not installed.
     """
-    check(points, resolution, "shaded")
+    points, by_open3d = checked(points, resolution, "shaded"), backend == "open3d"
+    shape = tuple(points.shape)  # type: ignore[attr-defined]
     for name, given in (("normals", normals), ("colors", colors)):
-        if given is not None and given.shape != points.shape:
-            raise InputError(f"{name} must be {tuple(points.shape)}, got {tuple(given.shape)}", where="shaded")
-    quick = kernel.wanted(backend, points, normals, colors, known=kernel.SOLID_BACKENDS)
-    by_open3d = backend == "open3d"
-    none = torch.full_like(points, torch.nan)
-    clouds = zip(points, none if normals is None else normals, none if colors is None else colors, strict=True)
-    drawn = [_draw(*cloud, resolution, views, quick, by_open3d) for cloud in clouds]
-    empty = points.new_zeros(0, len(views), 3, resolution, resolution)
-    return torch.stack(drawn).to(points.dtype) if drawn else empty
+        if given is not None and tuple(given.shape) != shape:
+            raise InputError(f"{name} must be {shape}, got {tuple(given.shape)}", where="shaded")
+    if not kernel.wanted(backend, points, normals, colors, known=kernel.SOLID_BACKENDS):
+        from clipx.modalities.pointcloud.projection.plain.surfels import surfels
+
+        given = to_tensor(points), to_tensor(normals), to_tensor(colors)
+        return alike(surfels(*given, resolution, views, by_open3d), points)
+    none = np.full(shape, np.nan, np.float32)
+    places, across, hues = (none if one is None else single(to_array(one)) for one in (points, normals, colors))
+    drawn = np.empty((len(none), len(views), 3, resolution, resolution), np.float32)
+    for i in range(len(none)):
+        drawn[i] = _draw(places[i], across[i], hues[i], resolution, views, by_open3d)
+    return alike(drawn, points)
 
 
 def _draw(
-    points: Tensor, normals: Tensor, colors: Tensor, resolution: int, views: Sequence[Matrix], quick: bool,
+    points: np.ndarray, normals: np.ndarray, colors: np.ndarray, resolution: int, views: Sequence[Matrix],
     by_open3d: bool,
-) -> Tensor:  # fmt: skip
+) -> np.ndarray:  # fmt: skip
     """One cloud: (V, 3, R, R)."""
-    kept = points.isfinite().all(1)
+    kept = np.isfinite(points).all(1)
     ball, normals = solid.unit_ball(points[kept]), normals[kept]
     if by_open3d:
-        known = normals.isfinite().all(1, keepdim=True) & (normals != 0).any(1, keepdim=True)
-        normals = torch.where(known, normals.to(ball), open3d_backend.normals(ball))
-    shape = discs(ball, normals, quick)
-    colour = colors[kept].to(shape.centre).nan_to_num(solid.GREY).clamp(0, 1)
+        known = np.isfinite(normals).all(1, keepdims=True) & (normals != 0).any(1, keepdims=True)
+        normals = np.where(known, normals, open3d_backend.normals(ball))
+    shape = discs(ball, normals)
+    colour = np.nan_to_num(colors[kept], nan=solid.GREY).clip(0, 1)
     scene = solid.before(shape.centre, views, resolution * solid.FINE)
-    radius = float(shape.axes.norm(dim=2).mean())
-    steps = (CLOSE * radius / solid.DISTANCE * scene.focal_px).long().clamp(1, MOST_STEPS)  # (V,)
+    radius = float(length(shape.axes).mean())
+    steps = (CLOSE * radius / solid.DISTANCE * scene.focal_px).astype(np.int64).clip(1, MOST_STEPS)  # (V,)
     normal = turned(shape.normal, views)  # (V, P, 3)
     if by_open3d:  # a disc without a normal covers nothing
-        normal = torch.where(open3d_backend.visible(scene.points)[..., None], normal, 0)
-    axes = turned(shape.axes.flatten(0, 1), views).unflatten(1, (-1, 2))  # (V, P, 2, 3)
-    if quick:
-        return kernel.surfels(scene, normal, axes, colour, THICK * radius, BLEND, steps)
-    cameras = zip(zip(*scene[:3], normal, axes, strict=True), steps.tolist(), strict=True)
-    return torch.stack([paint(*camera, near, colour, THICK * radius, scene.side) for camera, near in cameras])
-
-
-class Discs(NamedTuple):
-    """The ellipses that the points of a cloud stand for.
-
-    Args:
-        centre: (P, 3).
-        normal: (P, 3) of either sign, the longer the flatter the surface is there, up to 1.
-        axes: (P, 2, 3) half axes, each as long as the ellipse reaches.
-    """
-
-    centre: Tensor
-    normal: Tensor
-    axes: Tensor
-
-
-def discs(points: Tensor, normals: Tensor, quick: bool = False) -> Discs:
-    """Points of a surface -> discs that cover it.
-
-    Args:
-        points: (P, 3), P >= 2.
-        normals: (P, 3); those that are zero or not finite are estimated.
-        quick: whether `kernel` may do it.
-    """
-    count = min(AROUND, max(8, len(points) // 20), len(points))
-    around = (kernel.neighbours if quick else neighbours)(points, count)  # (P, k)
-    given = (normals.to(points) / normals.to(points).norm(dim=1, keepdim=True)).nan_to_num(0, 0, 0)
-    found = (kernel.surface if quick else surface)(points, around, given, STEPS, OFF)
-    normal, flatness, along, ratio, inward = found.split((3, 1, 3, 1, 3), dim=1)
-    reach = REACH * (points[around[:, 1:NEAREST]] - points[:, None]).norm(dim=2).mean(1, keepdim=True)  # (P, 1)
-    reach = torch.minimum(reach, LARGEST * reach.median())
-    across = torch.linalg.cross(normal, along)
-    axes = torch.stack([along * reach, across * reach * ratio.clamp(NARROWEST, 1)], 1)
-    return Discs(points + INWARDS * inward, normal * flatness, axes)
-
-
-def surface(points: Tensor, around: Tensor, given: Tensor, steps: int, off: float) -> Tensor:
-    """The surface at each point, by principal components of its neighbours.
-
-    Args:
-        points: (P, 3).
-        around: (P, k) rows of the neighbours, the point itself first.
-        given: (P, 3) known unit normals, zero where none is known.
-        steps, off: of the robust fit, see `STEPS` and `OFF`.
-
-    Returns:
-        (P, 11): the unit normal (3); how flat the surface is, in [0, 1]; the direction in it along which the
-        neighbours spread most (3); how much less they spread across it, in [0, 1]; the middle of the neighbours from
-        the point, in the plane (3).
-    """
-    offset = points[around] - points[:, None]  # (P, k, 3)
-    distance2 = (offset * offset).sum(2)  # (P, k)
-    most = distance2.amax(1, keepdim=True)
-    near = (1 - 0.75 * distance2 / torch.where(most > 0, most, 1)) ** 2
-    near = near / near.sum(1, keepdim=True)
-
-    def spread(weights: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """Eigenvalues, ascending, and eigenvectors, in columns, of the weighted products of offsets."""
-        return eigh((offset * weights[..., None]).mT @ offset)
-
-    values, vectors = spread(near, offset - (offset * near[..., None]).sum(1, keepdim=True))
-    flatness = (1 - values[:, 0].clamp(min=0) / values[:, 1].clamp(min=1e-20)).clamp(0, 1) ** 2 + 0.02
-    # The neighbours vote, sign or no sign: one that lies on an edge or on a sheet's other side is overruled.
-    normal = spread(near * flatness[around], vectors[:, None, :, 0].flatten(0, 1)[around])[1][..., 2]
-    limit = off * distance2.mean(1, keepdim=True)
-    for _ in range(steps):
-        # Neighbours off the plane through the point itself, which lie on another face, count less and less.
-        beside2 = (offset @ normal[..., None])[..., 0] ** 2
-        normal = spread(near / (1 + beside2 / torch.where(limit > 0, limit, 1)) ** 2, offset)[1][..., 0]
-    normal = torch.where((given * given).sum(1, keepdim=True) > 0.5, given, normal)
-    inward = offset.mean(1)
-    inward = inward - (inward * normal).sum(1, keepdim=True) * normal
-    flat = offset - (offset @ normal[..., None]) * normal[:, None] - inward[:, None]
-    values, vectors = spread(torch.ones_like(near), flat)
-    ratio = (values[:, 1].clamp(min=0) / values[:, 2].clamp(min=1e-20)).sqrt()
-    return torch.cat([normal, flatness[:, None], vectors[..., 2], ratio[:, None], inward], 1)
-
-
-def neighbours(points: Tensor, count: int) -> Tensor:
-    """(P, 3) -> (P, count) int64 rows of the nearest points, the point itself first."""
-    rows = []
-    for part in points.split(max(1, 2**22 // len(points))):
-        distance = torch.zeros(len(part), len(points), dtype=points.dtype, device=points.device)
-        for axis in range(3):  # written out: no matmul, whose rounding may change with the size
-            distance += (part[:, None, axis] - points[None, :, axis]) ** 2
-        rows.append(distance.topk(count, dim=1, largest=False, sorted=True).indices)
-    return torch.cat(rows)
-
-
-def paint(
-    placed: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, colour: Tensor,
-    slack: float, side: int,
-) -> Tensor:  # fmt: skip
-    """One view of a cloud: (3, R, R), R = side / FINE.
-
-    Fine pixels tell what is covered and what is in front; of each coarse one, the discs near the foremost place mix
-    their directions and colours, and are lit.
-
-    Args:
-        placed: (P, 3) centres in camera axes.
-        focal, centre: () and (2,) in fine pixels.
-        normal, axes: (P, 3) and (P, 2, 3) in camera axes, as `Discs` has them.
-        steps: how many fine pixels away, on all eight sides, a surface in front closes a gap.
-        colour: (P, 3).
-        slack: how far behind the foremost place a disc still counts as the same surface.
-        side: of the fine picture in pixels.
-    """
-    normal = torch.where((normal * placed).sum(1, keepdim=True) > 0, -normal, normal)  # towards the camera
-    depth = foremost(placed, focal, centre, normal, axes, steps, slack, side)
-    rows = side // solid.FINE
-    blocks = depth.view(rows, solid.FINE, rows, solid.FINE)
-    near, covered = blocks.amin((1, 3)).flatten(), blocks.isfinite().to(placed).mean((1, 3))  # (R * R,), (R, R)
-
-    facing = -(normal * placed).sum(1) / placed.norm(dim=1)
-    total = placed.new_zeros(rows * rows, 7)  # normal, colour, weight
-    for t, pixel, far, off in _meet(placed, focal / solid.FINE, centre / solid.FINE, normal, axes * BLEND, rows):
-        same = (off < 1) & ((far - near[pixel]).abs() <= slack)
-        t, pixel, weight = t[same], pixel[same], (((1 - off[same]) ** 2 + 1e-4) * facing[t[same]])[:, None]
-        total.index_add_(0, pixel, torch.cat([normal[t], colour[t], torch.ones_like(weight)], 1) * weight)
-    weight = total[:, 6:]
-    direction = torch.nn.functional.normalize(total[:, :3], dim=1)
-    shown = solid.lit(direction, total[:, 3:6] / torch.where(weight > 0, weight, 1))
-    shown = torch.where(weight > 0, shown, solid.GROUND).T.unflatten(1, (rows, rows))
-    return solid.GROUND + (shown - solid.GROUND) * covered
-
-
-def foremost(
-    placed: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, steps: int, slack: float, side: int
-) -> Tensor:
-    """The depth of the discs before a camera, its gaps closed: (side, side), infinite where none is; see `paint`."""
-    depth = placed.new_full((side * side,), torch.inf)
-    for _, pixel, far, off in _meet(placed, focal, centre, normal, axes, side):
-        depth = depth.scatter_reduce(0, pixel, torch.where(off < 1, far, torch.inf), "amin")
-    return closed(depth.view(side, side), steps, slack)
-
-
-def _meet(
-    placed: Tensor, focal: Tensor, centre: Tensor, normal: Tensor, axes: Tensor, side: int
-) -> Iterator[tuple[Tensor, ...]]:
-    """Disc, pixel, depth and squared distance, in half axes, where lines of sight meet the planes of discs."""
-    height = (normal * placed).sum(1)
-    length2 = (axes * axes).sum(2).clamp(min=1e-20)  # (P, 2)
-    inverse = axes / length2[..., None]  # brings an offset to units of the half axes
-    reach = length2.amax(1).sqrt()
-    x, y = (placed[:, axis] / placed[:, 2] * focal + centre[axis] for axis in (0, 1))
-    half = reach * (1 + placed[:, :2].abs().amax(1) / placed[:, 2]) / (placed[:, 2] - reach).clamp(min=0.1) * focal
-    for t, row, column in boxes(x - half, x + half, y - half, y + half, side):
-        dx, dy = (column + 0.5 - centre[0]) / focal, (row + 0.5 - centre[1]) / focal
-        far = height[t] / (dx * normal[t, 0] + dy * normal[t, 1] + normal[t, 2])
-        ox, oy, oz = far * dx - placed[t, 0], far * dy - placed[t, 1], far - placed[t, 2]
-        u, v = (ox * inverse[t, k, 0] + oy * inverse[t, k, 1] + oz * inverse[t, k, 2] for k in (0, 1))
-        yield t, row * side + column, far, u * u + v * v
-
-
-def closed(depth: Tensor, steps: int, slack: float) -> Tensor:
-    """A depth map without its gaps.
-
-    Where, on all eight sides, a pixel at most so many steps away lies in front by more than the slack, there the points
-    are too sparse: what is behind shows through. The farthest of the eight is what should be there.
-
-    Args:
-        depth: (S, S), infinite where nothing is.
-        steps: how far to look, in pixels along the eight directions of the grid.
-        slack: in units of depth.
-    """
-    side = len(depth)
-    around = torch.nn.functional.pad(depth, (steps,) * 4, value=torch.inf)
-    fill = torch.full_like(depth, -torch.inf)
-    for down, right in _DIRECTIONS:
-        found = torch.full_like(depth, torch.inf)
-        for step in range(steps, 0, -1):
-            top, left = steps + step * down, steps + step * right
-            there = around[top : top + side, left : left + side]
-            found = torch.where(there < depth - slack, there, found)  # the nearest step comes last, and stays
-        fill = torch.maximum(fill, found)
-    return torch.where(fill.isfinite(), fill, depth)
-
-
-_DIRECTIONS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
+        normal[~open3d_backend.visible(scene.points)] = 0
+    axes = turned(shape.axes.reshape(-1, 3), views).reshape(len(views), -1, 2, 3)  # (V, P, 2, 3)
+    return kernel.surfels(scene, normal, axes, colour, THICK * radius, BLEND, steps)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from math import exp, pi
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 import clipx.modalities.pointcloud.projection.kernel as kernel
+from clipx._arrays import A, to_array
+from clipx.modalities.pointcloud.projection.arrays import alike, checked, to_tensor
 from clipx.modalities.pointcloud.projection.v1 import TOP_BOTTOM
-from clipx.modalities.pointcloud.projection.views import check, euler, product, turned
+from clipx.modalities.pointcloud.projection.views import euler, product
 
 RESOLUTION = 112  # side of the grid; the picture is two pixels smaller
 DEPTH = 8  # cells of the grid from near to far
@@ -32,7 +30,7 @@ VIEWS = tuple(
 )
 
 
-def pointclip_v2(points: Tensor, resolution: int = RESOLUTION, backend: str = "auto") -> Tensor:
+def pointclip_v2(points: A, resolution: int = RESOLUTION, backend: str = "auto") -> A:
     """Depth images of point clouds as PointCLIP V2 draws them: quantised, made dense, smoothed and squeezed.
 
     Each of ten views turns the cloud, fits its box to the canvas, lays the points into a grid of 8 cells in depth, lets
@@ -50,43 +48,10 @@ def pointclip_v2(points: Tensor, resolution: int = RESOLUTION, backend: str = "a
     Raises:
         InputError: wrong shape or dtype, resolution < 3.
     """
-    check(points, resolution - 2, "pointclip_v2")
+    points = checked(points, resolution - 2, "pointclip_v2")
+    grid = VIEWS, resolution, DEPTH, (FILL, BIAS, *SMOOTH)
     if kernel.wanted(backend, points):
-        return kernel.v2(points, VIEWS, resolution, DEPTH, (FILL, BIAS, *SMOOTH))
-    grid = quantise(points, resolution)
-    flat = grid.flatten(0, 1)[:, None]  # (N * V, 1, D, R, R)
-    dense = F.max_pool3d(flat, (1, 7, 7), stride=1, padding=(0, 2, 2))[:, 0]
-    image = _smooth(_smooth(dense, 2), 3).amax(1)
-    top = image.amax((1, 2), keepdim=True)
-    shown = 1 - image / torch.where(top > 0, top, 1)
-    return shown.to(points.dtype).unflatten(0, grid.shape[:2])
+        return alike(kernel.v2(to_array(points), *grid), points)
+    from clipx.modalities.pointcloud.projection.plain.v2 import v2
 
-
-def quantise(points: Tensor, resolution: int = RESOLUTION) -> Tensor:
-    """The first step: (N, P, 3) points -> (N, 10, 8, R, R) grid; a cell holds its greatest depth, an empty one 0."""
-    check(points, resolution - 2, "pointclip_v2")
-    exact = points if points.dtype == torch.float64 else points.float()
-    placed = turned(exact, VIEWS)  # (N, V, P, 3)
-    drawn = placed.isfinite().all(-1)
-    inf = torch.inf
-    high = torch.where(drawn[..., None], placed, -inf).amax(2, keepdim=True)  # (N, V, 1, 3)
-    low = torch.where(drawn[..., None], placed, inf).amin(2, keepdim=True)
-    fitted = (placed - (high + low) / 2) / (high - low).amax(-1, keepdim=True) * 2
-    x, y, z = fitted.unbind(-1)
-    row, column = (torch.ceil((axis * FILL + 1) / 2 * resolution).clamp(1, resolution - 2) for axis in (x, y))
-    depth = ((z + 1) / 2 + BIAS) / (1 + BIAS) * (DEPTH - 2)  # 1 to 6
-    cell = (depth.ceil().clamp(0, DEPTH - 1) * resolution + row) * resolution + column
-    drawn = drawn & cell.isfinite()  # a single point has no box to fit
-    value = torch.where(drawn, depth.clamp(1, DEPTH - 2), 0)
-    empty = value.new_zeros(*value.shape[:2], DEPTH * resolution * resolution)
-    grid = empty.scatter_reduce(2, torch.where(drawn, cell, 0).long(), value, "amax")
-    return grid.unflatten(2, (DEPTH, resolution, resolution))
-
-
-def _smooth(grid: Tensor, axis: int) -> Tensor:
-    """The Gaussian along one axis, with zeros beyond the border."""
-    side, middle = SMOOTH
-    none = torch.zeros_like(grid.narrow(axis, 0, 1))
-    before = torch.cat([none, grid.narrow(axis, 0, grid.shape[axis] - 1)], axis)
-    after = torch.cat([grid.narrow(axis, 1, grid.shape[axis] - 1), none], axis)
-    return (before + after) * side + grid * middle
+    return alike(v2(to_tensor(points), *grid), points)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import cos, radians, sin
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from clipx.errors import InputError
+from clipx._arrays import is_tensor
 
 Matrix = tuple[tuple[float, float, float], ...]
 
@@ -23,9 +23,9 @@ def euler(x: float, y: float, z: float) -> Matrix:
 
 def product(first: Matrix, *others: Matrix) -> Matrix:
     """The matrices multiplied in float64, from the left to the right."""
-    found = torch.tensor(first, dtype=torch.float64)
+    found = np.array(first)
     for other in others:
-        found = found @ torch.tensor(other, dtype=torch.float64)
+        found = found @ np.array(other)
     return tuple(map(tuple, found.tolist()))
 
 
@@ -48,19 +48,10 @@ def look(azimuth: float, elevation: float) -> Matrix:
 RING = tuple(look(45.0 * i, 20.0) for i in range(8))
 
 
-def turned(points: Tensor, matrices: Sequence[Matrix]) -> Tensor:
+def turned(points: Any, matrices: Sequence[Matrix]) -> Any:
     """(..., P, 3) points and V matrices -> (..., V, P, 3): every cloud turned by every matrix."""
-    rows = torch.tensor(matrices, dtype=points.dtype, device=points.device)  # (V, 3, 3)
+    rows = points.new_tensor(matrices) if is_tensor(points) else np.array(matrices, points.dtype)
     # Written out: the rounding of a matmul may change with the batch, and rounding decides cells.
-    x, y, z = points[..., None, :, None, :].unbind(-1)  # (..., 1, P, 1)
-    mx, my, mz = rows[:, None].unbind(-1)  # (V, 1, 3)
+    x, y, z = (points[..., None, :, axis, None] for axis in range(3))  # (..., 1, P, 1)
+    mx, my, mz = (rows[:, None, :, axis] for axis in range(3))  # (V, 1, 3)
     return x * mx + y * my + z * mz
-
-
-def check(points: Tensor, resolution: int, where: str) -> None:
-    """Raise InputError unless points are floating (N, P, 3) and the resolution is at least 1."""
-    if points.ndim != 3 or points.shape[-1] != 3 or not points.is_floating_point():
-        got = f"{tuple(points.shape)} {points.dtype}"
-        raise InputError(f"points must be floating (N, P, 3), got {got}", where=where)
-    if resolution < 1:
-        raise InputError(f"resolution must be at least 1, got {resolution}", where=where)
