@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipx._arrays import softmax, unit
+from clipx._arrays import softmax, unit_rows
 from clipx.cache import FeatureCache
 from clipx.cli import main
 from clipx.errors import FileError, InputError
@@ -353,7 +353,7 @@ def test_every_projection_encodes_and_shows(tiny_space, projection):
     assert len(pictures) == entry.views and pictures.min() >= 0 and pictures.max() == 1
     views = encoder.parts(samples).stacked()
     assert views.shape == (2, entry.views, tiny_space.dim)
-    close(rows, unit(views.mean(1)))
+    close(rows, unit_rows(views.mean(1)))
     drawn = draw(samples, projection, 64)  # the tower's side
     pixels = in_colour(resized(drawn, 64))[0]
     again = tiny_space.encode_image(pixels, normalize=entry.normalize)
@@ -385,7 +385,7 @@ def test_entropy_weighs_sure_views_more(tiny_space):
     views = plain.parts(clouds).stacked()
     shares = softmax(classifier.logit_scale * views @ classifier.weights.vectors.T)
     sure = 1 + (shares * np.log(shares)).sum(-1) / math.log(3)
-    close(bound.encode(clouds).vectors, unit((views * sure[..., None]).sum(1)))
+    close(bound.encode(clouds).vectors, unit_rows((views * sure[..., None]).sum(1)))
     one = encoder.bind(ZeroShotClassifier(tiny_space, ["chair"]))  # one label says nothing of the views
     close(one.encode(clouds).vectors, plain.encode(clouds).vectors)
 
@@ -405,13 +405,13 @@ def test_turns_are_averaged(tiny_space):
         points = about_y(unit_sphere(cloud.points), turn * math.pi / 6)
         drawn = tiny_space.encode_image(to_input(pointclip_v1(points[None])[0], 64), normalize=False)
         close(views[6 * turn : 6 * turn + 6], drawn)
-    close(thrice.encode([cloud]).vectors, unit(views.mean(0)[None]))
+    close(thrice.encode([cloud]).vectors, unit_rows(views.mean(0)[None]))
     only_top = PointCloud(tiny_space, PointCloud.Config(tta=2, weights=(0, 0, 0, 0, 1, 0)))
     twice = PointCloud(tiny_space, PointCloud.Config(tta=2))
     tops = twice.parts([cloud]).vectors[[4, 10]].sum(0)
     with pytest.raises(InputError, match="views that are classified separately have no weights"):
         next(encode([MadeItem("spring", PointCloud.example)], only_top, separate=KINDS))
-    close(only_top.encode([cloud]).vectors, unit(tops[None]))
+    close(only_top.encode([cloud]).vectors, unit_rows(tops[None]))
     close(about_y(np.eye(3), math.pi / 2), [[0.0, 0, -1], [0, 1, 0], [1, 0, 0]], atol=1e-6)
 
 
@@ -446,7 +446,7 @@ def test_colors_and_normals_are_kept_where_they_are_drawn(tiny_space, tmp_path):
     lit, plain = PointCloud(tiny_space, PointCloud.Config(projection="shaded", points=50)), PointCloud(tiny_space)
     sample = lit.load(tmp_path / "red.npz")
     assert sample.colors.shape == sample.normals.shape == (50, 3)
-    assert ((unit(sample.points) * sample.normals).sum(1) > 0.9).all()  # each went with its point
+    assert ((unit_rows(sample.points) * sample.normals).sum(1) > 0.9).all()  # each went with its point
     pictures = lit.pictures(sample)
     assert (pictures[:, 1:][(pictures[:, :1] < 0.5).repeat(2, 1)] < 0.5).all() and pictures[:, 1].min() < 0.01
     bare = plain.load(tmp_path / "red.npz")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import clipx.testing
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.modalities.sketch import Sketch
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.encoder import MARGIN_PX, MAX_LINE_BYTES, MAX_STROKES, WIDTH_PX, read_quickdraw
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.svg import to_svg
-from clipx.modalities.sketch.target import CANVAS
 from clipx.registry import MODALITIES
 
 CAT = {"word": "cat", "key_id": "1", "recognized": True, "drawing": [[[0, 255, 255], [0, 0, 100]], [[9], [50]]]}

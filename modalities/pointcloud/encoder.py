@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx._arrays import unit
+from clipx._arrays import unit_rows
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh
@@ -194,7 +194,7 @@ class PointCloud(Modality):
             )
         else:
             weights = np.array(config.view_weights * config.tta, np.float32)
-        return unit((views * weights[..., None]).sum(1))
+        return unit_rows((views * weights[..., None]).sum(1))
 
     @property
     def weighs_parts(self) -> bool:  # type: ignore[override]  # a class attribute elsewhere

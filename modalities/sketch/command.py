@@ -487,8 +487,9 @@ class _Output:
         """Make the folder. Raises InputError or FileError for what cannot be written after the work."""
         from clipx.cli._output import check_writable
         from clipx.files import make_folder
+        from clipx.modalities.sketch.curves import CANVAS
         from clipx.modalities.sketch.plotter import require_fit
-        from clipx.modalities.sketch.target import CANVAS, Target
+        from clipx.modalities.sketch.target import Target
         from clipx.task import require_no_checkpoint
 
         if self.flags.hpgl is not None:

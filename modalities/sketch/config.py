@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from clipx.errors import InputError
-from clipx.modalities.sketch.curves import PROFILES
+from clipx.modalities.sketch.curves import CANVAS, PROFILES
 from clipx.modalities.sketch.initial import SEEDS, SPREAD
 from clipx.modalities.sketch.losses import EVALUATE_EVERY
-from clipx.modalities.sketch.target import CANVAS
 from clipx.modalities.sketch.views import AUGMENTED
 
 MAX_STROKES = 4096

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.modalities.sketch.curves import at, chain, in_segments
+from clipx.modalities.sketch.chains import chain, in_segments
+from clipx.modalities.sketch.curves import at
 
 SIGMAS = (2.0, 1.4, 2.8)  # pixels: of the Gaussian that smooths the photo, see ``contour_strokes``
 TOLERANCE = 2.5  # pixels that a cubic may be off its contour

@@ -24,13 +24,14 @@ from torch import Tensor
 
 from clipx.errors import InputError, UnsupportedError
 from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.saliency import default_space, saliency
 from clipx.modalities.sketch.start import RANKED, Start
 from clipx.modalities.sketch.svg import Strokes
 from clipx.modalities.sketch.table import ALPHA, AWAY, COLOR, POINTS, WIDTH, paint, points_of, regularisers
-from clipx.modalities.sketch.target import CANVAS, Target
+from clipx.modalities.sketch.target import Target
 from clipx.task import load_checkpoint, save_checkpoint, stopping
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _saliency_maps(
                 remedy="leave about out, or take lite as the saliency space",
             )
         saliency_space.require_words([about])
-        meant = saliency_space.embed_text([about]).vectors[0]
+        meant = saliency_space.encode_text([about])[0]
     maps: list[np.ndarray | None] = []
     for target in targets:
         found = saliency(saliency_space, target.pixels, meant) if isinstance(target, Target) else None
@@ -352,8 +353,8 @@ def _winners(
 
         def strokes_of(rows: Tensor, about: dict[str, Any], box=box) -> Strokes:
             rows = rows.clone()
-            appearance = rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR]
-            return Strokes(points_of(rows), *appearance, box, about, config.profile)
+            each = (points_of(rows), rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR])
+            return Strokes(*(values.numpy() for values in each), box, about, config.profile)
 
         importance: list[float] = []
         if config.rank and count <= RANKED and not asked():

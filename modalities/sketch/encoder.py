@@ -10,14 +10,12 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from clipx.errors import FileError, InputError
 from clipx.files import read_bytes
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.svg import Strokes, read_svg
-from clipx.modalities.sketch.target import CANVAS
 from clipx.modality import Modality
 from clipx.parts import Parts
 
@@ -81,11 +79,11 @@ class Sketch(Modality):
     def parts(self, samples: Sequence[Strokes]) -> Parts:
         rows = []
         for start in range(0, len(samples), _PICTURES_AT_ONCE):
-            seen = torch.stack([self._painted(sample) for sample in samples[start : start + _PICTURES_AT_ONCE]])
-            rows.append(self.space.encode_image(seen.to(self.space.device)))
-        return Parts.whole(torch.cat(rows))
+            seen = np.stack([self._painted(sample) for sample in samples[start : start + _PICTURES_AT_ONCE]])
+            rows.append(self.space.encode_image(seen))
+        return Parts.whole(np.concatenate(rows))
 
-    def pictures(self, sample: Strokes) -> Tensor:
+    def pictures(self, sample: Strokes) -> np.ndarray:
         """The drawing on its square, (1, 3, 224, 224)."""
         return self._painted(sample)[None]
 
@@ -93,21 +91,19 @@ class Sketch(Modality):
     def example(cls) -> Strokes:
         """A house of six strokes with a path to its door."""
         corners = [(50, 100), (50, 200), (174, 200), (174, 100), (112, 40), (50, 100), (174, 100)]
-        lines = [torch.tensor([a, b]).float() for a, b in pairwise(corners)]
-        third = torch.linspace(0, 1, 4)[:, None]
-        path = torch.tensor([[105.0, 200.0], [100.0, 150.0], [124.0, 150.0], [119.0, 200.0]])
-        points = torch.stack([*(a.lerp(b, third) for a, b in lines), path])
-        return _black(points, {"title": "a house"})
+        path = [[105.0, 200.0], [100.0, 150.0], [124.0, 150.0], [119.0, 200.0]]
+        points = [*(np.linspace(a, b, 4) for a, b in pairwise(corners)), np.array(path)]
+        return _black(np.stack(points), {"title": "a house"})
 
-    def _painted(self, strokes: Strokes) -> Tensor:
+    def _painted(self, strokes: Strokes) -> np.ndarray:
         """(3, 224, 224)."""
         scale = CANVAS / max(strokes.box[2:])
         if self.config.width_px is not None:
-            strokes = replace(strokes, width_px=torch.full((len(strokes),), self.config.width_px / scale))
+            strokes = replace(strokes, width_px=np.full(len(strokes), self.config.width_px / scale, np.float32))
         shown = pixels(strokes, scale)
         height, width = shown.shape[1:]
         top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
-        square = torch.ones(3, CANVAS, CANVAS)
+        square = np.ones((3, CANVAS, CANVAS), np.float32)
         square[:, top : top + height, left : left + width] = shown
         return square
 
@@ -145,7 +141,7 @@ def read_quickdraw(path: str | PathLike) -> Strokes:
     share = np.linspace(0, 1, 4)[:, None]
     cubics = points[:, :1] * (1 - share) + points[:, 1:] * share  # (N, 4, 2)
     word = entry.get("word")
-    return _black(torch.from_numpy(cubics.astype(np.float32)), {"title": word} if isinstance(word, str) else {})
+    return _black(cubics, {"title": word} if isinstance(word, str) else {})
 
 
 def _polyline(stroke: Any) -> np.ndarray:
@@ -163,8 +159,8 @@ def _pieces(line: np.ndarray) -> np.ndarray:
     return np.stack([line[:-1], line[1:]], axis=1) if len(line) > 1 else np.stack([line, line], axis=1)
 
 
-def _black(points: Tensor, about: dict[str, Any]) -> Strokes:
+def _black(points: np.ndarray, about: dict[str, Any]) -> Strokes:
     """(N, 4, 2) on the canvas -> black strokes of the usual width."""
-    count = len(points)
-    width, alpha, color = torch.full((count,), WIDTH_PX), torch.ones(count), torch.zeros(count, 3)
-    return Strokes(points, width, alpha, color, (0, 0, CANVAS, CANVAS), about)
+    width, alpha = (np.full(len(points), value, np.float32) for value in (WIDTH_PX, 1))
+    color = np.zeros((len(points), 3), np.float32)
+    return Strokes(points.astype(np.float32), width, alpha, color, (0, 0, CANVAS, CANVAS), about)

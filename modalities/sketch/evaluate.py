@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from clipx._arrays import to_array
 from clipx.embedding import Embedding
 from clipx.files import write_whole
 from clipx.metrics import bootstrap_ci95, mcnemar
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.initial import initial_strokes
 from clipx.modalities.sketch.photos import DrawnPhoto
 from clipx.modalities.sketch.saliency import grey
 from clipx.modalities.sketch.svg import Strokes
-from clipx.modalities.sketch.target import CANVAS, Target, load_target
+from clipx.modalities.sketch.target import Target, load_target
 from clipx.zeroshot import ZeroShotClassifier
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ RIGHT, WRONG, INK = (0, 110, 60), (190, 40, 30), (40, 40, 40)
 # --------------------------------------------------------------------------------------------------------- pictures
 
 
-def photo_picture(target: Target) -> Tensor:
+def photo_picture(target: Target) -> np.ndarray:
     """The photo without the canvas around it."""
     top, left, height, width = target.box
-    return target.pixels[:, top : top + height, left : left + width]
+    return to_array(target.pixels)[:, top : top + height, left : left + width]
 
 
 def random_strokes(like: Strokes, seed: int) -> Strokes:
@@ -52,15 +52,15 @@ def random_strokes(like: Strokes, seed: int) -> Strokes:
     left, top, width, height = (round(value) for value in like.box)
     probability = np.zeros((CANVAS, CANVAS))
     probability[top : top + height, left : left + width] = 1 / (height * width)
-    return replace(like, points=initial_strokes(probability, len(like), seed))
+    return replace(like, points=initial_strokes(probability, len(like), seed).numpy())
 
 
-def ink(picture: Tensor) -> float:
+def ink(picture: np.ndarray) -> float:
     """Sum of darkness: how many black pixels would hold as much."""
-    return float((1 - picture.double().mean(dim=0)).sum())
+    return float((1 - picture.mean(0, dtype=np.float64)).sum())
 
 
-def edge_map(photo: Tensor, amount: float) -> Tensor:
+def edge_map(photo: np.ndarray, amount: float) -> np.ndarray:
     """The photo's strongest edges, black on white, of that much ink: an outline that knows nothing of any tower.
 
     The rule: Sobel's gradient magnitude of the grey photo, smoothed by a Gaussian of one pixel; pixels turn black from
@@ -74,22 +74,21 @@ def edge_map(photo: Tensor, amount: float) -> Tensor:
     darkness = np.zeros(strength.size, np.float32)
     darkness[order] = np.clip(amount - np.arange(strength.size), 0, 1)
     darkness[strength <= 0] = 0
-    page = torch.from_numpy(1 - darkness).reshape(photo.shape[1:])
-    return page.expand(3, -1, -1)
+    return np.tile((1 - darkness).reshape(photo.shape[1:]), (3, 1, 1))
 
 
 # ---------------------------------------------------------------------------------------------------------- figures
 
 
-def ranks(scores: Tensor, own: Any) -> np.ndarray:
+def ranks(scores: Any, own: Any) -> np.ndarray:
     """(N, G) scores, larger is better, and (N,) the right column of each row -> (N,) its rank, 1 for the best.
 
     At equal scores the earlier column ranks first.
     """
-    scores, column = scores.detach().cpu(), torch.as_tensor(own).long()[:, None]
-    right = scores.gather(1, column)
-    earlier = torch.arange(scores.shape[1]) < column
-    return (1 + ((scores > right) | ((scores == right) & earlier)).sum(dim=1)).numpy()
+    scores, column = to_array(scores), to_array(own).astype(np.int64)[:, None]
+    right = np.take_along_axis(scores, column, 1)
+    earlier = np.arange(scores.shape[1]) < column
+    return 1 + ((scores > right) | ((scores == right) & earlier)).sum(1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,9 @@ class Judgements:
         return self.label_ranks == 1
 
 
-def judge(logits: Tensor, targets: Any, cosines: Tensor, every: tuple[Tensor, Any] | None = None) -> Judgements:
+def judge(
+    logits: np.ndarray, targets: Any, cosines: np.ndarray, every: tuple[np.ndarray, Any] | None = None
+) -> Judgements:
     """The judgements of N pictures.
 
     Args:
@@ -123,7 +124,7 @@ def judge(logits: Tensor, targets: Any, cosines: Tensor, every: tuple[Tensor, An
         cosines: (N, G) with the photos of a gallery, the pictures' own first and in their order.
         every: the same as the first two for all labels of the data, where the K are some of them.
     """
-    best = logits.cpu().numpy().argmax(axis=1)  # of equal scores the first, as in ranks
+    best = logits.argmax(axis=1)  # of equal scores the first, as in ranks
     found = ranks(logits, targets)
     return Judgements(best, found, ranks(cosines, range(len(cosines))), found if every is None else ranks(*every))
 
@@ -219,7 +220,7 @@ class Judge:
         return judge(self.labels.logits(vectors), self.targets, vectors.similarity(self.gallery), among_all)
 
 
-def control(drawn: DrawnPhoto, kind: str, count: int) -> Tensor:
+def control(drawn: DrawnPhoto, kind: str, count: int) -> np.ndarray:
     """The picture of one of ``CONTROLS`` that stands beside the best seed's drawing."""
     seed = drawn.best[count]
     if kind == "initial strokes":
@@ -275,7 +276,7 @@ class Comparison:
 def compare(
     drawn: Sequence[DrawnPhoto],
     rivals: Mapping[str, Sequence[DrawnPhoto]],
-    encode: Callable[[Sequence[DrawnPhoto], Callable[[DrawnPhoto], Tensor]], Embedding],
+    encode: Callable[[Sequence[DrawnPhoto], Callable[[DrawnPhoto], np.ndarray]], Embedding],
     of_photos: Judge,
     of_drawings: Judge,
 ) -> Comparison:
@@ -293,7 +294,7 @@ def compare(
     for count, seeds in drawn[0].losses.items():
         made = {seed: encode(drawn, partial(DrawnPhoto.picture, count=count, seed=seed)) for seed in seeds}
         per_seed[count] = {seed: of_drawings(vectors) for seed, vectors in made.items()}
-        best = torch.stack([made[one.best[count]].vectors[i] for i, one in enumerate(drawn)])
+        best = np.stack([made[one.best[count]].vectors[i] for i, one in enumerate(drawn)])
         pictures["drawing", count] = of_drawings(replace(next(iter(made.values())), vectors=best))
         for kind in CONTROLS:
             pictures[kind, count] = of_drawings(encode(drawn, partial(control, kind=kind, count=count)))
@@ -326,12 +327,12 @@ def write_sheets(
     columns |= {("drawing", count): f"{count} strokes" for count in sorted(found.per_seed)}
     columns |= {("edge map", most): "edges, equal ink"}
 
-    def picture(kind: str, count: int | None, one: DrawnPhoto) -> Tensor:
+    def picture(kind: str, count: int | None, one: DrawnPhoto) -> np.ndarray:
         if count is None:
             return photo_picture(load_target(one.photo))
         return one.picture(count) if kind == "drawing" else control(one, kind, count)
 
-    def row(i: int) -> list[tuple[Tensor, str, bool]]:
+    def row(i: int) -> list[tuple[np.ndarray, str, bool]]:
         judged = [found.pictures[key] for key in columns]
         shown = [picture(*key, drawn[i]) for key in columns]
         return [(one, classes[own.best[i]], bool(own.right[i])) for one, own in zip(shown, judged, strict=True)]
@@ -343,7 +344,9 @@ def write_sheets(
         write_whole(folder / ("sheet.png" if number == 1 else f"sheet-{number}.png"), data.getvalue())
 
 
-def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[Tensor, str, bool]]]]) -> Picture:
+def contact_sheet(
+    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str, bool]]]]
+) -> Picture:
     """Pictures in a table, to be looked at.
 
     Args:
@@ -366,7 +369,7 @@ def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tup
         pen.text((GAP, top + 2), name, INK, bold)
         for column, (picture, word, right) in enumerate(cells):
             left = GAP + column * (CELL + GAP)
-            pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+            pixels = (picture.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
             shown = pil.fromarray(pixels)
             scale = CELL / max(shown.size)
             size = max(1, round(shown.width * scale)), max(1, round(shown.height * scale))

@@ -15,7 +15,7 @@ import typer
 from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
     from clipx.datasets import LabelledData
     from clipx.embedding import Embedding
@@ -314,7 +314,7 @@ def _draw(setup: _Setup, name: str, plan: DrawTaskConfig, kept: Path) -> list[Dr
 
 
 def _encode(
-    eye: Modality, batch_size: int, drawn: Sequence[DrawnPhoto], picture: Callable[[DrawnPhoto], Tensor]
+    eye: Modality, batch_size: int, drawn: Sequence[DrawnPhoto], picture: Callable[[DrawnPhoto], np.ndarray]
 ) -> Embedding:
     """The pictures as the judge sees them; each is made when its batch is encoded."""
     from clipx.cli._work import encode

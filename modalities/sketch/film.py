@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from clipx.errors import InputError, MissingDependencyError, UnsupportedError
 from clipx.modalities.sketch.curves import lengths_along, parts, until
@@ -32,7 +30,7 @@ LEVELS = 32  # of red, green and blue that a GIF's colours are looked up by
 MP4_RATE_HZ = 30
 
 
-def pixels(strokes: Strokes, scale: float = 1.0) -> Tensor:
+def pixels(strokes: Strokes, scale: float = 1.0) -> np.ndarray:
     """What the SVG of the strokes shows, on white.
 
     Args:
@@ -47,16 +45,16 @@ def pixels(strokes: Strokes, scale: float = 1.0) -> Tensor:
     """
     left, top, width, height = strokes.box
     pieces = in_pieces(strokes)
-    if len(pieces) > len(strokes) and bool((strokes.alpha < 1).any()):
+    if len(pieces) > len(strokes) and (strokes.alpha < 1).any():
         raise InputError("strokes of several segments, or of a width profile, are opaque")
     painted = rasterize(
-        (pieces.points - pieces.points.new_tensor((left, top))) * scale,
+        (pieces.points - np.array((left, top), pieces.points.dtype)) * scale,
         (max(1, round(height * scale)), max(1, round(width * scale))),
         width_px=pieces.width_px * scale,
-        alpha=pieces.alpha.clamp(0, 1),
-        color=pieces.color.clamp(0, 1),
+        alpha=pieces.alpha.clip(0, 1),
+        color=pieces.color.clip(0, 1),
     )
-    return torch.from_numpy(painted.numpy().clip(0, 1))
+    return painted.clip(0, 1)
 
 
 def in_pieces(strokes: Strokes) -> Strokes:
@@ -65,17 +63,17 @@ def in_pieces(strokes: Strokes) -> Strokes:
     each = curves.shape[1]
     return replace(
         strokes,
-        points=curves.flatten(0, 1),
-        width_px=(strokes.width_px[:, None] * share).flatten(),
-        alpha=strokes.alpha.repeat_interleave(each),
-        color=strokes.color.repeat_interleave(each, 0),
+        points=curves.reshape(len(strokes) * each, 4, 2),
+        width_px=(strokes.width_px[:, None] * share).ravel(),
+        alpha=strokes.alpha.repeat(each),
+        color=strokes.color.repeat(each, 0),
         profile="even",
     )
 
 
 def picture(strokes: Strokes, scale: float = 1.0) -> np.ndarray:
     """``pixels`` as (H, W, 3) uint8."""
-    return np.ascontiguousarray((pixels(strokes, scale).numpy() * 255).round().astype(np.uint8).transpose(1, 2, 0))
+    return np.ascontiguousarray((pixels(strokes, scale) * 255).round().astype(np.uint8).transpose(1, 2, 0))
 
 
 def png(strokes: Strokes, scale: float = 1.0) -> bytes:
@@ -104,15 +102,15 @@ def stroke_by_stroke(strokes: Strokes, frames: int = GIF_FRAMES) -> list[Strokes
         strokes = in_pieces(strokes)
     along = lengths_along(strokes.points)  # (N, samples)
     # A dot takes time too, as long as its width would.
-    done = torch.cumsum(along[:, -1].double() + strokes.width_px.clamp(min=1e-3), 0)
+    done = np.cumsum(along[:, -1].astype(np.float64) + strokes.width_px.clip(min=1e-3))
     film = []
     for frame in range(1, frames):
         way = done[-1] * frame / frames
-        whole = int(torch.searchsorted(done, way, right=True))
+        whole = int(np.searchsorted(done, way, side="right"))
         before = done[whole - 1] if whole else 0
         reached = float((way - before) / (done[whole] - before)) * float(along[whole, -1])
         begun = strokes[: whole + 1]
-        points = begun.points.clone()
+        points = begun.points.copy()
         shares = np.linspace(0, 1, along.shape[1])
         points[-1] = until(points[-1], float(np.interp(reached, along[whole], shares)))
         film.append(replace(begun, points=points))
@@ -135,7 +133,7 @@ def gif(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> 
     # A GIF counts hundredths of a second; viewers take less than 2 for 10.
     ticks = [round(100 * seconds * i / max(1, len(shown) - 1)) for i in range(len(shown))]
     durations = [10 * max(2, after - before) for before, after in pairwise(ticks)] + [round(1000 * HOLD_S)]
-    first, *rest = _with_one_palette(shown, grey=not any(bool(frame.color.any()) for frame in frames))
+    first, *rest = _with_one_palette(shown, grey=not any(frame.color.any() for frame in frames))
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
     return file.getvalue()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 
+from clipx._arrays import softmax
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.modalities.sketch import quickdraw
@@ -57,20 +58,20 @@ def enough(drawings: Sequence[Drawing], target: Target | Meaning, judge: JointSp
     """
     if isinstance(target, Meaning) and (text is None or judge.unknown(text)):
         return knee({len(drawing.strokes): drawing.loss for drawing in drawings})
-    sure = certainty(judge, torch.stack([pixels(drawing.strokes) for drawing in drawings]), target, text)
+    sure = certainty(judge, np.stack([pixels(drawing.strokes) for drawing in drawings]), target, text)
     return knee({len(drawing.strokes): 1 - value for drawing, value in zip(drawings, sure, strict=True)})
 
 
-def certainty(judge: JointSpace, pictures: torch.Tensor, target: Target | Meaning, text: str | None) -> list[float]:
+def certainty(judge: JointSpace, pictures: np.ndarray, target: Target | Meaning, text: str | None) -> list[float]:
     """The probability of the target's word for each of (N, 3, H, W) pictures of drawings in [0, 1]; see ``enough``."""
     words = [word for word in quickdraw.drawings() if not judge.unknown(word)]
     classifier = ZeroShotClassifier(judge, words, "sketch")
     vectors = classifier.weights.vectors  # (K, D)
     if isinstance(target, Target):
-        photo = Embedding(judge.encode_image(photo_picture(target)[None].to(judge.device)), judge.id, "image")
+        photo = Embedding(judge.encode_image(photo_picture(target)[None]), judge.id, "image")
         best = int(ZeroShotClassifier(judge, words, "photo").logits(photo)[0].argmax())
     else:
-        vectors, best = torch.cat([vectors, judge.encode_text([str(text)])]), len(words)
+        vectors, best = np.concatenate([vectors, judge.encode_text([str(text)])]), len(words)
     eyes = judge.domain("drawing") if "drawing" in judge.domains else judge
-    rows = eyes.encode_image(pictures.to(judge.device))
-    return (judge.logit_scale * rows @ vectors.T).softmax(dim=1)[:, best].tolist()
+    rows = eyes.encode_image(pictures)
+    return softmax(judge.logit_scale * rows @ vectors.T)[:, best].tolist()

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.losses import SEMANTIC_WEIGHT, clipasso_loss, meaning_loss, stage_names
-from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
+from clipx.modalities.sketch.target import Target, inner, without_frame
 from clipx.modalities.sketch.views import CROP_AREA, ViewDraws, apply_views, draw_views
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Meaning:
     def sha256(self) -> str:
         """Identity of what is drawn."""
         parts = [self.toward] if self.away is None else [self.toward, self.away]
-        return hashlib.sha256(b"|".join(part.vectors.cpu().numpy().tobytes() for part in parts)).hexdigest()
+        return hashlib.sha256(b"|".join(part.vectors.tobytes() for part in parts)).hexdigest()
 
     @classmethod
     def of_text(cls, space: JointSpace, text: str, avoid: Sequence[str] = ()) -> Meaning:
@@ -293,12 +294,13 @@ class MeaningObjective(Objective):
                     f"a vector of space {target.toward.space_id} cannot be drawn in space {space.id}",
                     remedy="encode it with the space that draws",
                 )
-        self.toward = torch.cat([target.toward.vectors for target in targets]).to(self.device)
+        toward = np.concatenate([target.toward.vectors for target in targets])
+        self.toward = torch.from_numpy(toward).to(self.device)
         most = max(0 if target.away is None else len(target.away) for target in targets)
         self.away = torch.zeros(len(targets), most, space.dim, device=self.device)  # a zero row is avoided at no cost
         for row, target in zip(self.away, targets, strict=True):
             if target.away is not None:
-                row[: len(target.away)] = target.away.vectors
+                row[: len(target.away)] = torch.from_numpy(target.away.vectors)
 
     def _encode(self, pixels: Tensor, views: int) -> Tensor:
         return self.drawing_space.encode_image(pixels.expand(-1, 3, -1, -1))

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
 
 from clipx.errors import FileError, InputError
 from clipx.files import make_folder, write_whole
@@ -20,6 +19,7 @@ from clipx.modalities.sketch.film import pixels
 from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg
 from clipx.modalities.sketch.target import load_target
 from clipx.modalities.sketch.task import DrawTask, DrawTaskConfig
+from clipx.preprocess import resample
 from clipx.task import OnProgress, stopping
 
 CORRUPT = "delete it: the photo is drawn again"
@@ -50,16 +50,16 @@ class DrawnPhoto:
         """count -> the seed of the lowest plain loss; of equal ones the first."""
         return {count: min(losses, key=lambda seed: losses[seed]) for count, losses in self.losses.items()}
 
-    def picture(self, count: int, seed: int | None = None) -> Tensor:
+    def picture(self, count: int, seed: int | None = None) -> np.ndarray:
         """The picture of a drawing, the best seed's by default."""
         return self.shown(self.strokes[count, self.best[count] if seed is None else seed])
 
-    def shown(self, strokes: Strokes) -> Tensor:
+    def shown(self, strokes: Strokes) -> np.ndarray:
         """The picture of strokes, in the size of the photo on its canvas; of a stretched photo it is stretched back."""
         picture = pixels(strokes)
         if tuple(picture.shape[1:]) == self.shape:
             return picture
-        return F.interpolate(picture[None], self.shape, mode="bilinear", antialias=True)[0].clamp(0, 1)
+        return resample(picture, self.shape, "bilinear").clip(0, 1)
 
 
 class PhotoDrawings:

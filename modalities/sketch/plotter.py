@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from importlib import import_module
 
-import torch
+import numpy as np
 
 from clipx.errors import InputError, MissingDependencyError
 from clipx.modalities.sketch.svg import Strokes, to_svg
@@ -67,7 +67,7 @@ def require_fit(boxes: Iterable[tuple[int, int, int, int]], width_mm: float | No
         width_mm: their width on paper.
         device: the plotter.
     """
-    none = torch.zeros(0)
+    none = np.zeros(0, np.float32)
     for top, left, height, width in boxes:
-        empty = Strokes(torch.zeros(0, 4, 2), none, none, torch.zeros(0, 3), (left, top, width, height))
+        empty = Strokes(none.reshape(0, 4, 2), none, none, none.reshape(0, 3), (left, top, width, height))
         hpgl(to_svg(empty, width_mm=width_mm), device)

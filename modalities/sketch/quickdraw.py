@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clipx.errors import FileError
-from clipx.modalities.sketch.curves import in_two, length
-from clipx.modalities.sketch.target import CANVAS
+from clipx.modalities.sketch.chains import in_two, length
+from clipx.modalities.sketch.curves import CANVAS
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -46,7 +47,7 @@ def drawings() -> dict[str, list[Tensor]]:
     return found
 
 
-def nearest(space: JointSpace, toward: Tensor) -> list[tuple[str, Tensor]]:
+def nearest(space: JointSpace, toward: np.ndarray) -> list[tuple[str, Tensor]]:
     """The drawings, each with its word, of the words nearest to a vector (D,) of a space, the nearest word's first.
 
     None where the space knows none of the words.
@@ -56,9 +57,9 @@ def nearest(space: JointSpace, toward: Tensor) -> list[tuple[str, Tensor]]:
     words = [word for word in known if not space.unknown(said[word])]
     if not words:
         return []
-    cosines = space.embed_text([said[word] for word in words]).vectors.cpu().float() @ toward.cpu().float()
-    best = cosines.topk(min(NEAREST, len(words)))
-    close = [words[i] for i, value in zip(best.indices, best.values, strict=True) if value >= best.values[0] - NEAR]
+    cosines = space.encode_text([said[word] for word in words]) @ toward
+    best = (-cosines).argsort(stable=True)[:NEAREST]
+    close = [words[i] for i in best if cosines[i] >= cosines[best[0]] - NEAR]
     return [(word, drawing) for word in close for drawing in known[word]]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipx._arrays import to_array
 from clipx.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
     return load_space(others[0], device=space.device) if others else space
 
 
-def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None) -> np.ndarray:
+def saliency(space: JointSpace, pixels: Tensor, embedding: np.ndarray | None = None) -> np.ndarray:
     """What the space's image tower looks at.
 
     Attention of a transformer, Grad-CAM of a ModifiedResNet, class activation where a vector is the mean of cells.
@@ -85,15 +86,16 @@ def saliency(space: JointSpace, pixels: Tensor, embedding: Tensor | None = None)
         UnsupportedError: the tower has neither.
     """
     size = int(pixels.shape[-2]), int(pixels.shape[-1])
+    towards = None if embedding is None else torch.as_tensor(embedding)
     if space.backbone.averages:
-        return class_activation(space, pixels, embedding, size)
+        return class_activation(space, pixels, towards, size)
     fitted = space.preprocess.sample(pixels.detach()[None].to(space.device), space.image_size).clamp(0, 1)
     if space.supports("stages"):
         with torch.enable_grad():
             # the embedding as the tower gives it: once normalised, its gradient is another one
             rows, stages = space.backbone.encode_with_stages(space.preprocess.normalize(fitted).requires_grad_())
             if "layer4" in stages:
-                return grad_cam(stages["layer4"], rows[0], embedding, size)
+                return grad_cam(stages["layer4"], rows[0], towards, size)
     grid = fitted.shape[-2] // space.backbone.stride[0], fitted.shape[-1] // space.backbone.stride[1]
     with torch.no_grad():
         return attention_map(space.attention(fitted)[0], grid, size)
@@ -148,7 +150,7 @@ def _words_with_pictures(space: JointSpace) -> Tensor | None:
         return None
     if space not in _known:
         words = sorted(phrase for phrase, number in space.lexicon.phrases.items() if number < space.lexicon.seen)
-        _known[space] = space.encode_text(words)
+        _known[space] = torch.from_numpy(space.encode_text(words))
     return _known[space]
 
 
@@ -185,13 +187,11 @@ def grad_cam(features: Tensor, row: Tensor, embedding: Tensor | None, size: tupl
     return _enlarged((weights * features.detach().float()).sum(dim=1)[0].relu(), size)
 
 
-def grey(pixels: Tensor) -> np.ndarray:
+def grey(pixels: Tensor | np.ndarray) -> np.ndarray:
     """(3, H, W) RGB in [0, 1] -> (H, W) luminance of the picture as CLIP normalises it."""
-    red, green, blue = (
-        (channel - mean) / std
-        for channel, mean, std in zip(pixels.detach().float().cpu(), CLIP_MEAN, CLIP_STD, strict=True)
-    )
-    return (red * GREY[0] + green * GREY[1] + blue * GREY[2]).numpy()
+    channels = to_array(pixels).astype(np.float32)
+    red, green, blue = ((c - mean) / std for c, mean, std in zip(channels, CLIP_MEAN, CLIP_STD, strict=True))
+    return red * GREY[0] + green * GREY[1] + blue * GREY[2]
 
 
 def xdog(grey: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ LEAST, MOST = 0.02, 0.9  # of the photo: what an object takes up
 FILL_PX, SMOOTH_PX = 3, 6.0  # side of the box by which a hole is filled, again and again; then it is smoothed
 
 
-def find_object(space: JointSpace, target: Target, towards: Tensor | None = None) -> Tensor:
+def find_object(space: JointSpace, target: Target, towards: np.ndarray | None = None) -> Tensor:
     """Where the object of a photo is: (224, 224) bool.
 
     Superpixels (SLIC, Achanta et al., 2012) whose mean saliency lies above Otsu's threshold; holes are filled, and of
@@ -123,8 +123,8 @@ def together(layers: Sequence[Drawing]) -> Drawing:
 
 
 def _joined(parts: Sequence[Strokes], about: dict) -> Strokes:
-    def every(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts])
+    def every(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
 
     looks = {"width_px": every("width_px"), "alpha": every("alpha"), "color": every("color")}
     return Strokes(every("points"), **looks, box=parts[-1].box, about=about, profile=parts[-1].profile)

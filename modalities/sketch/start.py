@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from clipx.errors import InputError
+from clipx.modalities.sketch.chains import in_segments, in_two, joined, length, pen_path
 from clipx.modalities.sketch.config import FREE_STARTS, STARTS, DrawConfig
 from clipx.modalities.sketch.contours import NEAR, contour_strokes, merged, pruned
-from clipx.modalities.sketch.curves import in_segments, in_two, joined, length, pen_path
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.initial import initial_strokes, sample_pixels
 from clipx.modalities.sketch.objective import Meaning, Objective
 from clipx.modalities.sketch.quickdraw import nearest, with_strokes
 from clipx.modalities.sketch.saliency import grey, softmax, start_probabilities
 from clipx.modalities.sketch.table import COLOR, POINTS, WIDTH, paint, points_of, rows_of
-from clipx.modalities.sketch.target import CANVAS, Target, inner, without_frame
+from clipx.modalities.sketch.target import Target, inner, without_frame
 
 CANDIDATES = (64, 256)  # contours among which up to 32 strokes are chosen, and up to 128
 RANKED = 128  # strokes at most for which leaving each one out is tried

@@ -12,9 +12,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from clipx._arrays import to_array
 from clipx.errors import FileError, InputError
 from clipx.files import read_bytes
 from clipx.modalities.sketch.curves import PROFILES, lengths_along, parts
@@ -28,7 +28,7 @@ DECIMALS = 3  # of a pixel: finer than any raster or plotter resolves
 
 @dataclass(frozen=True)
 class Strokes:
-    """Cubic strokes on a canvas, in drawing order.
+    """Cubic strokes on a canvas, in drawing order; of tensors the values are kept.
 
     Args:
         points: (N, 3 S + 1, 2) float32 control points in canvas pixels, x then y, of S cubic segments.
@@ -40,21 +40,27 @@ class Strokes:
         profile: of the width of every stroke along its way, see ``curves.profile_width``.
     """
 
-    points: Tensor
-    width_px: Tensor
-    alpha: Tensor
-    color: Tensor
+    points: np.ndarray
+    width_px: np.ndarray
+    alpha: np.ndarray
+    color: np.ndarray
     box: tuple[float, float, float, float]
     about: dict[str, Any] = field(default_factory=dict)
     profile: str = "even"
 
+    def __post_init__(self):
+        for name in _OF_EACH:
+            object.__setattr__(self, name, to_array(getattr(self, name)))
+
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, which: slice | Tensor | list[int]) -> Strokes:
+    def __getitem__(self, which: slice | np.ndarray | list[int]) -> Strokes:
         """Some of the strokes, or the strokes in another order."""
-        points, width_px, alpha, color = (t[which] for t in (self.points, self.width_px, self.alpha, self.color))
-        return replace(self, points=points, width_px=width_px, alpha=alpha, color=color)
+        return replace(self, **{name: getattr(self, name)[which] for name in _OF_EACH})
+
+
+_OF_EACH = ("points", "width_px", "alpha", "color")  # of each stroke
 
 
 def to_svg(
@@ -81,8 +87,8 @@ def to_svg(
     Raises:
         InputError: a number is not finite, or the layers do not add up to the strokes.
     """
-    for name in ("points", "width_px", "alpha", "color"):
-        if not bool(torch.isfinite(getattr(strokes, name)).all()):
+    for name in _OF_EACH:
+        if not np.isfinite(getattr(strokes, name)).all():
             raise InputError(f"the strokes' {name} are not all finite")
     layers = [len(strokes)] if layers is None else layers
     if sum(layers) != len(strokes):
@@ -155,12 +161,12 @@ def read_svg(path: str | PathLike) -> Strokes:
         warnings.warn(f"{path}: {note}", stacklevel=2)
     if len({len(row) for row in rows}) > 1:
         raise FileError("holds strokes of different numbers of segments", where=path)
-    table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), len(rows[0]) if rows else 13)
-    points = table[:, :-5].unflatten(1, (-1, 2))
+    table = np.array(rows, np.float32).reshape(len(rows), len(rows[0]) if rows else 13)
+    points = table[:, :-5].reshape(len(rows), (table.shape[1] - 5) // 2, 2)
     return Strokes(points, table[:, -5], table[:, -4], table[:, -3:], tuple(box), about, profile)  # type: ignore[arg-type]
 
 
-def travel_sorted(points: Tensor) -> Tensor:
+def travel_sorted(points: np.ndarray) -> np.ndarray:
     """(N,) indices: an order of the strokes in which a pen travels less, the nearest next start always taken.
 
     Args:
@@ -168,13 +174,13 @@ def travel_sorted(points: Tensor) -> Tensor:
     """
     left = list(range(len(points)))
     order: list[int] = []
-    pen = points.new_zeros(2)
+    pen = np.zeros(2, points.dtype)
     while left:
         starts = points[left, 0]
-        nearest = int((starts - pen).square().sum(1).argmin())
+        nearest = int(np.square(starts - pen).sum(1).argmin())
         order.append(left.pop(nearest))
         pen = points[order[-1], -1]
-    return torch.tensor(order, dtype=torch.long)
+    return np.array(order, np.int64)
 
 
 KEYFRAMES = "@keyframes draw"
@@ -186,7 +192,7 @@ def _animation(strokes: Strokes, seconds: float) -> str:
     A stroke of a width profile is of many paths: it appears when the pen has come to its end.
     """
     length = lengths_along(strokes.points)[:, -1] * 1.01 + strokes.width_px  # a dot takes time, too
-    until = length.double().cumsum(0)
+    until = length.cumsum(dtype=np.float64)
     at_once = strokes.profile != "even"
     begin, end = ("opacity:0", "opacity:1") if at_once else ("stroke-dashoffset:var(--begin)", "stroke-dashoffset:0")
     rules = [f"{KEYFRAMES}{{from{{{begin}}}to{{{end}}}}}"]
@@ -226,7 +232,7 @@ def _path(strokes: Strokes, index: int) -> str:
     return f'<g id="stroke-{index:03d}" {own} {looks} {ends}>{"".join(pieces)}</g>'
 
 
-def _chain(points: Tensor) -> str:
+def _chain(points: np.ndarray) -> str:
     """Path data of (3 S + 1, 2)."""
     start, *rest = (" ".join(_number(v) for v in point) for point in points.tolist())
     return f"M {start} " + " ".join(f"C {', '.join(rest[i : i + 3])}" for i in range(0, len(rest), 3))

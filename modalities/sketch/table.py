@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from clipx.modalities.sketch.curves import parts
+from clipx.modalities.sketch.curves import CANVAS, parts
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.target import CANVAS
 
 if TYPE_CHECKING:
     from clipx.modalities.sketch.config import DrawConfig

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.errors import InputError, MissingDependencyError
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.pictures import eight_bits, on_white, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-CANVAS = 224  # pixels
 FRAME = 8  # pixels at a photo's border in which nothing is drawn
 MARGIN = 20  # pixels of the photo that fix_scale adds to its longer side
 

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+import numpy as np
 
 from clipx.errors import InputError
 from clipx.files import sha256_of, write_whole
@@ -234,9 +234,10 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
         """Two photos of discs, and eight steps of few strokes."""
         from PIL import Image
 
-        rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
-        pictures = [(rows - 30) ** 2 + (columns - left) ** 2 < 400 for left in (30, 50)]
-        photos: list[Target | Meaning] = [prepare(Image.fromarray((~one).byte().mul(200).numpy())) for one in pictures]
+        rows, columns = np.mgrid[:60, :80]
+        discs = [(rows - 30) ** 2 + (columns - left) ** 2 < 400 for left in (30, 50)]
+        pictures = [Image.fromarray(np.where(disc, 0, 200).astype(np.uint8)) for disc in discs]
+        photos: list[Target | Meaning] = [prepare(picture) for picture in pictures]
         return cls.Config(strokes=(2, 4), seeds=(0, 1), steps=8, views=1, pool=2, halving=False), photos
 
 
@@ -324,4 +325,4 @@ def _sorted_by_travel(strokes: Strokes, layers: Sequence[int]) -> Strokes:
     for size in layers:
         order.append(start + travel_sorted(strokes.points[start : start + size]))
         start += size
-    return strokes[torch.cat(order)]
+    return strokes[np.concatenate(order)]

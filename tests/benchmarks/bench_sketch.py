@@ -35,12 +35,13 @@ from PIL import Image
 
 from clipx import load_space
 from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.draw import draw
 from clipx.modalities.sketch.initial import SEEDS, initial_strokes
 from clipx.modalities.sketch.losses import clipasso_loss, stage_names
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.saliency import default_space, saliency, start_probabilities
-from clipx.modalities.sketch.target import CANVAS, Target, prepare
+from clipx.modalities.sketch.target import Target, prepare
 from clipx.modalities.sketch.views import AUGMENTED, apply_views, draw_views
 
 WORDS = {"coffee": "cup", "cat": "cat"}  # of the demo's labels

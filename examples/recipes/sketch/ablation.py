@@ -25,9 +25,10 @@ import clipx
 from clipx.files import write_whole
 from clipx.metrics import mcnemar
 from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.draw import draw
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.target import CANVAS, load_target
+from clipx.modalities.sketch.target import load_target
 from clipx.progress import progress
 from clipx.prompts import spoken
 

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 
 import clipx
 from clipx.modalities.sketch.contours import fitted
+from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.quickdraw import FORMAT, UNIT_PX
 from clipx.modalities.sketch.raster import rasterize
-from clipx.modalities.sketch.target import CANVAS
 from clipx.prompts import spoken
 
 KEPT = 3  # drawings of a word

@@ -4,35 +4,38 @@
 >>> image = rasterize(strokes, 224)                          # (3, 224, 224) in [0, 1], black on white
 >>> image.mean().backward()                                  # fills strokes.grad
 
-`plain` is the definition; `kernel` paints the same on the CPU, many times faster, for strokes on any device.
+`plain` is the definition; `kernel` paints the same on the CPU, many times faster, for strokes on any device. Strokes
+that are an array are painted by it without torch, and make an array.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from operator import index
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from clipx._arrays import A, is_tensor, to_array
 from clipx.errors import InputError
-from clipx.modalities.sketch.raster import diffvg, kernel, plain
+from clipx.modalities.sketch.arrays import joined
+from clipx.modalities.sketch.raster import kernel
 
-BACKENDS = {"plain": plain.paint, "numba": kernel.paint, "pydiffvg": diffvg.paint}
+BACKENDS = ("plain", "numba", "pydiffvg")
 LARGEST_PX = 16384  # height or width of a canvas
 LIMIT = 1e6  # of every number; so far out single precision places a point to .06 px
 
 
 def rasterize(
-    strokes: Tensor,
+    strokes: A,
     size: int | tuple[int, int],
-    width_px: float | Tensor = 3.0,
-    alpha: float | Tensor = 1.0,
-    color: Sequence[float] | Tensor | None = None,
-    background: Sequence[float] | Tensor | None = None,
+    width_px: float | A = 3.0,
+    alpha: float | A = 1.0,
+    color: Sequence[float] | A | None = None,
+    background: Sequence[float] | A | None = None,
     backend: str = "auto",
-) -> Tensor:
+) -> A:
     """Paints strokes in their order, the first one lowest, with round caps; a stroke of no length is a dot.
 
     The picture is differentiable in points, width, opacity, colour and background. The share of a pixel that a stroke
@@ -41,7 +44,8 @@ def rasterize(
 
     Args:
         strokes: (..., N, D + 1, 2) control points of Bezier curves of degree D = 1, 2 or 3 in pixels, x to the right,
-            y down; (0, 0) is the top left corner of the first pixel and (0.5, 0.5) its centre. float32 or float64.
+            y down; (0, 0) is the top left corner of the first pixel and (0.5, 0.5) its centre. float32 or float64, a
+            tensor or an array; an array has no gradients.
         size: side, or height and width, of the canvas in pixels.
         width_px: full width, one for all or (..., N).
         alpha: opacity in [0, 1], one for all or (..., N); not clamped.
@@ -53,8 +57,8 @@ def rasterize(
             "plain"; "pydiffvg" is for comparison.
 
     Returns:
-        (..., 3, H, W) of the strokes' dtype, on their device. Black on white it is one channel, expanded to
-        three: clone it to write into it.
+        (..., 3, H, W) of the strokes' kind and dtype, on their device. Black on white it is one channel, expanded to
+        three: copy it to write into it.
 
     Raises:
         InputError: a wrong shape, dtype or size, a number that is not finite or beyond a million, a negative width.
@@ -62,59 +66,89 @@ def rasterize(
     """
     _check_strokes(strokes)
     height, columns = _size(size)
-    paint, device = _painter(backend, strokes), strokes.device
-    if paint is kernel.paint:  # whatever is given is small; only the picture moves back
-        given = strokes, width_px, alpha, color, background
-        strokes, width_px, alpha, color, background = map(_on_cpu, given)
-    *batch, count, _, _ = strokes.shape
-    images = torch.Size(batch).numel()
+    name = _backend(backend, strokes)
+    points: Any = strokes
+    image: Any
+    if name != "numba" and not is_tensor(points):  # the others paint tensors
+        import torch
+
+        image = rasterize(torch.tensor(points), size, width_px, alpha, color, background, name)
+        return to_array(image)  # type: ignore[return-value]
+    device = points.device
+    if name == "numba":  # whatever is given is small; only the picture moves back
+        given = points, width_px, alpha, color, background
+        points, width_px, alpha, color, background = map(_on_cpu, given)
+    *batch, count, _, _ = points.shape
+    images = prod(batch)
     channels = 1 if color is None and background is None else 3
-    if background is not None and (flat := torch.as_tensor(background)).ndim == 1:
+    if background is not None and (flat := _like(background, points)).ndim == 1:
         background = flat[:, None, None]
 
-    def numbers(name: str, value: Any, *shape: int, least: float = -LIMIT) -> Tensor:
-        return _numbers(name, value, (*batch, *shape), least, strokes).reshape(images, *shape)
+    def numbers(name: str, value: Any, *shape: int, least: float = -LIMIT) -> Any:
+        return _numbers(name, value, (*batch, *shape), least, points).reshape(images, *shape)
 
-    painted = paint(
-        _cubic(numbers("points", strokes, *strokes.shape[-3:])),
+    image = _painter(name, points)(
+        _cubic(numbers("points", points, *points.shape[-3:])),
         numbers("width_px", width_px, count, least=0),
         numbers("alpha", alpha, count),
         numbers("color", 0 if color is None else color, count, channels),
         numbers("background", 1 if background is None else background, channels, height, columns),
-    )
-    return painted.reshape(*batch, channels, height, columns).to(device).expand(*batch, 3, height, columns)
+    ).reshape(*batch, channels, height, columns)
+    shape = *batch, 3, height, columns
+    image = image.to(device).expand(shape) if is_tensor(image) else np.broadcast_to(image, shape)
+    return image
 
 
-def _painter(backend: str, strokes: Tensor) -> Callable[..., Tensor]:
+def _backend(backend: str, strokes: Any) -> str:
+    single = str(strokes.dtype).removeprefix("torch.") == "float32"
     if backend == "auto":
-        backend = "numba" if strokes.dtype == torch.float32 else "plain"  # the place for a GPU kernel
+        backend = "numba" if single else "plain"  # the place for a GPU kernel
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown", remedy=f"choose auto, {', '.join(BACKENDS)}")
-    if backend == "numba" and strokes.dtype != torch.float32:
+    if backend == "numba" and not single:
         raise InputError(f'backend "numba" paints float32, got {strokes.dtype}', remedy='take backend="plain"')
-    return BACKENDS[backend]
+    return backend
+
+
+def _painter(backend: str, strokes: Any) -> Callable[..., Any]:
+    if backend == "numba" and not is_tensor(strokes):
+        return kernel.paint
+    from clipx.modalities.sketch.raster import autograd, diffvg, plain
+
+    return {"plain": plain.paint, "numba": autograd.paint, "pydiffvg": diffvg.paint}[backend]
 
 
 def _on_cpu(value: Any) -> Any:
-    return value.cpu() if isinstance(value, Tensor) else value
+    return value.cpu() if is_tensor(value) else value
 
 
-def _cubic(points: Tensor) -> Tensor:
+def _cubic(points: Any) -> Any:
     """The same curves with 4 control points."""
     while (n := points.shape[-2]) < 4:
-        share = torch.arange(1, n, dtype=points.dtype, device=points.device)[:, None] / n
+        share = _like(np.arange(1, n), points)[:, None] / n
         between = share * points[..., :-1, :] + (1 - share) * points[..., 1:, :]
-        points = torch.cat((points[..., :1, :], between, points[..., -1:, :]), -2)
+        points = joined((points[..., :1, :], between, points[..., -1:, :]), -2)
     return points
+
+
+def _like(value: Any, strokes: Any) -> Any:
+    """A value as strokes are: a tensor on their device or an array, of their dtype."""
+    if not is_tensor(strokes):
+        with np.errstate(over="ignore"):  # what is too large is refused
+            return to_array(value).astype(strokes.dtype, copy=False)
+    import torch
+
+    return torch.as_tensor(value, dtype=strokes.dtype, device=strokes.device)
 
 
 # What is refused.
 
 
-def _check_strokes(strokes: Tensor) -> None:
-    if not isinstance(strokes, Tensor) or strokes.dtype not in (torch.float32, torch.float64):
-        got = strokes.dtype if isinstance(strokes, Tensor) else type(strokes).__name__
-        raise InputError(f"strokes must be a float32 or float64 tensor, got {got}")
+def _check_strokes(strokes: Any) -> None:
+    known = is_tensor(strokes) or isinstance(strokes, np.ndarray)
+    got = str(strokes.dtype) if known else type(strokes).__name__
+    if got.removeprefix("torch.") not in ("float32", "float64"):
+        raise InputError(f"strokes must be a float32 or float64 tensor or array, got {got}")
     if strokes.ndim < 3 or strokes.shape[-2] not in (2, 3, 4) or strokes.shape[-1] != 2:
         raise InputError(f"strokes must be (..., N, 2 to 4 control points, 2), got shape {tuple(strokes.shape)}")
 
@@ -129,19 +163,26 @@ def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, columns
 
 
-def _numbers(name: str, value: Any, shape: tuple[int, ...], least: float, strokes: Tensor) -> Tensor:
-    """`value` spread to `shape`, of the strokes' dtype and on their device, all of it between `least` and LIMIT."""
+def _numbers(name: str, value: Any, shape: tuple[int, ...], least: float, strokes: Any) -> Any:
+    """`value` spread to `shape`, as strokes are, all of it between `least` and LIMIT."""
     try:
-        given = torch.as_tensor(value, dtype=strokes.dtype, device=strokes.device)
-        spread = given.expand(shape)
+        given = _like(value, strokes)
+        spread = given.expand(shape) if is_tensor(given) else np.broadcast_to(given, shape)
     except (RuntimeError, TypeError, ValueError):
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        got = f"shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
         raise InputError(f"{name} must be of shape {shape} or stretch to it, got {got}") from None
-    extremes = [value] if isinstance(value, (int, float)) else given.detach().aminmax() if given.numel() else ()
-    if not all(least <= float(extreme) <= LIMIT for extreme in extremes):
-        place = (~((spread >= least) & (spread <= LIMIT))).nonzero()[0].tolist()
-        number = spread[tuple(place)].item()
+    if not all(least <= float(extreme) <= LIMIT for extreme in _extremes(value, given)):
+        found = to_array(spread)
+        place = np.argwhere(~((found >= least) & (found <= LIMIT)))[0].tolist()
         stroke = ", ".join(map(str, place[: strokes.ndim - 2]))
         where = f"stroke {stroke}" if given.ndim and name != "background" else None
-        raise InputError(f"{name} must lie in [{least:g}, {LIMIT:g}], got {number:g}", where=where)
+        raise InputError(f"{name} must lie in [{least:g}, {LIMIT:g}], got {found[tuple(place)]:g}", where=where)
     return spread
+
+
+def _extremes(value: Any, given: Any) -> Sequence[Any]:
+    if isinstance(value, int | float):
+        return [value]
+    if not prod(given.shape):
+        return []
+    return given.detach().aminmax() if is_tensor(given) else (given.min(), given.max())

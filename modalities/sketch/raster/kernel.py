@@ -19,12 +19,10 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from clipx._threads import threads
 from clipx.errors import InputError
-from clipx.modalities.sketch.raster.plain import (
+from clipx.modalities.sketch.raster.constants import (
     END_PX,
     FLATNESS_PX,
     HALF_DIAGONAL_PX,
@@ -48,37 +46,59 @@ COLUMN, ROW, START_X, START_Y, END_X, END_Y, IS_FIRST, IS_LAST, SEGMENT, GRADIEN
 SHARE, BY_START_X, BY_START_Y, BY_END_X, BY_END_Y, BY_RADIUS = range(0, 6 * LANES, LANES)
 
 
-def paint(points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
-    """As `plain.paint`, for float32 tensors on the CPU, by as many threads as torch takes."""
-    return _Paint.apply(points, width, alpha, color, canvas)
+class Painted(NamedTuple):
+    """What the backward pass needs to know of painted strokes.
+
+    Args:
+        drawn: radii, opacities, inks and centre lines of the strokes.
+        span: of each stroke in each band: its pixels among those kept.
+        kept: of each worker: those pixels.
+    """
+
+    drawn: tuple[np.ndarray, ...]
+    span: np.ndarray
+    kept: list[Any]
 
 
-class _Paint(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
-        image = canvas.clone(memory_format=torch.contiguous_format)
-        ctx.strokes = points.shape[:2]
-        radius, opacity, ink = _rows(width / 2), _rows(alpha), _rows(color)
-        line = compiled().flatten(_rows(points), radius, image.shape[2], image.shape[3])
-        if any(ctx.needs_input_grad):
-            _check_memory(radius, *line[:2], *image.shape[2:])
-        ctx.drawn = (radius, opacity, ink, *line)
-        ctx.span = np.zeros((line[-1][-1], 2), np.int64)  # of each stroke in each band: its pixels among those kept
-        task = partial(compiled().paint, any(ctx.needs_input_grad), image.numpy(), *ctx.drawn, ctx.span)
-        bands = len(image) * -(-image.shape[2] // BAND)
-        workers = max(1, min(torch.get_num_threads(), bands, len(ctx.span) // WORTH))
-        ctx.kept = _together([partial(task, worker, workers) for worker in range(workers)])
-        return image
+def paint(
+    points: np.ndarray, width: np.ndarray, alpha: np.ndarray, color: np.ndarray, canvas: np.ndarray
+) -> np.ndarray:
+    """As `plain.paint`, for float32 arrays, by as many threads as an operator may use."""
+    return forward(False, points, width, alpha, color, canvas)[0]
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        ground = gradient.clone(memory_format=torch.contiguous_format)
-        parts = np.zeros((len(ctx.span), 10 + ground.shape[1]))
-        task = partial(compiled().unpaint, parts, ground.numpy(), *ctx.drawn, ctx.span)
-        _together([partial(task, worker, len(ctx.kept), *kept) for worker, kept in enumerate(ctx.kept)])
-        total = torch.from_numpy(compiled().total(ctx.drawn[-1], parts)).unflatten(0, ctx.strokes)
-        return total[..., :8].unflatten(-1, (4, 2)), total[..., 8] / 2, total[..., 9], total[..., 10:], ground
+
+def forward(
+    keep: bool, points: np.ndarray, width: np.ndarray, alpha: np.ndarray, color: np.ndarray, canvas: np.ndarray
+) -> tuple[np.ndarray, Painted]:
+    """`paint`, and where ``keep``, what `backward` needs.
+
+    Raises:
+        InputError: what is to be kept is too much.
+    """
+    image = np.array(canvas, order="C")
+    radius, opacity, ink = _rows(width / 2), _rows(alpha), _rows(color)
+    line = compiled().flatten(_rows(points), radius, image.shape[2], image.shape[3])
+    if keep:
+        _check_memory(radius, *line[:2], *image.shape[2:])
+    drawn = (radius, opacity, ink, *line)
+    span = np.zeros((line[-1][-1], 2), np.int64)
+    task = partial(compiled().paint, keep, image, *drawn, span)
+    bands = len(image) * -(-image.shape[2] // BAND)
+    workers = max(1, min(threads(), bands, len(span) // WORTH))
+    return image, Painted(drawn, span, _together([partial(task, worker, workers) for worker in range(workers)]))
+
+
+def backward(painted: Painted, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, C, H, W) gradient by the picture -> by strokes and by the canvas.
+
+    Returns:
+        (B N, 10 + C) by 8 coordinates, radius, alpha and colour of each stroke; (B, C, H, W).
+    """
+    ground = np.array(gradient, order="C")
+    parts = np.zeros((len(painted.span), 10 + ground.shape[1]))
+    task = partial(compiled().unpaint, parts, ground, *painted.drawn, painted.span)
+    _together([partial(task, worker, len(painted.kept), *kept) for worker, kept in enumerate(painted.kept)])
+    return compiled().total(painted.drawn[-1], parts), ground
 
 
 def _check_memory(radius: np.ndarray, first: np.ndarray, vertices: np.ndarray, height: int, columns: int) -> None:
@@ -98,9 +118,9 @@ def _check_memory(radius: np.ndarray, first: np.ndarray, vertices: np.ndarray, h
         )
 
 
-def _rows(tensor: Tensor) -> np.ndarray:
-    """A copy of a (B, N, ...) tensor as a (B N, ...) array: what is kept must not change before the backward pass."""
-    return tensor.detach().flatten(0, 1).clone(memory_format=torch.contiguous_format).numpy()
+def _rows(values: np.ndarray) -> np.ndarray:
+    """A copy of (B, N, ...) as (B N, ...): what is kept must not change before the backward pass."""
+    return np.array(values.reshape(len(values) * values.shape[1], *values.shape[2:]), order="C")
 
 
 def _together(calls: list[Callable[[], Any]]) -> list[Any]:

@@ -11,13 +11,15 @@ import math
 import torch
 from torch import Tensor
 
-FLATNESS_PX = 0.01  # a curve strays from its segments by this much at most; at 0.03 the gradient suffers
-MOST_SEGMENTS = 4096  # enough for a control polygon that bends by 200,000 px
-HALF_DIAGONAL_PX = 0.70711  # from a pixel's centre to its corner, rounded up
-END_PX = 0.01  # this near to an end of a segment, the direction away from it gives way to the one across it
-LEAST_COSINE2 = 1e-6  # a line this nearly upright is taken for upright
-SPECK = 1e-6  # px2: a segment of under .001 px is a point
-TINY = 1e-12  # px2: keeps a root off zero
+from clipx.modalities.sketch.raster.constants import (
+    END_PX,
+    FLATNESS_PX,
+    HALF_DIAGONAL_PX,
+    LEAST_COSINE2,
+    MOST_SEGMENTS,
+    SPECK,
+    TINY,
+)
 
 
 def paint(points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
