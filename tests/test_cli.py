@@ -281,7 +281,7 @@ def test_where_the_space_comes_from(run_json, run, space_folder, tmp_path, monke
     settings.write_text("spaec = 1\n")
     assert "unknown key 'spaec'" in run(line)[2]
     settings.unlink()
-    import clipx.space
+    import clipx.spaces.embedded
 
     monkeypatch.setattr(clipx.spaces.embedded, "SPACES", tmp_path)
     assert run(line)[2].splitlines()[0].startswith("space: lite (small; it knows nouns")

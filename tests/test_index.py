@@ -108,7 +108,7 @@ def test_search_agrees_with_plain_numpy(files, db, space):
         index.add([files])
         hits = {hit.path: hit for hit in index.search("a cat + 2*chair - cup", k=99)}
         vocabulary = index._collection.vocabulary
-    query = space.encode_text(["a cat", "chair", "cup"])
+    query = torch.from_numpy(space.encode_text(["a cat", "chair", "cup"]))
     total = torch.nn.functional.normalize(query[0] + 2 * query[1] - query[2], dim=0)
 
     bank = torch.from_numpy(vocabulary.vectors)
@@ -120,9 +120,9 @@ def test_search_agrees_with_plain_numpy(files, db, space):
 
     words = described(query)
     asked = torch.nn.functional.normalize(words[0] + 2 * words[1] - words[2], dim=0)
-    embedded = clipx.embed(list(hits), space=space)
-    cosines = embedded.vectors @ total
-    scores = (described(embedded.vectors) @ asked + COSINE * cosines) / (1 + COSINE)
+    embedded = torch.from_numpy(clipx.embed(list(hits), space=space).vectors)
+    cosines = embedded @ total
+    scores = (described(embedded) @ asked + COSINE * cosines) / (1 + COSINE)
     assert [hit.cosine for hit in hits.values()] == pytest.approx(cosines.tolist(), abs=1e-5)
     assert [hit.score for hit in hits.values()] == pytest.approx(scores.tolist(), abs=1e-4)
 
@@ -431,11 +431,11 @@ def test_what_lasts_is_kept_by_windows(files, db, space, monkeypatch):
     def parts(self, samples):
         rows, offsets, places = [], [0], []
         for sample in samples:
-            films = list(sample.chunk(2, dim=1)) if sample[:, :32].max() == 0 else []  # film.png alone
+            films = np.split(sample, 2, axis=1) if sample[:, :32].max() == 0 else []  # film.png alone
             rows.append(whole(self, films or [sample]).vectors)
             places += [Time(0.0, 2.5), Time(2.0, 4.5)] if films else [View(0)]
             offsets.append(len(places))
-        return Parts(torch.cat(rows), offsets, places)
+        return Parts(np.concatenate(rows), offsets, places)
 
     monkeypatch.setattr(Pictures, "parts", parts)
     top = np.zeros((64, 64, 3), np.uint8)
