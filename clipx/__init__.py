@@ -14,6 +14,7 @@ __version__ = "0.2.0"
 _WHERE = {
     "classify": "api",
     "embed": "api",
+    "export": "backends.export",
     "get_modality": "registry",
     "Index": "index",
     "JointSpace": "space",

@@ -61,6 +61,7 @@ class Backbone:
         self.logit_bias = None if getattr(model, "logit_bias", None) is None else float(model.logit_bias)
         self.tower = tower_of(model.visual)
         self.origin: tuple[Stamp, str] | None = None  # the file of the weights, and what else decides them
+        self.config: Mapping[str, Any] | None = None  # open_clip's model_cfg that it was built from
 
     @property
     def device(self) -> torch.device:
@@ -125,6 +126,22 @@ class Backbone:
         """Whether the text tower adds up what words mean, whatever their order, so that a context is one more word."""
         return isinstance(self.model, DomainCLIP)
 
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether ``embed_tokens`` and ``encode_embedded`` work: the text tower is CLIP's causal one."""
+        try:
+            self._causal_text()
+        except UnsupportedError:
+            return False
+        return True
+
+    def ends(self, tokens: Tensor) -> Tensor:
+        """(N, L) token ids -> (N,) where each text ends, the place of its end-of-text token."""
+        text = self._causal_text()
+        if getattr(text, "text_pool_type", getattr(text, "pool_type", None)) == "eos":
+            return (tokens == getattr(text, "text_eos_id", getattr(text, "eos_id", None))).int().argmax(1)
+        return tokens.argmax(1)
+
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """(N, L) token ids -> (N, L, W), what the text tower begins with, before positions are added.
 
@@ -148,7 +165,7 @@ class Backbone:
         cast = text.transformer.get_cast_dtype()
         x = embedded.to(self.device, cast) + text.positional_embedding[:length].to(cast)
         x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask[:length, :length]))
-        x, project = x[torch.arange(len(x), device=x.device), end.to(x.device)], text.text_projection
+        x, project = x[torch.arange(x.shape[0], device=x.device), end.to(x.device)], text.text_projection
         return x if project is None else project(x) if isinstance(project, nn.Module) else x @ project
 
     def _causal_text(self) -> Any:

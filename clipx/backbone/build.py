@@ -30,6 +30,7 @@ from clipx.backbone.domain_clip import DomainCLIP
 from clipx.backbone.hub import WEIGHT_FILES, fetch, fetch_tag, fetching
 from clipx.backbone.tokenizer import Tokenizer, build_tokenizer
 from clipx.backbone.weights import load_state, read_weights
+from clipx.backends.manifest import exported_architecture
 from clipx.domains import PHOTO
 from clipx.errors import ClipxError, SpaceError, first_line
 from clipx.identity import Stamp
@@ -101,7 +102,7 @@ def create_from_folder(folder: str | PathLike) -> Backbone:
     return build_backbone(
         config["model_cfg"],
         preprocess,
-        architecture=folder.name,
+        architecture=exported_architecture(folder) or folder.name,
         weights=candidates[0],
         tokenizer_folder=folder,
     )
@@ -159,6 +160,7 @@ def build_backbone(
         prepared[tower] = Preprocess.from_config(entry["preprocess_cfg"], size=size, where=where)
     domains = {name: prepared[tower] for name, tower in config.get("domains", {}).items()}
     backbone = Backbone(model, tokenizer, sized, architecture, config["embed_dim"], domains)
+    backbone.config = config
     if stamp is not None:
         made = json.dumps([config, fit_positions], sort_keys=True, default=str)
         backbone.origin = stamp, f"open_clip {version('open_clip_torch')}, clipx {clipx.__version__}, weights of {made}"
@@ -178,7 +180,9 @@ def random_backbone(
     elsewhere = text.get("hf_tokenizer_name") or text.get("hf_model_name") or has_lexicon(config)
     tokenizer = None if elsewhere else build_tokenizer(config)
     sized = Preprocess.from_config(preprocess, size=_pair(model.visual.image_size), where=architecture)
-    return Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
+    backbone = Backbone(model, tokenizer, sized, architecture, config["embed_dim"])
+    backbone.config = config
+    return backbone
 
 
 def build_model(config: Mapping[str, Any], seed: int = 0) -> Any:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from clipx.backbone.config import CONFIG, has_lexicon
 from clipx.backbone.hub import fetching, reachable
-from clipx.errors import InputError, SpaceError
+from clipx.backends.tokenizer import too_long
+from clipx.errors import SpaceError
 
 Tokenizer = Callable[[Sequence[str]], Tensor | np.ndarray]
 
@@ -44,7 +45,7 @@ def build_tokenizer(config: Mapping[str, Any], folder: Path | None = None, *, wh
             options["local_files_only"] = True  # the hub's cache may hold it
         with fetching(f"tokenizer {source}"):
             hub = HFTokenizer(source, context_length=context, tokenizer_mode=text.get("tokenizer_mode"), **options)
-        return _Tokenizer(hub, lambda t: len(hub.tokenizer(hub.clean_fn(t)).input_ids), context)
+        return StrictTokenizer(hub, lambda text: _hub_length(hub, text), context)
     simple = _simple_tokenizer(context, **options)
     if simple.vocab_size != text.get("vocab_size", 49408):
         raise SpaceError(
@@ -52,7 +53,13 @@ def build_tokenizer(config: Mapping[str, Any], folder: Path | None = None, *, wh
             where=where,
             remedy="name the tokenizer in text_cfg.hf_tokenizer_name",
         )
-    return _Tokenizer(simple, lambda t: len(simple.encode(t)) + 2, context)
+    return StrictTokenizer(simple, lambda text: len(simple.encode(text)) + 2, context)
+
+
+def _hub_length(hub: Any, text: str) -> int:
+    """How many tokens open_clip's ``HFTokenizer`` makes of a text; in its mode "clips" three are special."""
+    clips = hub.tokenizer_mode == "clips"
+    return len(hub.tokenizer(hub.clean_fn(text), add_special_tokens=not clips).input_ids) + 3 * clips
 
 
 @lru_cache(maxsize=8)
@@ -62,19 +69,21 @@ def _simple_tokenizer(context: int, **options: Any) -> Any:
     return SimpleTokenizer(context_length=context, **options)
 
 
-class _Tokenizer:
-    """A tokenizer that refuses what it would cut."""
+class StrictTokenizer:
+    """A tokenizer that refuses what it would cut.
 
-    def __init__(self, tokenize: Callable[[list[str]], Tensor], length: Callable[[str], int], context: int):
-        self.tokenize, self.length, self.context = tokenize, length, context
+    Args:
+        definition: open_clip's tokenizer.
+        length: how many tokens it makes of a text, special ones included.
+        context: how many it keeps.
+    """
+
+    def __init__(self, definition: Callable[[list[str]], Tensor], length: Callable[[str], int], context: int):
+        self.definition, self.length, self.context = definition, length, context
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        for text in texts:
-            # a token is at least a byte, so short texts need no second look
-            if len(text.encode()) > self.context - 2 and self.length(text) > self.context:
-                raise InputError(
-                    f"a text of {self.length(text)} tokens does not fit the {self.context} this space reads",
-                    where=f"{text[:40]}...",
-                    remedy="shorten it",
-                )
-        return self.tokenize(list(texts))
+        for text in texts:  # each: cleaning may make a short text longer than its bytes
+            count = self.length(text)
+            if count > self.context:
+                raise too_long(text, count, self.context)
+        return self.definition(list(texts))

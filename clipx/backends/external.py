@@ -50,7 +50,7 @@ def external_weights(model: onnx.ModelProto, safetensors: str | PathLike, locati
         _place(tensor, location, offset, length)
         if kind in width:
             tensor.data_type, tensor.name = width[kind], f"{stands_for}.{kind.lower()}"
-            casts += _cast_uses(graph, tensor.name, stands_for)
+            casts += cast_uses(graph, tensor.name, stands_for)
     for node in reversed(casts):
         graph.node.insert(0, node)
     return model
@@ -65,7 +65,7 @@ def _place(tensor: onnx.TensorProto, location: str, offset: int, length: int) ->
         tensor.external_data.add(key=key, value=str(value))
 
 
-def _cast_uses(graph: onnx.GraphProto, half: str, whole: str) -> list[onnx.NodeProto]:
+def cast_uses(graph: onnx.GraphProto, half: str, whole: str) -> list[onnx.NodeProto]:
     """Let gathers take rows of ``half`` and cast these; returns what casts all of it, where anything else uses it."""
     import onnx
 

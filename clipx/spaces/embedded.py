@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipx.backbone.config import CONFIG, has_lexicon
+from clipx.backends.manifest import MANIFEST, exported_architecture
 from clipx.errors import ClipxError, InputError, SpaceError
 from clipx.files import write_whole
 from clipx.lexicon import Lexicon
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from clipx.backends import Backend
 
 SPACES = Path(__file__).parent
-WEIGHTS, WORDS, ABOUT = "weights.safetensors", "vocabulary.json", "space.json"
+WEIGHTS, WORDS, ABOUT, CARD = "weights.safetensors", "vocabulary.json", "space.json", "README.md"
 _TOKENS = "token_embedding.weight"
 
 
@@ -167,6 +168,7 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
     from clipx.backbone import build_backbone
 
     files = EmbeddedFiles.read(folder)
+    exported_architecture(files.folder)
     try:
         blob = (files.folder / WEIGHTS).read_bytes()
     except OSError as error:
@@ -246,10 +248,11 @@ def save_embedded(
         WEIGHTS: blob,
         CONFIG: _json({"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)}),
         WORDS: _json(vocabulary),
-        **({"README.md": card.encode()} if card is not None else {}),
+        **({CARD: card.encode()} if card is not None else {}),
         ABOUT: _json(entry),
     }
     folder = Path(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)  # of graphs of other weights
     for file, content in files.items():
         write_whole(folder / file, content, parents=True)
     return folder

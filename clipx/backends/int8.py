@@ -1,0 +1,97 @@
+"""Towers in 8 bits: weights, and the large products, by onnxruntime's own tools."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipx.backends.external import SMALL, cast_uses
+from clipx.backends.trace import simplified
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def quantised(graph: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> tuple[onnx.ModelProto, bool]:
+    """A tower in 8 bits, and whether its rows are to be run one by one.
+
+    Convolutions get fixed ranges of their inputs, those that samples show (without the outermost 0.001 %, for a few
+    large values would make all others coarse). Other towers measure the range of every product as they run; as it is
+    that of the whole batch, a row would depend on those beside it, and so each is run alone. Tables of tokens are kept
+    in float16.
+
+    Args:
+        graph: with its weights in it.
+        inputs: samples of its only input, rows of one each.
+    """
+    import onnx
+    from onnxruntime import quantization as ort
+
+    graph = simplified(graph, fuse=True)
+    kinds = Counter(node.op_type for node in graph.graph.node)
+    convolutional = kinds["Conv"] >= kinds["MatMul"] + kinds["Gemm"]
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, result = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(graph, source, save_as_external_data=graph.ByteSize() > 2**30)
+        if convolutional:
+            ort.quantize_static(
+                source,
+                result,
+                _Samples(graph.graph.input[0].name, inputs),
+                per_channel=True,
+                activation_type=ort.QuantType.QUInt8,
+                weight_type=ort.QuantType.QInt8,
+                calibrate_method=ort.CalibrationMethod.Percentile,
+            )
+        else:
+            products = ["MatMul", "Gemm"]
+            ort.quantize_dynamic(source, result, products, per_channel=True, weight_type=ort.QuantType.QInt8)
+        found = onnx.load(result)
+    _halve_tables(found.graph)
+    return found, not convolutional
+
+
+class _Samples:
+    """What onnxruntime calls a calibration data reader."""
+
+    def __init__(self, name: str, inputs: Sequence[np.ndarray]):
+        self._rest: Iterator[dict[str, np.ndarray]] = iter([{name: one} for one in inputs])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._rest, None)
+
+
+def _halve_tables(graph: onnx.GraphProto) -> None:
+    """Keep in float16 what rows are gathered from."""
+    import onnx
+
+    tables = {node.input[0] for node in graph.node if node.op_type == "Gather"}
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.name in tables and tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.raw_data) >= SMALL:
+            whole = tensor.name
+            half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{whole}.f16"))
+            casts += cast_uses(graph, tensor.name, whole)
+    for node in reversed(casts):
+        graph.node.insert(0, node)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice that onnxruntime's tools print."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
