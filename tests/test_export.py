@@ -120,18 +120,14 @@ def test_the_files_are_those_of_open_clip(exported):
 
 
 def test_weights_that_fit_float16_are_stored_so_and_are_the_same(tmp_path):
-    space = random_space(VIT, preprocess_cfg=PREPROCESS)
-    model = space.backbone.model
+    model = bb.build_model(VIT)
     model.load_state_dict({k: v.half().float() if v.ndim else v for k, v in model.state_dict().items()})
-    space = clipx.JointSpace("half", space.backbone)
-    clipx.export(space, tmp_path / "half")
-    kinds = {value.dtype for value in load_file(tmp_path / "half" / "open_clip_model.safetensors").values()}
-    assert torch.float16 in kinds
-    for backend in ("onnx", "torch"):
-        other = load_space(tmp_path / "half", backend=backend)
-        assert other.id == space.id
-        np.testing.assert_allclose(other.encode_text(TEXTS), space.encode_text(TEXTS), atol=1e-5)
-        np.testing.assert_allclose(other.encode_image(noise()), space.encode_image(noise()), atol=1e-5)
+    space = random_space(VIT, preprocess_cfg=PREPROCESS)
+    space.backbone.model.load_state_dict(model.state_dict())
+    exporting._write_space(space, tmp_path, False)
+    kinds = {name: value.dtype for name, value in load_file(tmp_path / "open_clip_model.safetensors").items()}
+    assert kinds["visual.proj"] == torch.float16 and kinds["logit_scale"] == torch.float32
+    assert load_space(tmp_path).weights_sha256 == space.backbone.weights_sha256()
 
 
 def test_what_needs_torch_loads_it_from_the_folder(exported):
@@ -273,17 +269,25 @@ def embedded(tmp_path, tiny_space):
     return save_space(tiny_space, tmp_path / "tiny", WORDS)
 
 
-def test_an_embedded_space_gets_its_graphs_in_place_and_keeps_its_words(tmp_path, embedded, tiny_space):
+def test_an_embedded_space_gets_its_graphs_in_place_and_keeps_its_words(run, run_json, embedded, tiny_space):
     before = load_space(embedded)
     assert before.backend.__class__.__name__ == "TorchBackend"
-    rows = before.encode_text(["a photo of a chair"])
-    clipx.export(embedded, embedded)
-    served = load_space(embedded)
+    record = run_json(f"export {embedded} -o {embedded}")
+    assert record["precision"] == "float32" and record["id"] == before.id
+    assert [row["of"] for row in record["results"]] == ["photo", "text"]
+    assert all(row["largest_difference"] < 1e-5 for row in record["results"])
+    stored = json.loads((embedded / MANIFEST).read_text())["parity"]
+    assert stored["photo"]["cosine_distance"] == record["results"][0]["cosine_distance"]
+    assert record["bytes"] == sum(path.stat().st_size for path in embedded.iterdir() if path.name != MANIFEST)
+
+    served, texts = load_space(embedded), ["a photo of a chair"]
     assert served.backend.__class__.__name__ == "OnnxBackend" and served.id == before.id
-    np.testing.assert_allclose(served.encode_text(["a photo of a chair"]), rows, atol=1e-5)
+    np.testing.assert_allclose(served.encode_text(texts), before.encode_text(texts), atol=1e-5)
     np.testing.assert_allclose(served.encode_image(noise()), before.encode_image(noise()), atol=1e-5)
     assert served.unknown("a walrus") == ["walrus"]
     assert served.backbone.weights_sha256() == before.backbone.weights_sha256()
+    status, out, _ = run(f"classify photo.png --labels chair,table --space {embedded}")
+    assert status == 0 and "chair" in out
     assert not list(embedded.glob("*.part*"))
 
     save_space(tiny_space, embedded, WORDS)  # trained again: graphs of other weights are not served
@@ -450,18 +454,17 @@ def test_an_embedded_space_in_int8_keeps_its_words(tmp_path, embedded):
 # The command ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_says_how_far_vectors_lie_apart(run, run_json, embedded, tmp_path):
-    record = run_json(f"export {embedded} -o {tmp_path / 'out'}")
-    assert record["precision"] == "float32" and record["id"] == load_space(embedded).id
-    assert [row["of"] for row in record["results"]] == ["photo", "text"]
-    assert all(row["largest_difference"] < 1e-4 for row in record["results"])
-    stored = json.loads((tmp_path / "out" / MANIFEST).read_text())["parity"]
-    assert stored["photo"]["cosine_distance"] == record["results"][0]["cosine_distance"]
-    assert record["bytes"] == sum(p.stat().st_size for p in (tmp_path / "out").iterdir() if p.name != MANIFEST)
-    status, out, _ = run(f"classify photo.png --labels chair,table --space {tmp_path / 'out'}")
-    assert status == 0 and "chair" in out
-    status, _, err = run(f"export {embedded} -o {tmp_path / 'out'}")
-    assert status == 2 and "the folder is not empty" in err
+def test_the_command_prints_a_table_and_refuses_in_one_line(run, tmp_path, monkeypatch):
+    found = {"precision": "float32", "id": "x:y:z", "bytes": 1_500_000, "pictures": 3, "same_domain": 1.0}
+    found["text"] = {"cosine_distance": 1.2e-12, "mean": 3e-13, "largest_difference": 4.5e-7}
+    monkeypatch.setattr(exporting, "export", lambda *_, **__: found)
+    status, out, _ = run(f"export lite -o {tmp_path / 'out'}")
+    assert status == 0
+    assert out.splitlines()[1] == "text\t1.2e-12\t3.0e-13\t4.5e-07"
+    assert out.splitlines()[-1] == f"{tmp_path / 'out'}: 1.5 MB, float32, x:y:z"
+    monkeypatch.undo()
+    status, _, err = run("export nowhere -o out")
+    assert status == 2 and err.count("\n") == 1 and "no space named 'nowhere'" in err
 
 
 def test_pictures_of_one_s_own_are_compared(tmp_path):

@@ -73,7 +73,6 @@ class FileTokenizer:
         self.context, self.clean, self.padding, self.left = context, clean, padding, left
         self.zeroed, self.last, self.cut_padding = zeroed, last, cut_padding
         self.literal = dict(literal or {})
-        self._spelt_out = re.compile("|".join(map(re.escape, self.literal))) if self.literal else None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> token ids.
@@ -100,28 +99,18 @@ class FileTokenizer:
     def ids(self, text: str) -> list[int]:
         """The tokens of a text, special ones included, of any number."""
         text = cleaned(text, self.clean)
-        places = self._literals(text)
-        if not places:
+        if not any(word in text for word in self.literal):
             return self.tokenizer.encode(text).ids
         start, end = self.tokenizer.encode("").ids
         found, at = [start], 0
-        for place in places:
-            found += self.tokenizer.encode(text[at : place.start()], add_special_tokens=False).ids
-            found.append(self.literal[place.group()])
-            at = place.end()
-        return [*found, *self.tokenizer.encode(text[at:], add_special_tokens=False).ids, end]
+        for _, (begin, stop) in self.tokenizer.pre_tokenizer.pre_tokenize_str(text):
+            if text[begin:stop] in self.literal:  # a piece of its own: no mark precedes it
+                found += [*self._plain(text[at:begin]), self.literal[text[begin:stop]]]
+                at = stop
+        return [*found, *self._plain(text[at:]), end]
 
-    def _literals(self, text: str) -> list[re.Match[str]]:
-        """Where a cleaned text spells out special tokens: open_clip takes those for one that no other mark precedes."""
-        if self._spelt_out is None or "<" not in text:
-            return []
-        found: list[re.Match[str]] = []
-        for place in self._spelt_out.finditer(text):
-            before = text[place.start() - 1] if place.start() else " "
-            follows = bool(found) and found[-1].end() == place.start()
-            if follows or before.isspace() or re.fullmatch(r"[^\W_]", before):
-                found.append(place)
-        return found
+    def _plain(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def too_long(text: str, count: int, context: int) -> InputError:
@@ -199,13 +188,13 @@ def _save_simple(tokenizer: Any, folder: Path) -> dict[str, Any]:
 def _pieces(tokenizer: Any) -> str:
     """open_clip's pattern of pieces, in the syntax of the tokenizers library.
 
-    Classes of letters and digits are written out, for libraries differ in the version of Unicode that they know, and
-    letters in both cases, for they differ in what else is the same letter.
+    Classes of letters, digits and others are written out, for libraries differ in the version of Unicode that they know
+    and in what their classes hold where case is ignored; and single letters in both cases.
     """
     literals = [_either_case(tokenizer.decoder[i]) for i in tokenizer.all_special_ids]
     endings = [_either_case(ending) for ending in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")]
-    letters, digits = _ranges(r"\p{L}"), _ranges(r"\p{N}")
-    return "|".join([*literals, *endings, f"[{letters}]+", f"[{digits}]", rf"[^\s{letters}{digits}]+"])
+    letters, digits, others = map(_ranges, (r"[\p{L}]", r"[\p{N}]", r"[^\s\p{L}\p{N}]"))
+    return "|".join([*literals, *endings, f"[{letters}]+", f"[{digits}]", f"[{others}]+"])
 
 
 def _either_case(text: str) -> str:
@@ -219,11 +208,11 @@ def _either_case(text: str) -> str:
 
 
 def _ranges(pattern: str) -> str:
-    """The characters that a pattern of the ``regex`` library takes, as ranges of code points."""
+    """The characters that a class of the ``regex`` library holds, case ignored, as ranges of code points."""
     import regex
 
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, sys.maxunicode + 1)]))
-    runs = regex.finditer(f"{pattern}+", every)
+    runs = regex.finditer(f"{pattern}+", every, regex.IGNORECASE)
     return "".join(rf"\x{{{ord(run.group()[0]):x}}}-\x{{{ord(run.group()[-1]):x}}}" for run in runs)
 
 
