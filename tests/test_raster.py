@@ -21,6 +21,7 @@ from clipx.modalities.sketch.raster import kernel, plain, rasterize
 # its loss's central differences, h = .05 px (diffvg 85802a71).
 TRUTH = Path(__file__).parent / "golden" / "raster_truth.npz"
 SCENES = ("long 0", "long 1", "initial 0")
+NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,38 @@ def test_both_paint_the_same(scene):
         assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-4, name
 
 
+@pytest.mark.parametrize("backend", ["auto", "plain", "numba"])
+def test_an_array_is_painted_as_a_tensor_is(backend):
+    strokes, widths, alpha, ink = scribbles(2, 5), torch.rand(2, 5) * 6, torch.rand(2, 5), torch.rand(2, 5, 3)
+    page = torch.rand(2, 3, 40, 48)
+    for points in (strokes, strokes[..., :2, :], strokes[..., :3, :], strokes[:0]):
+        for how in ((3.0,), (widths, alpha, ink, page), (widths, 0.5, (1, 0, 0), (0.2, 0.3, 0.4))):
+            how = [value[: len(points)] if torch.is_tensor(value) else value for value in how]
+            drawn = rasterize(points, (40, 48), *how, backend=backend)
+            arrays = [value.numpy() if torch.is_tensor(value) else value for value in how]
+            for also in (arrays, how):
+                found = rasterize(points.numpy(), (40, 48), *also, backend=backend)
+                assert isinstance(found, np.ndarray) and found.dtype == np.float32
+                assert np.array_equal(found, drawn.numpy())
+    wide = rasterize(strokes.double().numpy(), 40)  # which the plain version paints
+    assert wide.dtype == np.float64 and np.abs(wide - rasterize(strokes, 40).numpy()).max() < 1e-5
+
+
+def test_an_array_that_cannot_be_painted_is_refused_in_the_same_words():
+    for change, message in (
+        ({"strokes": np.zeros((2, 4, 2), np.float16)}, "got float16"),
+        ({"strokes": np.full((2, 4, 2), NAN, np.float32)}, "^stroke 0: points must lie in .*nan"),
+        ({"width_px": np.float32([1, NAN])}, "^stroke 1: width_px .* got nan"),
+        ({"width_px": -1}, r"^width_px must lie in \[0, 1e\+06\], got -1"),
+        ({"width_px": np.ones(3)}, r"width_px must be of shape \(2,\) or stretch to it, got shape \(3,\)"),
+        ({"alpha": "half"}, "alpha must be of shape"),
+        ({"color": np.zeros((2, 4))}, "color must be of shape"),
+        ({"strokes": np.zeros((1, 4, 2)), "backend": "numba"}, 'float32, got float64; take .*"plain"'),
+    ):
+        with pytest.raises(InputError, match=message):
+            rasterize(**{"strokes": np.zeros((2, 4, 2), np.float32), "size": 9, **change})
+
+
 @pytest.mark.parametrize("backend", ["plain", "numba"])
 def test_black_on_white_is_the_coloured_picture_of_one_channel(backend):
     strokes, weights = scribbles(2, 5), torch.randn(2, 3, 48, 48)
@@ -291,13 +324,11 @@ def test_a_forked_worker_paints():
 
 # What is refused, and what is loaded.
 
-NAN = float("nan")
-
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"strokes": [[1, 2]]}, "strokes must be a float32 or float64 tensor, got list"),
+        ({"strokes": [[1, 2]]}, "strokes must be a float32 or float64 tensor or array, got list"),
         ({"strokes": torch.zeros(2, 4, 2).half()}, "got torch.float16"),
         ({"strokes": torch.zeros(4, 2)}, r"\(..., N, 2 to 4 control points, 2\), got shape \(4, 2\)"),
         ({"strokes": torch.zeros(1, 5, 2)}, r"got shape \(1, 5, 2\)"),

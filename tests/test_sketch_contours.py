@@ -15,11 +15,11 @@ from clipx.modalities.sketch.start import Start
 from clipx.modalities.sketch.target import prepare
 
 
-def places_on(points: torch.Tensor, count: int = 50) -> np.ndarray:
+def places_on(points: torch.Tensor | np.ndarray, count: int = 50) -> np.ndarray:
     """(N, 4, 2) cubics -> (N, count, 2) places on them, by Bernstein's polynomials."""
-    t = torch.linspace(0, 1, count)[:, None]
-    basis = torch.cat([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], dim=1)
-    return torch.einsum("kp,npd->nkd", basis, points).numpy()
+    t = np.linspace(0, 1, count)[:, None]
+    basis = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
+    return np.einsum("kp,npd->nkd", basis, points)
 
 
 def disc(radius: float = 60, centre: tuple[float, float] = (112, 100)) -> np.ndarray:

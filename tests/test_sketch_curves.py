@@ -1,22 +1,11 @@
 """Strokes of several segments: what is split, joined and cut draws the same lines; width profiles; outlines."""
 
+import numpy as np
 import pytest
 import torch
 
-from clipx.modalities.sketch.curves import (
-    PROFILES,
-    at,
-    chain,
-    cubics,
-    in_segments,
-    in_two,
-    joined,
-    lengths_along,
-    parts,
-    pen_path,
-    profile_width,
-    until,
-)
+from clipx.modalities.sketch.chains import chain, in_segments, in_two, joined, pen_path
+from clipx.modalities.sketch.curves import PROFILES, at, cubics, lengths_along, parts, profile_width, split, until
 from clipx.modalities.sketch.raster import rasterize
 
 
@@ -40,6 +29,16 @@ def test_segments_of_a_stroke_share_their_ends():
     assert torch.equal(torch.stack([chain(list(stroke)) for stroke in curves]), points)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_arrays_are_cut_as_tensors_are(profile):
+    points = strokes(3, 2)
+    for ours, theirs in zip(parts(points.numpy(), profile), parts(points, profile), strict=True):
+        assert isinstance(ours, np.ndarray) and isinstance(theirs, torch.Tensor)
+        assert ours.dtype == np.float32 and np.array_equal(ours, theirs)
+    for ours, theirs in zip(split(points[:, :4].numpy(), 0.3), split(points[:, :4], 0.3), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_more_segments_draw_the_same(count):
     points = strokes(2)
@@ -59,7 +58,7 @@ def test_a_stroke_in_two_is_the_stroke():
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
 def test_part_of_a_stroke_lies_on_it(share):
     (stroke,) = strokes(1, 2)
-    part = until(stroke, share)
+    part = torch.from_numpy(until(stroke.numpy(), share))
     assert part.shape == stroke.shape
     off = torch.cdist(places(part[None])[0], at(cubics(stroke), torch.linspace(0, 1, 2000)).flatten(0, 1))
     assert off.min(dim=1).values.max() < 0.3
@@ -71,7 +70,7 @@ def test_part_of_a_stroke_lies_on_it(share):
 def test_lengths_are_those_of_fine_polygons():
     points = strokes(3, 2)
     fine = places(points).diff(dim=1).norm(dim=2).sum(1)
-    torch.testing.assert_close(lengths_along(points)[:, -1], fine, rtol=0.01, atol=0)
+    np.testing.assert_allclose(lengths_along(points.numpy())[:, -1], fine, rtol=0.01)
 
 
 def test_a_pen_path_draws_the_same_and_travels_less():
@@ -96,4 +95,4 @@ def test_a_profile_is_as_wide_as_it_says_where_it_says(profile):
     drawn = 1 - rasterize(curves.flatten(0, 1), 224, share * 20)[0]
     for where in (0.1, 0.5, 0.9):
         wide = float(drawn[:, int(20 + 180 * where)].sum())
-        assert wide == pytest.approx(20 * float(profile_width(profile, torch.tensor(where))), abs=2)
+        assert wide == pytest.approx(20 * float(profile_width(profile, np.array(where))), abs=2)

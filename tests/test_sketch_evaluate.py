@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import PREPROCESS, RESNET, VIT
 from PIL import Image
 
@@ -46,15 +45,16 @@ def bar(width=60, height=80, dark=40):
 def test_a_drawing_is_seen_without_the_canvas_around_it():
     target = prepare(disc())
     assert measured.photo_picture(target).shape == (3, 149, 224)
-    points = torch.tensor([[[100.0, 40], [110, 40], [120, 40], [130, 40]]])  # 3 px below the box's upper edge
-    strokes = Strokes(points, torch.tensor([2.0]), torch.ones(1), torch.zeros(1, 3), (0, 37, 224, 149))
+    points = np.float32([[[100, 40], [110, 40], [120, 40], [130, 40]]])  # 3 px below the box's upper edge
+    black = np.zeros((1, 3), np.float32)
+    strokes = Strokes(points, np.float32([2]), np.float32([1]), black, (0, 37, 224, 149))
     picture = pixels(strokes)
     assert picture.shape == (3, 149, 224) and (picture[:, 2:4, 105:125] < 0.01).all() and (picture[:, 8:] == 1).all()
     assert measured.ink(picture) == pytest.approx(2 * 30 + math.pi, abs=0.1)  # a bar with round caps
 
 
 def test_an_edge_map_has_the_strongest_edges_and_the_ink_asked_for():
-    photo = torch.full((3, 20, 30), 0.9)
+    photo = np.full((3, 20, 30), 0.9, np.float32)
     photo[:, :, 10:] = 0.1  # the strong edge: columns 9 and 10
     photo[:, 5:, 20:] = 0.2  # a weak one
     for amount in (7.0, 31.4, 40.0):
@@ -63,41 +63,40 @@ def test_an_edge_map_has_the_strongest_edges_and_the_ink_asked_for():
         assert (edges[:, :, :9] == 1).all() and (edges[:, :, 11:] == 1).all()
         assert ((edges > 0) & (edges < 1)).sum() == (3 if amount % 1 else 0)  # one grey pixel, in three channels
     assert (measured.edge_map(photo, 40.0)[0, :, 9:11] == 0).all()
-    assert measured.ink(measured.edge_map(torch.full((3, 20, 30), 0.5), 9.0)) == 0  # no edges, no ink
+    assert measured.ink(measured.edge_map(np.full((3, 20, 30), 0.5, np.float32), 9.0)) == 0  # no edges, no ink
     assert (measured.edge_map(photo, 600.0)[:, :, :4] == 1).all()  # nor where the photo is flat
 
 
 def test_random_strokes_fill_the_box_evenly():
-    like = Strokes(
-        torch.zeros(400, 4, 2), torch.full((400,), 2.5), torch.ones(400), torch.zeros(400, 3), (0, 40, 224, 100)
-    )
+    none = np.zeros((400, 4, 2), np.float32)
+    like = Strokes(none, none[:, 0, 0] + 2.5, none[:, 0, 0] + 1, none[:, :3, 0], (0, 40, 224, 100))
     strokes = measured.random_strokes(like, 3)
     starts = strokes.points[:, 0]
     assert strokes.box == like.box and (strokes.width_px == 2.5).all()
     assert (starts[:, 1] >= 40).all() and (starts[:, 1] < 140).all()
-    torch.testing.assert_close(starts.mean(dim=0), torch.tensor([112.0, 90.0]), atol=8, rtol=0)
-    torch.testing.assert_close(strokes.points, measured.random_strokes(like, 3).points)
-    assert not torch.equal(strokes.points, measured.random_strokes(like, 4).points)
-    assert 0 < (strokes.points - starts[:, None]).abs().max() <= 3 * 0.5 * SPREAD * 224  # short, as the initial ones
+    np.testing.assert_allclose(starts.mean(0), [112, 90], atol=8, rtol=0)
+    np.testing.assert_allclose(strokes.points, measured.random_strokes(like, 3).points, rtol=1.3e-6, atol=1e-5)
+    assert not np.array_equal(strokes.points, measured.random_strokes(like, 4).points)
+    assert 0 < np.abs(strokes.points - starts[:, None]).max() <= 3 * 0.5 * SPREAD * 224  # short, as the initial ones
 
 
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
 def test_ranks_by_hand():
-    scores = torch.tensor([[0.1, 0.9, 0.5], [0.5, 0.5, 0.5], [0.3, 0.2, 0.3]])
+    scores = np.array([[0.1, 0.9, 0.5], [0.5, 0.5, 0.5], [0.3, 0.2, 0.3]])
     assert measured.ranks(scores, [2, 1, 2]).tolist() == [2, 2, 2]
     assert measured.ranks(scores, [1, 0, 0]).tolist() == [1, 1, 1]
     assert measured.ranks(scores, [0, 2, 1]).tolist() == [3, 3, 3]
 
 
 def test_what_the_judge_saw():
-    logits = torch.tensor([[2.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
-    seen = measured.judge(logits, [0, 1], torch.tensor([[0.2, 0.4], [0.1, 0.3]]))
+    logits = np.array([[2.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+    seen = measured.judge(logits, [0, 1], np.array([[0.2, 0.4], [0.1, 0.3]]))
     assert (seen.best.tolist(), seen.label_ranks.tolist(), seen.photo_ranks.tolist()) == ([0, 2], [1, 2], [2, 1])
     assert seen.right.tolist() == [True, False] and seen.all_ranks.tolist() == [1, 2]
-    more = torch.tensor([[2.0, 2.0, 0.0, 3.0], [0.0, 1.0, 3.0, 0.5]])  # among more labels, in another order
-    wide = measured.judge(logits, [0, 1], torch.eye(2), (more, [0, 2]))
+    more = np.array([[2.0, 2.0, 0.0, 3.0], [0.0, 1.0, 3.0, 0.5]])  # among more labels, in another order
+    wide = measured.judge(logits, [0, 1], np.eye(2), (more, [0, 2]))
     assert wide.label_ranks.tolist() == [1, 2] and wide.all_ranks.tolist() == [2, 1]
 
 
@@ -145,7 +144,7 @@ def test_the_spread_over_seeds():
 
 
 def test_the_contact_sheet_shows_every_picture():
-    dark, light = torch.zeros(3, 40, 80), torch.full((3, 80, 40), 0.5)
+    dark, light = np.zeros((3, 40, 80)), np.full((3, 80, 40), 0.5)
     long = "a word of many letters that no column has room for"
     sheet = measured.contact_sheet(("photo", "8 strokes"), [("disc", [(dark, "disc", True), (light, long, False)])] * 3)
     pixels = np.asarray(sheet).astype(int)

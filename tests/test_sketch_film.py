@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from clipx.errors import InputError, MissingDependencyError, UnsupportedError
@@ -19,10 +18,10 @@ from clipx.modalities.sketch.svg import Strokes, to_svg
 def some_strokes(count: int = 6, box=(0, 10, 100, 60), colour: bool = False, seed: int = 0) -> Strokes:
     rng = np.random.default_rng(seed)
     return Strokes(
-        torch.tensor(rng.uniform(0, 100, (count, 4, 2)), dtype=torch.float32),
-        torch.tensor(rng.uniform(2, 5, count), dtype=torch.float32),
-        torch.tensor(rng.uniform(0.5, 1, count) if colour else np.ones(count), dtype=torch.float32),
-        torch.tensor(rng.uniform(0, 0.9, (count, 3)) * colour, dtype=torch.float32),
+        rng.uniform(0, 100, (count, 4, 2)).astype(np.float32),
+        rng.uniform(2, 5, count).astype(np.float32),
+        (rng.uniform(0.5, 1, count) if colour else np.ones(count)).astype(np.float32),
+        (rng.uniform(0, 0.9, (count, 3)) * colour).astype(np.float32),
         box,
     )
 
@@ -57,8 +56,8 @@ def test_a_picture_shows_what_the_svg_shows(scale):
 
 def test_what_lies_outside_the_box_is_cut_off():
     strokes = some_strokes(1)
-    line = torch.tensor([[[-50.0, 40.0], [0.0, 40.0], [50.0, 40.0], [150.0, 40.0]]])
-    seen = film.picture(replace(strokes, points=line, width_px=torch.tensor([4.0])))
+    line = np.float32([[[-50, 40], [0, 40], [50, 40], [150, 40]]])
+    seen = film.picture(replace(strokes, points=line, width_px=np.float32([4])))
     assert (seen[30] == 0).all() and (seen[:20] == 255).all()  # the box begins at y 10
 
 
@@ -106,11 +105,11 @@ def test_gifs_of_one_frame_and_of_no_strokes():
 def test_a_gif_of_sixty_frames_is_small():
     strokes = some_strokes(32, box=(0, 0, 224, 224))
     starts = strokes.points[:, :1] * 2.24
-    strokes = replace(strokes, points=starts + (strokes.points - 50) / 3, width_px=torch.full((32,), 3.0))
-    rng = torch.Generator().manual_seed(0)
+    strokes = replace(strokes, points=starts + (strokes.points - 50) / 3, width_px=np.full(32, 3, np.float32))
+    rng = np.random.default_rng(0)
     frames = [strokes]
     for _ in range(59):  # as far as an optimiser moves them
-        frames.append(replace(strokes, points=frames[-1].points + torch.randn(32, 4, 2, generator=rng)))
+        frames.append(replace(strokes, points=frames[-1].points + rng.normal(size=(32, 4, 2)).astype(np.float32)))
     data = film.gif(frames)
     assert Image.open(io.BytesIO(data)).size == (448, 448) and len(data) < 1_000_000
 
@@ -125,9 +124,9 @@ def test_a_pen_draws_stroke_after_stroke():
     assert all(after > before - 1 for before, after in pairwise(inked))
     for frame in frames[:-1]:
         whole = len(frame) - 1
-        assert torch.equal(frame.points[:whole], strokes.points[:whole])  # what is drawn stays
-        assert torch.equal(frame.points[whole, 0], strokes.points[whole, 0])
-        assert torch.equal(frame.color, strokes.color[: whole + 1])
+        assert np.array_equal(frame.points[:whole], strokes.points[:whole])  # what is drawn stays
+        assert np.array_equal(frame.points[whole, 0], strokes.points[whole, 0])
+        assert np.array_equal(frame.color, strokes.color[: whole + 1])
     ways = [float(film.lengths_along(frame.points)[:, -1].sum()) for frame in frames]
     paces = np.diff([0, *ways])
     assert paces.max() < 2 * np.median(paces)
@@ -135,11 +134,11 @@ def test_a_pen_draws_stroke_after_stroke():
 
 def test_films_of_dots_many_strokes_and_none():
     dots = some_strokes(3)
-    dots = replace(dots, points=dots.points[:, :1].expand(3, 4, 2))
+    dots = replace(dots, points=dots.points[:, :1].repeat(4, 1))
     assert [len(frame) for frame in film.stroke_by_stroke(dots, 6)][-1] == 3
     many = some_strokes(500)
     assert len(film.stroke_by_stroke(many)) == film.GIF_FRAMES
-    thin = replace(dots, width_px=torch.zeros(3))
+    thin = replace(dots, width_px=np.zeros(3, np.float32))
     assert len(film.stroke_by_stroke(thin, 4)) == 4  # no length and no width: no pace either
     nothing = some_strokes(0)
     assert film.stroke_by_stroke(nothing, 3) == [nothing] * 3

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from clipx.errors import FileError
@@ -218,7 +217,7 @@ def test_a_drawing_for_a_plotter_has_no_page(tmp_path, tiny_space):
         again = Sketch(tiny_space).load(tmp_path / name)
         assert again.box == strokes.box and again.about == strokes.about
         shown.append(Sketch(tiny_space).pictures(again))
-    assert torch.equal(*shown)
+    assert np.array_equal(*shown)
 
 
 BOX = '<path d="M 1 1 L 9 1 L 9 9 L 5 4 Z" fill="none" stroke="black"/>'
@@ -259,7 +258,7 @@ def test_sizes_colours_and_clips_of_other_programs_change_nothing_in_silence(tmp
             warnings.simplefilter("error")
             found.append(read_svg(tmp_path / name))
     for name in ("points", "width_px", "color"):
-        torch.testing.assert_close(getattr(found[0], name), getattr(found[1], name), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(getattr(found[0], name), getattr(found[1], name), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(

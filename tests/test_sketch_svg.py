@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,10 +19,10 @@ from clipx.modalities.sketch.svg import Strokes, read_svg, to_svg, travel_sorted
 def some_strokes(count: int = 9, seed: int = 0) -> Strokes:
     rng = np.random.default_rng(seed)
     return Strokes(
-        torch.tensor(rng.uniform(10, 214, (count, 4, 2)), dtype=torch.float32),
-        torch.tensor(rng.uniform(1, 6, count), dtype=torch.float32),
-        torch.tensor(rng.uniform(0.3, 1, count), dtype=torch.float32),
-        torch.tensor(rng.integers(0, 256, (count, 3)) / 255, dtype=torch.float32),
+        rng.uniform(10, 214, (count, 4, 2)).astype(np.float32),
+        rng.uniform(1, 6, count).astype(np.float32),
+        rng.uniform(0.3, 1, count).astype(np.float32),
+        (rng.integers(0, 256, (count, 3)) / 255).astype(np.float32),
         (0, 28, 224, 168),
         {"title": "a <cat> & co", "seed": 1000, "loss": 0.25, "space": "nano", "settings": {"steps": 5}},
     )
@@ -50,7 +49,7 @@ def test_another_reader_finds_the_same_curves(tmp_path):
         assert path.stroke_width == pytest.approx(float(width), abs=6e-4)
         assert path.fill.value is None and path.values["stroke-linecap"] == "round"
         np.testing.assert_array_equal(
-            [path.stroke.red, path.stroke.green, path.stroke.blue], (color * 255).round().int()
+            [path.stroke.red, path.stroke.green, path.stroke.blue], (color * 255).round().astype(int)
         )
 
 
@@ -62,7 +61,7 @@ def test_another_renderer_shows_what_the_rasteriser_shows(tmp_path):
         strokes = some_strokes(12, seed)
         strokes = Strokes(strokes.points, strokes.width_px, strokes.alpha, strokes.color, (0, 0, 224, 224))
         theirs = np.asarray(Image.open(io.BytesIO(bytes(resvg.svg_to_bytes(to_svg(strokes))))).convert("RGB")) / 255
-        ours = rasterize(strokes.points, 224, strokes.width_px, strokes.alpha, strokes.color).permute(1, 2, 0).numpy()
+        ours = rasterize(strokes.points, 224, strokes.width_px, strokes.alpha, strokes.color).transpose(1, 2, 0)
         assert theirs.shape == ours.shape and np.abs(theirs - ours).mean() <= 0.01
         assert np.abs(theirs - 1).mean() > 0.02  # something is drawn
 
@@ -75,11 +74,18 @@ def test_it_reads_back_into_the_same_strokes(tmp_path_factory, seed, count):
     path.write_text(to_svg(strokes))
     back = read_svg(path)
     for name in ("points", "width_px", "alpha"):
-        torch.testing.assert_close(getattr(back, name), getattr(strokes, name), atol=6e-4, rtol=0)
-    torch.testing.assert_close(back.color, strokes.color, atol=1e-6, rtol=0)
+        np.testing.assert_allclose(getattr(back, name), getattr(strokes, name), atol=6e-4, rtol=0)
+    np.testing.assert_allclose(back.color, strokes.color, atol=1e-6, rtol=0)
     assert back.box == strokes.box and back.about == strokes.about
     path.write_text(to_svg(back))
     assert to_svg(read_svg(path)) == to_svg(back)  # from then on to the letter
+
+
+def test_strokes_of_tensors_hold_arrays():
+    torch, ours = pytest.importorskip("torch"), some_strokes()
+    theirs = replace(ours, **{name: torch.from_numpy(getattr(ours, name)) for name in ("points", "width_px", "color")})
+    assert all(isinstance(each, np.ndarray) for each in (theirs.points, theirs.width_px, theirs.color))
+    assert to_svg(theirs) == to_svg(ours)
 
 
 def test_numbers_are_short_and_sizes_are_on_paper():
@@ -107,7 +113,7 @@ def test_an_animation_draws_every_stroke_in_turn_and_shows_the_same_drawing(tmp_
     resvg, strokes = pytest.importorskip("resvg_py"), some_strokes()
     moving = to_svg(strokes, seconds=4)
     (tmp_path / "a.svg").write_text(moving)
-    torch.testing.assert_close(read_svg(tmp_path / "a.svg").points, strokes.points, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(read_svg(tmp_path / "a.svg").points, strokes.points, atol=1e-3, rtol=0)
     assert "<script" not in moving
     said = re.findall(r"#stroke-(\d+)\{stroke-dasharray:(\S+) .*?animation:draw (\S+)s linear (\S+)s both", moving)
     numbers, dashes, lasting, begins = zip(*((int(n), *map(float, rest)) for n, *rest in said), strict=True)
@@ -144,7 +150,7 @@ def test_hpgl_draws_the_strokes_in_millimetres():
         places = np.array(list(map(int, ",".join(line).split(",")))).reshape(-1, 2)
         way = np.stack([places[-1] - places[0], places[len(places) // 2] - places[0]], axis=1)
         on = (cubic[0] + 3 * cubic[1] + 3 * cubic[2] + cubic[3]) / 8 - cubic[0]
-        wanted = torch.stack([cubic[3] - cubic[0], on], dim=1).numpy() * 150 / 224 / unit_mm
+        wanted = np.stack([cubic[3] - cubic[0], on], axis=1) * 150 / 224 / unit_mm
         turned = way @ np.linalg.inv(wanted)  # by a quarter where the paper lies across; its y goes up: one reflection
         np.testing.assert_allclose(np.abs(turned).round(1), np.abs(turned).round(0), atol=0.11)
         assert np.linalg.det(turned) == pytest.approx(-1, abs=0.1)
@@ -166,7 +172,7 @@ def test_a_pen_travels_less_when_sorted():
     assert sorted(order.tolist()) == list(range(40))
 
     def travel(p):
-        return float((p[1:, 0] - p[:-1, 3]).norm(dim=1).sum())
+        return float(np.linalg.norm(p[1:, 0] - p[:-1, 3], axis=1).sum())
 
     assert travel(points[order]) < 0.6 * travel(points)
 

@@ -352,9 +352,8 @@ def _winners(
         box, order = (left, top, width, height), list(range(count))
 
         def strokes_of(rows: Tensor, about: dict[str, Any], box=box) -> Strokes:
-            rows = rows.clone()
-            each = (points_of(rows), rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR])
-            return Strokes(*(values.numpy() for values in each), box, about, config.profile)
+            points, looks = points_of(rows).numpy().copy(), rows.numpy().copy()
+            return Strokes(points, looks[:, WIDTH], looks[:, ALPHA], looks[:, COLOR], box, about, config.profile)
 
         importance: list[float] = []
         if config.rank and count <= RANKED and not asked():

@@ -101,9 +101,7 @@ def saliency(space: JointSpace, pixels: Tensor, embedding: np.ndarray | None = N
         return attention_map(space.attention(fitted)[0], grid, size)
 
 
-def class_activation(
-    space: JointSpace, pixels: Tensor, embedding: Tensor | None, size: tuple[int, int]
-) -> np.ndarray:
+def class_activation(space: JointSpace, pixels: Tensor, embedding: Tensor | None, size: tuple[int, int]) -> np.ndarray:
     """Class activation map (Zhou et al., CVPR 2016): how much each cell adds to the similarity with a vector.
 
     The mean of two maps, of the picture at ``image_size`` and at twice that: the one is steadier, the other finer.
