@@ -33,7 +33,7 @@ def cloud_of(name: str, seed: int) -> Cloud:
     points, _ = trimesh.sample.sample_surface(SOLIDS[name](), 1024, seed=seed)
     turn = trimesh.transformations.random_rotation_matrix(rng.random(3))[:3, :3]
     points = points * rng.uniform(0.8, 1.25, 3) @ turn.T + rng.normal(0, 0.02, (1024, 3))
-    return Cloud(torch.from_numpy(points.astype(np.float32)))
+    return Cloud(points.astype(np.float32))
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def drawn(path: Path) -> Image.Image:
     left, top, width, height = (2 * side for side in strokes.box)
     side = round(max(left + width, top + height))
     picture = rasterize(2 * strokes.points, side, width_px=6.0)
-    page = Image.fromarray((picture.permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy())
+    page = Image.fromarray((picture.transpose(1, 2, 0).clip(0, 1) * 255).astype("uint8"))
     return page.crop((round(left), round(top), round(left + width), round(top + height)))
 
 

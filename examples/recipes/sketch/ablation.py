@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
+from scipy.special import log_softmax
 
 import clipx
 from clipx.files import write_whole
@@ -74,8 +74,8 @@ def drawn(paths: list[Path], changes: dict, space: clipx.JointSpace, file: Path)
         with progress(file.stem, len(paths)) as advance:
             for path in paths:
                 (drawing,) = draw([load_target(path)], space, config)
-                found["start"].append(drawing.film[0].points.numpy())
-                found["end"].append(drawing.strokes.points.numpy())
+                found["start"].append(drawing.film[0].points)
+                found["end"].append(drawing.strokes.points)
                 advance(1)
         write_whole(file, lambda part: np.savez(part, **found))
     return dict(np.load(file))
@@ -85,10 +85,9 @@ def judged(points: np.ndarray, labels: list[str], judge: clipx.JointSpace) -> tu
     """(N,) whether each is named, and the log-probability of its name."""
     eyes = judge.domain("drawing") if "drawing" in judge.domains else judge
     said = judge.embed_text([f"a drawing of a {spoken(name)}" for name in CLASSES]).vectors
-    pictures = rasterize(torch.from_numpy(points), CANVAS)
-    scores = SCALE * eyes.encode_image(pictures) @ said.T
-    own = torch.tensor([CLASSES.index(name) for name in labels])
-    return (scores.argmax(1) == own).numpy(), scores.log_softmax(1).gather(1, own[:, None])[:, 0].numpy()
+    scores = SCALE * eyes.encode_image(rasterize(points, CANVAS)) @ said.T
+    own = np.array([CLASSES.index(name) for name in labels])
+    return scores.argmax(1) == own, log_softmax(scores, 1)[np.arange(len(own)), own]
 
 
 def main() -> None:

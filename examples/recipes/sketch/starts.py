@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from scipy.special import log_softmax
 
 import clipx
 from clipx.modalities.sketch.contours import fitted
@@ -62,9 +63,10 @@ def main() -> None:
     for row in rows:
         curves = cubics(row["drawing"])
         if STROKES[0] <= len(curves) <= STROKES[1]:
-            seen = rasterize(torch.from_numpy(curves).float(), CANVAS, 4.0)[None]
+            seen = rasterize(curves.astype(np.float32), CANVAS, 4.0)[None]
             own = words.index(row["word"])
-            sure = sum(float((eye.encode_image(seen) @ said.T * 20).log_softmax(1)[0, own]) for eye, said in judges)
+            scores = [eye.encode_image(seen) @ said.T * 20 for eye, said in judges]
+            sure = sum(float(log_softmax(score, 1)[0, own]) for score in scores)
             by_word[row["word"]].append((-sure, row["key_id"], curves))
     curves, counts, keys, labels = [], [], [], []
     for word, found in by_word.items():

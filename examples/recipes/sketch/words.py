@@ -13,7 +13,7 @@ import io
 import json
 from pathlib import Path
 
-import torch
+import numpy as np
 from PIL import Image
 from sheet import sheet
 
@@ -57,7 +57,7 @@ def main() -> None:
         said = judge.embed_text([PROMPT.format(word) for word in every]).vectors
         seen = {}
         for when, pick in (("start", lambda d: d.film[0]), ("end", lambda d: d.strokes)):
-            pictures = torch.stack([pixels(pick(found[word])) for word in words])
+            pictures = np.stack([pixels(pick(found[word])) for word in words])
             seen[when] = ranks(eyes.encode_image(pictures) @ said.T, [every.index(word) for word in words]).tolist()
         record["judges"][judge.name] = seen
         for when, of in seen.items():
