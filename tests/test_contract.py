@@ -17,6 +17,7 @@ from clipx.errors import ContractError, InputError
 from clipx.modality import Modality
 from clipx.parts import Parts, View
 from clipx.registry import MODALITIES, get_modality, registered
+from clipx.spaces.loading import load_space
 from clipx.testing import check_modality, checks
 
 EVERY_CHECK = [
@@ -27,11 +28,17 @@ EVERY_CHECK = [
 ]
 
 
+@pytest.fixture(scope="session")
+def served_space():
+    return load_space("lite", backend="onnx")
+
+
+@pytest.mark.parametrize("space", ["tiny_space", "served_space"])  # by torch, by onnxruntime
 @pytest.mark.parametrize(("cls", "check"), EVERY_CHECK)
-def test_contract(cls, check, tiny_space):
+def test_contract(cls, check, space, request):
     if cls.missing():
         pytest.skip(cls.missing())
-    check(tiny_space)
+    check(request.getfixturevalue(space))
 
 
 def test_a_batch_does_not_feel_its_neighbours_sizes(tiny_vit_space):

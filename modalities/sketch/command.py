@@ -185,7 +185,7 @@ def sketch(
     if not meant:
         sources = _read(sources, photo, plan, failures, run)
     output.prepare(sources, resume)
-    joint = run.open_space()
+    joint = run.open_space(backend="torch")
     looks = None if meant else _saliency_space(joint, photo, run)
     task = DrawTask(joint, plan, looks)
     if meant:
@@ -426,13 +426,13 @@ def _saliency_space(joint: JointSpace, photo: PhotoFlags, run: RunOptions) -> Jo
 
     if photo.saliency_space is None:
         return default_space(joint, photo.about)
-    return replace(run, space=photo.saliency_space).open_space()
+    return run.open_space(photo.saliency_space, "torch")
 
 
 def _judge(name: str | None, joint: JointSpace, run: RunOptions) -> JointSpace:
     from clipx.modalities.sketch.judging import default_judge, require_other_space
 
-    return require_other_space(replace(run, space=name or default_judge(joint.name)).open_space(), joint)
+    return require_other_space(run.open_space(name or default_judge(joint.name), "torch"), joint)
 
 
 # ------------------------------------------------------------------------------------------------------------- output

@@ -274,10 +274,10 @@ def _setup(
     judge_name = judging.judge or default_judge(name)
     if drawings is not None:
         check_writable(make_folder(drawings) / "sheet.png")
-    joint = replace(run, space=name).open_space()
-    judge = require_other_space(replace(run, space=judge_name).open_space(), joint)
+    joint = run.open_space(name, "torch")
+    judge = require_other_space(run.open_space(judge_name, "torch"), joint)
     own = judging.saliency_space
-    starting = joint if own is None else replace(run, space=own).open_space()
+    starting = joint if own is None else run.open_space(own, "torch")
     if starting.id == judge.id:
         raise InputError(f"{judge.name} also judges", where="--saliency-space", remedy="name another")
     of_labels = [make_classifier(judge, rows.classes, of_drawings or "sketch"),

@@ -65,7 +65,7 @@ def default_space(space: JointSpace, about: str | None = None) -> JointSpace:
 
     knows = about is not None or space.supports("class_attention") or space.backbone.averages
     others = [] if knows else embedded_for("class_attention")
-    return load_space(others[0], device=space.device) if others else space
+    return load_space(others[0], device=space.device, backend="torch") if others else space
 
 
 def saliency(space: JointSpace, pixels: Tensor, embedding: np.ndarray | None = None) -> np.ndarray:
