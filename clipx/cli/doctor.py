@@ -148,21 +148,34 @@ def _spaces(space: str | None, device: str, dtype: str) -> Iterator[dict[str, An
 
 
 def _try_space(name: str, device: str, dtype: str) -> str:
-    """Load it, which compares an embedded one's weights with their hash, and compare dense features with embeddings."""
+    """Load it, which compares an embedded one's weights with their hash, and compare dense features with embeddings.
+
+    A space with ONNX graphs is also served by onnxruntime, and the vectors of both are compared.
+    """
+    import numpy as np
     import torch
 
+    from clipx.backends.manifest import is_exported
     from clipx.errors import SpaceError
     from clipx.spaces.loading import load_space
 
-    space = load_space(name, device, getattr(torch, dtype))
+    space = load_space(name, device, dtype, backend="torch")
     pixels = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0)).to(space.device)
     space.backbone.self_test(space.preprocess.normalize(pixels))
     text = "a photo" if space.vocabulary is None else next(iter(space.vocabulary.words))
-    rows = torch.cat([space.encode_image(pixels), space.encode_text([text])])
-    if not bool(((rows.norm(dim=1) - 1).abs() < 1e-4).all()):  # a NaN fails
+    rows = np.concatenate([space.encode_image(pixels.cpu().numpy()), space.encode_text([text])])
+    if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-4).all():  # a NaN fails
         raise SpaceError("vectors are not of unit norm", where=name, remedy="try --dtype float32, or other weights")
+    agrees = ""
+    if dtype == "float32" and space.folder is not None and is_exported(space.folder):
+        served = load_space(name, backend="onnx")
+        others = np.concatenate([served.encode_image(pixels.cpu().numpy()), served.encode_text([text])])
+        distance = float((1 - (rows * others).sum(1)).max())
+        if not distance < 1e-4:
+            raise SpaceError(f"onnxruntime's vectors are a cosine distance of {distance:.1e} away", where=name)
+        agrees = f", onnxruntime agrees to {max(distance, 0):.0e}"
     version = f"version {space.version}, weights' hash right, " if space.folder else ""
-    return f"{version}{space.id}, self-test passed on {space.device} in {dtype}"
+    return f"{version}{space.id}, self-test passed on {space.device} in {dtype}{agrees}"
 
 
 def _tried(name: str, check: Callable[[], str]) -> dict[str, Any]:
