@@ -22,6 +22,9 @@ HEAVY = {
 }
 
 
+EXPORTING = {f"clipx.backends.{name}" for name in ("export", "external", "int8", "trace")}  # use what an extra brings
+
+
 def named(path):
     """The module that a file is: modalities/image/__init__.py -> clipx.modalities.image."""
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -186,9 +189,11 @@ def test_what_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["dependencies"]}
     names = {"PIL": "pillow", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
-    used = {module.split(".")[0] for path in CORE + MODALITIES for module in imports(parsed(path))}
-    used -= sys.stdlib_module_names | {"clipx"}
-    assert {names.get(package, package) for package in used} <= declared
+    extra = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"]["export"]}
+    for path in CORE + MODALITIES:
+        used = {module.split(".")[0] for module in imports(parsed(path))} - sys.stdlib_module_names - {"clipx"}
+        allowed = declared | (extra if named(path) in EXPORTING else set())
+        assert {names.get(package, package) for package in used} <= allowed, path
 
 
 def test_only_the_default_space_is_named():
@@ -217,6 +222,7 @@ def test_public_names():
         "ZeroShotClassifier",
         "classify",
         "embed",
+        "export",
         "get_modality",
         "list_spaces",
         "load_space",

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "clipx": [
         "ClipxError", "Embedding", "Index", "JointSpace", "Modality", "Prediction", "ZeroShotClassifier", "classify",
-        "embed", "get_modality", "list_spaces", "load_space",
+        "embed", "export", "get_modality", "list_spaces", "load_space",
     ],
     "clipx.backbone": [
         "CONFIG", "TOLERANCES", "Backbone", "Tokenizer", "any_size_image_features", "build_backbone", "build_model",
@@ -175,7 +175,12 @@ def heic(tmp_path):
     import_module("clipx.pictures").open_picture(tmp_path / "a.heic")
 
 
+def export(tmp_path):
+    import_module("clipx.backends.trace").trace(torch.nn.Identity(), {}, {}, ())
+
+
 NEEDS = {  # extra -> (the module that is absent, who asks for it, the install line)
+    "export": ("onnxscript", export, "pip install 'clipx-modalities[export]'"),
     "heic": ("pillow_heif", heic, "pip install 'clipx-modalities[heic]'"),
     "las": ("laspy", las, "pip install 'clipx-modalities[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-modalities[h5]'"),

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SMALL = 256  # bytes: what is smaller stays in the graph
 WHOLE = {"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_}
-FLOATS = ("F32", "F16", "BF16")
+FLOATS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+WIDTHS = {**WHOLE, **FLOATS}
 
 
 def external_weights(model: onnx.ModelProto, safetensors: str | PathLike, location: str) -> onnx.ModelProto:
@@ -99,7 +100,7 @@ class _Stored:
         for name, entry, kind in self._alike(values):
             wanted = wanted or _digest(values)
             if name not in self._digests:
-                self._digests[name] = _digest(self._read(entry).astype(values.dtype))
+                self._digests[name] = _digest(self._read(entry))
             if self._digests[name] == wanted:
                 begin, end = entry["data_offsets"]
                 return kind, self.start + begin, end - begin
@@ -110,21 +111,17 @@ class _Stored:
         for name, entry in self.entries.items():
             kind = entry["dtype"]
             fits = kind in FLOATS if values.dtype == np.float32 else WHOLE.get(kind) == values.dtype.type
-            width = self._type(kind).itemsize if fits else 1
+            width = WIDTHS[kind]().itemsize if fits else 1
             if fits and tuple(entry["shape"]) == values.shape and (self.start + entry["data_offsets"][0]) % width == 0:
                 yield name, entry, kind
 
     def _read(self, entry: dict[str, Any]) -> np.ndarray:
-        begin, end = (self.start + offset for offset in entry["data_offsets"])
-        return self.bytes[begin:end].view(self._type(entry["dtype"])).reshape(entry["shape"])
-
-    @staticmethod
-    def _type(kind: str) -> np.dtype:
-        if kind == "BF16":
-            import ml_dtypes
-
-            return np.dtype(ml_dtypes.bfloat16)
-        return np.dtype({"F32": np.float32, "F16": np.float16, **WHOLE}[kind])
+        """Its values; floats as float32."""
+        kind, (begin, end) = entry["dtype"], (self.start + offset for offset in entry["data_offsets"])
+        values = self.bytes[begin:end].view(WIDTHS[kind])
+        if kind == "BF16":  # the upper halves of float32
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        return (values.astype(np.float32) if kind in FLOATS else values).reshape(entry["shape"])
 
 
 def _digest(values: np.ndarray) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx.errors import FileError
+from clipx.errors import FileError, InputError, UnsupportedError
 from clipx.pictures import SUFFIXES, on_white, open_picture
 
 if TYPE_CHECKING:
@@ -85,16 +85,27 @@ def compare(one: JointSpace, other: JointSpace, shown: Sequence[np.ndarray]) -> 
         ``largest_difference`` of two components. Besides, ``pictures`` and ``texts``: how many; ``same_domain``: the
         share of pictures that both take for one of the same domain.
     """
-    found: dict[str, Any] = {"pictures": len(shown), "texts": len(SENTENCES)}
+    said = [text for text in SENTENCES if _reads(one, text)]
+    found: dict[str, Any] = {"pictures": len(shown), "texts": len(said)}
     for domain in one.domains:
         first, second = (
             np.concatenate([space.domain(domain).encode_image(picture) for picture in shown]) for space in (one, other)
         )
         found[domain] = _distances(first, second)
-    found["text"] = _distances(one.encode_text(SENTENCES), other.encode_text(SENTENCES))
+    if said:
+        found["text"] = _distances(one.encode_text(said), other.encode_text(said))
     named = [[space.encode_with_domain(picture)[1] for picture in shown] for space in (one, other)]
     found["same_domain"] = float(np.mean([a == b for a, b in zip(*named, strict=True)]))
     return found
+
+
+def _reads(space: JointSpace, text: str) -> bool:
+    """Whether it has a tokenizer, and a context that is long enough."""
+    try:
+        space.encode_text([text])
+    except (InputError, UnsupportedError):
+        return False
+    return True
 
 
 def _distances(one: np.ndarray, other: np.ndarray) -> dict[str, float]:

@@ -198,7 +198,7 @@ def _pieces(tokenizer: Any) -> str:
 
 
 def _either_case(text: str) -> str:
-    import regex
+    from open_clip.tokenizer import re as regex  # by which open_clip parts texts
 
     found = []
     for letter in text:
@@ -209,7 +209,7 @@ def _either_case(text: str) -> str:
 
 def _ranges(pattern: str) -> str:
     """The characters that a class of the ``regex`` library holds, case ignored, as ranges of code points."""
-    import regex
+    from open_clip.tokenizer import re as regex  # by which open_clip parts texts
 
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, sys.maxunicode + 1)]))
     runs = regex.finditer(f"{pattern}+", every, regex.IGNORECASE)
