@@ -74,7 +74,7 @@ class JointSpace:
     @property
     def backbone(self) -> Backbone:
         """The model in torch, which is loaded now where another backend serves the space."""
-        return self.backend.torch().backbone
+        return self.backend.backbone
 
     @property
     def dim(self) -> int:

@@ -436,7 +436,7 @@ def test_embed_writes_what_python_gives(run_json, here, space_folder, suffix):
         about = table.schema.metadata[b"space_id"].decode()
     assert ids == ["photo.png", "cloud.xyz"]
     assert about == wanted.space_id
-    assert np.allclose(vectors, wanted.vectors.numpy(), atol=1e-5)
+    assert np.allclose(vectors, wanted.vectors, atol=1e-5)
     assert (record["n"], record["dim"]) == (2, 32)
 
 
@@ -459,7 +459,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_resume_goes_on(run, here, monkey
     assert (status, out, err) == (130, "", "interrupted\n")
     assert names(here) == before
     assert run(line)[0] == 0
-    assert seen == ["0.png", "1.png", "2.png", "2.png"]
+    assert sorted(seen[:3]) == ["0.png", "1.png", "2.png"] and seen[3:] == ["2.png"]  # they are read in threads
 
 
 # eval -----------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from clipx.backends.torch import TorchBackend
+    from clipx.backbone import Backbone
     from clipx.preprocess import Preprocess
 
 
@@ -63,6 +63,7 @@ class Backend(Protocol):
         """The same towers as they look at pictures of a domain; as at photos for ``"photo"`` and unknown domains."""
         ...
 
-    def torch(self) -> TorchBackend:
-        """The definition, which also gives gradients, stages, dense maps and attention; loaded at first use."""
+    @property
+    def backbone(self) -> Backbone:
+        """The model in torch, which also gives gradients, stages, dense maps and attention; loaded at first use."""
         ...

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipx.backends.base import Backend
 from clipx.backends.graph import Graph
 from clipx.backends.manifest import MANIFEST, ONCE_MORE, Manifest, exported_architecture
 from clipx.domains import PHOTO
@@ -20,12 +21,12 @@ from clipx.identity import Stamp, identity
 from clipx.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from clipx.backends.torch import TorchBackend
+    from clipx.backbone import Backbone
 
 Tokenize = Callable[[Sequence[str]], np.ndarray]
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """The towers of an exported space. Implements ``Backend``.
 
     Each graph, and the tokenizer, is loaded at first use: a search by words does not load an image tower.
@@ -43,7 +44,7 @@ class OnnxBackend:
         self,
         folder: str | PathLike,
         manifest: Manifest,
-        definition: Callable[[], TorchBackend] | None = None,
+        definition: Callable[[], Backbone] | None = None,
         tokenizer: Tokenize | None = None,
     ):
         self.folder, self.manifest = Path(folder), manifest
@@ -83,7 +84,8 @@ class OnnxBackend:
         view._domain = name
         return view
 
-    def torch(self) -> TorchBackend:
+    @property
+    def backbone(self) -> Backbone:
         return self._parts.definition.of_domain(self._domain)
 
 
@@ -94,7 +96,7 @@ class _Parts:
         self,
         folder: Path,
         manifest: Manifest,
-        definition: Callable[[], TorchBackend] | None,
+        definition: Callable[[], Backbone] | None,
         tokenizer: Tokenize | None,
     ):
         self.folder, self.manifest = folder, manifest
@@ -126,14 +128,13 @@ class _Parts:
         return FileTokenizer(self.folder, **self.manifest.tokenizer, cut_padding=self.manifest.cut_padding)
 
     @cached_property
-    def definition(self) -> TorchBackend:
+    def definition(self) -> Backbone:
         exported_architecture(self.folder)  # which an int8 one refuses
         if self._definition is not None:
             return self._definition()
         from clipx.backbone import create_from_folder
-        from clipx.backends.torch import TorchBackend
 
-        return TorchBackend(create_from_folder(self.folder))
+        return create_from_folder(self.folder)
 
 
 def _float32(pixels: np.ndarray) -> np.ndarray:

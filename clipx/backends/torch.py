@@ -11,12 +11,13 @@ from torch import Tensor
 
 from clipx._arrays import to_array
 from clipx.backbone import Backbone
+from clipx.backends.base import Backend
 from clipx.preprocess import Preprocess
 
 T = TypeVar("T")
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """A ``Backbone`` that takes and gives arrays. Implements ``Backend``.
 
     Args:
@@ -24,11 +25,15 @@ class TorchBackend:
     """
 
     def __init__(self, backbone: Backbone):
-        self.backbone = backbone
+        self._backbone = backbone
         self.architecture, self.dim = backbone.architecture, backbone.dim
         self.logit_scale, self.logit_bias = backbone.logit_scale, backbone.logit_bias
         self.preprocess: Preprocess = backbone.preprocess
         self.domains: Mapping[str, Preprocess] = backbone.domains
+
+    @property
+    def backbone(self) -> Backbone:
+        return self._backbone
 
     @property
     def on_cpu(self) -> bool:
@@ -58,9 +63,6 @@ class TorchBackend:
     def of_domain(self, name: str) -> TorchBackend:
         backbone = self.backbone.of_domain(name)
         return self if backbone is self.backbone else TorchBackend(backbone)
-
-    def torch(self) -> TorchBackend:
-        return self
 
     def _run(self, function: Callable[[Tensor], T], pixels: np.ndarray) -> T:
         return function(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.backbone.device))

@@ -24,7 +24,7 @@ def load_exported(folder: str | PathLike) -> JointSpace:
     if not (folder / ABOUT).is_file():
         return JointSpace(os.fspath(folder), OnnxBackend(folder, manifest), weights_sha256=manifest.weights_sha256)
     files = EmbeddedFiles.read(folder)
-    backend = OnnxBackend(folder, manifest, lambda: load_embedded(folder).backend.torch(), files.lexicon)
+    backend = OnnxBackend(folder, manifest, lambda: load_embedded(folder).backbone, files.lexicon)
     if manifest.precision == INT8:
         return JointSpace(
             manifest.architecture,

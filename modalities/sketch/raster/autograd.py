@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from clipx.modalities.sketch.raster import kernel
+import clipx.modalities.sketch.raster.kernel as kernel
 
 
 def paint(points: Tensor, width: Tensor, alpha: Tensor, color: Tensor, canvas: Tensor) -> Tensor:
