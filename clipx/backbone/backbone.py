@@ -139,7 +139,8 @@ class Backbone:
         """(N, L) token ids -> (N,) where each text ends, the place of its end-of-text token."""
         text = self._causal_text()
         if getattr(text, "text_pool_type", getattr(text, "pool_type", None)) == "eos":
-            return (tokens == getattr(text, "text_eos_id", getattr(text, "eos_id", None))).int().argmax(1)
+            end: int = getattr(text, "text_eos_id", getattr(text, "eos_id", -1))
+            return tokens.eq(end).int().argmax(1)
         return tokens.argmax(1)
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:

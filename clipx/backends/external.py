@@ -118,11 +118,11 @@ class _Stored:
     def _read(self, entry: dict[str, Any]) -> np.ndarray:
         """Its values; floats as float32."""
         kind, (begin, end) = entry["dtype"], (self.start + offset for offset in entry["data_offsets"])
-        values = self.bytes[begin:end].view(WIDTHS[kind])
+        values: np.ndarray = self.bytes[begin:end].view(WIDTHS[kind])
         if kind == "BF16":  # the upper halves of float32
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return (values.astype(np.float32) if kind in FLOATS else values).reshape(entry["shape"])
 
 
 def _digest(values: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(values)).digest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ Tokenize = Callable[[Sequence[str]], np.ndarray]
 
 
 class OnnxBackend(Backend):
-    """The towers of an exported space. Implements ``Backend``.
+    """The towers of an exported space.
 
     Each graph, and the tokenizer, is loaded at first use: a search by words does not load an image tower.
 
@@ -54,11 +54,7 @@ class OnnxBackend(Backend):
             name: image.preprocess for name, image in manifest.images.items() if name != PHOTO
         }
         self._parts = _Parts(self.folder, manifest, definition, tokenizer)
-        self._domain = PHOTO
-
-    @property
-    def preprocess(self) -> Preprocess:
-        return self.manifest.images[self._domain].preprocess
+        self._domain, self.preprocess = PHOTO, manifest.images[PHOTO].preprocess
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         return self._parts.graphs["text"](["text"], tokens=self._parts.tokenizer(texts))[0]
@@ -81,7 +77,7 @@ class OnnxBackend(Backend):
         if name == self._domain:
             return self
         view = copy.copy(self)
-        view._domain = name
+        view._domain, view.preprocess = name, self.manifest.images[name].preprocess
         return view
 
     @property
@@ -108,7 +104,7 @@ class _Parts:
         for name, sha256 in self.manifest.weights.items():
             path = self.folder / name
             try:
-                found = identity(Stamp.of(path), "SHA-256 of the file", lambda path=path: sha256_of(path))
+                found = identity(Stamp.of(path), "SHA-256 of the file", partial(sha256_of, path))
             except (OSError, FileError) as error:
                 raise SpaceError("weights are missing", where=path, remedy=ONCE_MORE) from error
             if found != sha256:

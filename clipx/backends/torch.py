@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class TorchBackend(Backend):
-    """A ``Backbone`` that takes and gives arrays. Implements ``Backend``.
+    """A ``Backbone`` that takes and gives arrays.
 
     Args:
         backbone: the frozen model.

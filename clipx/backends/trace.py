@@ -136,7 +136,8 @@ class Pictures(nn.Module):
         model = self.model
         if not isinstance(model, DomainCLIP):
             return (model.encode_image(pixels),)
-        features = (model.visual if self.tower == PHOTO else model.towers[self.tower]).trunk(pixels)
+        tower: Any = model.visual if self.tower == PHOTO else model.towers[self.tower]
+        features = tower.trunk(pixels)
         rows = [(model.visual.head if name == PHOTO else model.heads[name])(features) for name in self.domains]
         return (*rows, *([model.which(features)] if self.tells else []))
 
