@@ -77,6 +77,11 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(_points())
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List them by the first paragraphs of their docstrings: their flags would take longer to make than all else."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _summary(point)) for name, point in _points().items()])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command to be listed: without the flags that come from modalities, as those would have to be imported."""
         point = _points().get(cmd_name)
@@ -110,7 +115,7 @@ class _Commands(TyperGroup):
         return name, command, rest
 
 
-app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True)
+app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 
 def _print_version(wanted: bool) -> None:
@@ -166,10 +171,23 @@ def _build(name: str, target: Any) -> Any:
     return get_command(single)
 
 
+def _summary(point: EntryPoint) -> str:
+    """What a command does, in a sentence or two; of one that another package brings, which package that is."""
+    if not point.value.startswith("clipx."):
+        return _origin(point)
+    target = point.load()
+    text = target.registered_callback.callback.__doc__ if isinstance(target, typer.Typer) else target.__doc__
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"(from {point.dist.name if point.dist else point.value})"
+
+
 def _third_party(point: EntryPoint) -> Any:
     def command() -> None: ...
 
-    command.__doc__ = f"(from {point.dist.name if point.dist else point.value})"
+    command.__doc__ = _origin(point)
     return _build(point.name, command)
 
 
