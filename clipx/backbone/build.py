@@ -84,7 +84,7 @@ def create_from_folder(folder: str | PathLike) -> Backbone:
         SpaceError: no or malformed config, no or several weights files, preprocessing or tokenizer unknown.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    architecture, config = exported_architecture(folder) or folder.name, read_config(folder)
     found = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".pth"))
     named = [p for p in found if p.stem in ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")]
     safe = [p for p in named if p.suffix == ".safetensors"]
@@ -102,7 +102,7 @@ def create_from_folder(folder: str | PathLike) -> Backbone:
     return build_backbone(
         config["model_cfg"],
         preprocess,
-        architecture=exported_architecture(folder) or folder.name,
+        architecture=architecture,
         weights=candidates[0],
         tokenizer_folder=folder,
     )

@@ -57,7 +57,9 @@ class OnnxBackend(Backend):
         self._domain, self.preprocess = PHOTO, manifest.images[PHOTO].preprocess
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        return self._parts.graphs["text"](["text"], tokens=self._parts.tokenizer(texts))[0]
+        graph, tokenizer = self._parts.graphs["text"], self._parts.tokenizer
+        batches = [[text] for text in texts] if graph.one_by_one else [texts]  # alone: no text is padded
+        return np.concatenate([graph(["text"], tokens=tokenizer(batch))[0] for batch in batches])
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         image = self.manifest.images[self._domain]
