@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipx.errors import InputError, MissingDependencyError
-from clipx.modalities.sketch.raster import kernel, plain, rasterize
+from clipx.modalities.sketch import raster
+from clipx.modalities.sketch.raster import kernel, light, plain, rasterize
 
 # Three scenes of 16 strokes, 3 px wide: the target they are drawn towards, a picture with 8 x 8 samples per pixel, and
 # its loss's central differences, h = .05 px (diffvg 85802a71).
@@ -158,6 +159,40 @@ def test_both_paint_the_same(scene):
     torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)
     for name, ours, theirs in zip(("points", "width", "alpha", "color", "background"), by, expected_by, strict=True):
         assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-4, name
+
+
+@settings(max_examples=150, deadline=None)
+@given(scenes())
+def test_numpy_alone_paints_the_kernel_s_bits(scene):
+    """How many pictures were painted before must not change what is painted."""
+    given = [tensor.numpy() for tensor in scene[0]]
+    assert np.array_equal(light.paint(*given), kernel.paint(*given))
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_whole_drawings_are_painted_to_the_same_bits(count):
+    strokes = scribbles(3, count, size=200, seed=count)
+    strokes[:, ::3, 1:] = strokes[:, ::3, :1]  # dots
+    strokes[:, 1::3] = strokes[:, 1::3, :1].lerp(strokes[:, 1::3, 3:], torch.linspace(0, 1, 4)[:, None])  # lines
+    width, alpha = torch.rand(3, count) * 12, torch.rand(3, count)
+    given = [each.numpy() for each in (strokes, width, alpha, torch.rand(3, count, 3), torch.rand(3, 3, 160, 200))]
+    assert np.array_equal(light.paint(*given), kernel.paint(*given))
+
+
+def test_numpy_leaves_to_the_kernel_what_takes_it_long(monkeypatch):
+    broad = rasterize(scribbles(99, size=224).numpy(), 224, 200.0)
+    monkeypatch.setattr(kernel, "is_loaded", lambda: False)
+    monkeypatch.setattr(raster, "_painted", iter(range(9)))
+    assert np.array_equal(rasterize(scribbles(99, size=224).numpy(), 224, 200.0), broad)  # too many pixels
+    called = []
+    monkeypatch.setattr(light, "paint", lambda *given: called.append(given))  # which gives None
+    rasterize(scribbles(2).numpy(), 48)
+    rasterize(scribbles(2).numpy(), 48, backend="numba")
+    rasterize(scribbles(2), 48)
+    assert len(called) == 1
+    monkeypatch.setattr(raster, "_painted", iter([raster.LIGHT]))
+    rasterize(scribbles(2).numpy(), 48)
+    assert len(called) == 1
 
 
 @pytest.mark.parametrize("backend", ["auto", "plain", "numba"])

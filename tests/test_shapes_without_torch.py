@@ -33,15 +33,6 @@ def heavy(what):
 found, seen, examples, space = {}, [], Path(sys.argv[1]), Space()
 cloud = PointCloud(space)
 cloud.encode([cloud.load(examples / "chair.off")])
-found["numba for a cloud of usual size"] = ["numba"] if "numba" in sys.modules else []
-for projection, entry in PROJECTIONS.items():
-    for up in (None, "auto"):
-        cloud = PointCloud(space, PointCloud.Config(projection=projection, up=up, tta=2, points=600))
-        for name in ("chair.off", "table.stl" if entry.mesh else "toilet.ply"):
-            sample = cloud.load(examples / name)
-            assert cloud.encode([sample, sample]).vectors.shape == (2, 4)
-            assert isinstance(cloud.pictures(sample), np.ndarray)
-    heavy(projection)
 sketch = Sketch(space)
 Path("drawing.ndjson").write_text(json.dumps({"word": "a line", "drawing": [[[0, 9, 5], [0, 9, 2]]]}))
 Path("other.svg").write_text(
@@ -52,6 +43,15 @@ for path in (examples / "drawings" / "horse-8.svg", "drawing.ndjson", "other.svg
     sample = sketch.load(path)
     assert sketch.encode([sample]).vectors.shape == (1, 4) and isinstance(sketch.pictures(sample), np.ndarray)
     heavy(str(path))
+found["numba for a cloud of usual size and small drawings"] = ["numba"] if "numba" in sys.modules else []
+for projection, entry in PROJECTIONS.items():
+    for up in (None, "auto"):
+        cloud = PointCloud(space, PointCloud.Config(projection=projection, up=up, tta=2, points=600))
+        for name in ("chair.off", "table.stl" if entry.mesh else "toilet.ply"):
+            sample = cloud.load(examples / name)
+            assert cloud.encode([sample, sample]).vectors.shape == (2, 4)
+            assert isinstance(cloud.pictures(sample), np.ndarray)
+    heavy(projection)
 print(json.dumps([found, seen]))
 """
 

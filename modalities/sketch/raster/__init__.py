@@ -5,12 +5,13 @@
 >>> image.mean().backward()                                  # fills strokes.grad
 
 `plain` is the definition; `kernel` paints the same on the CPU, many times faster, for strokes on any device. Strokes
-that are an array are painted by it without torch, and make an array.
+that are an array are painted by it without torch and make an array, the first of them by `light`, which needs no numba.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from math import prod
 from operator import index
 from typing import Any
@@ -20,11 +21,12 @@ import numpy as np
 from clipx._arrays import A, is_tensor, to_array
 from clipx.errors import InputError
 from clipx.modalities.sketch.arrays import joined
-from clipx.modalities.sketch.raster import kernel
+from clipx.modalities.sketch.raster import kernel, light
 
 BACKENDS = ("plain", "numba", "pydiffvg")
 LARGEST_PX = 16384  # height or width of a canvas
 LIMIT = 1e6  # of every number; so far out single precision places a point to .06 px
+LIGHT = 32  # pictures that `light` paints, some 10 ms each, before it pays to load numba
 
 
 def rasterize(
@@ -53,8 +55,9 @@ def rasterize(
         background: RGB in [0, 1], (3,) or pictures (..., 3, H, W); white if not given.
         backend: "numba" paints float32, to the same bits with any number of threads and in any batch. It paints on the
             CPU: strokes on another device are moved there, and the picture and the gradients back. "plain" takes
-            float64 as well and computes on the strokes' own device, slowly. "auto" is "numba" for float32, else
-            "plain"; "pydiffvg" is for comparison.
+            float64 as well and computes on the strokes' own device, slowly. "auto" is "numba" for float32, and for the
+            first arrays its twin in NumPy, which paints the same bits and is there at once; else it is "plain".
+            "pydiffvg" is for comparison.
 
     Returns:
         (..., 3, H, W) of the strokes' kind and dtype, on their device. Black on white it is one channel, expanded to
@@ -78,7 +81,7 @@ def rasterize(
     if name == "numba":  # whatever is given is small; only the picture moves back
         given = points, width_px, alpha, color, background
         points, width_px, alpha, color, background = map(_on_cpu, given)
-    *batch, count, _, _ = points.shape
+    *batch, strokes_each, _, _ = points.shape
     images = prod(batch)
     channels = 1 if color is None and background is None else 3
     if background is not None and (flat := _like(background, points)).ndim == 1:
@@ -87,11 +90,11 @@ def rasterize(
     def numbers(name: str, value: Any, *shape: int, least: float = -LIMIT) -> Any:
         return _numbers(name, value, (*batch, *shape), least, points).reshape(images, *shape)
 
-    image = _painter(name, points)(
+    image = _painter(name, points, at_first=backend == "auto")(
         _cubic(numbers("points", points, *points.shape[-3:])),
-        numbers("width_px", width_px, count, least=0),
-        numbers("alpha", alpha, count),
-        numbers("color", 0 if color is None else color, count, channels),
+        numbers("width_px", width_px, strokes_each, least=0),
+        numbers("alpha", alpha, strokes_each),
+        numbers("color", 0 if color is None else color, strokes_each, channels),
         numbers("background", 1 if background is None else background, channels, height, columns),
     ).reshape(*batch, channels, height, columns)
     shape = *batch, 3, height, columns
@@ -110,12 +113,21 @@ def _backend(backend: str, strokes: Any) -> str:
     return backend
 
 
-def _painter(backend: str, strokes: Any) -> Callable[..., Any]:
+def _painter(backend: str, strokes: Any, at_first: bool) -> Callable[..., Any]:
     if backend == "numba" and not is_tensor(strokes):
-        return kernel.paint
+        return _light_at_first if at_first else kernel.paint
     from clipx.modalities.sketch.raster import autograd, diffvg, plain
 
     return {"plain": plain.paint, "numba": autograd.paint, "pydiffvg": diffvg.paint}[backend]
+
+
+_painted = count()
+
+
+def _light_at_first(*given: np.ndarray) -> np.ndarray:
+    """By NumPy until numba is loaded, or is worth it."""
+    image = None if kernel.is_loaded() or next(_painted) >= LIGHT else light.paint(*given)
+    return kernel.paint(*given) if image is None else image
 
 
 def _on_cpu(value: Any) -> Any:

@@ -9,3 +9,4 @@ END_PX = 0.01  # this near to an end of a segment, the direction away from it gi
 LEAST_COSINE2 = 1e-6  # a line this nearly upright is taken for upright
 SPECK = 1e-6  # px2: a segment of under .001 px is a point
 TINY = 1e-12  # px2: keeps a root off zero
+SLACK_PX = 0.01  # by which the box around a segment is too large, against rounding

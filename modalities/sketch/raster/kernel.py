@@ -28,6 +28,7 @@ from clipx.modalities.sketch.raster.constants import (
     HALF_DIAGONAL_PX,
     LEAST_COSINE2,
     MOST_SEGMENTS,
+    SLACK_PX,
     SPECK,
     TINY,
 )
@@ -37,7 +38,6 @@ WORTH = 64  # places (a stroke in a band) for each worker: handing work over tak
 USUAL = 128  # pixels in a place: what is kept of them starts with room for so many
 MOST_KEPT = 2**28  # pixels under strokes: 6 GB
 FAR = np.float32(3e38)  # from a pixel that no segment has reached yet
-SLACK_PX = 0.01  # by which the box around a segment is too large, against rounding
 
 # A tile holds what `_cover` reads of up to LANES pixels and, in the same places, what it found. As one array of
 # constant layout, with no branch on what it holds, it lets the compiler make vector code of the loop.
@@ -179,6 +179,11 @@ def compiled() -> Kernels:
             build(_unpaint, f"(f8[:,::1], {image}, {drawn}, i4[::1], i4[::1], {row}, {rows})"),
             build(_total, f"({count}, f8[:,::1])"),
         )
+
+
+def is_loaded() -> bool:
+    """Whether the machine code is there already."""
+    return compiled.cache_info().currsize > 0
 
 
 @cache
