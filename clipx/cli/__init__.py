@@ -78,7 +78,7 @@ class _Commands(TyperGroup):
         return list(_points())
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List them by the first paragraphs of their docstrings: their flags would take longer to make than all else."""
+        """List them by the first paragraphs of their docstrings: to make their flags takes longer than all else."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, _summary(point)) for name, point in _points().items()])
 
