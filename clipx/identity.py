@@ -11,11 +11,13 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
 
 from clipx.files import write_whole
 
@@ -71,6 +73,15 @@ def identity(stamp: Stamp, what: str, compute: Callable[[], str]) -> str:
         if stamp.settled and Stamp.of(stamp.path) == stamp:
             write_whole(_entry(key), f"{value} {_check(key, value)}\n", parents=True)
     return value
+
+
+def weights_sha256(weights: Iterable[tuple[str, np.ndarray]]) -> str:
+    """SHA-256 over names, shapes and float32 values of arrays, which come in order of name."""
+    digest = hashlib.sha256()
+    for name, value in weights:
+        digest.update(f"{name}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def _check(key: str, value: str) -> str:

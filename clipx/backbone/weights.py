@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clipx.errors import SpaceError, first_line
+from clipx.identity import weights_sha256
 
 
 def freeze(model: nn.Module) -> nn.Module:
@@ -28,12 +28,7 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes and float32 values of a state dict, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().float().contiguous()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
+    return weights_sha256((name, state[name].detach().cpu().float().numpy()) for name in sorted(state))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
