@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -59,6 +63,21 @@ def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
         _torch_threads(before)  # the pool has set what later threads would start with
 
 
+def _keep_products_in_one_thread() -> None:
+    """Let NumPy compute matrix products in the thread that asks for them, unless the environment says how many to take.
+
+    The threads of OpenBLAS, which NumPy's wheels hold, wait for the next product by spinning. A product that
+    takes a millisecond was measured to cost 60 ms of a processor on which other threads of ours had work to do.
+    """
+    if any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
+        return
+    package = Path(np.__file__).parent
+    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):
+        for path in folder.glob("*openblas*"):
+            with suppress(OSError, AttributeError):  # another build of NumPy, which has another name for it
+                ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(1)
+
+
 def _alone() -> None:
     _own.single = True
     _torch_threads(1)
@@ -88,3 +107,6 @@ def prefetch(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExe
     finally:
         for future in waiting:
             future.cancel()
+
+
+_keep_products_in_one_thread()

@@ -1,9 +1,13 @@
 """Files are read while others are encoded; results and errors are those of one after another."""
 
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -196,3 +200,20 @@ def test_threads_that_read_pictures_leave_the_filters_of_warnings_as_they_were(t
         for thread in threads:
             thread.join()
         assert warnings.filters == before
+
+
+def test_products_of_arrays_stay_in_their_thread_unless_the_environment_says_otherwise():
+    """Threads of OpenBLAS spin for milliseconds after each product."""
+    script = """
+import ctypes, pathlib, numpy
+import clipx._threads
+for path in pathlib.Path(numpy.__file__).parent.with_name("numpy.libs").glob("*openblas*"):
+    print(ctypes.CDLL(str(path)).scipy_openblas_get_num_threads64_())
+"""
+    plain = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    if (os.cpu_count() or 1) < 2 or not list(Path(np.__file__).parent.with_name("numpy.libs").glob("*openblas*")):
+        pytest.skip("needs NumPy's wheel for Linux and two processors")
+    for more, wanted in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "2"}, "2"), ({"OMP_NUM_THREADS": "2"}, "2")):
+        given = [sys.executable, "-c", script]
+        done = subprocess.run(given, capture_output=True, text=True, env=plain | more, check=True)
+        assert done.stdout.strip() == wanted
