@@ -34,7 +34,7 @@ def main() -> None:
     for label in SOUNDS:
         sound = synthesise(label, seed=1_000_003, seconds=3)
         files.append(out / f"{label}.wav")
-        soundfile.write(files[-1], sound.samples[0].numpy(), sound.sample_rate_hz)
+        soundfile.write(files[-1], sound.samples[0], sound.sample_rate_hz)
 
     settings = {"tower": args.tower} if args.tower else {}
     try:

@@ -39,7 +39,7 @@ def main() -> None:
         write_cloud(HERE / name, on_surface(upright(mesh.vertices), mesh.faces, rng))
     for name in SOUNDS:
         sound = synthesise(name, SOUND_SEED, SOUND_S)
-        soundfile.write(HERE / f"{name}.flac", sound.samples[0].numpy(), sound.sample_rate_hz, subtype="PCM_16")
+        soundfile.write(HERE / f"{name}.flac", sound.samples[0], sound.sample_rate_hz, subtype="PCM_16")
     for name, strokes in DRAWINGS.items():
         draw(strokes, np.random.default_rng(0)).save(HERE / f"{name}.png", optimize=True)
 

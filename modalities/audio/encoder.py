@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain, groupby, islice
 from math import isfinite
 from os import PathLike
@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 import clipx
-from clipx._threads import one_thread, prefetch, single_threaded_pool
+from clipx._arrays import unit_rows
+from clipx._threads import one_thread, prefetch, single_threaded_pool, threads
 from clipx.errors import InputError
-from clipx.identity import Stamp, identity
+from clipx.identity import Stamp, identity, weights_sha256
 from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, mix, read_sound
-from clipx.modalities.audio.logmel import LogMel
-from clipx.modalities.audio.towers import WEIGHTS, Tower, load_tower, new_tower, shipped_tower
+from clipx.modalities.audio.spectrograms import LogMelConfig, log_mel
+from clipx.modalities.audio.towers import Tower, load_tower, new_tower, shipped_tower
+from clipx.modalities.audio.weights import WEIGHTS
 from clipx.modalities.audio.windows import Window, windows
 from clipx.modality import Modality
 from clipx.parts import Parts, Time
@@ -90,8 +89,10 @@ class Audio(Modality):
                 self._stamp = Stamp.of(path / WEIGHTS if path.is_dir() else path)
             return load_tower(path, self.space)
         if self.space.name.startswith("random:"):
-            net = new_tower("logmel", self.space.dim)
-            return Tower(net.to(self.space.device).eval().requires_grad_(False), "logmel")
+            from clipx.modalities.audio.torch_network import TorchNetwork
+
+            net = new_tower("logmel", self.space.dim).to(self.space.device).eval().requires_grad_(False)
+            return Tower(TorchNetwork(net), "logmel")
         raise InputError(
             f"the space {self.space.name} has no audio tower",
             where=self.name,
@@ -108,9 +109,10 @@ class Audio(Modality):
     @property
     def context(self) -> str:  # type: ignore[override]  # the tower's weights, for the key of cached features
         """SHA-256 of the tower's weights."""
-        from clipx.backbone import state_sha256
 
-        compute = partial(state_sha256, self.tower.net.state_dict())
+        def compute() -> str:
+            return weights_sha256(sorted(self.tower.network.state().items()))
+
         if self._stamp is None:
             return compute()
         about = json.dumps([clipx.__version__, self.space.id, self.tower.kind, self.tower.about], sort_keys=True)
@@ -130,7 +132,7 @@ class Audio(Modality):
         if values.ndim not in (1, 2) or values.dtype.kind not in "fi":
             raise InputError(f"a sound must be (T,) or (C, T) floats or integers, got {values.shape} {values.dtype}")
         top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max) + 1
-        samples = torch.from_numpy(np.atleast_2d(values).astype(np.float32) / np.float32(top))
+        samples = np.atleast_2d(values).astype(np.float32) / np.float32(top)
         return Sound(samples if len(samples) <= 2 else mix(samples), int(sample_rate_hz))
 
     @classmethod
@@ -140,10 +142,9 @@ class Audio(Modality):
 
         return read_benchmark(path)
 
-    @torch.no_grad()
     def parts(self, samples: Sequence[Sound | LongSound]) -> Parts:
         """The windows of each sound, with the times at which they begin and end."""
-        rows: list[Tensor] = []
+        rows: list[np.ndarray] = []
         places: list[Time] = []
         offsets = [0] * (len(samples) + 1)
         for indices, pieces, vectors in self._encoded_windows(samples):
@@ -151,22 +152,21 @@ class Audio(Modality):
             for index, piece in zip(indices, pieces, strict=True):
                 places.append(Time(piece.start_s, piece.end_s))
                 offsets[index + 1] = len(places)
-        return Parts(torch.cat(rows), offsets, places)
+        return Parts(np.concatenate(rows), offsets, places)
 
     def _encoded_windows(
         self, samples: Sequence[Sound | LongSound]
-    ) -> Iterator[tuple[list[int], list[Window], Tensor]]:
+    ) -> Iterator[tuple[list[int], list[Window], np.ndarray]]:
         """Batches of windows: whose they are, they themselves, and their (B, D) unit vectors."""
-        net = self.tower.net
         length = self.config.window_s or self.tower.window_s
         hop = length * (1 - self.config.overlap)
-        device = torch.device(self.space.device)
-        at_once = 2 if device.type == "cpu" else _WINDOWS_ON_A_GPU
+        rate, on_cpu = self.tower.network.sample_rate_hz, self.space.on_cpu
+        at_once = 2 if on_cpu else _WINDOWS_ON_A_GPU
         minutes = sum(int(sound.seconds // 60) for sound in samples if isinstance(sound, LongSound))
 
         def cut() -> Iterator[tuple[int, Window]]:
             for index, sound in enumerate(samples):
-                for window in windows(sound, length, hop, net.sample_rate_hz):
+                for window in windows(sound, length, hop, rate):
                     yield index, window
 
         def batches() -> Iterator[list[tuple[int, Window]]]:
@@ -174,17 +174,15 @@ class Audio(Modality):
                 while some := list(islice(group, at_once)):
                     yield some
 
-        @torch.no_grad()  # which other threads do not take over
-        def encode(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], Tensor]:
+        def encode(some: list[tuple[int, Window]]) -> tuple[list[int], list[Window], np.ndarray]:
             signals = [window.samples for _, window in some]
             if len(signals[0]) > self.tower.channels:
                 signals = [mix(samples) for samples in signals]
-            waves = torch.stack(signals).to(device)
-            return [i for i, _ in some], [window for _, window in some], F.normalize(self.tower(waves), dim=1)
+            return [i for i, _ in some], [window for _, window in some], unit_rows(self.tower(np.stack(signals)))
 
         reached = [0] * len(samples)  # minutes
         with progress("encoding sound, in minutes", minutes) if minutes else nullcontext() as advance:
-            for indices, pieces, rows in _mapped(encode, batches(), device.type, _WINDOWS_AT_ONCE // 2):
+            for indices, pieces, rows in _mapped(encode, batches(), on_cpu, _WINDOWS_AT_ONCE // 2):
                 yield indices, pieces, rows
                 for index, piece in zip(indices, pieces, strict=True):
                     if advance is not None and isinstance(samples[index], LongSound):
@@ -192,20 +190,21 @@ class Audio(Modality):
                         advance(now - reached[index])
                         reached[index] = now
 
-    def pictures(self, sample: Sound | LongSound) -> Tensor:
+    def pictures(self, sample: Sound | LongSound) -> np.ndarray:
         """The first window as a spectrogram, (1, 3, 64, n): time to the right, pitch upwards, loud is white."""
-        front_end = LogMel()  # no tower: nothing is drawn at random
-        first = next(windows(sample, self.config.window_s or 5.0, 5.0, front_end.sample_rate_hz))
-        spectrogram = front_end.listen(mix(first.samples)[None])
-        return ((spectrogram.flip(1) + 2) / 6).clamp(0, 1)[:, None].expand(-1, 3, -1, -1).contiguous()
+        config = LogMelConfig()  # whatever the tower is: it is not loaded for a picture
+        first = next(windows(sample, self.config.window_s or 5.0, 5.0, config.sample_rate_hz))
+        spectrogram = log_mel(mix(first.samples)[None], config)
+        shades = ((spectrogram[:, ::-1] + 2) / 6).clip(0, 1)
+        return np.repeat(shades[:, None], 3, axis=1)
 
     @classmethod
     def example(cls) -> Sound:
         """Three falling chirps, 1.5 s."""
-        t = torch.arange(33_075) / 22_050
+        t = np.arange(33_075) / 22_050
         beat = (t * 2) % 1
-        wave = 0.5 * torch.exp(-4 * beat) * torch.sin(2 * torch.pi * (1500 * beat - 500 * beat**2))
-        return Sound(wave[None], 22_050)
+        wave = 0.5 * np.exp(-4 * beat) * np.sin(2 * np.pi * (1500 * beat - 500 * beat**2))
+        return Sound(wave[None].astype(np.float32), 22_050)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -216,7 +215,7 @@ class Audio(Modality):
         return None
 
 
-def _mapped(work: Callable[[S], T], items: Iterator[S], device: str, most: int) -> Iterator[T]:
+def _mapped(work: Callable[[S], T], items: Iterator[S], on_cpu: bool, most: int) -> Iterator[T]:
     """``work`` of each item, in order, up to ``most`` at once; on processors each in one thread of its own.
 
     A lone item has all threads to itself.
@@ -225,8 +224,8 @@ def _mapped(work: Callable[[S], T], items: Iterator[S], device: str, most: int) 
     if len(first) < 2:
         yield from map(work, first)
         return
-    workers = min(torch.get_num_threads(), most) if device == "cpu" else 1
-    if workers == 1 and device == "cpu":  # one thread among several, which encode other sounds
+    workers = min(threads(), most) if on_cpu else 1
+    if workers == 1 and on_cpu:  # one thread among several, which encode other sounds
         yield from map(work, chain(first, items))
         return
     with one_thread(), single_threaded_pool(workers) as pool:  # decoding and resampling go on in this one, meanwhile

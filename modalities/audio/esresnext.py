@@ -24,6 +24,7 @@ class ESResNeXt(nn.Module):
 
     window: Tensor
     att5: Gate
+    kind = "fbsp"
     sample_rate_hz = fbsp.SAMPLE_RATE_HZ
     full_scale = fbsp.FULL_SCALE
     channels = 2  # takes mono and stereo
@@ -56,7 +57,7 @@ class ESResNeXt(nn.Module):
         """(B, C, T) in int16 range at 44.1 kHz -> (B, dim); the channels' vectors are added before ``fc``.
 
         Args:
-            waves: the sounds, T >= 1.
+            waves: the sounds, T >= 1, on any device.
             bank: filters that are at hand already.
         """
         return self.body(self.listen(waves, bank))
@@ -76,6 +77,7 @@ class ESResNeXt(nn.Module):
         In eval mode one sound at a time, in one thread: the rounding noise in its silence, which dB amplify, then
         depends neither on its batch nor on the number of threads.
         """
+        waves = waves.to(self.window.device)
         if self.training:
             return fbsp.decibels(self.fbsp(fbsp.frames(waves, self.window), bank))
         with one_thread():

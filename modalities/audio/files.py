@@ -7,17 +7,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from clipx._quiet import suppress_library_notes
-from clipx.errors import FileError, InputError, MissingDependencyError
+from clipx.errors import FileError, InputError
 from clipx.files import reading, require_regular
 from clipx.modalities.audio.containers import Container, inspect, is_open
 
@@ -38,7 +35,7 @@ class Sound:
     """A sample of the audio modality, held in memory.
 
     Args:
-        samples: (C, T) float32, full scale is [-1, 1]; C is 1 or 2, T >= 1.
+        samples: (C, T) float32 array, full scale is [-1, 1]; C is 1 or 2, T >= 1.
         sample_rate_hz: samples a second.
         source: where it came from, for messages.
 
@@ -46,18 +43,18 @@ class Sound:
         InputError: wrong shape, dtype or rate, no samples, NaN or infinity.
     """
 
-    samples: Tensor
+    samples: np.ndarray
     sample_rate_hz: int = 44_100
     source: str | None = None
 
     def __post_init__(self):
         samples = self.samples
-        if samples.ndim != 2 or samples.shape[0] not in (1, 2) or samples.dtype != torch.float32:
+        if samples.ndim != 2 or samples.shape[0] not in (1, 2) or samples.dtype != np.float32:
             got = f"{tuple(samples.shape)} {samples.dtype}"
-            raise InputError(f"samples must be (1, T) or (2, T) float32, got {got}", where=self.source)
+            raise InputError(f"samples must be a (1, T) or (2, T) float32 array, got {got}", where=self.source)
         if not samples.shape[1]:
             raise InputError("holds no samples", where=self.source)
-        if not samples.isfinite().all():
+        if not np.isfinite(samples).all():
             raise InputError("has NaN or infinite samples", where=self.source)
         require_rate(self.sample_rate_hz, self.source)
 
@@ -65,7 +62,7 @@ class Sound:
     def seconds(self) -> float:
         return self.samples.shape[1] / self.sample_rate_hz
 
-    def blocks(self) -> Iterator[Tensor]:
+    def blocks(self) -> Iterator[np.ndarray]:
         """(C, n) parts in order; all of it at once."""
         yield self.samples
 
@@ -90,7 +87,7 @@ class LongSound:
     def source(self) -> str:
         return str(self.path)
 
-    def blocks(self) -> Iterator[Tensor]:
+    def blocks(self) -> Iterator[np.ndarray]:
         """(C, n) float32 parts in order, C 1 or 2, full scale [-1, 1]; warns at the end as ``read_sound`` does.
 
         Raises:
@@ -151,10 +148,10 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
         mono = levels.add(block)
         blocks.append(block if len(block) <= 2 else mono)
     _warn(path, levels)
-    return Sound(torch.cat(blocks, dim=1), rate, str(path))
+    return Sound(np.concatenate(blocks, axis=1), rate, str(path))
 
 
-def mix(samples: Tensor) -> Tensor:
+def mix(samples: np.ndarray) -> np.ndarray:
     """(C, T) -> (1, T): the mean of the channels, or the loudest one alone where they cancel.
 
     Channels of a sound that was recorded or wired in opposite phase cancel in the mean. They do where, in segments that
@@ -163,22 +160,22 @@ def mix(samples: Tensor) -> Tensor:
     """
     if len(samples) == 1:
         return samples
-    mean, offsets = samples.mean(0, keepdim=True), samples.mean(1, keepdim=True)
+    mean, offsets = samples.mean(0, keepdims=True), samples.mean(1, keepdims=True)
     power = _segments(samples, offsets)  # (C, S)
     unrelated = power.sum(0) / len(samples) ** 2
-    cancels = _segments(mean, offsets.mean(0, keepdim=True))[0] < 0.5 * unrelated
+    cancels = _segments(mean, offsets.mean(0, keepdims=True))[0] < 0.5 * unrelated
     if unrelated[cancels].sum() > 0.1 * unrelated.sum():
-        loudness = power.sum(1).tolist()
-        return samples[loudness.index(max(loudness))][None]  # of equal ones the first
+        return samples[power.sum(1).argmax()][None]  # of equal ones the first
     return mean
 
 
-def _segments(samples: Tensor, offsets: Tensor) -> Tensor:
+def _segments(samples: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The power of (C, T) samples in each segment, (C, S) float64, without their offsets, which are no sound."""
     whole = samples.shape[1] // SEGMENT * SEGMENT
-    parts = samples[:, :whole].unflatten(1, (-1, SEGMENT))
+    parts = samples[:, :whole].reshape(len(samples), -1, SEGMENT)
     rest = samples[:, None, whole:] if whole < samples.shape[1] else parts[:, :0]
-    return torch.cat([(part - offsets[:, :, None]).square_().sum(2) for part in (parts, rest)], dim=1).double()
+    powers = [np.square(part - offsets[:, :, None]).sum(2) for part in (parts, rest)]
+    return np.concatenate(powers, axis=1).astype(np.float64)
 
 
 class Levels:
@@ -197,16 +194,16 @@ class Levels:
         self.sample_rate_hz, self.peak, self.count, self.clipped = sample_rate_hz, 0.0, 0, 0
         self.frames = self.cancelled = 0
 
-    def add(self, block: Tensor) -> Tensor:
+    def add(self, block: np.ndarray) -> np.ndarray:
         """Take in (C, n) samples; returns their ``mix``."""
         mono = mix(block)
-        self.peak = max(self.peak, float(mono.abs().max()) if mono.numel() else 0.0)
-        self.count += block.numel()
+        self.peak = max(self.peak, _peak(mono))
+        self.count += block.size
         self.frames += block.shape[-1]
-        if not torch.equal(mono, block.mean(0, keepdim=True)):
+        if not np.array_equal(mono, block.mean(0, keepdims=True)):
             self.cancelled += block.shape[-1]
-        if block.numel() and max(float(block.max()), -float(block.min())) >= 0.999:
-            full = block.abs() >= 0.999
+        if _peak(block) >= 0.999:
+            full = np.abs(block) >= 0.999
             self.clipped += int((full[:, 1:] & full[:, :-1]).sum())
         return mono
 
@@ -234,24 +231,8 @@ class Levels:
         return found
 
 
-def resample(samples: Tensor, from_hz: int, to_hz: int) -> Tensor:
-    """(..., T) at one rate -> (..., ceil(T * to / from)) at another, by torchaudio's windowed sinc.
-
-    The ratio is rounded to a fraction of terms up to 1,280, which is exact for all common rates (384 to 44.1 kHz
-    included) and off by under 0.1 % for odd ones: those would need a filter of gigabytes.
-    """
-    ratio = Fraction(to_hz, from_hz)
-    if max(ratio.numerator, ratio.denominator) > 1280:
-        small = min(ratio, 1 / ratio).limit_denominator(1280) or Fraction(1, 1280)
-        ratio = small if ratio < 1 else 1 / small
-    if ratio == 1:
-        return samples
-    try:
-        import torchaudio.functional
-    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: built for another CUDA than torch
-        remedy = "pip install 'torch<2.15' 'torchaudio>=2.11,<2.12'"
-        raise MissingDependencyError(f"torchaudio cannot be imported: {error}", remedy=remedy) from error
-    return torchaudio.functional.resample(samples, ratio.denominator, ratio.numerator)
+def _peak(samples: np.ndarray) -> float:
+    return max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
 
 
 def require_rate(sample_rate_hz: int, where: str | None) -> None:
@@ -261,7 +242,7 @@ def require_rate(sample_rate_hz: int, where: str | None) -> None:
         raise InputError(f"a sample rate must be {low:,} to {high:,} Hz, got {sample_rate_hz:,}", where=where)
 
 
-def _decode(about: Container) -> Iterator[Tensor]:
+def _decode(about: Container) -> Iterator[np.ndarray]:
     """A file -> (C, n) float32 parts."""
     import soundfile
 
@@ -276,7 +257,7 @@ def _decode(about: Container) -> Iterator[Tensor]:
                     raise FileError(f"is longer than {LONGEST_S / 3600:.0f} hours", where=path)
                 if not np.isfinite(frames).all():
                     raise FileError("has NaN or infinite samples", where=path)
-                yield torch.from_numpy(np.ascontiguousarray(frames.T))
+                yield np.ascontiguousarray(frames.T)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise FileError(f"cannot be decoded: {_reason(error)}", where=path, remedy="get it whole") from error
     if not read:

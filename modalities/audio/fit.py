@@ -26,8 +26,9 @@ from torch import Tensor
 from clipx._threads import one_thread
 from clipx.identity import Stamp
 from clipx.modalities.audio.categories import CATEGORIES, HOLDS
-from clipx.modalities.audio.files import Sound, mix, resample
+from clipx.modalities.audio.files import Sound, mix
 from clipx.modalities.audio.labelled import LabelledSounds, read_start
+from clipx.modalities.audio.resampling import resample
 from clipx.modalities.audio.sfx import NETWORK, SAMPLE_RATE_HZ, SfxTower
 from clipx.modalities.audio.synthesis import synthesise
 from clipx.modalities.audio.towers import new_tower
@@ -163,10 +164,11 @@ def directions_of(space: JointSpace, prompts: Prompts) -> Tensor:
     words = list(dict.fromkeys(word for held in HOLDS.values() for word in held if not space.unknown(word)))
     named: dict[str, Tensor] = {}
     if words:
-        vectors = dict(zip(words, ZeroShotClassifier(space, words, template).weights.vectors.cpu(), strict=True))
+        rows = torch.from_numpy(ZeroShotClassifier(space, words, template).weights.vectors)
+        vectors = dict(zip(words, rows, strict=True))
         for name, held in HOLDS.items():
-            if rows := [vectors[word] for word in held if word in vectors]:
-                named[name] = F.normalize(torch.stack(rows).mean(0), dim=0)
+            if known := [vectors[word] for word in held if word in vectors]:
+                named[name] = F.normalize(torch.stack(known).mean(0), dim=0)
     nothing = torch.zeros(space.dim)
     return torch.stack([named.get(name or "", nothing) for name in chain(*CATEGORIES)])
 
@@ -282,7 +284,7 @@ def _pooled(sound: Sound, window_s: float, device: str) -> Tensor:
     """(W, F) of its windows, which overlap by half, as the encoder cuts them; on the CPU."""
     net = _frozen(device)
     pieces = windows(sound, window_s, window_s / 2, SAMPLE_RATE_HZ)
-    return torch.cat([net.pooled(net.listen(mix(piece.samples)[None].to(device))).cpu() for piece in pieces])
+    return torch.cat([net.pooled(net.listen(torch.from_numpy(mix(piece.samples))[None])).cpu() for piece in pieces])
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from clipx.errors import ClipxError, FileError, InputError
-from clipx.modalities.audio.files import Sound, mix, read_sound, resample
+from clipx.modalities.audio.files import Sound, mix, read_sound
+from clipx.modalities.audio.resampling import resample
 
 LONGEST_S = 30.0  # of a training sound so much is used
 
@@ -95,8 +96,8 @@ def read_start(path: Path, rate_hz: int) -> Sound:
             parts.append(mix(block))
             if sum(part.shape[1] for part in parts) >= wanted:
                 break
-        samples = torch.cat(parts, dim=1)[:, :wanted]
-        return Sound(resample(samples, sound.sample_rate_hz, rate_hz).contiguous(), rate_hz, str(path))
+        samples = np.concatenate(parts, axis=1)[:, :wanted]
+        return Sound(np.ascontiguousarray(resample(samples, sound.sample_rate_hz, rate_hz)), rate_hz, str(path))
     except ClipxError as error:
         remedy = f"leave it out: --skip {path.name}"
         raise type(error)(error.what, where=error.where or path, remedy=remedy) from error

@@ -2,65 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class LogMelConfig:
-    """The input of a ``LogMelTower`` and how wide it is."""
-
-    sample_rate_hz: int = field(default=22_050, metadata={"help": "samples a second"})
-    n_fft: int = field(default=1024, metadata={"help": "samples of a frame"})
-    hop: int = field(default=441, metadata={"help": "samples between two frames: 20 ms"})
-    mels: int = field(default=64, metadata={"help": "bands"})
-    low_hz: float = field(default=40.0, metadata={"help": "lower edge of the lowest band"})
-    widths: tuple[int, ...] = field(default=(32, 64, 128, 256), metadata={"help": "channels of the four stages"})
+from clipx._arrays import to_array
+from clipx.modalities.audio.spectrograms import LogMelConfig, log_mel
 
 
-class LogMel(nn.Module):
-    """Waveforms -> log-mel spectrograms; without parameters."""
-
-    mel: Tensor
-    window: Tensor
-
-    def __init__(self, config: LogMelConfig | None = None):
-        super().__init__()
-        self.config = config = config or LogMelConfig()
-        self.sample_rate_hz = config.sample_rate_hz
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.register_buffer("mel", mel_bank(config), persistent=False)
-
-    def listen(self, waves: Tensor) -> Tensor:
-        """(B, C, T) -> (B, mels, n) log-mel spectrograms of mean 0 and deviation 1, n = 1 + T // hop."""
-        config = self.config
-        x = F.pad(waves.mean(1), (config.n_fft // 2, config.n_fft // 2))
-        spectra = torch.stft(x, config.n_fft, config.hop, window=self.window, center=False, return_complex=True)
-        # 1e-10 is -100 dB of full scale, below a 16-bit file's own noise
-        spectrograms = torch.log(self.mel @ spectra.abs().square() / self.window.sum() ** 2 + 1e-10)
-        return (spectrograms - spectrograms.mean((1, 2), keepdim=True)) / (spectrograms.std((1, 2), keepdim=True) + 0.1)
-
-
-class LogMelTower(LogMel):
+class LogMelTower(nn.Module):
     """Waveforms -> vectors, not normalised.
 
-    Mean and deviation of each spectrogram are removed, so that loudness, which says little of what was recorded, does
-    not matter. Frequency is averaged and time is averaged and its peak added: a bark in five seconds of nothing counts.
+    Loudness, which says little of what was recorded, does not matter, see ``log_mel``. Frequency is averaged and time
+    is averaged and its peak added: a bark in five seconds of nothing counts.
 
     Args:
         dim: D, the width of the output.
         config: sizes.
     """
 
+    kind = "logmel"
     full_scale = 1.0
     channels = 1  # stereo is mixed
 
     def __init__(self, dim: int, config: LogMelConfig | None = None):
-        super().__init__(config)
-        self.dim, config = dim, self.config
+        super().__init__()
+        self.dim = dim
+        self.config = config = config or LogMelConfig()
+        self.sample_rate_hz = config.sample_rate_hz
         first, *_, last = config.widths
         self.stem = nn.Sequential(nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(first))
         given = (first, *config.widths[:-1])
@@ -71,8 +40,12 @@ class LogMelTower(LogMel):
         self.head = nn.Linear(last, dim)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, C, T) in [-1, 1] -> (B, dim); channels are averaged."""
+        """(B, C, T) in [-1, 1], on any device -> (B, dim); channels are averaged."""
         return self.body(self.listen(waves))
+
+    def listen(self, waves: Tensor) -> Tensor:
+        """(B, C, T) -> (B, mels, n) without gradient, on the tower's device: ``log_mel``."""
+        return torch.from_numpy(log_mel(to_array(waves), self.config)).to(self.head.weight.device)
 
     def body(self, spectrograms: Tensor) -> Tensor:
         """(B, mels, n) -> (B, dim)."""
@@ -108,22 +81,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, given, h, w) -> (B, wanted, h or h / 2, w or w / 2)."""
         if self.halve:
-            x = F.avg_pool2d(x, 2, ceil_mode=True)
+            # an odd last row or column is averaged with itself, an even one is followed by one that is left over: what
+            # ceil_mode does, which torch cannot export for spectrograms of any length
+            x = F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2)
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
-
-
-def mel_bank(config: LogMelConfig) -> Tensor:
-    """(mels, n_fft / 2 + 1) triangles, evenly spaced in mel = 2595 log10(1 + f / 700), each of peak 1."""
-    top = config.sample_rate_hz / 2
-
-    def to_mel(hz: Tensor) -> Tensor:
-        return 2595 * torch.log10(1 + hz / 700)
-
-    edges_mel = torch.linspace(0, 1, config.mels + 2, dtype=torch.float64)
-    low, high = to_mel(torch.tensor([config.low_hz, top], dtype=torch.float64))
-    edges = 700 * (10 ** ((low + edges_mel * (high - low)) / 2595) - 1)  # Hz
-    bins = torch.linspace(0, top, config.n_fft // 2 + 1, dtype=torch.float64)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp(min=0).float()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from clipx.errors import InputError
@@ -13,7 +14,8 @@ from clipx.modalities.audio.augment import fit
 from clipx.modalities.audio.benchmarks import LAYOUTS, Layout, layout_of
 from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.fbsp import SAMPLE_RATE_HZ
-from clipx.modalities.audio.files import Sound, resample
+from clipx.modalities.audio.files import Sound
+from clipx.modalities.audio.resampling import resample
 from clipx.progress import note
 from clipx.prompts import Prompts
 from clipx.space import JointSpace
@@ -82,14 +84,14 @@ def rows_of(
 
 def as_released(sound: Any, benchmark: str, seconds: float) -> Any:
     """A clip of the length that its benchmark's loader makes of it."""
-    wave = resample(torch.cat(list(sound.blocks()), dim=1), sound.sample_rate_hz, SAMPLE_RATE_HZ)
+    wave = resample(np.concatenate(list(sound.blocks()), axis=1), sound.sample_rate_hz, SAMPLE_RATE_HZ)
     length = round(seconds * SAMPLE_RATE_HZ)
     if benchmark == "UrbanSound8K":
         wave = wave[:, :length]
         low, high = wave.min(), wave.max()
-        wave = (wave - low) / (high - low).clamp(min=1e-12) * 65535 / 32768 - 1  # the whole range of 16 bits
-        wave = wave.expand(2, -1) if len(wave) == 1 else wave
-    return Sound(fit(wave, length), SAMPLE_RATE_HZ, sound.source)
+        wave = (wave - low) / max(high - low, np.float32(1e-12)) * 65535 / 32768 - 1  # the whole range of 16 bits
+        wave = np.repeat(wave, 2, axis=0) if len(wave) == 1 else wave
+    return Sound(fit(torch.from_numpy(wave), length).numpy(), SAMPLE_RATE_HZ, sound.source)
 
 
 def _known(space: Any, template: str) -> bool:

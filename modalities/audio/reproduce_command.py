@@ -50,7 +50,7 @@ def audioclip(
     embedding = encode(encoder, tested.items, run.batch_size, run.cache_folder())
 
     def measured(some: Any) -> dict[str, Any]:
-        logits = make_classifier(joint, names, some).logits(embedding).cpu()
+        logits = make_classifier(joint, names, some).logits(embedding)
         return figures_of([logits], targets, names, 0, tested.folds)[0]
 
     results = rows_of(joint, measured, run.prompts, prompts)

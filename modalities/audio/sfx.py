@@ -8,21 +8,19 @@ in ``categories``. Batch norms are folded into the convolutions; weights are sto
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clipx._arrays import to_array
 from clipx.errors import FileError
 from clipx.modalities.audio.categories import CATEGORIES
-from clipx.modalities.audio.logmel import LogMelConfig, mel_bank
+from clipx.modalities.audio.spectrograms import SFX_MEL, sfx_log_mel
+from clipx.modalities.audio.weights import SFX, WEIGHTS
 
-NETWORK = Path(__file__).parent / "towers/sfx/weights.safetensors"
-SAMPLE_RATE_HZ = 44_100
-N_FFT, HOP, MELS = 2048, 1024, 96
-LOUDEST = 9.457798957824707  # the largest value of the spectrograms that the network was trained on
-SHORTEST = 100  # frames, 2.3 s: what it was trained on
+NETWORK = SFX / WEIGHTS
+SAMPLE_RATE_HZ = SFX_MEL.sample_rate_hz
 WIDTHS = (64, 128, 256, 512)
 
 
@@ -36,37 +34,24 @@ class SfxTower(nn.Module):
         dim: D, the width of the output.
     """
 
+    kind = "sfx"
     full_scale = 1.0
     channels = 1  # stereo is mixed
     sample_rate_hz = SAMPLE_RATE_HZ
-    mel: Tensor
-    window: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
         self.dim = dim
-        bank = mel_bank(LogMelConfig(SAMPLE_RATE_HZ, N_FFT, HOP, MELS, 0.0))
-        self.register_buffer("mel", bank / bank.sum(1, keepdim=True), persistent=False)
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
         self.network = SfxNetwork()
         self.head = nn.Linear(WIDTHS[-1] + sum(map(len, CATEGORIES)), dim)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B, C, T) in [-1, 1] -> (B, dim); channels are averaged."""
+        """(B, C, T) in [-1, 1], on any device -> (B, dim); channels are averaged."""
         return self.body(self.listen(waves))
 
     def listen(self, waves: Tensor) -> Tensor:
-        """(B, C, T) -> (B, 96, n) log-mel spectrograms, n = 1 + T // 1024 or more; the level of the peak is subtracted.
-
-        What is shorter than 100 frames is followed by silence.
-        """
-        x = waves.mean(1)
-        x = x / x.abs().amax(1, keepdim=True).clamp(min=1e-9)
-        # edges are reflected, which needs half a frame of samples
-        x = F.pad(x, (0, max(0, N_FFT // 2 + 1 - x.shape[1])))
-        spectra = torch.stft(x, N_FFT, HOP, window=self.window, return_complex=True)
-        mels = torch.log10(1 + 10_000 * (self.mel @ spectra.abs().square())) / LOUDEST
-        return F.pad(mels, (0, max(0, SHORTEST - mels.shape[2])))
+        """(B, C, T) -> (B, 96, n) without gradient, on the tower's device: ``sfx_log_mel``."""
+        return torch.from_numpy(sfx_log_mel(to_array(waves))).to(self.head.weight.device)
 
     def body(self, mels: Tensor) -> Tensor:
         """(B, 96, n) -> (B, dim)."""

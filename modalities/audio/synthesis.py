@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from clipx.errors import InputError
 from clipx.modalities.audio.files import Sound
@@ -32,7 +31,7 @@ def synthesise(label: str, seed: int = 0, seconds: float = 5.0) -> Sound:
         raise InputError(f"seconds must be 1.5 to 60, got {seconds}")
     rng = np.random.default_rng([seed, LABELS.index(label)])
     wave = _MAKERS[label](rng, round(seconds * RATE_HZ))
-    return Sound(torch.from_numpy(_recorded(rng, wave).astype(np.float32))[None], RATE_HZ, f"synthetic {label}")
+    return Sound(_recorded(rng, wave).astype(np.float32)[None], RATE_HZ, f"synthetic {label}")
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from clipx.errors import FileError, InputError
 from clipx.files import write_tensors, write_whole
-from clipx.modalities.audio.checkpoint import load_audioclip
-from clipx.modalities.audio.esresnext import ESResNeXt
-from clipx.modalities.audio.logmel import LogMelConfig, LogMelTower
-from clipx.modalities.audio.sfx import SfxTower, network_state
+from clipx.modalities.audio.spectrograms import LogMelConfig
+from clipx.modalities.audio.weights import GRAPH, SHIPPED, WEIGHTS, check_fit, read_weights
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 KINDS = ("logmel", "fbsp", "sfx")
-WEIGHTS, ABOUT = "weights.safetensors", "audio.json"
-SHIPPED = Path(__file__).parent / "towers"
+ABOUT = "audio.json"
+
+
+class Network(Protocol):
+    """What a tower computes with."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the sounds that it takes."""
+
+    @property
+    def full_scale(self) -> float:
+        """What full scale, 1, is in its numbers."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels it takes."""
+
+    @property
+    def net(self) -> Any:
+        """The module in torch, which is the definition: (B, C, T) tensors -> (B, D)."""
+
+    def __call__(self, waves: np.ndarray) -> np.ndarray:
+        """(B, C, T) float32 times ``full_scale`` -> (B, D) float32, not normalised."""
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """The weights, by the module's names for them."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +55,13 @@ class Tower:
     """A network that turns sounds into vectors of one space.
 
     Args:
-        net: (B, C, T) times ``full_scale`` at ``sample_rate_hz`` -> (B, D).
+        network: what computes.
         kind: "logmel", "fbsp" or "sfx".
         window_s: length in seconds of the pieces that it was trained on.
         about: what ``audio.json`` holds.
     """
 
-    net: Any
+    network: Network
     kind: str
     window_s: float = 5.0
     about: dict[str, Any] = field(default_factory=dict)
@@ -45,11 +69,16 @@ class Tower:
     @property
     def channels(self) -> int:
         """The number of channels it takes; more are mixed to one. A net of two may have been trained on one."""
-        return self.about.get("channels", self.net.channels)
+        return self.about.get("channels", self.network.channels)
 
-    def __call__(self, waves: Tensor) -> Tensor:
+    @property
+    def net(self) -> Any:
+        """The module in torch, which is loaded now where onnxruntime serves the tower."""
+        return self.network.net
+
+    def __call__(self, waves: np.ndarray) -> np.ndarray:
         """(B, C, T) in [-1, 1] -> (B, D), not normalised. This is where full scale becomes the net's own."""
-        return self.net(waves * self.net.full_scale)
+        return self.network(waves * np.float32(self.network.full_scale))
 
 
 def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = None) -> Any:
@@ -60,6 +89,12 @@ def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = 
     """
     if kind not in KINDS:
         raise InputError(f"no audio tower named {kind!r}", remedy=f"one of {', '.join(KINDS)}")
+    import torch
+
+    from clipx.modalities.audio.esresnext import ESResNeXt
+    from clipx.modalities.audio.logmel import LogMelTower
+    from clipx.modalities.audio.sfx import SfxTower, network_state
+
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         if kind == "sfx":
@@ -71,13 +106,8 @@ def new_tower(kind: str, dim: int, seed: int = 0, logmel: LogMelConfig | None = 
         return net.to(memory_format=torch.channels_last)
 
 
-def kind_of(net: nn.Module) -> str:
-    """The name of a net in ``KINDS``."""
-    return "sfx" if isinstance(net, SfxTower) else "logmel" if isinstance(net, LogMelTower) else "fbsp"
-
-
 def save_tower(
-    net: nn.Module, folder: str | PathLike, space: JointSpace, window_s: float, about: dict[str, Any], half: bool = True
+    net: Any, folder: str | PathLike, space: JointSpace, window_s: float, about: dict[str, Any], half: bool = True
 ) -> Path:
     """Write a folder that ``load_tower`` takes: weights, by default in half precision, and ``audio.json``.
 
@@ -92,17 +122,17 @@ def save_tower(
         half: store floats as float16. Statistics and the filter bank's parameters, whose size says more than their
             direction, stay as they are.
     """
-    kind = kind_of(net)
     exact = ("running_", "fbsp.", "window", "num_batches")
     state = {
         key: (value.half() if half and value.is_floating_point() and not any(e in key for e in exact) else value)
         .detach().cpu().contiguous()
-        for key, value in _own(net).state_dict().items()
+        for key, value in (net.last if net.kind == "sfx" else net).state_dict().items()
     }  # fmt: skip
-    record = {"schema": 1, "tower": kind, "space": space.id, "dim": space.dim, "window_s": window_s}
-    if isinstance(net, LogMelTower):
+    record = {"schema": 1, "tower": net.kind, "space": space.id, "dim": space.dim, "window_s": window_s}
+    if net.kind == "logmel":
         record["logmel"] = asdict(net.config)
     folder = Path(folder)
+    (folder / GRAPH).unlink(missing_ok=True)  # of other weights
     write_tensors(folder / WEIGHTS, state, parents=True)
     write_whole(folder / ABOUT, json.dumps(about | record, indent=1) + "\n")
     return folder
@@ -118,7 +148,9 @@ def load_tower(path: str | PathLike, space: JointSpace) -> Tower:
     """
     path = Path(path)
     if path.is_file():
-        return Tower(_released(path, space), "fbsp")
+        from clipx.modalities.audio.torch_network import TorchNetwork
+
+        return Tower(TorchNetwork(_released(path, space)), "fbsp")
     about = _read_about(path)
     if about["space"] != space.id:
         raise InputError(
@@ -130,12 +162,34 @@ def load_tower(path: str | PathLike, space: JointSpace) -> Tower:
         options: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in about.get("logmel", {}).items()
         }
-        net = new_tower(about["tower"], space.dim, logmel=LogMelConfig(**options))
-        window_s = float(about["window_s"])
+        config, window_s = LogMelConfig(**options), float(about["window_s"])
+        return Tower(_network(path, about["tower"], config, space), about["tower"], window_s, about)
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"names no tower that can be built: {error}", where=path / ABOUT) from error
-    _fill(_own(net), path / WEIGHTS)
-    return Tower(net.to(space.device).eval().requires_grad_(False), about["tower"], window_s, about)
+
+
+def _network(folder: Path, kind: str, config: LogMelConfig, space: JointSpace) -> Network:
+    """By onnxruntime, where there is a graph and the space is on the CPU; else by torch."""
+    from clipx.modalities.audio.graph import served
+
+    build = partial(_module, folder, kind, config, space.dim)
+    if space.on_cpu and (network := served(folder, kind, config, space.dim, build)) is not None:
+        return network
+    from clipx.modalities.audio.torch_network import TorchNetwork
+
+    return TorchNetwork(build().to(space.device))
+
+
+def _module(folder: Path, kind: str, config: LogMelConfig, dim: int) -> Any:
+    """A tower's module, frozen, with the weights of its folder."""
+    import torch
+
+    net = new_tower(kind, dim, logmel=config)
+    own = net.last if kind == "sfx" else net
+    state, path = read_weights(folder / WEIGHTS), folder / WEIGHTS
+    check_fit(state, {name: tuple(value.shape) for name, value in own.state_dict().items()}, path)
+    own.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})  # half precision becomes the net's own
+    return net.eval().requires_grad_(False)
 
 
 def shipped_tower(space: JointSpace) -> Path | None:
@@ -146,12 +200,9 @@ def shipped_tower(space: JointSpace) -> Path | None:
     return None
 
 
-def _own(net: Any) -> nn.Module:
-    """The part of a tower whose weights its folder holds."""
-    return net.last if isinstance(net, SfxTower) else net
+def _released(path: Path, space: JointSpace) -> Any:
+    from clipx.modalities.audio.checkpoint import load_audioclip
 
-
-def _released(path: Path, space: JointSpace) -> nn.Module:
     released = load_audioclip(path, space.dim)
     if not released.visual:
         raise InputError(
@@ -182,23 +233,3 @@ def _read_about(folder: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or not {"tower", "space", "window_s"} <= about.keys():
         raise FileError("is no description of an audio tower", where=folder / ABOUT)
     return about
-
-
-def _fill(net: nn.Module, path: Path) -> None:
-    """Load weights, every key and no other."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise FileError("the weights are missing or corrupt", where=path) from error
-    own = net.state_dict()
-    if state.keys() != own.keys() or any(state[key].shape != own[key].shape for key in own):
-        odd = sorted(
-            k for k in state.keys() | own.keys() if k not in state or k not in own or state[k].shape != own[k].shape
-        )
-        raise InputError(f"the weights do not fit the tower: {odd[0]} and {len(odd) - 1} more", where=path)
-    if not all(value.isfinite().all() for value in state.values()):
-        raise InputError("has NaN or infinite weights", where=path)
-    net.load_state_dict(state)  # half precision becomes the net's own

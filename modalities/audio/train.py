@@ -36,13 +36,15 @@ from clipx.modalities.audio.config import AudioTrainConfig
 from clipx.modalities.audio.encoder import Audio, AudioConfig
 from clipx.modalities.audio.esresnext import ESResNeXt
 from clipx.modalities.audio.fbsp import norm_penalty
-from clipx.modalities.audio.files import Sound, resample
+from clipx.modalities.audio.files import Sound
 from clipx.modalities.audio.fit import fit_tower
 from clipx.modalities.audio.labelled import LabelledSounds, read_labels, read_start
 from clipx.modalities.audio.losses import AudioScales, trimodal_loss
+from clipx.modalities.audio.resampling import resample
 from clipx.modalities.audio.synthesis import LABELS as SYNTHETIC
 from clipx.modalities.audio.synthesis import synthesise
-from clipx.modalities.audio.towers import kind_of, new_tower, save_tower
+from clipx.modalities.audio.torch_network import TorchNetwork
+from clipx.modalities.audio.towers import Tower, new_tower, save_tower
 from clipx.modalities.audio.windows import windows
 from clipx.progress import progress
 from clipx.prompts import Prompts, spoken
@@ -116,7 +118,7 @@ def train_audio(
     names = ranked + [name for name in imagined if name not in ranked]
     trained_on = torch.tensor([name not in exclude for name in names])  # a word left out is no wrong answer either
     classifier = ZeroShotClassifier(space, names, prompts)
-    text = classifier.weights.vectors.to(space.device)
+    text = torch.from_numpy(classifier.weights.vectors).to(space.device)
     truth = torch.tensor([ranked.index(label) for label in held.labels])
     about = {
         "data_sha256": _digest(everything), "sounds": len(taught), "labels": names, "fold": fold, "exclude": [*exclude],
@@ -144,7 +146,8 @@ def train_audio(
 
     def judge(sounds: Sequence[Sound] = held_out) -> Tensor:
         """(N, K) cosines of sounds with the set's labels, by the weights of this moment."""
-        return _encoder(space, trainee.net, config.crop_s).encode(sounds).vectors @ text[: len(ranked)].T
+        vectors = torch.from_numpy(_encoder(space, trainee.net, config.crop_s).encode(sounds).vectors)
+        return vectors @ text[: len(ranked)].cpu().T
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         if len(held) and curve.due(step) and processes.rank() == 0:
@@ -155,7 +158,7 @@ def train_audio(
         waves, targets = batches.draw(rng)
         with torch.random.fork_rng():  # dropout, too, depends on the step alone
             torch.manual_seed(int(rng.integers(2**31)))
-            vectors, text_scale, image_scale, penalty = module(waves.to(space.device), rng, config)
+            vectors, text_scale, image_scale, penalty = module(waves, rng, config)
         targets = targets.to(space.device)
         drawn = None if pictures is None else pictures.draw(rng, targets)
         vectors, targets = gather(vectors), gather(targets)  # each sound is compared with those of all processes
@@ -185,7 +188,7 @@ def train_audio(
             figures |= _figures(scores, truth, ranked)
         elif fold is None:
             own = torch.tensor([ranked.index(label) for label in taught.labels])
-            sounds = [Sound(wave, trainee.net.sample_rate_hz) for wave in batches.waves[: len(taught)]]
+            sounds = [Sound(wave.numpy(), trainee.net.sample_rate_hz) for wave in batches.waves[: len(taught)]]
             figures["training_acc1"] = classification(judge(sounds), own)["acc1"]
         folder = save_tower(trainee.net, out / "tower", space, config.crop_s, about | {"figures": figures})
         return {"tower": str(folder)} | figures
@@ -254,10 +257,10 @@ class _Trainee(nn.Module):
 
     def forward(self, waves: Tensor, rng: np.random.Generator, config: AudioTrainConfig):
         """(B, 1, T) in [-1, 1] -> (B, D) unit vectors, scales with words and pictures, penalty of the filters."""
-        net, penalty = self.net, waves.new_zeros(())
-        waves = waves * net.full_scale
+        net, device = self.net, self.net.last.weight.device
+        waves, penalty = waves * net.full_scale, torch.zeros((), device=device)
         image_scale, text_scale = self.scales()
-        with torch.autocast(waves.device.type, enabled=False):  # spectra span more than half precision holds
+        with torch.autocast(device.type, enabled=False):  # spectra span more than half precision holds
             if isinstance(net, ESResNeXt):
                 bank = net.fbsp.filters()
                 spectrograms, penalty = net.listen(waves, bank), norm_penalty(bank)
@@ -283,15 +286,15 @@ class _Batches:
         made: Mapping[str, str] | None = None,
     ):
         self.config, self.names, self.length = config, names, round(config.crop_s * rate_hz)
-        self.waves = [read_start(path, rate_hz).samples for path in sounds.paths]
+        self.waves = [torch.from_numpy(read_start(path, rate_hz).samples) for path in sounds.paths]
         labels = list(sounds.labels)
         self.recorded = config.batch_size - (round(config.synthetic * config.batch_size) if made else 0)
         digest, made = hashlib.sha256(), made or {}
         with progress("synthesising", len(made) * config.synthetic_count) as advance:
             for (label, recipe), seed in product(made.items(), range(config.synthetic_count)):
                 sound = synthesise(recipe, seed)
-                digest.update(sound.samples.numpy().tobytes())
-                self.waves.append(resample(sound.samples, sound.sample_rate_hz, rate_hz))
+                digest.update(sound.samples.tobytes())
+                self.waves.append(torch.from_numpy(resample(sound.samples, sound.sample_rate_hz, rate_hz)))
                 labels.append(label)
                 advance(1)
         about = {"labels": [*made], "a_label": config.synthetic_count, "sha256": digest.hexdigest()}
@@ -335,9 +338,9 @@ class _Batches:
         pooled = []
         for wave in self.waves:
             length_s = self.length / net.sample_rate_hz
-            cut = windows(Sound(wave, net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
-            pieces = torch.stack([piece.samples for piece in cut]).split(WINDOWS_AT_ONCE)
-            features = [net.pooled(net.listen(some.to(words.device) * net.full_scale)) for some in pieces]
+            cut = windows(Sound(wave.numpy(), net.sample_rate_hz), length_s, length_s / 2, net.sample_rate_hz)
+            pieces = torch.stack([torch.from_numpy(piece.samples) for piece in cut]).split(WINDOWS_AT_ONCE)
+            features = [net.pooled(net.listen(some * net.full_scale)) for some in pieces]
             pooled.append(torch.cat(features).mean(0))
         kinds = self.classes
         x, y = torch.stack(pooled).cpu().double(), words.cpu()[kinds].double()  # on the CPU: MPS has no float64
@@ -402,17 +405,15 @@ def _image_targets(
     if not paths:
         raise FileError("holds no folder of pictures named like a label", where=folder)
     records = encode_all(file_items(paths), image, cache=CachedVectors(out / "cache", space.dim))
-    vectors = embedding_of(records, image).vectors
+    vectors = torch.from_numpy(embedding_of(records, image).vectors)
     ones = F.one_hot(torch.tensor(labels), len(names)).float()
-    return _Pictures(vectors, ones.to(space.device))
+    return _Pictures(vectors.to(space.device), ones.to(space.device))
 
 
 def _encoder(space: JointSpace, net: Any, window_s: float) -> Audio:
     """The audio modality with a given tower."""
-    from clipx.modalities.audio.towers import Tower
-
     audio = Audio(space, AudioConfig())
-    audio.__dict__["tower"] = Tower(net, kind_of(net), window_s, {"channels": 1})
+    audio.__dict__["tower"] = Tower(TorchNetwork(net), net.kind, window_s, {"channels": 1})
     return audio
 
 

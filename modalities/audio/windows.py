@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
-from clipx.modalities.audio.files import LongSound, Sound, resample
+from clipx.modalities.audio.files import LongSound, Sound
+from clipx.modalities.audio.resampling import resample
 
 
 @dataclass(frozen=True)
@@ -17,12 +16,12 @@ class Window:
     """A piece of a sound.
 
     Args:
-        samples: (C, L) float32; zeros follow a sound that is shorter than a window.
+        samples: (C, L) float32 array; zeros follow a sound that is shorter than a window.
         start_s: where it begins in the sound, in seconds.
         end_s: where it ends, at most the sound's own end.
     """
 
-    samples: Tensor
+    samples: np.ndarray
     start_s: float
     end_s: float
 
@@ -38,15 +37,15 @@ def windows(sound: Sound | LongSound, length_s: float, hop_s: float, to_hz: int)
     length, hop = max(1, round(length_s * rate)), max(1, round(hop_s * rate))
     samples = round(length_s * to_hz)
 
-    def window(start: int, piece: Tensor) -> Window:
+    def window(start: int, piece: np.ndarray) -> Window:
         resampled = resample(piece, rate, to_hz)[:, :samples]
-        padded = F.pad(resampled, (0, samples - resampled.shape[1]))
+        padded = np.pad(resampled, ((0, 0), (0, samples - resampled.shape[1])))
         return Window(padded, start / rate, (start + piece.shape[1]) / rate)
 
-    held: Tensor | None = None  # samples from ``first`` on
+    held: np.ndarray | None = None  # samples from ``first`` on
     first = start = 0  # of what is held; of the next window
     for block in sound.blocks():
-        held = block if held is None else torch.cat([held, block], dim=1)
+        held = block if held is None else np.concatenate([held, block], axis=1)
         end = first + held.shape[1]
         while start + length <= end:
             yield window(start, held[:, start - first : start - first + length])

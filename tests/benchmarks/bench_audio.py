@@ -91,7 +91,8 @@ def bench_logmel(repeats: int) -> dict[str, Any]:
 def bench_files(repeats: int, count: int = 24) -> dict[str, Any]:
     import soundfile
 
-    space: Any = SimpleNamespace(dim=256, device="cpu", name="random:bench", id="bench")
+    space: Any = SimpleNamespace(dim=256, device="cpu", on_cpu=True, name="random:bench", id="bench")
+    space.domain = lambda name: space
     audio, rng = Audio(space), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{i}.ogg") for i in range(count)]

@@ -23,8 +23,9 @@ import clipx
 from clipx.metrics import bootstrap_ci95
 from clipx.modalities.audio import Audio, AudioConfig
 from clipx.modalities.audio.labelled import read_labels
-from clipx.modalities.audio.towers import ABOUT, SHIPPED, WEIGHTS
+from clipx.modalities.audio.towers import ABOUT
 from clipx.modalities.audio.train import PROMPTS
+from clipx.modalities.audio.weights import SHIPPED, WEIGHTS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

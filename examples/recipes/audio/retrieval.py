@@ -15,7 +15,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import clipx
 from clipx.metrics import bootstrap_ci95, ranking
@@ -66,15 +65,15 @@ def measure(data: Path, runs: Path, name: str = "nano") -> dict:
         rows = [i for i, f in enumerate(sounds.folds) if f == fold]
         rows_of.append(audio.encode([audio.load(sounds.paths[i]) for i in rows]).vectors)
         labels += [sounds.labels[i] for i in rows]
-    vectors = torch.cat(rows_of)
+    vectors = np.concatenate(rows_of)
     named = (vectors @ words.T).argmax(1)
-    truth = torch.tensor([names.index(label) for label in labels])
-    asked = torch.tensor([label in RIGHT for label in labels])
-    right = torch.tensor([[what in RIGHT.get(label, ()) for what in shown] for label in labels])
+    truth = np.array([names.index(label) for label in labels])
+    asked = np.array([label in RIGHT for label in labels])
+    right = np.array([[what in RIGHT.get(label, ()) for what in shown] for label in labels])
     queries = {"sound": vectors, "pivot": words[named], "oracle": words[truth]}
     rows = {name: figures(some[asked] @ pictures.T, right[asked]) for name, some in queries.items()}
     rng = np.random.default_rng(0)
-    blind = torch.from_numpy(rng.random((10, *right[asked].shape), dtype=np.float32))
+    blind = rng.random((10, *right[asked].shape), dtype=np.float32)
     draws = [figures(scores, right[asked], interval=False) for scores in blind]
     rows["chance"] = {key: float(np.mean([draw[key] for draw in draws])) for key in draws[0]}
     without = ~asked
@@ -90,16 +89,16 @@ def measure(data: Path, runs: Path, name: str = "nano") -> dict:
         "by_label": {
             label: {name: figures(some[own] @ pictures.T, right[own], interval=False) for name, some in queries.items()}
             for label in RIGHT
-            if (own := torch.tensor([one == label for one in labels])).any()
+            if (own := np.array([one == label for one in labels])).any()
         },
         "acc1": {
-            "labels with pictures": float((named == truth)[asked].float().mean()),
-            "labels without": float((named == truth)[without].float().mean()),
+            "labels with pictures": float((named == truth)[asked].mean()),
+            "labels without": float((named == truth)[without].mean()),
         },
     }
 
 
-def figures(scores: torch.Tensor, right: torch.Tensor, interval: bool = True) -> dict:
+def figures(scores: np.ndarray, right: np.ndarray, interval: bool = True) -> dict:
     """hit@1, hit@10 and mAP, and the 95 % interval of mAP over the queries."""
     found = ranking(scores, right, ks=(1, 10))
     row = {key: found[key] for key in ("hit@1", "hit@10", "mAP")}
@@ -109,7 +108,7 @@ def figures(scores: torch.Tensor, right: torch.Tensor, interval: bool = True) ->
     return row
 
 
-def ratio_ci95(ours: torch.Tensor, theirs: torch.Tensor, right: torch.Tensor) -> list[float]:
+def ratio_ci95(ours: np.ndarray, theirs: np.ndarray, right: np.ndarray) -> list[float]:
     """95 % interval of the ratio of two mAP, the same queries drawn for both."""
     first, second = (
         np.array([ranking(scores[i : i + 1], right[i : i + 1])["mAP"] for i in range(len(scores))])
@@ -119,7 +118,7 @@ def ratio_ci95(ours: torch.Tensor, theirs: torch.Tensor, right: torch.Tensor) ->
     return np.quantile(first[drawn].mean(1) / second[drawn].mean(1), [0.025, 0.975]).tolist()
 
 
-def gallery(data: Path, space: clipx.JointSpace) -> tuple[torch.Tensor, list[str]]:
+def gallery(data: Path, space: clipx.JointSpace) -> tuple[np.ndarray, list[str]]:
     """Vectors and labels of the test pictures: Caltech-101's photos and QuickDraw's sketches."""
     import csv
 
@@ -132,7 +131,7 @@ def gallery(data: Path, space: clipx.JointSpace) -> tuple[torch.Tensor, list[str
         kept = file["is_test"].astype(bool)
         drawn, classes, names = file["images"][kept], file["labels"][kept], file["names"]
     sketches = image.encode([image.from_array(one) for one in drawn]).vectors
-    return torch.cat([photos, sketches]), [row["label"] for row in rows] + [str(names[k]) for k in classes]
+    return np.concatenate([photos, sketches]), [row["label"] for row in rows] + [str(names[k]) for k in classes]
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ from clipx.modalities.audio.config import AudioTrainConfig
 from clipx.modalities.audio.labelled import read_labels
 from clipx.modalities.audio.sfx import NETWORK
 from clipx.modalities.audio.synthesis import LABELS
-from clipx.modalities.audio.towers import ABOUT, SHIPPED, WEIGHTS
+from clipx.modalities.audio.towers import ABOUT
 from clipx.modalities.audio.train import cross_validate, train_audio
+from clipx.modalities.audio.weights import SHIPPED, WEIGHTS
 from clipx.prompts import spoken
 
 sys.path.append(str(Path(__file__).parent))

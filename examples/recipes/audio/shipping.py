@@ -7,7 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from clipx.modalities.audio.towers import ABOUT, WEIGHTS
+from clipx.modalities.audio.towers import ABOUT
+from clipx.modalities.audio.weights import GRAPH, WEIGHTS
 
 
 def ship(tower: Path, folder: Path, labels: Path) -> None:
@@ -21,6 +22,7 @@ def ship(tower: Path, folder: Path, labels: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, ABOUT):
         shutil.copyfile(tower / name, folder / name)
+    (folder / GRAPH).unlink(missing_ok=True)  # of the weights before; graphs.py makes it again
     about = json.loads((folder / ABOUT).read_text())
     with labels.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "esc10" and row["fold"] != about["fold"]]
