@@ -54,7 +54,6 @@ def _checks(space: str | None, device: str, dtype: str) -> Iterator[dict[str, An
     yield _line("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _tried("torchvision operators", _torchvision)
-    yield _tried("torchaudio", _torchaudio)
     yield _tried("open_clip", _open_clip)
     yield _tried("devices", _devices)
     yield from _modalities()
@@ -98,15 +97,6 @@ def _torchvision() -> str:
 
     torchvision.ops.nms(torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([1.0]), 0.5)  # fails where its torch was another
     return f"{torchvision.__version__} runs with torch {torch.__version__}"
-
-
-def _torchaudio() -> str:
-    import torch
-    import torchaudio  # its import compares CUDA versions
-    from torchaudio.functional import resample
-
-    resample(torch.zeros(1, 160), 16000, 8000)
-    return f"{torchaudio.__version__} runs with torch {torch.__version__}"
 
 
 def _open_clip() -> str:
