@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -45,7 +42,8 @@ def one_thread() -> Iterator[None]:
     before, was = _torch_threads(1), getattr(_own, "single", False)
     _own.single = True
     try:
-        yield
+        with _numpy_threads:
+            yield
     finally:
         _own.single = was
         _torch_threads(before)
@@ -57,25 +55,46 @@ def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
     before = _torch_threads(None)
     pool = ThreadPoolExecutor(count, "clipx", _alone)
     try:
-        yield pool
+        with _numpy_threads:
+            yield pool
     finally:
         pool.shutdown(cancel_futures=True)
         _torch_threads(before)  # the pool has set what later threads would start with
 
 
-def _keep_products_in_one_thread() -> None:
-    """Let NumPy compute matrix products in the thread that asks for them, unless the environment says how many to take.
+class _NumpyThreads:
+    """NumPy's matrix products in one thread while any pool of ours runs.
 
-    The threads of OpenBLAS, which NumPy's wheels hold, wait for the next product by spinning. A product that
-    takes a millisecond was measured to cost 60 ms of a processor on which other threads of ours had work to do.
+    The threads of OpenBLAS, which NumPy's wheels hold, wait for the next product by spinning: a product of a
+    millisecond was measured to cost 60 ms of a processor on which other threads of ours had work to do.
     """
-    if any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
-        return
-    package = Path(np.__file__).parent
-    for folder in (package.with_name("numpy.libs"), package / ".dylibs"):
-        for path in folder.glob("*openblas*"):
-            with suppress(OSError, AttributeError):  # another build of NumPy, which has another name for it
-                ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(1)
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limits = _controller().limit(limits=1, user_api="blas")
+                self._limits.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limits.__exit__(None, None, None)
+
+
+@cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+_numpy_threads = _NumpyThreads()
 
 
 def _alone() -> None:
@@ -107,6 +126,3 @@ def prefetch(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExe
     finally:
         for future in waiting:
             future.cancel()
-
-
-_keep_products_in_one_thread()

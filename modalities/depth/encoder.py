@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from clipx.errors import FileError, InputError
-from clipx.modalities.depth.files import read_depth
-from clipx.modalities.depth.maps import DepthMap, colored
 from clipx.modality import Modality
 from clipx.parts import Parts
+
+if TYPE_CHECKING:
+    from clipx.modalities.depth.maps import DepthMap
 
 _MAPS_AT_ONCE = 64
 
@@ -36,6 +36,9 @@ class Depth(Modality):
         Raises:
             FileError: missing, damaged, no 16-bit grey picture, or no pixel of known depth.
         """
+        from clipx.modalities.depth.files import read_depth
+        from clipx.modalities.depth.maps import DepthMap
+
         depth = DepthMap(read_depth(path, "mm16"), source=str(path))
         if not depth.known.any():
             raise FileError("no pixel has a depth", where=path)
@@ -53,6 +56,10 @@ class Depth(Modality):
 
     def from_array(self, array: Any, **about: Any) -> DepthMap:
         """(H, W) metres -> a sample; 0 and NaN are unknown."""
+        import torch
+
+        from clipx.modalities.depth.maps import DepthMap
+
         values = np.asarray(array)
         if values.dtype.kind not in "fiu":
             raise InputError(f"depth must be numbers, got {values.dtype}")
@@ -71,11 +78,17 @@ class Depth(Modality):
 
     def pictures(self, sample: DepthMap) -> np.ndarray:
         """The map in colours, (1, 3, H, W)."""
+        from clipx.modalities.depth.maps import colored
+
         return colored(sample)[None].numpy()
 
     @classmethod
     def example(cls) -> DepthMap:
         """A ball 1.5 m away, before a floor that runs from 1 to 5 m; 48 x 64."""
+        import torch
+
+        from clipx.modalities.depth.maps import DepthMap
+
         y, x = torch.meshgrid(torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 64), indexing="ij")
         floor = 3 - 2 * y
         return DepthMap(torch.where(x**2 + y**2 < 0.3, 1.5, floor))
