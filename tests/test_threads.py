@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clipx import api, pipeline
-from clipx._threads import READERS
+from clipx._threads import READERS, one_thread, single_threaded_pool
 from clipx.cli._work import encode
 from clipx.errors import FileError, InputError
 from clipx.modality import Modality

@@ -19,7 +19,7 @@ COMMANDS = [
     f"embed {DATA}/fish.png {DATA}/toilet.ply {DATA}/rain.flac -o vectors.npz",
     f"index {DATA}/rooms {DATA}/chair.off {DATA}/dog.flac --db my.index",
     "search chair --db my.index",
-    f"search {DATA}/dog.flac+{DATA}/chair.off --db my.index",
+    f"search {DATA}/dog.flac + {DATA}/chair.off --db my.index",
     "modalities",
     "spaces --help",
 ]
