@@ -545,6 +545,15 @@ def test_a_few_points_are_splatted_as_by_the_kernel(setting, monkeypatch):
     assert v1.splat(points[:0], views, 1.6, v1.EPS, 40).shape == (0, len(views), 40, 40)
 
 
+def test_a_line_seen_from_its_end_is_drawn_without_a_warning(recwarn):
+    line = np.float32([[[0, 0, z] for z in np.linspace(-1, 1, 30)]])
+    drawn = shaded(line, resolution=20, views=[FRONT, RIGHT])
+    rows = np.arange(30).reshape(1, 10, 3)
+    of_triangles = mesh_raster(line, rows, resolution=20, views=[FRONT, RIGHT])
+    assert np.isfinite(drawn).all() and np.isfinite(of_triangles).all() and drawn[0, 1].min() < 1
+    assert not recwarn.list
+
+
 def test_cameras_stand_where_they_are_said_to():
     assert np.allclose(FRONT, [(1, 0, 0), (0, -1, 0), (0, 0, -1)]) and np.allclose(RIGHT[0], (0, 0, -1))
     assert np.allclose(RIGHT[2], (-1, 0, 0)) and np.allclose(TOP, [(1, 0, 0), (0, 0, 1), (0, -1, 0)], atol=1e-9)

@@ -44,7 +44,7 @@ def discs(points: np.ndarray, normals: np.ndarray) -> Discs:
         normals: (P, 3); those that are zero or not finite are estimated.
     """
     around = kernel.neighbours(points, how_many(len(points)))  # (P, k)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         given = np.nan_to_num(normals / length(normals), posinf=0, neginf=0)
     found = kernel.surface(points, around, given, STEPS, OFF)
     normal, flatness, along, ratio, inward = np.split(found, (3, 4, 7, 8), axis=1)

@@ -65,6 +65,7 @@ def mesh_raster(
     return alike(drawn, vertices)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # what has no extent from one side is a dot
 def _draw(
     vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray, resolution: int, views: Sequence[Matrix]
 ) -> np.ndarray:

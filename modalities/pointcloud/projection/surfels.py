@@ -73,6 +73,7 @@ def shaded(
     return alike(drawn, points)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # what has no extent from one side is a dot
 def _draw(
     points: np.ndarray, normals: np.ndarray, colors: np.ndarray, resolution: int, views: Sequence[Matrix],
     by_open3d: bool,
