@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx._arrays import A, is_tensor
+from clipx._arrays import is_tensor
 from clipx.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ class Preprocess:
         ratio = (max if self.resize_mode == "longest" else min)(height / th, width / tw)  # open_clip's ResizeKeepRatio
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
-    def resize(self, pixels: A) -> A:
+    def resize(self, pixels: Any) -> Any:
         """(N, 3, H, W) -> (N, 3, *size) by ``resize_mode``; as open_clip does with tensors. Gradients flow."""
-        shape = tuple(pixels.shape[-2:])  # type: ignore[attr-defined]
+        shape = tuple(pixels.shape[-2:])
         if shape == self.size:
             return pixels
         top, left, height, width = self._worth_reading(*shape)

@@ -176,8 +176,9 @@ def _summary(point: EntryPoint) -> str:
     if not point.value.startswith("clipx."):
         return _origin(point)
     target = point.load()
-    text = target.registered_callback.callback.__doc__ if isinstance(target, typer.Typer) else target.__doc__
-    return " ".join((text or "").split("\n\n")[0].split())
+    if isinstance(target, typer.Typer):
+        target = target.registered_callback and target.registered_callback.callback
+    return " ".join((target.__doc__ or "").split("\n\n")[0].split())
 
 
 def _origin(point: EntryPoint) -> str:

@@ -101,8 +101,8 @@ class CacheModel(FewShotClassifier):
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
-        keys = Embedding(tensors["keys"], about["space_id"], about["modality"], about["ids"])
-        weights = Embedding(tensors["weights"], about["space_id"], "text", about["labels"])
+        keys = Embedding(tensors["keys"].numpy(), about["space_id"], about["modality"], about["ids"])
+        weights = Embedding(tensors["weights"].numpy(), about["space_id"], "text", about["labels"])
         settings = about["settings"]
         alpha, beta = settings["alpha"], settings["beta"]
         return cls(keys, tensors["targets"], weights, about["logit_scale"], about["views"], alpha, beta, settings)

@@ -153,5 +153,5 @@ class CoOp(FewShotClassifier):
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
-        weights = Embedding(tensors["weights"], about["space_id"], "text", about["labels"])
+        weights = Embedding(tensors["weights"].numpy(), about["space_id"], "text", about["labels"])
         return cls(weights, tensors["context"], about["logit_scale"], about["views"], about["settings"])

@@ -109,7 +109,7 @@ class ViewSearch(FewShotClassifier):
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
-        weights = Embedding(tensors["weights"], about["space_id"], "text", about["labels"])
+        weights = Embedding(tensors["weights"].numpy(), about["space_id"], "text", about["labels"])
         return cls(about["settings"]["view_weights"], weights, about["logit_scale"], about["settings"])
 
 
