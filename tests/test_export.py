@@ -17,6 +17,7 @@ from test_backbone import FAMILIES, changed
 from test_domains import CONFIG as DOMAINS
 from test_domains import PHOTO as DOMAINS_PREPROCESS
 from test_domains import WORDS as LEXICON
+from test_tokenizers import like_bert, like_t5
 
 import clipx
 from clipx import backbone as bb
@@ -329,6 +330,39 @@ def test_a_space_of_several_domains(tmp_path):
     found = compare(defined, served, pictures()[::4])
     assert max(entry["largest_difference"] for entry in found.values() if isinstance(entry, dict)) < 1e-5
     assert found["same_domain"] == 1
+
+
+HUB_TEXT = {
+    "bert": ("BertConfig", like_bert),
+    "xlm-roberta": ("XLMRobertaConfig", like_t5),
+    "mt5": ("MT5Config", like_t5),
+}
+SMALL_TEXT = {
+    "bert": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
+    "mt5": {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", HUB_TEXT)
+def test_a_text_tower_of_the_hub(tmp_path, kind):
+    transformers = pytest.importorskip("transformers")
+    name, make = HUB_TEXT[kind]
+    source = tmp_path / "source"
+    make().save_pretrained(source)
+    getattr(transformers, name)(vocab_size=200, **SMALL_TEXT.get(kind, SMALL_TEXT["bert"])).save_pretrained(source)
+    text = {"hf_model_name": str(source), "hf_tokenizer_name": str(source), "context_length": 24}
+    text |= {"hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler"}
+    config = {**VIT, "text_cfg": text}
+    weights = bb.build_model(config).state_dict()
+    backbone = bb.build_backbone(config, PREPROCESS, architecture=kind, weights=weights, tokenizer_folder=source)
+    space = clipx.JointSpace(kind, backbone)
+    clipx.export(space, tmp_path / "out")
+    said = ["a cat", "two dogs on the beach"]
+    for backend in ("onnx", "torch"):
+        other = load_space(tmp_path / "out", backend=backend)
+        assert other.id == space.id
+        np.testing.assert_allclose(other.encode_text(said), space.encode_text(said), atol=1e-5)
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
