@@ -24,8 +24,8 @@ FIRST = 3  # convolutions that stay in float32: of lite's drawings the mean cosi
 def quantised(graph: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> tuple[onnx.ModelProto, bool]:
     """A tower in 8 bits, and whether its rows are to be run one by one.
 
-    Convolutions get fixed ranges of their inputs, those that samples show; the first three stay in float32, whose errors
-    would grow in all that follow. Other towers measure the range of every product as they run; as it is that of the
+    Convolutions get fixed ranges of their inputs, those that samples show; the first three stay in float32: their
+    errors would grow in all that follow. Other towers measure the range of every product as they run; as it is that of the
     whole batch, a row would depend on those beside it, and so each is run alone. Tables of tokens are kept in float16.
 
     Args:
