@@ -25,8 +25,8 @@ def quantised(graph: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> tuple[onn
     """A tower in 8 bits, and whether its rows are to be run one by one.
 
     Convolutions get fixed ranges of their inputs, those that samples show; the first three stay in float32: their
-    errors would grow in all that follow. Other towers measure the range of every product as they run; as it is that of the
-    whole batch, a row would depend on those beside it, and so each is run alone. Tables of tokens are kept in float16.
+    errors would grow in all that follow. Other towers measure the range of every product as they run; as it is that of
+    the whole batch, a row would depend on those beside it, and so each is run alone. Tables of tokens stay in float16.
 
     Args:
         graph: with its weights in it.
