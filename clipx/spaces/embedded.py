@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipx.backbone.config import CONFIG, has_lexicon
-from clipx.backends.manifest import MANIFEST, exported_architecture
+from clipx.backends.manifest import MANIFEST, exported_architecture, is_exported
 from clipx.errors import ClipxError, InputError, SpaceError
 from clipx.files import write_whole
 from clipx.lexicon import Lexicon
@@ -252,7 +252,8 @@ def save_embedded(
         ABOUT: _json(entry),
     }
     folder = Path(folder)
-    (folder / MANIFEST).unlink(missing_ok=True)  # of graphs of other weights
+    if is_exported(folder):  # graphs of other weights
+        (folder / MANIFEST).unlink()
     for file, content in files.items():
         write_whole(folder / file, content, parents=True)
     return folder
