@@ -306,3 +306,27 @@ def test_the_calibration_of_the_docs():
             assert (value if isinstance(value, str) else f"{value:.0%}".replace("%", " %")) in row or "present" in what
         # a confidence promises that no more than its complement of absent words reach it, and most that do are right
         assert found["absent with 0.9 or more"] <= 0.2 and found["absent with 0.5 or more"] <= 0.5, name
+
+
+def test_what_the_page_says_of_exported_spaces():
+    """`python tests/benchmarks/bench_backends.py --json` wrote one record, `clipx eval` the figures of the other."""
+    page = (ROOT / "docs" / "export.md").read_text()
+    record = json.loads((RESULTS / "benchmarks" / "int8.json").read_text())
+    for name, found in record["top-1"].items():
+        assert f"| {name} | {found['n']} | {found['float32']:.1%} | {found['int8']:.1%} |" in page, name
+        assert found["int8"] > found["float32"] - 0.015
+    (lite,) = json.loads((RESULTS / "benchmarks" / "backends.json").read_text())["results"]
+    ways = ("torch", "onnx", "onnx_int8")
+    for batch, said in ((32, "batches of 32"), (1, "one by one")):
+        (row,) = [
+            row for row in lite["rates"] if (row["what"], row["threads"], row["batch"]) == ("pictures", 1, batch)
+        ]
+        rates = " | ".join(f"{row[f'{way}_per_s']['median']:.0f}" for way in ways)
+        assert f"| photos a second, one thread, {said} | {rates} |" in page
+    (row,) = [row for row in lite["rates"] if (row["what"], row["threads"], row["batch"]) == ("pictures", 2, 1)]
+    assert round(row["torch_per_s"]["median"]) == 1 and "than it computes: one photo a second" in page
+    assert f"instead of spinning, and keep {row['onnx_per_s']['median']:.0f}." in page
+    seconds = " | ".join(f"{lite['process_s'][way]['median']:.1f} s" for way in ways)
+    assert f"| a whole process that names one photo | {seconds} |" in page
+    sizes = [f"{lite['exports'][kind]['bytes'] / 1e6:.1f} MB" for kind in ("float32", "int8")]
+    assert "({}; {} in 8 bits)".format(*sizes) in page
