@@ -41,7 +41,7 @@ def quantised(graph: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> tuple[onn
     convolutional = kinds["Conv"] >= kinds["MatMul"] + kinds["Gemm"]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, result = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(graph, source, save_as_external_data=graph.ByteSize() > 2**30)
+        onnx.save(graph, source, save_as_external_data=True)  # else 2 GB are the most
         if convolutional:
             ort.quantize_static(
                 source,

@@ -14,6 +14,7 @@ from clipx.cli._options import RunOptions, takes
 
 DISTRIBUTION = "clipx-modalities"
 OPTIONAL = {  # distribution -> (what for, how to install it)
+    "onnxscript": ("clipx export", "pip install 'clipx-modalities[export]'"),
     "transformers": ("tokenizers of SigLIP and other hf-hub: models", "pip install 'clipx-modalities[hub]'"),
 }
 
