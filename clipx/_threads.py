@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of ``count`` threads that each run operators alone; the calling thread keeps its setting."""
-    before = _torch_threads(None)
+    before = threads()
     pool = ThreadPoolExecutor(count, "clipx", _alone)
     try:
         with _numpy_threads:

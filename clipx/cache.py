@@ -61,7 +61,8 @@ class FeatureCache:
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
         name = f"{modality.name} {type(modality).__qualname__}" + (" views" if views else "")
-        decides = [*versions, name, config + modality.context, space.id, space.backend.dtype, sha256_of(content)]
+        dtype = f"torch.{space.backend.dtype}"
+        decides = [*versions, name, config + modality.context, space.id, dtype, sha256_of(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
 
     def get(self, key: str, dim: int) -> np.ndarray | None:

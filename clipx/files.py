@@ -288,7 +288,10 @@ def write_tensors(
 
     def write(temporary: Path) -> None:
         try:
+            temporary.touch()
+            mode = stat.S_IMODE(temporary.stat().st_mode)
             save_file(dict(tensors), temporary, metadata=None if metadata is None else dict(metadata))
+            temporary.chmod(mode)  # safetensors writes for the owner alone
         except SafetensorError as error:  # such as a full disk
             raise FileError(f"cannot be written ({error})", where=path) from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clipx._arrays import is_tensor, unit_rows
+from clipx._arrays import is_tensor, to_array, unit_rows
 from clipx.domains import PHOTO
 from clipx.embedding import Embedding
 from clipx.errors import InputError
@@ -199,7 +199,8 @@ class JointSpace:
             pixels: (N, 3, H, W).
         """
         photos = self.backend.of_domain(PHOTO)
-        pixels = photos.preprocess.resize(self.checked(pixels)).clip(0, 1)
+        pixels = self.checked(to_array(pixels) if is_tensor(pixels) else pixels)
+        pixels = photos.preprocess.resize(pixels).clip(0, 1)
         if not len(pixels):
             return self.encode_image(pixels), []
         rows, domains = photos.encode_with_domain(photos.preprocess.normalize(pixels))
@@ -309,7 +310,7 @@ class JointSpace:
         if isinstance(pixels, np.ndarray):
             import torch
 
-            pixels = torch.from_numpy(pixels)
+            pixels = torch.from_numpy(np.array(self.checked(pixels, normalize)))
         pixels = self.checked(pixels, normalize)
         h, w = pixels.shape[-2:]
         fitted = self.image_size  # of one-size towers not always a multiple of the stride: 384 px, patches of 14

@@ -173,7 +173,7 @@ def test_words_do_not_load_the_image_tower_nor_pictures_the_text_tower(exported)
     ):
         served = load_space(exported("vit")[1])
         encode(served)
-        graphs = served.backend._parts.graphs
+        graphs = served.backend._parts._graphs
         assert [name for name, graph in graphs.items() if not graph._sessions] == [idle]
 
 
@@ -184,7 +184,7 @@ def test_threads_of_a_pool_run_alone_and_agree(exported, monkeypatch):
     monkeypatch.undo()
     with one_thread():
         alone = served.encode_image(some)
-    assert set(served.backend._parts.graphs["image-photo"]._sessions) == {1, 2}
+    assert set(served.backend._parts.graph("image-photo")._sessions) == {1, 2}
     np.testing.assert_allclose(several, alone, atol=1e-6)
 
     def encode(_):

@@ -17,7 +17,7 @@ import numpy as np
 
 from clipx.backbone.config import CONFIG, has_lexicon
 from clipx.backbone.hub import WEIGHT_FILES
-from clipx.backends.manifest import FLOAT32, INT8, MANIFEST, GraphFile, ImageOutput, Manifest
+from clipx.backends.manifest import FLOAT32, INT8, MANIFEST, GraphFile, ImageOutput, Manifest, settings_sha256
 from clipx.domains import PHOTO
 from clipx.errors import FileError, InputError, SpaceError, UnsupportedError
 from clipx.files import sha256_of, write_tensors, write_whole
@@ -66,9 +66,14 @@ def export(
         MissingDependencyError: onnx or onnxscript is not installed.
     """
     from clipx.backends import parity
+    from clipx.backends.trace import require_packages
+    from clipx.spaces.embedded import ABOUT
     from clipx.spaces.loading import load_space
 
     folder = Path(folder).expanduser()
+    require_packages()
+    if int8 or not (folder / ABOUT).is_file():  # before weights are fetched
+        _require_empty(folder)
     if isinstance(space, str | os.PathLike):
         space = load_space(space, backend="torch")
     if not (space.backend.on_cpu and space.backend.dtype == FLOAT32):
@@ -77,11 +82,8 @@ def export(
     if int8 or not own:
         _require_empty(folder)
     shown = parity.pictures(None if pictures is None else Path(pictures).expanduser())
-    with progress("exporting", None) as advance:
-        if own:
-            return _fill(space, folder, False, shown, advance)
-        with _whole(folder) as unfinished:
-            return _fill(space, unfinished, int8, shown, advance)
+    with progress("exporting", None) as advance, _whole(folder) as unfinished:
+        return _fill(space, unfinished, int8, shown, advance)
 
 
 def _fill(space: JointSpace, folder: Path, int8: bool, shown: Sequence[np.ndarray], advance: Advance) -> dict[str, Any]:
@@ -101,7 +103,8 @@ def _fill(space: JointSpace, folder: Path, int8: bool, shown: Sequence[np.ndarra
         lexicon=space.lexicon,
     )
     compared = compare(space, served, shown[::2] if int8 else shown)  # not with those that ranges were taken from
-    worst = max(entry["largest_difference"] for entry in compared.values() if isinstance(entry, dict))
+    differences = [entry["largest_difference"] for entry in compared.values() if isinstance(entry, dict)]
+    worst = float(np.max(differences))  # NaN where one is
     if not int8 and not worst <= TOLERANCE:
         what = f"a vector differs from torch's by {worst:.2g} (at most {TOLERANCE:.2g})"
         raise SpaceError(what, where=space.name, remedy="serve this space by torch")
@@ -185,6 +188,7 @@ def _write_graphs(
         tokenizer=tokenizer,
         cut_padding=short,
         weights={} if weights is None else {weights: sha256_of(folder / weights)},
+        settings_sha256=settings_sha256(folder),
         which=which,
     )
     if weights is not None:
@@ -243,14 +247,23 @@ def _require_empty(folder: Path) -> None:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside another, which takes its place if all goes well, and else leaves nothing."""
-    unfinished = folder.absolute().with_name(f".{folder.absolute().name}.{secrets.token_hex(4)}.part")
+    """A folder whose files become those of another if all goes well; else it leaves nothing.
+
+    It lies beside a folder that is to be made, and in one that is there, which may be a mount point. Graphs that were
+    there are not served while they are replaced: onnx.json goes first and comes last.
+    """
+    name = f".{folder.absolute().name}.{secrets.token_hex(4)}.part"
+    there = folder.is_dir()
+    unfinished = folder / name if there else folder.absolute().with_name(name)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        if folder.is_dir():
-            folder.rmdir()  # empty
-        unfinished.rename(folder)
+        if not there:
+            unfinished.rename(folder)
+            return
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for path in sorted(unfinished.iterdir(), key=lambda path: path.name == MANIFEST):
+            path.replace(folder / path.name)
     except OSError as error:
         if isinstance(error, FileError):
             raise

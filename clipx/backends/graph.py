@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,13 @@ class Graph:
         self._sessions: dict[int, InferenceSession] = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or sent to another process: sessions are made again there."""
+        return {"path": self.path, "sha256": self.sha256, "one_by_one": self.one_by_one}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def __call__(self, outputs: Sequence[str], **inputs: np.ndarray) -> list[np.ndarray]:
         """Run the graph.
 
@@ -45,7 +52,16 @@ class Graph:
 
         Raises:
             SpaceError: the file, or that of its weights, is missing or damaged.
+            MemoryError: memory ran out.
         """
+        try:
+            return self._run(outputs, inputs)
+        except RuntimeError as error:
+            if "allocate" in str(error) or "bad_alloc" in str(error):  # onnxruntime has no class for it
+                raise MemoryError(first_line(error)) from error
+            raise
+
+    def _run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         session, count = self._session(threads()), len(next(iter(inputs.values())))
         if not self.one_by_one or count == 1:
             return session.run(list(outputs), inputs)

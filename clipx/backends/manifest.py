@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clipx.domains import PHOTO
 from clipx.errors import ClipxError, SpaceError
 from clipx.preprocess import Preprocess
 
@@ -64,6 +66,7 @@ class Manifest:
             words of an embedded space are the tokenizer.
         cut_padding: whether texts are given to the text graph no longer than the longest of them.
         weights: file -> SHA-256, of the files that graphs take their weights from.
+        settings_sha256: of the folder's configuration and words, see ``settings_sha256``.
         which: output of the photo graph that tells picture domains, as numbers in the order of ``images``; or None.
         parity: what was measured against torch when the graphs were made.
     """
@@ -79,6 +82,7 @@ class Manifest:
     tokenizer: Mapping[str, Any] | None
     cut_padding: bool
     weights: Mapping[str, str]
+    settings_sha256: str
     which: str | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
 
@@ -99,10 +103,25 @@ class Manifest:
             images = {name: _image_output(path, one) for name, one in record.pop("images").items()}
             graphs = {name: GraphFile(**one) for name, one in record.pop("graphs").items()}
             found = cls(images=images, graphs=graphs, **record)
-            for file in [one.file for one in graphs.values()] + list(found.weights):
+            tokenizer = [found.tokenizer["file"]] if found.tokenizer else []
+            for file in [*(one.file for one in graphs.values()), *found.weights, *tokenizer]:
                 if Path(file).name != file:
                     raise SpaceError(f"names a file outside the folder: {file}", where=path)
+            if PHOTO not in images or not {one.graph for one in images.values()} <= set(graphs):
+                raise SpaceError("does not say how photos are encoded", where=path, remedy=ONCE_MORE)
+            if found.settings_sha256 != settings_sha256(folder):
+                what = "its configuration or its words were changed since its graphs were made"
+                raise SpaceError(what, where=folder, remedy=ONCE_MORE)
             return found
+
+
+def settings_sha256(folder: Path) -> str:
+    """One hash of open_clip_config.json and, where it is there, vocabulary.json."""
+    digest = hashlib.sha256()
+    for name in ("open_clip_config.json", "vocabulary.json"):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes().replace(b"\r\n", b"\n"))  # git may write either
+    return digest.hexdigest()
 
 
 def is_exported(folder: Path) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,17 +58,17 @@ class OnnxBackend(Backend):
         self._domain, self.preprocess = PHOTO, manifest.images[PHOTO].preprocess
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        graph, tokenizer = self._parts.graphs["text"], self._parts.tokenizer
+        tokenizer, graph = self._parts.tokenizer, self._parts.graph("text")
         batches = [[text] for text in texts] if graph.one_by_one else [texts]  # alone: no text is padded
         return np.concatenate([graph(["text"], tokens=tokenizer(batch))[0] for batch in batches])
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         image = self.manifest.images[self._domain]
-        return self._parts.graphs[image.graph]([image.output], pixels=_float32(pixels))[0]
+        return self._parts.graph(image.graph)([image.output], pixels=_float32(pixels))[0]
 
     def encode_with_domain(self, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
         image, which = self.manifest.images[PHOTO], self.manifest.which
-        graph = self._parts.graphs[image.graph]
+        graph = self._parts.graph(image.graph)
         if which is None:
             return graph([image.output], pixels=_float32(pixels))[0], [PHOTO] * len(pixels)
         rows, numbers = graph([image.output, which], pixels=_float32(pixels))
@@ -99,9 +100,30 @@ class _Parts:
     ):
         self.folder, self.manifest = folder, manifest
         self._definition, self._tokenizer = definition, tokenizer
+        self._lock = threading.RLock()  # of what is loaded: cached_property has none from Python 3.12 on
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
+
+    def graph(self, name: str) -> Graph:
+        with self._lock:
+            return self._graphs[name]
+
+    @property
+    def tokenizer(self) -> Tokenize:
+        with self._lock:
+            return self._loaded_tokenizer
+
+    @property
+    def definition(self) -> Backbone:
+        with self._lock:
+            return self._loaded_definition
 
     @cached_property
-    def graphs(self) -> dict[str, Graph]:
+    def _graphs(self) -> dict[str, Graph]:
         """Once the files are known to hold the weights that the graphs were made from."""
         for name, sha256 in self.manifest.weights.items():
             path = self.folder / name
@@ -116,7 +138,7 @@ class _Parts:
         return {name: Graph(self.folder / one.file, one.sha256, one.one_by_one) for name, one in files}
 
     @cached_property
-    def tokenizer(self) -> Tokenize:
+    def _loaded_tokenizer(self) -> Tokenize:
         if self._tokenizer is not None:
             return self._tokenizer
         from clipx.backends.tokenizer import FileTokenizer
@@ -126,7 +148,7 @@ class _Parts:
         return FileTokenizer(self.folder, **self.manifest.tokenizer, cut_padding=self.manifest.cut_padding)
 
     @cached_property
-    def definition(self) -> Backbone:
+    def _loaded_definition(self) -> Backbone:
         exported_architecture(self.folder)  # which an int8 one refuses
         if self._definition is not None:
             return self._definition()

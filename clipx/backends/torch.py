@@ -65,7 +65,7 @@ class TorchBackend(Backend):
         return self if backbone is self.backbone else TorchBackend(backbone)
 
     def _run(self, function: Callable[[Tensor], T], pixels: np.ndarray) -> T:
-        return function(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.backbone.device))
+        return function(torch.from_numpy(np.require(pixels, np.float32, ["C", "W"])).to(self.backbone.device))
 
 
 def _rows(rows: Tensor) -> np.ndarray:

@@ -24,6 +24,15 @@ EXTRA = "pip install 'clipx-modalities[export]'"
 WHICH = "which"  # the output that tells picture domains
 
 
+def require_packages() -> None:
+    """Raise MissingDependencyError unless what an export needs is installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("an export needs onnx and onnxscript", remedy=EXTRA) from error
+
+
 def trace(
     module: nn.Module, example: Mapping[str, Tensor], dynamic: Mapping[str, Mapping[int, str]], outputs: Sequence[str]
 ) -> onnx.ModelProto:
@@ -39,11 +48,7 @@ def trace(
         MissingDependencyError: onnx or onnxscript is not installed.
         UnsupportedError: torch cannot export the module.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("an export needs onnx and onnxscript", remedy=EXTRA) from error
+    require_packages()
     sizes = {name: torch.export.Dim(name) for axes in dynamic.values() for name in axes.values()}
     shapes = tuple({axis: sizes[size] for axis, size in dynamic.get(name, {}).items()} for name in example)
     try:

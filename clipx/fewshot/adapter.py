@@ -92,6 +92,7 @@ class InterViewAdapter(FewShotClassifier):
         config: AdapterConfig | None = None,
         settings: Mapping[str, Any] | None = None,
         on_epoch: Callable[[int, float], None] | None = None,
+        device: torch.device | str = "cpu",
     ) -> Self:
         """Train on N samples of V views each.
 
@@ -105,6 +106,7 @@ class InterViewAdapter(FewShotClassifier):
             config: the training; by default the published one.
             settings: JSON values to save with the classifier.
             on_epoch: called after each epoch with its number and its mean loss.
+            device: where it is trained.
 
         Raises:
             InputError: a class without a sample, mismatched lengths, a loss that is no longer finite.
@@ -117,7 +119,7 @@ class InterViewAdapter(FewShotClassifier):
         def samples(epoch: int) -> Tensor:  # (N, V, D)
             with torch.random.fork_rng():  # a maker that seeds the generator must not make our draws repeat
                 found = embedding if isinstance(embedding, Embedding) else embedding(epoch)
-            read = by_sample(found, weights.space_id, dim, views).detach()
+            read = by_sample(found, weights.space_id, dim, views).detach().to(device)
             checked_targets(classes, len(read), names)
             return read
 
@@ -145,7 +147,8 @@ class InterViewAdapter(FewShotClassifier):
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
         text, scale, config = shots.zeroshot.weights, shots.zeroshot.logit_scale, AdapterConfig(seed=shots.seed)
-        return cls.fit(shots.embedding, shots.labels, text, scale, shots.views, config, shots.settings)
+        device = "cpu" if shots.space is None else shots.space.device
+        return cls.fit(shots.embedding, shots.labels, text, scale, shots.views, config, shots.settings, device=device)
 
     @property
     def _dim(self) -> int:

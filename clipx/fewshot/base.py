@@ -164,7 +164,7 @@ def by_sample(embedding: Embedding | Tensor, space_id: str, dim: int, views: int
             f"cannot compare {embedding.modality} vectors of space {embedding.space_id} with those of space {space_id}",
             remedy="encode both with the same space",
         )
-    rows = torch.from_numpy(embedding.vectors) if isinstance(embedding, Embedding) else embedding
+    rows = torch.tensor(embedding.vectors) if isinstance(embedding, Embedding) else embedding
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise InputError(f"vectors must be (N, {dim}), got {tuple(rows.shape)}")
     if views < 1 or len(embedding) % views:

@@ -168,7 +168,8 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
     from clipx.backbone import build_backbone
 
     files = EmbeddedFiles.read(folder)
-    exported_architecture(files.folder)
+    if not (files.folder / WEIGHTS).exists():
+        exported_architecture(files.folder)  # an int8 one has none: it says so
     try:
         blob = (files.folder / WEIGHTS).read_bytes()
     except OSError as error:

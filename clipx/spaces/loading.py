@@ -68,7 +68,9 @@ def load_space(
     from clipx._device import check_device, has_float64
 
     device = check_device(device)
-    dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32
+    dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype or torch.float32
+    if not isinstance(dtype, torch.dtype):
+        raise InputError(f"torch has no dtype {dtype!r}", where="load_space", remedy="take float32")
     if dtype == torch.float64 and not has_float64(device):
         raise InputError(f"device {device} has no float64", where="load_space", remedy="take float32")
     if not dtype.is_floating_point:
