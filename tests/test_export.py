@@ -1,6 +1,8 @@
 """Spaces as ONNX graphs: the same vectors and the same id as torch, from the same file of weights, without torch."""
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from clipx._threads import one_thread
 from clipx.backends import export as exporting
 from clipx.backends.external import SMALL, external_weights
 from clipx.backends.graph import Graph
-from clipx.backends.manifest import MANIFEST, Manifest
+from clipx.backends.manifest import MANIFEST, Manifest, settings_sha256
 from clipx.backends.parity import compare, pictures
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError, SpaceError, UnsupportedError
 from clipx.space import random_space
@@ -297,7 +299,7 @@ def test_an_embedded_space_gets_its_graphs_in_place_and_keeps_its_words(run, run
 
 def test_graphs_of_other_weights_are_refused(tmp_path, embedded):
     manifest = json.loads((SPACES / "lite" / MANIFEST).read_text())
-    (embedded / MANIFEST).write_text(json.dumps(manifest))
+    (embedded / MANIFEST).write_text(json.dumps({**manifest, "settings_sha256": settings_sha256(embedded)}))
     with pytest.raises(SpaceError, match="its graphs are of other weights; export the space again"):
         load_space(embedded)
 
@@ -508,3 +510,81 @@ def test_pictures_of_one_s_own_are_compared(tmp_path):
         pictures(tmp_path)
     Image.new("RGB", (3000, 20), "red").save(tmp_path / "wide.png")
     assert pictures(tmp_path)[-1].shape == (1, 3, 7, 1024) and len(pictures(tmp_path)) == len(pictures()) + 1
+
+
+# Found by review ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["interrupted", "nan"])
+def test_an_export_in_place_that_fails_leaves_what_was_served(how, tmp_path, monkeypatch):
+    folder = tmp_path / "lite"
+    shutil.copytree(SPACES / "lite", folder)
+    space = load_space(folder, backend="torch")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def wrong(*given, **more):
+        if how == "interrupted":
+            raise KeyboardInterrupt
+        return {"photo": {"largest_difference": 1e-7}, "text": {"largest_difference": float("nan")}}
+
+    monkeypatch.setattr("clipx.backends.trace.trace", lambda *given, **more: onnx.ModelProto())
+    monkeypatch.setattr("clipx.backends.external.external_weights", lambda *given: None)
+    monkeypatch.setattr("clipx.backends.parity.compare", wrong)
+    with pytest.raises(KeyboardInterrupt if how == "interrupted" else SpaceError):
+        clipx.export(space, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert load_space(folder, backend="onnx").encode_text(["a chair"]).shape == (1, 512)
+
+
+def test_a_folder_may_be_the_one_that_a_shell_stands_in(copied, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    for name in ("empty", "link"):
+        with exporting._whole(tmp_path / name) as unfinished:
+            (unfinished / "file").write_text("new")
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["file"]
+    monkeypatch.chdir(tmp_path / "empty")
+    with exporting._whole(Path(".")) as unfinished:
+        (unfinished / MANIFEST).write_text("{}")
+    assert sorted(path.name for path in Path(".").iterdir()) == ["file", MANIFEST]
+
+
+def test_a_space_can_be_copied_and_sent_to_another_process(exported):
+    served = load_space(exported("vit")[1])
+    wanted = served.encode_image(noise())  # sessions are open
+    for other in (pickle.loads(pickle.dumps(served)), copy.deepcopy(served)):
+        assert np.array_equal(other.encode_image(noise()), wanted) and other.id == served.id
+
+
+def test_a_configuration_that_was_edited_is_refused(copied):
+    path = copied / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["preprocess_cfg"]["mean"] = [0.1, 0.2, 0.3]
+    path.write_text(json.dumps(config))
+    with pytest.raises(SpaceError, match=r"its configuration or its words were changed.*export the space again"):
+        load_space(copied)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda record: record["tokenizer"].update(file="../t.json"), "names a file outside the folder"),
+        (lambda record: record["images"].pop("photo"), "does not say how photos are encoded"),
+        (lambda record: record["images"]["photo"].update(graph="nope"), "does not say how photos are encoded"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(copied, change, line):
+    record = json.loads((copied / MANIFEST).read_text())
+    change(record)
+    (copied / MANIFEST).write_text(json.dumps(record))
+    with pytest.raises(SpaceError, match=line):
+        load_space(copied)
+
+
+def test_a_space_without_a_text_tower_says_so(copied):
+    record = json.loads((copied / MANIFEST).read_text())
+    record["tokenizer"] = None
+    del record["graphs"]["text"]
+    (copied / MANIFEST).write_text(json.dumps(record))
+    with pytest.raises(UnsupportedError, match="has no tokenizer"):
+        load_space(copied).encode_text(["a chair"])
