@@ -6,11 +6,17 @@ import platform
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clipx.cli._options import RunOptions, takes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from clipx.space import JointSpace
 
 DISTRIBUTION = "clipx-modalities"
 OPTIONAL = {  # distribution -> (what for, how to install it)
@@ -143,30 +149,45 @@ def _try_space(name: str, device: str, dtype: str) -> str:
 
     A space with ONNX graphs is also served by onnxruntime, and the vectors of both are compared.
     """
-    import numpy as np
     import torch
 
-    from clipx.backends.manifest import is_exported
+    from clipx.backends.manifest import INT8, Manifest, is_exported
     from clipx.errors import SpaceError
+    from clipx.spaces.embedded import embedded_folder
     from clipx.spaces.loading import load_space
 
+    folder = embedded_folder(name) or Path(name).expanduser()
+    exported = is_exported(folder)
+    if exported and Manifest.read(folder).precision == INT8:
+        served = load_space(name)
+        _first_vectors(served)
+        return f"{served.id}, a first computation by onnxruntime, which alone serves it"
     space = load_space(name, device, dtype, backend="torch")
-    pixels = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0)).to(space.device)
-    space.backbone.self_test(space.preprocess.normalize(pixels))
-    text = "a photo" if space.vocabulary is None else next(iter(space.vocabulary.words))
-    rows = np.concatenate([space.encode_image(pixels.cpu().numpy()), space.encode_text([text])])
-    if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-4).all():  # a NaN fails
-        raise SpaceError("vectors are not of unit norm", where=name, remedy="try --dtype float32, or other weights")
-    agrees = ""
-    if dtype == "float32" and space.folder is not None and is_exported(space.folder):
-        served = load_space(name, backend="onnx")
-        others = np.concatenate([served.encode_image(pixels.cpu().numpy()), served.encode_text([text])])
-        distance = float((1 - (rows * others).sum(1)).max())
-        if not distance < 1e-4:
+    noise = torch.rand(1, 3, *space.image_size, generator=torch.Generator().manual_seed(0))
+    space.backbone.self_test(space.preprocess.normalize(noise.to(space.device)))
+    rows, agrees = _first_vectors(space), ""
+    if exported:
+        distance = float((1 - (rows * _first_vectors(load_space(name, backend="onnx"))).sum(1)).max())
+        if dtype == "float32" and not distance < 1e-4:
             raise SpaceError(f"onnxruntime's vectors are a cosine distance of {distance:.1e} away", where=name)
         agrees = f", onnxruntime agrees to {max(distance, 0):.0e}"
     version = f"version {space.version}, weights' hash right, " if space.folder else ""
     return f"{version}{space.id}, self-test passed on {space.device} in {dtype}{agrees}"
+
+
+def _first_vectors(space: JointSpace) -> np.ndarray:
+    """(2, D): of a picture of noise and of a text. Raises SpaceError where they are not of unit norm."""
+    import numpy as np
+
+    from clipx.errors import SpaceError
+
+    pixels = np.random.default_rng(0).random((1, 3, *space.image_size), np.float32)
+    text = "a photo" if space.vocabulary is None else next(iter(space.vocabulary.words))
+    rows = np.concatenate([space.encode_image(pixels), space.encode_text([text])])
+    if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-4).all():  # a NaN fails
+        what = "vectors are not of unit norm"
+        raise SpaceError(what, where=space.name, remedy="try --dtype float32, or other weights")
+    return rows
 
 
 def _tried(name: str, check: Callable[[], str]) -> dict[str, Any]:
