@@ -136,7 +136,7 @@ def rankings(index: Index) -> dict[str, Callable[[np.ndarray, str], np.ndarray]]
     # as in a space of open vocabulary: nouns that the space knows, little of them, and centred cosines
     nouns = tuple(word for word in everyday_nouns() if not index.space.unknown(word))
     own = index._collection.vocabulary
-    open_words = Vocabulary(nouns, index.space.encode_text(nouns).numpy(), own.scale, own.similarity_scale, own=False)
+    open_words = Vocabulary(nouns, index.space.encode_text(nouns), own.scale, own.similarity_scale, own=False)
     means = mean_vectors(snapshot.items, snapshot.modalities, len(snapshot.modality_names))
     opened = DescribedRanking(open_words.items(x), snapshot.modalities, COSINE_OPEN, means)
 
@@ -230,11 +230,11 @@ def calibration(data: Path, sizes: tuple[int, ...] = (1_000, 100_000, 1_000_000)
         for start in range(0, len(rows), 64):
             part = rows[start : start + 64]
             samples = [encoder.load(data / "images" / name / row["path"]) for row in part]
-            vectors.append(encoder.encode(samples).vectors.numpy())
+            vectors.append(encoder.encode(samples).vectors)
             labels += [row["label"].lower() for row in part]
     photos, said = np.concatenate(vectors), np.array(labels)
     asked = [label for label in sorted(set(labels)) if not space.unknown(label)]
-    words = space.encode_text(asked).numpy()
+    words = space.encode_text(asked)
     result: dict[str, Any] = {"photos": len(photos), "labels": len(asked)}
     for count in sizes:
         for name in ("cosine", "described") if count <= 100_000 else ("cosine",):
@@ -410,7 +410,7 @@ def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, An
     def encoded() -> float:
         begun = time.perf_counter()
         for start in range(0, len(samples), 32):
-            image.encode(samples[start : start + 32]).vectors.cpu()
+            image.encode(samples[start : start + 32])
         return time.perf_counter() - begun
 
     def indexed() -> float:

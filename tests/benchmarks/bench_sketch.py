@@ -34,6 +34,7 @@ import torch
 from PIL import Image
 
 from clipx import load_space
+from clipx._arrays import softmax
 from clipx.modalities.sketch.config import DrawConfig
 from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.draw import draw
@@ -84,7 +85,7 @@ def originals_way(
                 plain = [space.encode_with_stages(picture)[::-1] for picture in (image, photo)]
                 best = min(best, float(clipasso_loss(*plain, names)))
                 if seen is not None:
-                    seen.append((time.perf_counter() - began, points.detach().clone()))
+                    seen.append((time.perf_counter() - began, points.detach().cpu().numpy().copy()))
     return time.perf_counter() - began, best
 
 
@@ -161,8 +162,8 @@ def to_score(tower: str, judge_name: str, strokes: int, count: int, steps: int, 
         own = labels.index(WORDS[name])
 
         def scores(states: list, own=own) -> list[float]:
-            pictures = torch.stack([rasterize(points, CANVAS) for _, points in states]).to(device)
-            return (judge.logit_scale * eyes.encode_image(pictures) @ said.T).softmax(1)[:, own].tolist()
+            pictures = np.stack([rasterize(points, CANVAS) for _, points in states])
+            return softmax(judge.logit_scale * eyes.encode_image(pictures) @ said.T)[:, own].tolist()
 
         ways: dict[str, list] = {"original": []}
         originals_way(target, space, strokes, SEEDS[0], steps, ways["original"])
