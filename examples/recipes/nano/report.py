@@ -126,10 +126,10 @@ def withheld(folder: Path, caltech: Path) -> dict:
         if not concept.withheld:
             continue
         mine = truth == k
-        swapped = text.clone()
+        swapped = text.copy()
         swapped[k] = space.encode_text([template.format(concept.withheld[0])])[0]
-        own.append(((vectors.vectors @ text.T).argmax(1).numpy() == k)[mine])
-        under.append(((vectors.vectors @ swapped.T).argmax(1).numpy() == k)[mine])
+        own.append(((vectors.vectors @ text.T).argmax(1) == k)[mine])
+        under.append(((vectors.vectors @ swapped.T).argmax(1) == k)[mine])
         pairs.append([name, concept.withheld[0]])
     own, under = np.concatenate(own), np.concatenate(under)
     drawn = np.random.default_rng(0).integers(len(own), size=(10_000, len(own)))
