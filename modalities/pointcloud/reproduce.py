@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from clipx._arrays import to_array
 from clipx.errors import InputError
 from clipx.evaluation import figures_of
 from clipx.fewshot import ViewSearch, fit_shots
@@ -158,7 +159,7 @@ class Reproduction:
         return row | {"settings": adapter.settings}
 
     def _figures(self, classifier: Any, vectors: Embedding) -> dict[str, Any]:
-        return figures_of([classifier.logits(vectors).cpu()], self.targets, self.names, self.seed)[0]
+        return figures_of([to_array(classifier.logits(vectors))], self.targets, self.names, self.seed)[0]
 
 
 def benchmark_of(data: LabelledData, system: str, path: Path) -> str:
