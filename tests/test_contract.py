@@ -197,7 +197,7 @@ class WritesIntoSamples(Colour):
         return super().parts(samples)
 
 
-@breaks("dtype_and_device_are_kept")
+@breaks("global_settings_are_left_alone")
 class CarriesGradients(Colour):
     def encode(self, samples, ids=()):
         return clipx.Embedding(

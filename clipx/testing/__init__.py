@@ -197,8 +197,8 @@ def input_is_untouched(it: Subject) -> None:
     it.require(_same(samples, kept), "encode() or pictures() changed the samples")
 
 
-def dtype_and_device_are_kept(it: Subject) -> None:
-    """No global setting changes."""
+def global_settings_are_left_alone(it: Subject) -> None:
+    """torch's default dtype and gradient mode, and the space's dtype and device."""
 
     def state() -> tuple[Any, ...]:
         return it.space.dtype, it.space.device, torch.get_default_dtype(), torch.is_grad_enabled()
@@ -293,7 +293,7 @@ _PROMISES: tuple[Callable[[Subject], None], ...] = (
     repeated_runs_agree_to_the_bit,
     random_state_is_left_alone,
     input_is_untouched,
-    dtype_and_device_are_kept,
+    global_settings_are_left_alone,
     backbone_is_unchanged,
     empty_batch_gives_an_empty_embedding,
     bad_files_raise_clipx_errors_only,
