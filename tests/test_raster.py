@@ -182,7 +182,7 @@ def test_whole_drawings_are_painted_to_the_same_bits(count):
 def test_numpy_leaves_to_the_kernel_what_takes_it_long(monkeypatch):
     broad = rasterize(scribbles(99, size=224).numpy(), 224, 200.0)
     monkeypatch.setattr(kernel, "is_loaded", lambda: False)
-    monkeypatch.setattr(raster, "_painted", iter(range(9)))
+    monkeypatch.setattr(raster, "_painted", 0)
     assert np.array_equal(rasterize(scribbles(99, size=224).numpy(), 224, 200.0), broad)  # too many pixels
     called = []
     monkeypatch.setattr(light, "paint", lambda *given: called.append(given))  # which gives None
@@ -190,9 +190,17 @@ def test_numpy_leaves_to_the_kernel_what_takes_it_long(monkeypatch):
     rasterize(scribbles(2).numpy(), 48, backend="numba")
     rasterize(scribbles(2), 48)
     assert len(called) == 1
-    monkeypatch.setattr(raster, "_painted", iter([raster.LIGHT]))
-    rasterize(scribbles(2).numpy(), 48)
-    assert len(called) == 1
+
+
+def test_numpy_paints_the_first_pictures_and_counts_them_in_batches_too(monkeypatch):
+    monkeypatch.setattr(kernel, "is_loaded", lambda: False)
+    monkeypatch.setattr(raster, "_painted", 0)
+    painted = []
+    paint = light.paint
+    monkeypatch.setattr(light, "paint", lambda *given: painted.append(len(given[0])) or paint(*given))
+    for batch in ((20,), (20,), (2, 6), ()):
+        rasterize(scribbles(*batch, 2).numpy(), 24)
+    assert painted == [20, 12]
 
 
 @pytest.mark.parametrize("backend", ["auto", "plain", "numba"])
@@ -210,6 +218,14 @@ def test_an_array_is_painted_as_a_tensor_is(backend):
                 assert np.array_equal(found, drawn.numpy())
     wide = rasterize(strokes.double().numpy(), 40)  # which the plain version paints
     assert wide.dtype == np.float64 and np.abs(wide - rasterize(strokes, 40).numpy()).max() < 1e-5
+
+
+def test_a_coloured_picture_can_be_written_into():
+    for backend in ("auto", "numba", "plain"):
+        for colors in ((0, 0, 1), None), (None, (1, 1, 0)):
+            picture = rasterize(scribbles(2, 5).numpy(), 24, 3.0, 1.0, *colors, backend=backend)
+            picture[:, 0] = 0.5
+            assert picture.shape == (2, 3, 24, 24) and (picture[:, 1] != 0.5).any()
 
 
 def test_an_array_that_cannot_be_painted_is_refused_in_the_same_words():

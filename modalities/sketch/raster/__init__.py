@@ -11,7 +11,6 @@ that are an array are painted by it without torch and make an array, the first o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from math import prod
 from operator import index
 from typing import Any
@@ -98,8 +97,9 @@ def rasterize(
         numbers("background", 1 if background is None else background, channels, height, columns),
     ).reshape(*batch, channels, height, columns)
     shape = *batch, 3, height, columns
-    image = image.to(device).expand(shape) if is_tensor(image) else np.broadcast_to(image, shape)
-    return image
+    if is_tensor(image):
+        return image.to(device).expand(shape)
+    return image if channels == 3 else np.broadcast_to(image, shape)
 
 
 def _backend(backend: str, strokes: Any) -> str:
@@ -121,13 +121,18 @@ def _painter(backend: str, strokes: Any, at_first: bool) -> Callable[..., Any]:
     return {"plain": plain.paint, "numba": autograd.paint, "pydiffvg": diffvg.paint}[backend]
 
 
-_painted = count()
+_painted = 0  # pictures, by `light`
 
 
 def _light_at_first(*given: np.ndarray) -> np.ndarray:
     """By NumPy until numba is loaded, or is worth it."""
-    image = None if kernel.is_loaded() or next(_painted) >= LIGHT else light.paint(*given)
-    return kernel.paint(*given) if image is None else image
+    global _painted
+    painted = _painted + len(given[0])
+    image = None if kernel.is_loaded() or painted > LIGHT else light.paint(*given)
+    if image is None:
+        return kernel.paint(*given)
+    _painted = painted
+    return image
 
 
 def _on_cpu(value: Any) -> Any:
