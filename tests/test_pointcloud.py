@@ -337,6 +337,8 @@ def test_pictures_show_every_view(encoder):
     assert few_shot.pictures(cloud).shape == (10, 3, 224, 224)
     assert few_shot.encode([cloud]).vectors.shape == (1, encoder.space.dim)
     assert np.array_equal(cloud.points, before)
+    pictures[:, 0] = 0.5  # each channel is its own
+    assert (pictures[:, 1] != 0.5).any()
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS)

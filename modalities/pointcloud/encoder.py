@@ -215,7 +215,8 @@ class PointCloud(Modality):
 
     def pictures(self, sample: Cloud) -> np.ndarray:
         """The V pictures, (V, 3, R, R). Of raw depth, empty is black and the farthest point white."""
-        return get_projection(self.config.projection).visible(self._draw([sample]))[0]
+        shown = get_projection(self.config.projection).visible(self._draw([sample]))[0]
+        return shown.copy()  # grey is one channel, broadcast to three
 
     def _draw(self, samples: Sequence[Cloud], angle: float = 0.0) -> np.ndarray:
         return draw(samples, self.config.projection, max(self.space.image_size), angle, self.config.backend)
