@@ -102,9 +102,9 @@ class Parts:
     @classmethod
     def views(cls, vectors: np.ndarray) -> Parts:
         """(N, V, D) -> N samples of V views each."""
-        count, each = vectors.shape[:2]
+        count, each, dim = vectors.shape
         places = [View(index) for index in range(each)] * count
-        return cls(to_array(vectors).reshape(count * each, -1), range(0, count * each + 1, each), places)
+        return cls(to_array(vectors).reshape(count * each, dim), range(0, count * each + 1, each), places)
 
     def __len__(self) -> int:
         """N."""
@@ -140,7 +140,7 @@ class Parts:
                 f"the samples have {counts[0]} to {counts[-1]} parts, and this takes equally many of each",
                 remedy="cut the samples to one length, or take a method that reads one vector a sample",
             )
-        return self.vectors.reshape(len(self), -1, self.vectors.shape[1])
+        return self.vectors.reshape(len(self), counts[0] if counts else 0, self.vectors.shape[1])
 
     def mean(self) -> np.ndarray:
         """(N, D) the mean of each sample's parts, of unit norm; a single part is left as it is."""

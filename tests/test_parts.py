@@ -44,6 +44,13 @@ def test_views_and_whole_samples():
     assert len(whole) == 3 and whole.mean() is whole.vectors
 
 
+def test_no_samples_have_views_too():
+    none = Parts.views(unit(0, 3, 5))
+    assert len(none) == 0 and none.vectors.shape == none.mean().shape == (0, 5)
+    assert none.stacked().shape == (0, 0, 5)
+    assert Parts.whole(unit(0, 5)).stacked().shape == (0, 0, 5)
+
+
 @pytest.mark.parametrize("offsets", [[], [0], [0, 2, 2, 3], [1, 3], [0, 4], [0, 2]])
 def test_offsets_that_do_not_fit_are_refused(offsets):
     with pytest.raises(InputError, match="offsets must rise from 0 to 3"):
