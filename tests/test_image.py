@@ -495,6 +495,14 @@ def test_vector_is_the_space_s_own(encoder):
     assert np.array_equal(shown[0], picture) and not np.shares_memory(shown, picture)
 
 
+def test_a_tensor_is_a_sample_too(encoder):
+    picture = Image.example()
+    tensor = torch.from_numpy(picture)
+    assert np.array_equal(encoder.encode([tensor]).vectors, encoder.encode([picture]).vectors)
+    shown = encoder.pictures(tensor)
+    assert type(shown) is np.ndarray and np.array_equal(shown[0], picture) and not np.shares_memory(shown, picture)
+
+
 def test_quickdraw_arrays_are_dark_on_light(encoder, shared):
     path = shared / "data" / "images" / "quickdraw" / "quickdraw_64.npz"
     if not path.exists():

@@ -133,7 +133,7 @@ class Image(Modality):
 
     def pictures(self, sample: np.ndarray) -> np.ndarray:
         """The picture itself, (1, 3, H, W)."""
-        return sample.copy()[None]
+        return to_array(sample).copy()[None]
 
     @classmethod
     def example(cls) -> np.ndarray:
