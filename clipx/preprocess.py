@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 LONGEST = 32  # times as long as wide: beyond it only the middle of a picture is resampled, else memory has no bound
+ROWS_AT_ONCE = 16  # new rows of one matrix product: with more of them more of its weights are zeros
 
 
 @dataclass(frozen=True)
@@ -168,16 +169,28 @@ def resample(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> n
         size: (height, width).
         interpolation: ``"bicubic"`` or ``"bilinear"``.
     """
-    (h, w), (height, width) = pixels.shape[-2:], size
-    down, across = _weights(h, height, interpolation), _weights(w, width, interpolation)
-    return (down.astype(pixels.dtype) @ pixels) @ across.T.astype(pixels.dtype)
+    height, width = size
+    down = _resample_rows(pixels, height, interpolation)
+    return np.ascontiguousarray(_resample_rows(down.swapaxes(-1, -2), width, interpolation).swapaxes(-1, -2))
 
 
-def _weights(given: int, wanted: int, interpolation: str) -> np.ndarray:
-    """(wanted, given) weights of an axis's pixels, as Pillow has them: the filter is as wide as a new pixel."""
+def _resample_rows(pixels: np.ndarray, wanted: int, interpolation: str) -> np.ndarray:
+    """(..., H, W) -> (..., wanted, W): products of a few new rows' weights and of the rows in their reach."""
+    given = pixels.shape[-2]
     scale = given / wanted
-    centres = (np.arange(wanted) + 0.5) * scale
-    x = np.abs(np.arange(given) + 0.5 - centres[:, None]) / max(scale, 1)
+    width = max(scale, 1)  # the filter is as wide as a new pixel, as Pillow has it
+    reach = width * (1 if interpolation == "bilinear" else 2)
+    found = []
+    for start in range(0, wanted, ROWS_AT_ONCE):
+        centres = (np.arange(start, min(start + ROWS_AT_ONCE, wanted)) + 0.5) * scale
+        first, last = max(math.floor(centres[0] - reach), 0), min(math.ceil(centres[-1] + reach), given)
+        weights = _weights(np.abs(np.arange(first, last) + 0.5 - centres[:, None]) / width, interpolation)
+        found.append(weights.astype(pixels.dtype) @ pixels[..., first:last, :])
+    return np.concatenate(found, axis=-2)
+
+
+def _weights(x: np.ndarray, interpolation: str) -> np.ndarray:
+    """Weights of pixels at distances x (wanted, given) from new ones; those of a new one add up to 1."""
     if interpolation == "bilinear":
         weights = np.clip(1 - x, 0, None)
     else:  # Keys' cubic of a = -1/2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import clipx.space
 from clipx import backbone as bb
 from clipx.errors import FileError, InputError, SpaceError, UnsupportedError, VocabularyError
-from clipx.preprocess import Preprocess
+from clipx.preprocess import Preprocess, resample
 from clipx.space import random_space
 from clipx.spaces.embedded import embedded_for, list_spaces, load_embedded, save_embedded
 from clipx.spaces.loading import load_space
@@ -306,10 +306,16 @@ def photo(height, width):
     return np.stack([(127.5 + 127.5 * wave).astype(np.uint8) for wave in waves], axis=2)
 
 
-def ours_of_picture(preprocess, picture):
-    fitted = preprocess.fit(picture)
-    pixels = torch.from_numpy(np.asarray(fitted).copy()).permute(2, 0, 1).float()[None] / 255
-    return preprocess.resize(pixels)[0]
+def as_pixels(picture):
+    """(H, W, 3) of 8 bits -> (1, 3, H, W) float32 array in [0, 1]."""
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)[None], np.float32) / 255
+
+
+def ours_of_picture(preprocess, picture, kind=np.asarray):
+    return preprocess.resize(kind(as_pixels(preprocess.fit(picture))))[0]
+
+
+each_kind = pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -332,48 +338,74 @@ def test_sizes_are_torchvisions(size, short, ratio, upright):
 )  # fmt: skip
 @settings(max_examples=12, deadline=None)
 def test_pixels_are_open_clips(resize_mode, interpolation, size, short, ratio, upright, fill):
-    """Equal in every bit: a Pillow picture, and a float tensor of the same pixels."""
+    """Equal in every bit: a Pillow picture, and a float tensor of the same pixels; an array but for rounding."""
     from PIL import Image
 
     shape = (int(short * ratio), short) if upright else (short, int(short * ratio))
     pixels = photo(*shape)
     ours, theirs = pair_of(size, interpolation=interpolation, resize_mode=resize_mode, fill_color=fill)
-    assert torch.equal(ours_of_picture(ours, Image.fromarray(pixels)), theirs(Image.fromarray(pixels)))
+    for kind in (np.asarray, torch.from_numpy):
+        found = torch.as_tensor(ours_of_picture(ours, Image.fromarray(pixels), kind))
+        assert torch.equal(found, theirs(Image.fromarray(pixels)))
+    array = as_pixels(pixels).astype(np.float64)  # in float32 torch places pixels to 1e-5 or so
+    resized = ours.resize(array)
+    np.testing.assert_allclose(resized, ours.resize(torch.from_numpy(array)), atol=1e-9, rtol=0)
+    np.testing.assert_allclose(ours.resize(array.astype(np.float32)), resized, atol=1e-6, rtol=0)
     if resize_mode == "squash" or (resize_mode == "shortest" and isinstance(size, int)):  # else it takes no tensors
         tensor = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
         assert torch.equal(ours.resize(tensor[None])[0], theirs(tensor))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@given(given=st.tuples(*[st.integers(1, 200)] * 2), wanted=st.tuples(*[st.integers(2, 200)] * 2))
+@settings(max_examples=60, deadline=None)
+def test_arrays_are_resampled_as_torch_does(interpolation, given, wanted):
+    """Either axis made larger or smaller, whatever the other. (A new width of 1 is wrong in torch 2.14.)"""
+    pixels = np.random.default_rng(0).random((2, 3, *given))
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(pixels), wanted, mode=interpolation, antialias=True, align_corners=False
+    )
+    found = resample(pixels, wanted, interpolation)
+    np.testing.assert_allclose(found, expected, atol=1e-9, rtol=0)
+    single = resample(pixels.astype(np.float32), wanted, interpolation)
+    assert single.dtype == np.float32 and single.flags.c_contiguous
+    np.testing.assert_allclose(single, found, atol=2e-6, rtol=0)
+    assert resample(pixels[:0], wanted, interpolation).shape == (0, 3, *wanted)
 
 
 @pytest.mark.parametrize(
     "shape", [(375, 500), (500, 333), (1200, 1600), (3024, 4032), (224, 224), (223, 225), (97, 61)]
 )
 @pytest.mark.parametrize("size", SIZES)
-def test_no_line_of_a_white_photo_is_black(size, shape):
+@each_kind
+def test_no_line_of_a_white_photo_is_black(kind, size, shape):
     from PIL import Image
 
     ours, _ = pair_of(size)
-    assert ours_of_picture(ours, Image.new("RGB", shape[::-1], "white")).min() == 1
-    assert ours.resize(torch.ones(1, 3, *shape)).min() > 0.999
+    assert ours_of_picture(ours, Image.new("RGB", shape[::-1], "white"), kind).min() == 1
+    assert ours.resize(kind(np.ones((1, 3, *shape), np.float32))).min() > 0.999
 
 
-def test_a_very_long_picture_is_read_in_its_middle():
+@each_kind
+def test_a_very_long_picture_is_read_in_its_middle(kind):
     """open_clip would resample a strip of 3 x 60,000 pixels to 224 x 4,480,000."""
     from PIL import Image
 
     ours, _ = pair_of(224)
     strip = np.zeros((3, 60_000, 3), np.uint8)
     strip[:, 29_000:31_000] = 255
-    assert ours_of_picture(ours, Image.fromarray(strip)).min() == 1
-    tensor = torch.from_numpy(strip).permute(2, 0, 1).float()[None] / 255
-    assert ours.resize(tensor).shape == (1, 3, 224, 224) and ours.resize(tensor).min() > 0.999
+    assert ours_of_picture(ours, Image.fromarray(strip), kind).min() == 1
+    resized = ours.resize(kind(as_pixels(strip)))
+    assert resized.shape == (1, 3, 224, 224) and resized.min() > 0.999
     assert max(ours.fit(Image.fromarray(strip)).size) <= 224 * 32
 
 
-def test_preprocess_config_round_trip():
+@each_kind
+def test_preprocess_config_round_trip(kind):
     config = {**PREPROCESS, "resize_mode": "longest", "fill_color": 128}
     one = Preprocess.from_config(config, size=(8, 9), where="test")
     assert Preprocess.from_config(one.as_config(), size=(8, 9), where="test") == one
-    padded = one.resize(torch.ones(1, 3, 90, 8))
+    padded = one.resize(kind(np.ones((1, 3, 90, 8), np.float32)))
     assert padded.shape == (1, 3, 8, 9) and padded[0, 0, 0, 0] == pytest.approx(128 / 255)
 
 
