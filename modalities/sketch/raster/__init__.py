@@ -98,8 +98,10 @@ def rasterize(
     ).reshape(*batch, channels, height, columns)
     shape = *batch, 3, height, columns
     if is_tensor(image):
-        return image.to(device).expand(shape)
-    return image if channels == 3 else np.broadcast_to(image, shape)
+        image = image.to(device).expand(shape)
+    elif channels == 1:
+        image = np.broadcast_to(image, shape)
+    return image
 
 
 def _backend(backend: str, strokes: Any) -> str:
