@@ -166,7 +166,7 @@ class InterViewAdapter(FewShotClassifier):
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
-        weights = Embedding(tensors.pop("weights"), about["space_id"], "text", about["labels"])
+        weights = Embedding(tensors.pop("weights").numpy(), about["space_id"], "text", about["labels"])
         network = AdapterNetwork(about["views"], weights.vectors.shape[1], about["ratio"])
         network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()})
         return cls(network, weights, about["logit_scale"], about["settings"])
