@@ -171,7 +171,7 @@ def test_rn50_from_pixels_to_depth(rn50, tmp_path, monkeypatch):
 
     def encode_text(said):
         assert said == depthclip.prompts()
-        return F.normalize(text("similar"), dim=-1)
+        return F.normalize(text("similar"), dim=-1).numpy()
 
     monkeypatch.setattr(rn50, "encode_text", encode_text)
     depth, responses = depthclip.predict(rn50, pixels)
