@@ -7,7 +7,7 @@ Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``p
 
 Where a sample has V views, each of them can use the view vectors instead of their mean, which discards information:
 an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
-(N, V, D) vectors that is ``Embedding(vectors.flatten(0, 1), space.id, "pointcloud")``.
+(N, V, D) vectors that is ``Embedding(vectors.reshape(-1, space.dim), space.id, "pointcloud")``.
 
 >>> zeroshot = ZeroShotClassifier(space, classes)                                          # doctest: +SKIP
 >>> shots = few_shot_draw(targets, 16, seed=0)                                             # doctest: +SKIP
