@@ -1,7 +1,8 @@
-"""What C libraries print on stderr is left out."""
+"""What libraries log, and what C libraries print on stderr, is left out."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
@@ -17,6 +18,17 @@ _caught: IO[bytes] | None = None
 _MPG123 = rb"(Note|Warning|Error):|\[.*mpg123|.*mpg123.*:\d+|main: |$"
 _TIFF = rb"(tempfile\.tif|\w*(Decode|DecodeRaw|Setup|Fetch|Read)\w*|JPEGLib|TIFF\w+|LogLuv\w+|OJPEG\w+): "
 _NOTES = re.compile(_MPG123 + b"|" + _TIFF)
+
+
+@contextmanager
+def suppress_logging() -> Iterator[None]:
+    """Leave out what libraries log, up to warnings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

@@ -39,14 +39,14 @@ def threads() -> int:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run operators in this thread alone."""
-    before, was = _torch_threads(1), getattr(_own, "single", False)
-    _own.single = True
+    before, was = threads(), getattr(_own, "single", False)
+    _alone()
     try:
         with _numpy_threads:
             yield
     finally:
         _own.single = was
-        _torch_threads(before)
+        _set_torch_threads(before)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-        _torch_threads(before)  # the pool has set what later threads would start with
+        _set_torch_threads(before)  # the pool has set what later threads would start with
 
 
 class _NumpyThreads:
@@ -99,18 +99,14 @@ _numpy_threads = _NumpyThreads()
 
 def _alone() -> None:
     _own.single = True
-    _torch_threads(1)
+    _set_torch_threads(1)
 
 
-def _torch_threads(count: int | None) -> int | None:
-    """Set torch's threads, where it is loaded and a count is given; returns what they were."""
+def _set_torch_threads(count: int) -> None:
+    """Where torch is loaded."""
     torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "get_num_threads"):
-        return None
-    before = torch.get_num_threads()
-    if count is not None:
+    if torch is not None and hasattr(torch, "set_num_threads"):
         torch.set_num_threads(count)
-    return before
 
 
 def prefetch(function: Callable[[T], U], items: Iterable[T], pool: ThreadPoolExecutor, depth: int) -> Iterator[U]:

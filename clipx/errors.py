@@ -5,6 +5,8 @@ Each class also inherits the builtin a caller would expect, so ``except ValueErr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -72,3 +74,14 @@ class ContractError(ClipxError, TypeError):
 def first_line(error: BaseException) -> str:
     """The first line of a foreign error's message that is not empty, or the name of its class."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def well_formed(where: str | PathLike[str], remedy: str, what: str = "malformed") -> Iterator[None]:
+    """Turn whatever the reading of a space's malformed file raises into a SpaceError; a ClipxError stays as it is."""
+    try:
+        yield
+    except ClipxError:
+        raise
+    except Exception as error:
+        raise SpaceError(f"{what}: {error!r}", where=where, remedy=remedy) from error

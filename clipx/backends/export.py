@@ -120,9 +120,8 @@ def _write_space(space: JointSpace, folder: Path, int8: bool) -> str | None:
 
     if space.folder is not None:
         for name in (ABOUT, CARD, CONFIG, WORDS, WEIGHTS):
-            here, there = space.folder / name, folder / name
-            if here.is_file() and not there.exists() and not (int8 and name == WEIGHTS):
-                shutil.copyfile(here, there)
+            if (space.folder / name).is_file() and not (int8 and name == WEIGHTS):
+                shutil.copyfile(space.folder / name, folder / name)
         return None if int8 else WEIGHTS
     backbone = space.backbone.photos
     if backbone.config is None:

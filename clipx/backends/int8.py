@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipx._quiet import suppress_logging
 from clipx.backends.external import SMALL, cast_uses
 from clipx.backends.trace import simplified
 
@@ -39,7 +38,7 @@ def quantised(graph: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> tuple[onn
     nodes = graph.graph.node
     kinds = Counter(node.op_type for node in nodes)
     convolutional = kinds["Conv"] >= kinds["MatMul"] + kinds["Gemm"]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, suppress_logging():  # advice of onnxruntime's tools
         source, result = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(graph, source, save_as_external_data=True)  # else 2 GB are the most
         if convolutional:
@@ -84,14 +83,3 @@ def _halve_tables(graph: onnx.GraphProto) -> None:
             casts += cast_uses(graph, tensor.name, whole)
     for node in reversed(casts):
         graph.node.insert(0, node)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice that onnxruntime's tools print."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clipx.backbone.config import CONFIG
 from clipx.domains import PHOTO
-from clipx.errors import ClipxError, SpaceError
+from clipx.errors import SpaceError, well_formed
 from clipx.preprocess import Preprocess
 
-MANIFEST = "onnx.json"
+MANIFEST, WORDS = "onnx.json", "vocabulary.json"
 FORMAT = 1
 FLOAT32, INT8 = "float32", "int8"
 ONCE_MORE = "export the space again"
@@ -96,7 +96,7 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """Raises SpaceError where onnx.json is missing, malformed or of another format."""
         path = folder / MANIFEST
-        with _well_formed(path):
+        with well_formed(path, ONCE_MORE):
             record = json.loads(path.read_text(encoding="utf-8"))
             if record.pop("format") != FORMAT:
                 raise SpaceError("is of another version of clipx", where=path, remedy=ONCE_MORE)
@@ -115,10 +115,10 @@ class Manifest:
             return found
 
 
-def settings_sha256(folder: Path) -> str:
-    """One hash of open_clip_config.json and, where it is there, vocabulary.json."""
-    digest = hashlib.sha256()
-    for name in ("open_clip_config.json", "vocabulary.json"):
+def settings_sha256(folder: Path, weights_sha256: str = "") -> str:
+    """One hash of open_clip_config.json and, where it is there, vocabulary.json; after that of weights, if given."""
+    digest = hashlib.sha256(weights_sha256.encode())
+    for name in (CONFIG, WORDS):
         if (folder / name).is_file():
             digest.update((folder / name).read_bytes().replace(b"\r\n", b"\n"))  # git may write either
     return digest.hexdigest()
@@ -149,13 +149,3 @@ def _image_output(path: Path, record: Mapping[str, Any]) -> ImageOutput:
     height, width = config["size"]
     preprocess = Preprocess.from_config(config, size=(int(height), int(width)), where=str(path))
     return ImageOutput(record["graph"], record["output"], preprocess)
-
-
-@contextmanager
-def _well_formed(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ClipxError:
-        raise
-    except Exception as error:  # whatever a malformed file runs into
-        raise SpaceError(f"malformed: {error!r}", where=path, remedy=ONCE_MORE) from error

@@ -73,7 +73,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def compare(one: JointSpace, other: JointSpace, shown: Sequence[np.ndarray]) -> dict[str, Any]:
-    """How far the vectors of two spaces lie apart, by kind of what is encoded.
+    """Differences between the vectors of two spaces, for each picture domain and for texts.
 
     Args:
         one: as it is defined.

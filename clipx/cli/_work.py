@@ -285,14 +285,10 @@ def make_classifier(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep libraries' warnings off stderr: what matters in them, load_space raises as errors."""
-    import logging
     import warnings
 
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    from clipx._quiet import suppress_logging
+
+    with suppress_logging(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

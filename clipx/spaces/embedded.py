@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipx.backbone.config import CONFIG, has_lexicon
-from clipx.backends.manifest import MANIFEST, exported_architecture, is_exported
-from clipx.errors import ClipxError, InputError, SpaceError
+from clipx.backends.manifest import MANIFEST, WORDS, exported_architecture, is_exported, settings_sha256
+from clipx.errors import InputError, SpaceError, well_formed
 from clipx.files import write_whole
 from clipx.lexicon import Lexicon
 from clipx.space import JointSpace
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from clipx.backends import Backend
 
 SPACES = Path(__file__).parent
-WEIGHTS, WORDS, ABOUT, CARD = "weights.safetensors", "vocabulary.json", "space.json", "README.md"
+WEIGHTS, ABOUT, CARD = "weights.safetensors", "space.json", "README.md"
 _TOKENS = "token_embedding.weight"
 
 
@@ -102,7 +101,7 @@ class EmbeddedFiles:
         """Raises SpaceError where a file is missing or malformed."""
         folder = Path(folder)
         about, config, words = _about(folder), _read_json(folder / CONFIG), _read_json(folder / WORDS)
-        with _well_formed(folder):
+        with well_formed(folder, "reinstall clipx", "malformed space"):
             return cls(folder, about, config["model_cfg"], config["preprocess_cfg"], words)
 
     @cached_property
@@ -110,7 +109,7 @@ class EmbeddedFiles:
         """The tokenizer of a space that takes every word; None where its words are those of ``vocabulary``."""
         if not has_lexicon(self.model_cfg):
             return None
-        with _well_formed(self.folder):
+        with well_formed(self.folder, "reinstall clipx", "malformed space"):
             lexicon = Lexicon(**self.words)
             lexicon.check(self.model_cfg["text_cfg"])
             return lexicon
@@ -120,41 +119,23 @@ class EmbeddedFiles:
         """The words that training saw, where no others are taken."""
         if has_lexicon(self.model_cfg):
             return None
-        with _well_formed(self.folder):
+        with well_formed(self.folder, "reinstall clipx", "malformed space"):
             return Vocabulary(self.words["words"])
 
     def space(self, backend: Backend | Backbone) -> JointSpace:
         """The space as a backend serves it."""
         sha256 = self.about["weights_sha256"]
+        if has_lexicon(self.model_cfg):  # other files decide what its weights mean: numbers of phrases, domains' towers
+            sha256 = settings_sha256(self.folder, sha256)
         return JointSpace(
             self.about["name"],
             backend,
             version=self.about["version"],
-            weights_sha256=_whole_sha256(sha256, self.folder) if has_lexicon(self.model_cfg) else sha256,
+            weights_sha256=sha256,
             vocabulary=self.vocabulary,
             lexicon=self.lexicon,
             folder=self.folder,
         )
-
-    def check_weights(self, sha256: str) -> None:
-        """Raise SpaceError unless that is the hash of the weights' file that space.json names."""
-        if sha256 != self.about["weights_sha256"]:
-            raise SpaceError(
-                "weights are corrupt: their SHA-256 is not the one in space.json",
-                where=self.folder / WEIGHTS,
-                remedy="reinstall clipx",
-            )
-
-
-@contextmanager
-def _well_formed(folder: Path) -> Iterator[None]:
-    """Turn whatever a malformed file makes safetensors, torch or open_clip raise into a SpaceError."""
-    try:
-        yield
-    except ClipxError:
-        raise
-    except Exception as error:
-        raise SpaceError(f"malformed space: {error!r}", where=folder, remedy="reinstall clipx") from error
 
 
 def load_embedded(folder: str | PathLike) -> JointSpace:
@@ -174,8 +155,10 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
         blob = (files.folder / WEIGHTS).read_bytes()
     except OSError as error:
         raise SpaceError("weights are missing", where=files.folder / WEIGHTS, remedy="reinstall clipx") from error
-    files.check_weights(hashlib.sha256(blob).hexdigest())
-    with _well_formed(files.folder):
+    if hashlib.sha256(blob).hexdigest() != files.about["weights_sha256"]:
+        what = "weights are corrupt: their SHA-256 is not the one in space.json"
+        raise SpaceError(what, where=files.folder / WEIGHTS, remedy="reinstall clipx")
+    with well_formed(files.folder, "reinstall clipx", "malformed space"):
         state = _unpack(load_bytes(blob), files.model_cfg)
         backbone = build_backbone(
             files.model_cfg,
@@ -185,14 +168,6 @@ def load_embedded(folder: str | PathLike) -> JointSpace:
             tokenizer=files.lexicon,
         )
     return files.space(backbone)
-
-
-def _whole_sha256(weights_sha256: str, folder: Path) -> str:
-    """Identity of weights whose meaning other files decide, too: the numbers of phrases, the towers of domains."""
-    digest = hashlib.sha256(weights_sha256.encode())
-    for name in (CONFIG, WORDS):
-        digest.update((folder / name).read_bytes().replace(b"\r\n", b"\n"))  # git may write either
-    return digest.hexdigest()
 
 
 def save_embedded(
