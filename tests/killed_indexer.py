@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-import lancedb  # noqa: F401  # once, here, rather than in each fork
+import lance  # noqa: F401  # once, here, rather than in each fork
 import numpy as np
 import torch
 from PIL import Image

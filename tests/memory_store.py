@@ -68,13 +68,22 @@ class MemoryStore:
             raise InputError(f"{where!r}: {error}", where="--sql") from error
         return np.array([row_id for (row_id,) in found], np.int64)
 
+    def batches(self, columns, modality=None, where=None):
+        rows = self._chosen(modality, where)
+        for start in range(0, len(rows), 3):  # several, however few there are
+            yield rows[start : start + 3].select(list(columns))
+
     def nearest(
-        self, vector: np.ndarray, k: int, effort: int, modality: str | None = None, where: str | None = None
-    ) -> np.ndarray:
-        row_ids = np.arange(len(self.rows)) if where is None else self.filter(where)
-        if modality is not None:
-            row_ids = np.intersect1d(row_ids, self.scan([ROW_ID], modality=[modality])[ROW_ID].to_numpy())
-        return row_ids[np.argsort(-(matrix(self.rows["vector"])[row_ids] @ vector))[:k]]
+        self,
+        vector: np.ndarray,
+        k: int,
+        effort: int,
+        columns: Sequence[str],
+        modality: str | None = None,
+        where: str | None = None,
+    ) -> pa.Table:
+        rows = self._chosen(modality, where)
+        return rows.take(np.argsort(-(matrix(rows["vector"]) @ vector))[:k]).select(list(columns))
 
     def state(self) -> str:
         return f"{self.stores.writes}-{len(self.rows)}"
@@ -89,6 +98,16 @@ class MemoryStore:
         for folder, name in list(self.stores.tables):
             if folder == self.folder and name != self.name:
                 del self.stores.tables[folder, name]
+
+    def move(self, old: str, new: str) -> None:
+        paths = [new + p.removeprefix(old) if p.startswith(old) else p for p in self.rows["path"].to_pylist()]
+        self.put(self.rows.set_column(0, "path", pa.array(paths, pa.string())))
+
+    def _chosen(self, modality: str | None, where: str | None) -> pa.Table:
+        rows = self.scan([*self.rows.column_names, ROW_ID])
+        if where is not None:
+            rows = rows.take(self.filter(where))
+        return rows if modality is None else rows.filter(pc.equal(rows["modality"], modality))
 
     def _without(self, paths: Sequence[str]) -> pa.Table:
         return self.rows.filter(pc.invert(pc.is_in(self.rows["path"], pa.array(paths, pa.string()))))

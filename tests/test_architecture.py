@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "clipx").rglob("*.py"))
 MODALITIES = sorted((ROOT / "modalities").rglob("*.py"))
 HEAVY = {
-    *("lancedb", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "rich", "safetensors"),
+    *("lance", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "rich", "safetensors"),
     *("scipy", "skimage", "soundfile", "timm", "torchaudio", "torchvision", "transformers", "trimesh"),
 }
 
@@ -188,7 +188,7 @@ def test_what_is_imported_is_declared():
     """What a dependency happens to bring today, it may drop tomorrow."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["dependencies"]}
-    names = {"PIL": "pillow", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
+    names = {"PIL": "pillow", "lance": "pylance", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
     extra = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"]["export"]}
     for path in CORE + MODALITIES:
         used = {module.split(".")[0] for module in imports(parsed(path))} - sys.stdlib_module_names - {"clipx"}

@@ -780,7 +780,7 @@ def test_a_move_keeps_the_approximate_index(files, db, space, other_space, monke
     monkeypatch.setattr("clipx.index.ann.ANN_LEAST", 11)
     built = []
     monkeypatch.setattr(LanceStore, "build_ann", lambda self: built.append(self.name))
-    monkeypatch.setattr(LanceStore, "nearest", lambda self, *_: self.scan(["_rowid"])["_rowid"].to_numpy())
+    monkeypatch.setattr(LanceStore, "nearest", lambda self, vector, k, effort, columns, *_: self.scan(columns))
     with Index.create(db, space) as index:
         index.add([files])
         index.build_ann()
@@ -822,19 +822,19 @@ def test_a_reader_needs_no_permission_to_write(files, db, space, monkeypatch):
 
 def test_a_full_disk_is_one_line_and_what_is_written_is_kept(files, db, space, monkeypatch):
     monkeypatch.setattr("clipx.index.writer.COMMIT", 2)
-    real, calls = LanceStore._write, []
+    real, calls = LanceStore._without, []
 
-    def write_until_full(self, rows, replace):
-        calls.append(rows)
+    def write_until_full(table, paths):
+        calls.append(paths)
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(self, rows, replace)
+        return real(table, paths)
 
-    monkeypatch.setattr(LanceStore, "_write", write_until_full)
+    monkeypatch.setattr(LanceStore, "_without", staticmethod(write_until_full))
     with Index.create(db, space) as index:
         with pytest.raises(FileError, match=r"No space left on device\); make room and run again"):
             index.add([files], batch_size=2)
-        monkeypatch.setattr(LanceStore, "_write", real)
+        monkeypatch.setattr(LanceStore, "_without", staticmethod(real))
         kept = len(index)
         assert kept == 4
         assert index.add([files]).unchanged == kept and len(index) == 11
@@ -1031,7 +1031,7 @@ def test_a_lost_data_file_is_reported_though_the_snapshot_is_there(files, db, sp
                 reader.search("cat")
 
 
-def test_errors_of_lancedb_become_one_line(tmp_path):
+def test_errors_of_lance_become_one_line(tmp_path):
     from clipx.index.lance import _file_error
 
     at = "/rustc/2d8144b/library/core/src/ops/function.rs:250:5, /root/.cargo/registry/src/x/lance-io/src/utils.rs:22:4"
@@ -1046,9 +1046,10 @@ def test_errors_of_lancedb_become_one_line(tmp_path):
 
 
 def test_a_foreign_database_and_other_folders(tmp_path, space, files):
-    import lancedb
+    import lance
+    import pyarrow as pa
 
-    lancedb.connect(tmp_path / "foreign").create_table("items-1", [{"a": 1}])
+    lance.write_dataset(pa.table({"a": [1]}), str(tmp_path / "foreign" / "items-1.lance"))
     with pytest.raises(FileError, match="in use for something else"):
         Index.create(tmp_path / "foreign", space)
     with pytest.raises(FileError, match="is not a clipx index"):

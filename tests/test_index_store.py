@@ -62,7 +62,7 @@ def counts(report):
 
 
 def test_both_stores_have_the_methods_of_the_protocol_and_its_parameters():
-    assert len(METHODS) == 10
+    assert len(METHODS) == 12
     for name in METHODS:
         wanted = list(inspect.signature(getattr(Store, name)).parameters)
         for store in (LanceStore, MemoryStore):
@@ -114,8 +114,8 @@ class OptimizesInSilence(MemoryStore):
 
 
 class IgnoresTheModality(MemoryStore):
-    def nearest(self, vector, k, effort, modality=None, where=None):
-        return super().nearest(vector, k, effort, None, where)
+    def nearest(self, vector, k, effort, columns, modality=None, where=None):
+        return super().nearest(vector, k, effort, columns, None, where)
 
 
 class IgnoresCase(MemoryStore):

@@ -9,6 +9,7 @@ import numpy as np
 from clipx.errors import InputError
 from clipx.index.arrays import evenly_spaced, largest
 from clipx.index.collection import Collection
+from clipx.index.store import ROW_ID
 
 ANN_ROWS = 1_000_000  # beyond which an approximate index is built unasked
 ANN_LEAST, ANN_RECALL, ANN_QUERIES = 1000, 0.97, 100
@@ -50,7 +51,7 @@ def build(collection: Collection) -> float:
     effort = 8
     while True:
         found = [
-            len(t & set(snapshot.positions(collection.store.nearest(q, 10, effort)).tolist()))
+            len(t & set(snapshot.positions(collection.store.nearest(q, 10, effort, [ROW_ID])[ROW_ID].to_numpy()).tolist()))
             for q, t in zip(queries, true, strict=True)
         ]
         recall = sum(found) / sum(map(len, true))

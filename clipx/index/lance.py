@@ -1,13 +1,14 @@
-"""The store of an index as a Lance table on disk, by lancedb.
+"""The store of an index as a Lance table on disk, by pylance.
 
 Every write is one Lance transaction, so a process that is killed leaves the table as it was before the write or after
-it. ``state`` reads two listings, so that a search of a known state need not import lancedb, which takes seconds.
+it. ``state`` reads listings, so that a search of a known state need not import lance.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import math
 import os
 import re
@@ -19,16 +20,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipx.errors import FileError, InputError
-from clipx.index.store import FILTERED, KEPT, ROW_ID, disk_error, schema
+from clipx.index.arrays import evenly_spaced
+from clipx.index.kmeans import spherical_kmeans
+from clipx.index.store import FILTERED, KEPT, ROW_ID, disk_error, matrix, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LANCE_IO = "LanceError(IO)"  # in the text of what lancedb raises where a file of its own is corrupt or missing
+FRAGMENT_ROWS = 65_536  # of the files that many small writes are joined into
+MAX_CELLS = 1000  # beyond, Lance assigns rows to cells by an approximate search, which was measured to cost recall
+HUGE = 16_000_000  # rows from which there are more cells all the same: they would be too large
+TRAINED_ON = 65_536  # rows that the centres of the cells are computed from
+DELTAS = 8  # indexes of later rows, from which they are merged
+_VECTORS = "vector_idx"
+_SCALARS = {"path": "BTREE", "sha256": "BTREE", "modality": "BITMAP"}  # what scans filter by
+_IN_LANCE = re.compile(r",? /\S*\.rs:\d+:\d+")  # a place in its own code
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"([^"]+)\"""")  # a string, or a word in double quotes
+_LOST = ("LanceError(IO)", "Not found: ")  # in the text of what Lance raises where a file is corrupt or missing
 
 
 class LanceStore:
-    """The Lance table ``name`` in ``folder``; opened at first use. Implements ``clipx.index.Store``.
+    """The Lance table ``name`` in ``folder``; opened at first use. Implements ``clipx.index.store.SharedStore``.
 
     Args:
         folder: the index.
@@ -46,63 +58,120 @@ class LanceStore:
 
     def create(self, dim: int, words: int) -> None:
         """Make the table, empty, unless it is there. Raises FileError."""
-        with _lance(self.folder, "cannot be written"):
-            if self._opened is None:
-                rows = schema(dim, words)
-                self._opened = _connect(self.folder).create_table(self.name, schema=rows, exist_ok=True)
+        if not self.path.is_dir():
+            with _lance(self.folder, "cannot be written"):
+                self._opened = _library().write_dataset(schema(dim, words).empty_table(), str(self.path))
 
     def write(self, rows: pa.Table, replace: bool) -> None:
         """Put rows in place of all rows that their paths have; appending, without ``replace``, is faster."""
-        with _lance(self.folder, "cannot be written"):
-            self._write(rows, replace)
+        self.publish([self.stage(rows)], rows["path"].unique().to_pylist() if replace else [])
 
-    def _write(self, rows: pa.Table, replace: bool) -> None:
-        table = self._table()
-        if not replace:
-            table.add(rows)
-            return
-        # windows that a file had and has no more go in the same transaction
-        (
-            table.merge_insert(["path", "window"])
-            .when_matched_update_all()
-            .when_not_matched_insert_all()
-            .when_not_matched_by_source_delete(_is_one_of("path", rows["path"].unique().to_pylist()))
-            .execute(rows)
-        )
+    def stage(self, rows: pa.Table) -> str:
+        """Write rows that no reader sees, and return what ``publish`` takes; several processes may at once."""
+        _library()
+        from lance.fragment import write_fragments
+
+        with _lance(self.folder, "cannot be written"):
+            table = self._latest()
+            return json.dumps([part.to_json() for part in write_fragments(rows, table, schema=table.schema)])
+
+    def publish(self, staged: Sequence[str], replaced: Sequence[str]) -> None:
+        """Show what was staged in place of all rows that the paths ``replaced`` have, in one transaction."""
+        lance = _library()
+        with _lance(self.folder, "cannot be written"):
+            table = self._latest()
+            new = [lance.FragmentMetadata.from_json(json.dumps(part)) for one in staged for part in json.loads(one)]
+            changed, empty = self._without(table, replaced)
+            operation: Any = lance.LanceOperation.Append(new)
+            if changed or empty:
+                operation = lance.LanceOperation.Update(empty, changed, new)
+            self._opened = lance.LanceDataset.commit(table, operation, read_version=table.version)
+
+    @staticmethod
+    def _without(table: Any, paths: Sequence[str]) -> tuple[list[Any], list[int]]:
+        """Fragments less the rows of these paths, not committed, and the numbers of those that would be empty."""
+        if not paths:
+            return [], []
+        where = _is_one_of("path", paths)
+        addresses = table.scanner([], filter=where, with_row_address=True).to_table()["_rowaddr"].to_numpy()
+        changed, empty = [], []
+        for number in np.unique(addresses >> 32).tolist():
+            left = table.get_fragment(number).delete(where)
+            if left is None:
+                empty.append(number)
+            else:
+                changed.append(left.metadata if hasattr(left, "metadata") else left)
+        return changed, empty
+
+    def staged_files(self, staged: str) -> list[str]:
+        """The names of the files in ``path / "data"`` that hold what was staged."""
+        return [file["path"] for part in json.loads(staged) for file in part["files"]]
 
     def delete(self, paths: Sequence[str]) -> None:
         """Remove all rows of these paths, in one transaction."""
         if paths:
             with _lance(self.folder, "cannot be written"):
-                self._table().delete(_is_one_of("path", paths))
+                self._latest().delete(_is_one_of("path", paths))
+
+    def move(self, old: str, new: str) -> None:
+        """Let paths that begin with ``old`` begin with ``new``, in one transaction."""
+        with _lance(self.folder, "cannot be written"):
+            rest = f"substr(path, {len(old) + 1})"
+            self._latest().update({"path": f"concat({_quoted(new)}, {rest})"}, where=f"starts_with(path, {_quoted(old)})")
 
     def optimize(self) -> None:
-        """Join what many small writes left, and forget states older than ``KEPT``."""
+        """Join what many small writes left, index what is new, and forget states older than ``KEPT``."""
         with _lance(self.folder, "cannot be written"):
-            self._table().optimize(cleanup_older_than=KEPT)
+            table = self._latest()
+            table.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
+            table = self._latest()
+            segments = [one for one in table.list_indices() if one["name"] == _VECTORS]
+            if segments:  # the first one stays as it was built: to merge into it takes as long as to build it
+                later = len(segments) - 1
+                table.optimize.optimize_indices(num_indices_to_merge=later if later >= DELTAS else 0)
+            table.cleanup_old_versions(older_than=KEPT)
 
     def build_ann(self) -> None:
-        """Part the vectors into cells (IVF), so that a search looks at the nearest cells only.
+        """Part the vectors into cells (IVF) of 8-bit values, so that a search looks at the nearest cells only.
 
-        There are as many cells as a cell has rows, which makes finding the cells as much work as looking at one.
+        There are as many cells as a cell has rows, which makes finding the cells as much work as looking at one, but
+        not more than 1,000 below 16 million rows. Their centres are computed from 65,536 rows at most.
         """
-        from lancedb.index import IvfFlat
-
         with _lance(self.folder, "cannot be written"):
-            table = self._table()
-            config = IvfFlat(distance_type="cosine", num_partitions=math.isqrt(table.count_rows()))
-            table.create_index("vector", replace=True, config=config)
+            table = self._latest()
+            table.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
+            table = self._latest()
+            count = table.count_rows()
+            cells = min(math.isqrt(count), MAX_CELLS) if count < HUGE else math.isqrt(count)
+            sample = table.take(evenly_spaced(count, TRAINED_ON).tolist(), columns=["vector"])
+            centres = spherical_kmeans(matrix(sample["vector"]), cells)
+            table.create_index(
+                *("vector", "IVF_SQ", _VECTORS, "cosine", True), num_partitions=cells, ivf_centroids=centres
+            )
+            for column, kind in _SCALARS.items():
+                self._latest().create_scalar_index(column, kind, f"{column}_idx", replace=True)
 
     def drop_others(self) -> None:
         """Remove the tables of other names in the folder."""
+        lance = _library()
         with _lance(self.folder, "cannot be written"):
             for path in self.folder.glob("items-*.lance"):
                 if path != self.path:
-                    _connect(self.folder).drop_table(path.stem)
+                    lance.LanceDataset.drop(str(path))
 
     def scan(self, columns: Sequence[str], **values: Sequence[str | int]) -> pa.Table:
         """Columns of the rows that have one of the given values in each of these columns, in no order."""
-        return self._select(columns, " AND ".join(_is_one_of(name, own) for name, own in values.items()))
+        where = " AND ".join(_is_one_of(name, own) for name, own in values.items())
+        with _lance(self.folder, "cannot be read"):
+            return self._scanner(columns, where).to_table().select(list(columns))
+
+    def batches(self, columns: Sequence[str], modality: str | None = None, where: str | None = None) -> Iterator[pa.Table]:
+        """Columns of rows, some at a time, in no order; of a modality, and those for which an expression holds."""
+        import pyarrow as pa
+
+        with _lance(self.folder, "cannot be read"):
+            for batch in self._scanner(columns, _both(modality, where)).to_batches():
+                yield pa.Table.from_batches([batch]).select(list(columns))
 
     def filter(self, where: str) -> np.ndarray:
         """Row ids for which a user's SQL expression holds.
@@ -111,31 +180,35 @@ class LanceStore:
             InputError: it is malformed, or names an unknown column.
         """
         try:
-            self._table().count_rows(where)
+            return self._scanner([ROW_ID], where).to_table()[ROW_ID].to_numpy()
         except FileError:
             raise
         except Exception as error:  # whatever the parser or the planner raises
-            if _LANCE_IO in str(error):
+            if any(sign in str(error) for sign in _LOST):
                 raise _file_error(error, "cannot be read", self.folder) from error
-            message = " ".join(str(error).split()).removeprefix("Invalid input, ").removeprefix("Schema error: ")
+            message = _IN_LANCE.sub("", " ".join(str(error).split()))
+            for start in ("Invalid user input: ", "Schema error: ", "Invalid input, "):
+                message = message.removeprefix(start)
             message = message.partition(" Valid fields are ")[0]  # they are listed below, without Lance's own
             raise InputError(
                 f"{where!r}: {message[:200].rstrip('.')}",
                 where="--sql",
                 remedy=f"columns: {', '.join(FILTERED)}",
             ) from error
-        return self._select([ROW_ID], where)[ROW_ID].to_numpy()
 
     def nearest(
-        self, vector: np.ndarray, k: int, effort: int, modality: str | None = None, where: str | None = None
-    ) -> np.ndarray:
-        """Row ids of about the ``k`` rows of the highest cosine; ``effort`` is how many cells are looked at."""
-        filters = [] if modality is None else [_is_one_of("modality", [modality])]
-        filters += [] if where is None else [f"({where})"]
+        self,
+        vector: np.ndarray,
+        k: int,
+        effort: int,
+        columns: Sequence[str],
+        modality: str | None = None,
+        where: str | None = None,
+    ) -> pa.Table:
+        """Columns of about the ``k`` rows of the highest cosine; ``effort`` is how many cells are looked at."""
+        query = {"column": "vector", "q": vector, "k": k, "nprobes": effort, "metric": "cosine", "refine_factor": 2}
         with _lance(self.folder, "cannot be read"):
-            query = self._table().search(vector).distance_type("cosine").limit(k).select(["_distance"]).nprobes(effort)
-            query = query.where(" AND ".join(filters), prefilter=True) if filters else query
-            return query.with_row_id(True).to_arrow()[ROW_ID].to_numpy()
+            return self._scanner([*columns, "_distance"], _both(modality, where), query).to_table().select(list(columns))
 
     def state(self) -> str:
         """A short name of the table's state, which any write changes, and the loss of a data file; two listings."""
@@ -149,47 +222,67 @@ class LanceStore:
             raise self._no_table() from error
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
-    def _select(self, columns: Sequence[str], where: str) -> pa.Table:
-        """Columns of the rows for which an SQL expression holds; of all rows where that is empty."""
-        stored = [name for name in columns if name != ROW_ID]
-        with _lance(self.folder, "cannot be read"):
-            table = self._table()
-            table.checkout_latest()
-            query = table.search().select(stored or ["path"]).limit(max(1, table.count_rows()))
-            query = query.where(where) if where else query
-            return (query.with_row_id(True) if ROW_ID in columns else query).to_arrow().select(list(columns))
+    def _scanner(self, columns: Sequence[str], where: str = "", nearest: dict[str, Any] | None = None) -> Any:
+        return self._latest().scanner(
+            [name for name in columns if name != ROW_ID],
+            filter=_QUOTED.sub(_as_column, where) or None,
+            nearest=nearest,
+            prefilter=True,
+            with_row_id=ROW_ID in columns,
+        )
 
     def _no_table(self) -> FileError:
         """The error of an index that was stopped while it was made, or whose table is gone; ``create`` makes one."""
         remedy = f"to fill it: clipx index FOLDER --db {self.folder}"
         return FileError(f"its table {self.name} is missing", where=self.folder, remedy=remedy)
 
-    def _table(self) -> Any:
-        if self._opened is None:
+    def _latest(self) -> Any:
+        """The table as it is now, a new handle where it has changed: threads may still read through the old one."""
+        with _lance(self.folder, "its table cannot be opened"):
+            table = self._opened
+            if table is not None and table.latest_version == table.version:
+                return table
             if not self.path.is_dir():
                 raise self._no_table()
-            with _lance(self.folder, "its table cannot be opened"):
-                self._opened = _connect(self.folder).open_table(self.name)
-                if missing := set(schema(1, 1).names) - set(self._opened.schema.names):
-                    raise FileError(f"its table has no column {', '.join(sorted(missing))}", where=self.folder)
-        return self._opened
+            session = None if table is None else table.session()
+            self._opened = _library().dataset(str(self.path), session=session)
+            if missing := set(schema(1, 1).names) - set(self._opened.schema.names):
+                raise FileError(f"its table has no column {', '.join(sorted(missing))}", where=self.folder)
+            return self._opened
+
+
+def _library() -> Any:
+    """pylance, which warns on stderr of what is no fault, such as an empty cell."""
+    os.environ.setdefault("LANCE_LOG", "error")
+    import lance
+
+    return lance
 
 
 def _is_one_of(column: str, values: Sequence[str | int]) -> str:
     """An SQL expression: the column has one of these values."""
-    listed = ("'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value) for value in values)
+    listed = (_quoted(value) if isinstance(value, str) else str(value) for value in values)
     return f"{column} IN ({', '.join(listed)})"
 
 
-def _connect(folder: Path) -> Any:
-    import lancedb
+def _as_column(match: re.Match[str]) -> str:
+    """A word in double quotes, which SQL takes for a column, as Lance quotes columns; a string as it is."""
+    return match[0] if match[1] is None else f"`{match[1]}`"
 
-    return lancedb.connect(folder)
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _both(modality: str | None, where: str | None) -> str:
+    """An SQL expression: the modality is this one, and an expression holds."""
+    parts = [] if modality is None else [_is_one_of("modality", [modality])]
+    return " AND ".join(parts if where is None else [*parts, f"({where})"])
 
 
 @contextmanager
 def _lance(folder: Path, what: str) -> Iterator[None]:
-    """lancedb's exceptions, of several kinds and lengths, as one FileError of one line."""
+    """pylance's exceptions, of several kinds and lengths, as one FileError of one line."""
     try:
         yield
     except FileError:
@@ -199,15 +292,14 @@ def _lance(folder: Path, what: str) -> Iterator[None]:
 
 
 def _file_error(error: Exception, what: str, folder: Path) -> FileError:
-    """An error of lancedb for the user: the system's reason if there is one, else a corrupt or missing file."""
+    """An error of pylance for the user: the system's reason if there is one, else a corrupt or missing file."""
     message = " ".join(str(getattr(error, "strerror", None) or error).split())
     number = re.search(r"\(os error (\d+)\)", message)
     if "no space left" in message.lower():
         return disk_error(what, "No space left on device", folder)
     if number is not None and int(number[1]) != errno.ENOENT:
         return disk_error(what, os.strerror(int(number[1])), folder)
-    if _LANCE_IO in message or "Not found: " in message:
+    if any(sign in message for sign in _LOST):
         remedy = "make it again in another folder: clipx index FOLDER --db NAME; the files themselves are untouched"
         return FileError("is damaged (a data file cannot be read)", where=folder, remedy=remedy)
-    message = re.sub(r",? /\S*(?:/rustc/|\.cargo/)\S*|,? /rustc/\S*", "", message)  # where in Lance's own code
-    return FileError(f"{what} ({message[:200]})", where=folder)
+    return FileError(f"{what} ({_IN_LANCE.sub('', message)[:200]})", where=folder)

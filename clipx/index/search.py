@@ -18,6 +18,7 @@ from clipx.index.null_model import NullModel, confidence
 from clipx.index.query import Queries, Term, parse
 from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
 from clipx.index.snapshot import Snapshot
+from clipx.index.store import ROW_ID
 
 if TYPE_CHECKING:
     from clipx.embedding import Embedding
@@ -266,7 +267,7 @@ class Searcher:
             own = own if rows is None else rows[own]
             if len(own) > max(EXACT_ROWS, count):
                 modality = names[code] if len(names) > 1 else None
-                ids = self._collection.store.nearest(question.vectors[0], count, effort, modality, where)
+                ids = self._collection.store.nearest(question.vectors[0], count, effort, [ROW_ID], modality, where)[ROW_ID].to_numpy()
                 own = np.union1d(ranked.candidates(question, own, count), snapshot.positions(ids))
             proposed.append(own)
         return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,7 +32,7 @@ FILTERED = ("path", "window", "modality", "size", "mtime_ns", "sha256", "start_s
 class Store(Protocol):
     """Holds the rows of an index. Its columns are those of ``schema``.
 
-    Only ``write``, ``delete``, ``optimize``, ``build_ann`` and ``drop_others`` change it, and one process at a time
+    Only ``write``, ``delete``, ``move``, ``optimize``, ``build_ann`` and ``drop_others`` change it, and one process at a time
     calls them. While ``Index.add`` runs, ``write`` is called in a thread of its own and ``scan`` in another. Every
     method raises FileError where the store is missing or damaged, or cannot be read or written.
     """
@@ -68,6 +68,15 @@ class Store(Protocol):
         """
         ...
 
+    def batches(self, columns: Sequence[str], modality: str | None = None, where: str | None = None) -> Iterator[pa.Table]:
+        """Columns of rows, so many at a time as memory bears, in no order.
+
+        Args:
+            columns: as ``scan`` takes them.
+            modality, where: as ``nearest`` takes them.
+        """
+        ...
+
     def filter(self, where: str) -> np.ndarray:
         """(R,) row ids for which an SQL expression over the columns ``FILTERED`` holds.
 
@@ -79,15 +88,22 @@ class Store(Protocol):
         ...
 
     def nearest(
-        self, vector: np.ndarray, k: int, effort: int, modality: str | None = None, where: str | None = None
-    ) -> np.ndarray:
-        """Row ids of about the ``k`` rows of the highest cosine; asked for only after ``build_ann``.
+        self,
+        vector: np.ndarray,
+        k: int,
+        effort: int,
+        columns: Sequence[str],
+        modality: str | None = None,
+        where: str | None = None,
+    ) -> pa.Table:
+        """Columns of about the ``k`` rows of the highest cosine; asked for only after ``build_ann``.
 
         Args:
             vector: (D,) float32.
             k: how many.
             effort: how hard to look, at least 1; what it counts is the store's own, such as parts of its index. More
                 takes longer and misses less; as many as there are rows misses none.
+            columns: as ``scan`` takes them.
             modality: only rows of this one.
             where: only rows for which this expression holds, see ``filter``.
         """
@@ -98,6 +114,10 @@ class Store(Protocol):
 
         It is asked for before every search.
         """
+        ...
+
+    def move(self, old: str, new: str) -> None:
+        """Let all paths that begin with ``old`` begin with ``new`` instead, in one transaction."""
         ...
 
     def build_ann(self) -> None:
@@ -112,6 +132,25 @@ class Store(Protocol):
         """Remove the stores of other names in the same folder, which an earlier space or a stopped run left.
 
         Files ``items-N.*`` of other names than the store's own are removed by the index before this is called.
+        """
+        ...
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A store that several processes may fill at once: what they stage, one of them publishes."""
+
+    def stage(self, rows: pa.Table) -> str:
+        """Write rows that no reader sees, and return a text that ``publish`` takes, in any process.
+
+        The windows of a file are never spread over two calls.
+        """
+        ...
+
+    def publish(self, staged: Sequence[str], replaced: Sequence[str]) -> None:
+        """Show what was staged in place of all rows that the paths ``replaced`` have, in one transaction.
+
+        Raises FileError where what was staged is no longer there.
         """
         ...
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from clipx.errors import ContractError, FileError, InputError
 from clipx.index.scan import Found
-from clipx.index.store import ROW_ID, Entry, Store, StoreFactory, matrix, rows_of
+from clipx.index.store import ROW_ID, Entry, SharedStore, Store, StoreFactory, matrix, rows_of
 from clipx.index.vocabulary import SparseItems
 from clipx.testing._suite import Check, run_all
 
@@ -210,11 +210,57 @@ def finds_the_nearest(it: Subject) -> None:
     chosen = np.array([name == "sketch" for name in rows["modality"].to_pylist()])
     named = np.array([path.endswith("1.png") for path in rows["path"].to_pylist()])
     for what, found, mask in [
-        ("nearest()", store.nearest(query, 5, MANY), np.ones(MANY, bool)),
-        ("nearest(modality=)", store.nearest(query, 5, MANY, "sketch"), chosen),
-        ("nearest(modality=, where=)", store.nearest(query, 5, MANY, "sketch", "path LIKE '%1.png'"), chosen & named),
+        ("nearest()", store.nearest(query, 5, MANY, [ROW_ID]), np.ones(MANY, bool)),
+        ("nearest(modality=)", store.nearest(query, 5, MANY, [ROW_ID, "path"], "sketch"), chosen),
+        (
+            "nearest(modality=, where=)",
+            store.nearest(query, 5, MANY, [ROW_ID], "sketch", "path LIKE '%1.png'"),
+            chosen & named,
+        ),
     ]:
+        found = found[ROW_ID].to_numpy()
         it.require({*found.tolist()} == {*ids[order][mask[order]][:5].tolist()}, f"{what} misses the nearest rows")
+
+
+def reads_all_rows_in_batches(it: Subject) -> None:
+    """``batches`` returns every row once, or those of a modality and of an expression."""
+    store = it.filled()
+    for what, arguments, wanted in [
+        ("batches()", (), ["/a/cat.png", "/a/rain.wav", "/a/rain.wav", "/a/rain.wav", "/b/it's.ply"]),
+        ("batches(modality=)", ("audio",), ["/a/rain.wav"] * 3),
+        ("batches(modality=, where=)", ("audio", "start_s >= 1"), ["/a/rain.wav"] * 2),
+    ]:
+        found = [path for batch in store.batches(["path"], *arguments) for path in batch["path"].to_pylist()]
+        it.require(sorted(found) == wanted, f"{what} returns other rows")
+
+
+def moves_paths(it: Subject) -> None:
+    """``move`` changes the start of paths that have it, and nothing else."""
+    store = it.filled()
+    before = store.scan(["path", "window", "sha256", "vector"])
+    store.move("/a/", "/it's new/")
+    wanted = {"/it's new/cat.png": 1, "/it's new/rain.wav": 3, "/b/it's.ply": 1}
+    it.require_rows(store, wanted, "move() changes other paths, or leaves some")
+    after = store.scan(["path", "window", "sha256", "vector"])
+    order = [("sha256", "ascending"), ("window", "ascending")]
+    same = after.sort_by(order).drop_columns("path").equals(before.sort_by(order).drop_columns("path"))
+    it.require(same, "move() changes more than paths")
+
+
+def stages_what_is_published(it: Subject) -> None:
+    """Of a ``SharedStore``: what is staged is seen once it is published, and replaces rows in the same transaction."""
+    store = it.filled()
+    if not isinstance(store, SharedStore):
+        return
+    before = {"/a/cat.png": 1, "/a/rain.wav": 3, "/b/it's.ply": 1}
+    other = it.make(it.folder, "items-1")
+    staged = [
+        part.stage(_rows([_entry(path, "audio", windows)]))
+        for part, path, windows in ((store, "/a/rain.wav", 2), (other, "/new.wav", 1))
+    ]
+    it.require_rows(store, before, "stage() shows rows")
+    store.publish(staged, ["/a/rain.wav", "/a/cat.png"])
+    it.require_rows(store, {"/a/rain.wav": 2, "/b/it's.ply": 1, "/new.wav": 1}, "publish() shows other rows")
 
 
 def drops_stores_of_other_names(it: Subject) -> None:
@@ -238,6 +284,9 @@ _PROMISES: Sequence[Callable[[Subject], None]] = (
     selects_by_values,
     selects_by_expressions,
     finds_the_nearest,
+    reads_all_rows_in_batches,
+    moves_paths,
+    stages_what_is_published,
     drops_stores_of_other_names,
 )
 
