@@ -22,11 +22,11 @@ import clipx
 from clipx.errors import ClipxError, FileError, SpaceMismatchError
 from clipx.files import write_whole
 from clipx.index.entries import check
+from clipx.index.known import KnownFiles
 from clipx.index.lock import WriterLock
 from clipx.index.meta import Meta, SpaceRecord, only_begun
-from clipx.index.scan import Found
 from clipx.index.snapshot import Snapshot, take_snapshot
-from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, recorded_files, rows_of, writing
+from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, rows_of, writing
 from clipx.index.vocabulary import WORDS, Vocabulary
 
 if TYPE_CHECKING:
@@ -139,9 +139,9 @@ class Collection:
         """The words whose weights the rows have. Raises FileError."""
         return Vocabulary.load(self._words_file)
 
-    def files(self) -> dict[str, tuple[Found, str]]:
-        """Path -> the file as it was when it was indexed, and the SHA-256 of its content."""
-        return recorded_files(self.store)
+    def files(self) -> KnownFiles:
+        """The files as they were when they were indexed."""
+        return KnownFiles.of(self.store)
 
     def entries(self, hashes: Sequence[str], modality: str) -> dict[str, Entry]:
         """SHA-256 -> a file with that content as it stands in the index, as one modality reads it."""

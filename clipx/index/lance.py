@@ -116,8 +116,8 @@ class LanceStore:
     def move(self, old: str, new: str) -> None:
         """Let paths that begin with ``old`` begin with ``new``, in one transaction."""
         with _lance(self.folder, "cannot be written"):
-            rest = f"substr(path, {len(old) + 1})"
-            self._latest().update({"path": f"concat({_quoted(new)}, {rest})"}, where=f"starts_with(path, {_quoted(old)})")
+            path = f"concat({_quoted(new)}, substr(path, {len(old) + 1}))"
+            self._latest().update({"path": path}, where=f"starts_with(path, {_quoted(old)})")
 
     def optimize(self) -> None:
         """Join what many small writes left, index what is new, and forget states older than ``KEPT``."""
@@ -165,7 +165,9 @@ class LanceStore:
         with _lance(self.folder, "cannot be read"):
             return self._scanner(columns, where).to_table().select(list(columns))
 
-    def batches(self, columns: Sequence[str], modality: str | None = None, where: str | None = None) -> Iterator[pa.Table]:
+    def batches(
+        self, columns: Sequence[str], modality: str | None = None, where: str | None = None
+    ) -> Iterator[pa.Table]:
         """Columns of rows, some at a time, in no order; of a modality, and those for which an expression holds."""
         import pyarrow as pa
 
@@ -208,7 +210,8 @@ class LanceStore:
         """Columns of about the ``k`` rows of the highest cosine; ``effort`` is how many cells are looked at."""
         query = {"column": "vector", "q": vector, "k": k, "nprobes": effort, "metric": "cosine", "refine_factor": 2}
         with _lance(self.folder, "cannot be read"):
-            return self._scanner([*columns, "_distance"], _both(modality, where), query).to_table().select(list(columns))
+            rows = self._scanner([*columns, "_distance"], _both(modality, where), query).to_table()
+            return rows.select(list(columns))
 
     def state(self) -> str:
         """A short name of the table's state, which any write changes, and the loss of a data file; two listings."""

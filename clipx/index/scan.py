@@ -86,10 +86,6 @@ class Walk:
         gone = [p for p in paths if p not in found and is_under(p, self.roots) and not is_under(p, self.unlisted)]
         return [path for path in gone if not is_skipped(path)]
 
-    def elsewhere(self, paths: Iterable[str]) -> list[str]:
-        """The ``paths`` that do not lie under the roots."""
-        return [path for path in paths if not is_under(path, self.roots)]
-
 
 def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns and which it claims; named files in any case.
@@ -123,7 +119,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
             _enter(root, walk, entered)
         elif not stat.S_ISREG(about.st_mode):  # reading a pipe might never end
             raise FileError("is not a regular file", where=str(path))
-        elif not _is_utf8(root):
+        elif not is_utf8(root):
             _failed(walk, root, _NOT_UTF8)
         else:
             try:
@@ -167,7 +163,7 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                         walk.skipped[suffix.encode(errors="replace").decode()] += 1
                 else:
                     about = entry.stat()
-                    if not _is_utf8(entry.path):
+                    if not is_utf8(entry.path):
                         _failed(walk, entry.path, _NOT_UTF8)
                     elif not stat.S_ISREG(about.st_mode):  # reading a pipe might never end
                         walk.failures.append(Failure(entry.path, "is not a regular file"))
@@ -193,7 +189,8 @@ def _failed(walk: Walk, path: str, reason: str) -> None:
     walk.unlisted.append(path)
 
 
-def _is_utf8(path: str) -> bool:
+def is_utf8(path: str) -> bool:
+    """Whether a path has a name in UTF-8, and so no surrogates."""
     return path.isascii() or not any("\ud800" <= c <= "\udfff" for c in path)
 
 

@@ -32,9 +32,9 @@ FILTERED = ("path", "window", "modality", "size", "mtime_ns", "sha256", "start_s
 class Store(Protocol):
     """Holds the rows of an index. Its columns are those of ``schema``.
 
-    Only ``write``, ``delete``, ``move``, ``optimize``, ``build_ann`` and ``drop_others`` change it, and one process at a time
-    calls them. While ``Index.add`` runs, ``write`` is called in a thread of its own and ``scan`` in another. Every
-    method raises FileError where the store is missing or damaged, or cannot be read or written.
+    Only ``write``, ``delete``, ``move``, ``optimize``, ``build_ann`` and ``drop_others`` change it, and one process
+    calls them at a time. While ``Index.add`` runs, ``write`` is called in a thread of its own and ``scan`` in another.
+    Every method raises FileError where the store is missing or damaged, or cannot be read or written.
     """
 
     def create(self, dim: int, words: int) -> None:
@@ -68,7 +68,9 @@ class Store(Protocol):
         """
         ...
 
-    def batches(self, columns: Sequence[str], modality: str | None = None, where: str | None = None) -> Iterator[pa.Table]:
+    def batches(
+        self, columns: Sequence[str], modality: str | None = None, where: str | None = None
+    ) -> Iterator[pa.Table]:
         """Columns of rows, so many at a time as memory bears, in no order.
 
         Args:
@@ -226,16 +228,6 @@ def rows_of(entries: Sequence[Entry], items: SparseItems) -> pa.Table:
     for name, matrix in zip(ARRAYS, arrays, strict=True):
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     return pa.table(columns, schema=schema(items.vectors.shape[1], items.words.shape[1]))
-
-
-def recorded_files(store: Store) -> dict[str, tuple[Found, str]]:
-    """Path -> the file as it was when it was indexed, and the SHA-256 of its content."""
-    columns = ["path", "size", "mtime_ns", "modality", "sha256"]
-    rows = store.scan(columns, window=[0]).to_pydict()
-    return {
-        path: (Found(path, size, mtime_ns, modality), sha256)
-        for path, size, mtime_ns, modality, sha256 in zip(*(rows[c] for c in columns), strict=True)
-    }
 
 
 def entries_of(store: Store, hashes: Sequence[str], modality: str) -> dict[str, Entry]:

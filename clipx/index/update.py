@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.files import rename_durably
 from clipx.index.collection import Collection, record_of
 from clipx.index.entries import KnownContent, entries
+from clipx.index.known import KnownFiles
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
-from clipx.index.scan import Failure, Found, Walk, absolute, is_under
+from clipx.index.scan import Failure, Found, Walk, absolute
 from clipx.index.writer import Writer, delete
 
 if TYPE_CHECKING:
@@ -85,17 +88,17 @@ def add(
     collection.create()
     known = collection.files()
     if modality is None:
-        walk.files = [_as_before(file, known) for file in walk.files]
+        _keep_modalities(walk, known)
     collection.record(collection.meta.with_modalities({file.modality for file in walk.files}, settings))
     report = _update(collection, walk, known, modality, options)
-    report.missing = [path for path in walk.elsewhere(known) if not os.path.exists(path)]
+    report.missing = _missing(known.elsewhere(walk.roots))
     return report
 
 
 def remove(collection: Collection, paths: Iterable[str | os.PathLike[str]]) -> int:
     """Take files, and all that lies in folders, out of a collection; returns how many files that were."""
     tops = [absolute(path) for path in paths]
-    gone = [path for path in collection.files() if is_under(path, tops)]
+    gone = collection.files().under(tops)
     delete(collection.store, gone)
     return len(gone)
 
@@ -138,7 +141,8 @@ def move(
     known = new.files()
     report = _update(new, walk, known, None, options)
     # taken out of the index since an earlier call was stopped
-    delete(new.store, sorted(known.keys() - {file.path for file in walk.files}))
+    left = {file.path for file in walk.files}
+    delete(new.store, sorted(file.path for file in known.found() if file.path not in left))
     rename_durably(folder / NEXT, folder / NAME)  # the switch
     report.removed = len(leaving)
     report.failures += [Failure(file.path, f"left out: {unavailable[file.modality]}") for file in leaving]
@@ -178,13 +182,13 @@ def _begin_move(
 def _update(
     collection: Collection,
     walk: Walk,
-    known: Mapping[str, tuple[Found, str]],
+    known: KnownFiles,
     modality: str | None,
     options: Options,
 ) -> Added:
     """Encode what is new or has changed, and remove what is gone."""
     report = Added(failures=list(walk.failures), skipped=dict(walk.skipped))
-    todo = [file for file in walk.files if file.path not in known or known[file.path][0] != file]
+    todo = [walk.files[i] for i in np.flatnonzero(~known.as_before(walk.files))]
     report.unchanged = len(walk.files) - len(todo)
     failed_before = collection.failures()
     if not options.retry:
@@ -194,7 +198,7 @@ def _update(
         ]
         todo = [file for file in todo if file.path not in failed]
     stale = _write_all(collection, todo, known, report, options)
-    stale += walk.gone(path for path, (file, _) in known.items() if modality in (None, file.modality))
+    stale += walk.gone(known.under(walk.roots, modality))
     delete(collection.store, stale)
     report.removed = len(stale)
     if todo or stale:
@@ -207,12 +211,14 @@ def _update(
 def _write_all(
     collection: Collection,
     todo: Sequence[Found],
-    known: Mapping[str, tuple[Found, str]],
+    known: KnownFiles,
     report: Added,
     options: Options,
 ) -> list[str]:
     """Encode and write files, count them in the report, and return the paths whose content is no longer readable."""
-    writer = Writer(collection, known)
+    there = known.positions([file.path for file in todo]) >= 0
+    replaced = {file.path for file, before in zip(todo, there, strict=True) if before}
+    writer = Writer(collection, known, replaced)
     try:
         done = 0
         for name in dict.fromkeys(file.modality for file in todo):
@@ -230,7 +236,7 @@ def _write_all(
                 for entry in batch:
                     if isinstance(entry, Failure):
                         report.failures.append(entry)
-                        if entry.read and entry.path in known:
+                        if entry.read and entry.path in replaced:
                             writer.stale.append(entry.path)
                     else:
                         writer.put(entry)
@@ -261,22 +267,49 @@ def _record_failures(
         collection.record_failures(after)
 
 
-def _as_before(file: Found, known: Mapping[str, tuple[Found, str]]) -> Found:
-    """The file as of the modality that it was indexed as, if it was."""
-    return replace(file, modality=known[file.path][0].modality) if file.path in known else file
+def _keep_modalities(walk: Walk, known: KnownFiles) -> None:
+    """Let files be of the modalities that they were indexed as, where they were."""
+    rows = known.positions([file.path for file in walk.files])
+    for i in np.flatnonzero(rows >= 0):
+        if walk.files[i].modality != (before := known.modalities[rows[i]]):
+            walk.files[i] = replace(walk.files[i], modality=before)
+
+
+def _missing(paths: Sequence[str]) -> list[str]:
+    """Those of the paths that are no longer there: each folder is listed once, which a million files bear."""
+    listings: dict[str, set[str] | None] = {}
+    gone = []
+    for path in paths:
+        folder, _, name = path.rpartition(os.sep)
+        if folder not in listings:
+            listings[folder] = _names(folder or os.sep)
+        names = listings[folder]
+        if names is not None and name not in names:
+            gone.append(path)
+    return gone
+
+
+def _names(folder: str) -> set[str] | None:
+    """What a folder holds: nothing if it is not there; None where that is unknown."""
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError:
+        return None
 
 
 def _is_same(file: Found, before: Mapping[str, Any] | None) -> bool:
     return before is not None and all(before.get(name) == value for name, value in asdict(file).items())
 
 
-def _walk_again(known: Mapping[str, tuple[Found, str]]) -> Walk:
+def _walk_again(known: KnownFiles) -> Walk:
     """The files of an index as a walk finds them now; ``unlisted`` are those that are not there."""
     walk = Walk([])
-    for path, (file, _) in known.items():
+    for file in known.found():
         try:
-            about = os.stat(path)
-            walk.files.append(Found(path, about.st_size, about.st_mtime_ns, file.modality))
+            about = os.stat(file.path)
+            walk.files.append(Found(file.path, about.st_size, about.st_mtime_ns, file.modality))
         except OSError:
-            walk.unlisted.append(path)
+            walk.unlisted.append(file.path)
     return walk

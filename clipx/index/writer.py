@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from clipx._batches import batches
 from clipx.index.collection import Collection
-from clipx.index.scan import Found
+from clipx.index.known import KnownFiles
 from clipx.index.store import Entry, Store
 
 COMMIT = 256  # files in one transaction
@@ -18,12 +18,14 @@ class Writer:
 
     Args:
         collection: what is written to.
-        known: path -> the file and the SHA-256 of what it holds before.
+        known: the files that it holds before.
+        replaced: those paths of what will be written that it holds before.
     """
 
-    def __init__(self, collection: Collection, known: Mapping[str, tuple[Found, str]]):
-        self.before = known
-        self.hashes = {(sha256, file.modality) for file, sha256 in known.values()}  # of content that is in the store
+    def __init__(self, collection: Collection, known: KnownFiles, replaced: Container[str]):
+        self.before = replaced
+        self._known = known
+        self._hashes: set[tuple[str, str]] = set()  # of content that was written
         self.stale: list[str] = []
         self.added = self.updated = self.reused = 0
         self._collection = collection
@@ -33,11 +35,11 @@ class Writer:
 
     def holds(self, modality: str, sha256: str) -> bool:
         """Whether content of this SHA-256 is in the store, as that modality reads it."""
-        return (sha256, modality) in self.hashes
+        return (sha256, modality) in self._hashes or self._known.holds(modality, sha256)
 
     def put(self, entry: Entry) -> None:
         """Write an entry, now or later. Raises what an earlier write raised."""
-        if (entry.sha256, entry.file.modality) in self.hashes:
+        if self.holds(entry.file.modality, entry.sha256):
             self.reused += 1
         elif entry.file.path in self.before:
             self.updated += 1
@@ -65,7 +67,7 @@ class Writer:
 
     def _write(self, entries: list[Entry]) -> None:
         self._collection.write(entries, replace=any(entry.file.path in self.before for entry in entries))
-        self.hashes |= {(entry.sha256, entry.file.modality) for entry in entries}
+        self._hashes |= {(entry.sha256, entry.file.modality) for entry in entries}
 
 
 def delete(store: Store, paths: Sequence[str]) -> None:
