@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 
+EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
 _UNFINISHED = re.compile(r"\.(items-\d+|meta|next)\b.*\.[0-9a-f]{16}\.part\.\w+")  # as write_whole names them
 
 
@@ -53,6 +54,7 @@ class Collection:
         self._space = space
         self._encoders: dict[str, Modality] = {}
         self._snapshot: Snapshot | None = None
+        self._snapshot_of: int | None = None
 
     # The space and its modalities -------------------------------------------------------------------------------------
 
@@ -165,7 +167,10 @@ class Collection:
 
     def take_snapshot(self) -> Snapshot:
         """As ``snapshot``, without a look at the record."""
-        self._snapshot = take_snapshot(self.store, self.folder, self.meta.table, self._snapshot)
+        most = None if self.meta.cells is None else EXACT_ROWS
+        before = self._snapshot if self._snapshot_of == most else None
+        self._snapshot = take_snapshot(self.store, self.folder, self.meta.table, before, most)
+        self._snapshot_of = most
         return self._snapshot
 
     def drop_others(self) -> None:
@@ -279,12 +284,11 @@ def _require_new(folder: Path) -> None:
 
 def statistics(collection: Collection) -> dict[str, Any]:
     """Numbers of files and rows, files by modality, bytes on disk, and the space."""
-    snapshot, meta = collection.snapshot(), collection.meta
-    first = snapshot.first_windows
+    counts, meta = collection.snapshot().counts, collection.meta
     return {
-        "files": int(first.sum()),
-        "rows": len(snapshot),
-        "modalities": {m: int((first & snapshot.of_modality(m)).sum()) for m in snapshot.modality_names},
+        "files": sum(files for files, _ in counts.values()),
+        "rows": sum(rows for _, rows in counts.values()),
+        "modalities": {name: files for name, (files, _) in counts.items()},
         "bytes": sum(map(_size, collection.folder.rglob("*"))),
         "approximate": meta.cells is not None,
         "space": meta.space.name,

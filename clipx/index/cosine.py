@@ -24,9 +24,13 @@ class CosineRanking:
         """(Q, N) float32 of the items at ``rows``; of all by default."""
         return cosines(queries.vectors, self.items.vectors, rows)
 
-    def candidates(self, queries: Queries, rows: np.ndarray, count: int) -> np.ndarray:
-        """None beside those nearest by cosine, which an approximate index proposes."""
-        return rows[:0]
+    def over(self, items: SparseItems, codes: np.ndarray) -> CosineRanking:
+        """The same ranking of other items."""
+        return CosineRanking(items)
+
+    def probes(self, queries: Queries) -> np.ndarray:
+        """(1, D): the query."""
+        return queries.vectors[:1]
 
 
 def cosines(queries: np.ndarray, vectors: np.ndarray, rows: np.ndarray | None) -> np.ndarray:

@@ -6,12 +6,12 @@ as the concepts; see ``clipx.index.vocabulary``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from clipx.index.arrays import evenly_spaced, largest
+from clipx.index.arrays import evenly_spaced
 from clipx.index.cosine import cosines
 from clipx.index.query import Queries
 from clipx.index.vocabulary import SparseItems, word_similarity
@@ -19,6 +19,7 @@ from clipx.index.vocabulary import SparseItems, word_similarity
 # chosen by tests/benchmarks/bench_index.py on training rows: the weight of the cosine; that of the words is 1
 COSINE = 0.2  # words that the space was trained on: the cosine only separates items of similar words
 COSINE_OPEN = 2.0  # everyday nouns that stand in for an open vocabulary
+PROBED_WORDS = 4  # by which an approximate index is asked, besides the query
 ROWS = 2048  # of a modality, by which its mean is estimated
 
 
@@ -49,9 +50,13 @@ class DescribedRanking:
             return found
         return (word_similarity(queries.words, self.items, rows) + self.cosine * found) / (1 + self.cosine)
 
-    def candidates(self, queries: Queries, rows: np.ndarray, count: int) -> np.ndarray:
-        """The ``count`` of ``rows`` whose words are most similar to those of the one query."""
-        return rows[largest(word_similarity(queries.words, self.items, rows)[0], count)]
+    def over(self, items: SparseItems, codes: np.ndarray) -> DescribedRanking:
+        """The same ranking of other items, with the means of the first ones."""
+        return replace(self, items=items, codes=codes)
+
+    def probes(self, queries: Queries) -> np.ndarray:
+        """(P, D): the one query, and the words of the highest weight in it, which similar items are near to."""
+        return np.concatenate([queries.vectors[:1], queries.top_words(PROBED_WORDS)])
 
     def _cosines(self, queries: Queries, rows: np.ndarray | None) -> np.ndarray:
         if self.means is None or queries.centred is None:

@@ -144,6 +144,7 @@ class Index:
         self._start_writing()
         report = add(self._collection, walk, modality, settings or {}, options)
         build_if_large(self._collection)
+        self._collection.take_snapshot()  # so that the first search need not
         report.seconds = time.perf_counter() - begun
         return report
 
@@ -187,6 +188,7 @@ class Index:
         self._use(collection)
         collection.drop_others()
         build_if_large(collection, rebuild=approximate)
+        collection.take_snapshot()
         report.seconds = time.perf_counter() - begun
         return report
 
@@ -239,7 +241,7 @@ class Index:
 
     def __len__(self) -> int:
         """Number of rows: files, or their windows."""
-        return len(self._collection.snapshot())
+        return sum(rows for _, rows in self._collection.snapshot().counts.values())
 
     def _use(self, collection: Collection) -> None:
         self._collection, self._searcher = collection, Searcher(collection)

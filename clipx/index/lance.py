@@ -263,7 +263,9 @@ def _library() -> Any:
 
 
 def _is_one_of(column: str, values: Sequence[str | int]) -> str:
-    """An SQL expression: the column has one of these values."""
+    """An SQL expression: the column has one of these values; SQL has no empty list of them."""
+    if not values:
+        return "false"
     listed = (_quoted(value) if isinstance(value, str) else str(value) for value in values)
     return f"{column} IN ({', '.join(listed)})"
 

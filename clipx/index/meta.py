@@ -47,6 +47,7 @@ class Meta:
         space: of the vectors.
         table: name of the store that holds them.
         cells: the effort of a search by the approximate index, see ``Store.nearest``; None where that is not built.
+        built_of: how many rows there were when it was built.
         modalities: name -> its ``config`` (JSON's types), the ``version`` of its package, and once something was
             encoded its ``context`` (see ``Modality``), such as the hash of a tower's weights.
         clipx: the version that made it.
@@ -56,6 +57,7 @@ class Meta:
     space: SpaceRecord
     table: str = "items-1"
     cells: int | None = None
+    built_of: int | None = None
     modalities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     clipx: str = clipx.__version__
     store: str = ""
@@ -105,7 +107,7 @@ class Meta:
         kinds = {name: int if name == "dim" else str for name in asdict(self.space)}
         whole = all(isinstance(getattr(self.space, name), kind) for name, kind in kinds.items())
         parts = isinstance(self.modalities, dict) and all(isinstance(own, dict) for own in self.modalities.values())
-        cells = self.cells is None or isinstance(self.cells, int)
+        cells = all(value is None or isinstance(value, int) for value in (self.cells, self.built_of))
         return whole and parts and cells and re.fullmatch(r"items-[0-9]+", self.table) is not None
 
     def write(self, folder: Path, name: str = NAME) -> None:

@@ -192,5 +192,10 @@ class Queries:
         """(Q, D) unit rows: as ``vectors``, each term less the mean of its kind; None without means."""
         return None if self._means is None else self._sum(self._terms - self._means[:, None])
 
+    def top_words(self, count: int) -> np.ndarray:
+        """(C, D) vectors of the ``count`` words of the highest weight in the first query; fewer where there are."""
+        best = np.argsort(-self.words[0], kind="stable")[:count]
+        return self._vocabulary.vectors[best[self.words[0][best] > 0]]
+
     def _sum(self, rows: np.ndarray) -> np.ndarray:
         return unit(np.einsum("t,tqd->qd", self._weights, rows).astype(np.float32))

@@ -37,14 +37,12 @@ class Ranking(Protocol):
         """(Q, N) float32 of the items at ``rows``; of all by default."""
         ...
 
-    def candidates(self, queries: Queries, rows: np.ndarray, count: int) -> np.ndarray:
-        """Up to ``count`` of ``rows`` that may score high though their cosine is low, for an approximate search.
+    def over(self, items: SparseItems, codes: np.ndarray) -> Ranking:
+        """The same ranking of other items: what was computed from the first ones, such as means, stays."""
+        ...
 
-        Args:
-            queries: one.
-            rows: (N,) positions of items.
-            count: how many.
-        """
+    def probes(self, queries: Queries) -> np.ndarray:
+        """(P, D) unit vectors of one query: what scores high is near to one of them by cosine."""
         ...
 
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipx.errors import InputError
-from clipx.index.arrays import by_code, evenly_spaced
+from clipx.index.arrays import by_code, evenly_spaced, largest
 from clipx.index.collection import Collection
 from clipx.index.null_model import NullModel, confidence
 from clipx.index.query import Queries, Term, parse
 from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
-from clipx.index.snapshot import Snapshot
+from clipx.index.snapshot import SEARCHED, Snapshot, items_of
 from clipx.index.store import ROW_ID
+from clipx.index.vocabulary import SparseItems
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from clipx.embedding import Embedding
 
-EXACT_ROWS = 50_000  # of one modality, up to which it is searched exactly whatever was built
+PROPOSED = 100  # rows of a modality that an approximate index proposes for each probe, at least
 QUERIES = 256  # unrelated queries that the null distribution is estimated from, at most
 FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
 WORDS_SHOWN = 3  # of a hit
@@ -110,47 +113,36 @@ class Searcher:
         snapshot = self._collection.snapshot()
         terms = self.encode_terms(query, snapshot)
         rows = self._selected(snapshot, modality, sql)
-        searched = np.bincount(snapshot.modalities if rows is None else snapshot.modalities[rows])
-        modalities = int((searched > 0).sum())
-        ranked = self._ranking(ranking, snapshot, modalities)
+        searched = self._counts(snapshot, rows, modality, sql)
+        ranked = self._ranking(ranking, snapshot, len(searched))
         question = self._question(terms, snapshot, ranked)
-        if (effort := self._collection.meta.cells) is not None and not exact:
-            rows = self._candidates(snapshot, question, k, effort, rows, sql, ranked)
-        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
-        if not len(codes):
+        if not searched:
             return []
-        scores = ranked.scores(question, rows)[0]
         null = self._null_model(_recipe(terms), snapshot, ranked)
-        if min_confidence > 0:  # before the k best are taken: each modality has a null distribution of its own
-            confident = [
-                own[confidence(null.e_values(scores[own], code, searched[code], modalities)) >= min_confidence]
-                for code, own in by_code(codes)
-            ]
-            kept = np.sort(np.concatenate(confident))
-            rows = kept if rows is None else rows[kept]
-            scores, codes = scores[kept], codes[kept]
-        if not len(scores):
-            return []
-        hits: list[Hit] = []
-        for i in _best(scores, snapshot.columns["path"], rows, k):
-            code = int(codes[i])
-            e_value = null.e_values(scores[i : i + 1], code, int(searched[code]), modalities)
-            row = i if rows is None else int(rows[i])
-            hits.append(self._hit(snapshot, row, float(scores[i]), e_value, question, len(hits) + 1))
+        best: list[_Scored] = []
+        for block in self._blocks(snapshot, rows, question, ranked, k, sql, exact, searched):
+            scores = block.ranking.scores(question, block.rows)[0]
+            kept = None
+            if min_confidence > 0:  # before the k best are taken: each modality has a null distribution of its own
+                kept = _confident(scores, block.codes, null, searched, min_confidence)
+            best = _merged(best, block.best(scores, kept, k), k)
+        hits = []
+        for rank, one in enumerate(best, 1):
+            e_value = null.e_values(np.array([one.score]), one.code, searched[one.code], len(searched))
+            hits.append(self._hit(one, e_value, question, rank))
         return hits
 
-    def _hit(
-        self, snapshot: Snapshot, row: int, score: float, e_value: np.ndarray, question: Queries, rank: int
-    ) -> Hit:
-        columns = {name: snapshot.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
+    def _hit(self, one: _Scored, e_value: np.ndarray, question: Queries, rank: int) -> Hit:
+        block, row = one.block, one.row
+        columns = {name: block.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
         words = self._collection.vocabulary.words
         return Hit(
             **columns,
-            score=score,
+            score=one.score,
             confidence=float(confidence(e_value)[0]),
             e_value=float(e_value[0]),
-            cosine=float(snapshot.items.vectors[row] @ question.vectors[0]),
-            words=tuple(words[i] for i in snapshot.items.words[row, :WORDS_SHOWN]),
+            cosine=float(block.items.vectors[row] @ question.vectors[0]),
+            words=tuple(words[i] for i in block.items.words[row, :WORDS_SHOWN]),
             rank=rank,
             missing=not os.path.exists(columns["path"]),
         )
@@ -177,12 +169,20 @@ class Searcher:
         from clipx.registry import modality_of
 
         if isinstance(term.content, Path):
-            name = term.modality or snapshot.modality_of(os.path.abspath(term.content)) or modality_of(term.content)
+            path = os.path.abspath(term.content)
+            name = term.modality or self._modality_of(path, snapshot) or modality_of(term.content)
             encoder = self._collection.encoder(name)
             return encoder.name, encoder.encode([encoder.load(term.content)]).vectors[0]
         space = self._collection.space
         space.require_words([term.content])
         return TEXT, space.encode_text([term.content])[0]
+
+    def _modality_of(self, path: str, snapshot: Snapshot) -> str | None:
+        """The modality that a file of the index was read by; None for another file."""
+        name = snapshot.modality_of(path)
+        if name is None and snapshot.sampled:
+            name = next(iter(self._collection.store.scan(["modality"], path=[path])["modality"].to_pylist()), None)
+        return name
 
     def _question(self, terms: Sequence[EncodedTerm], snapshot: Snapshot, ranked: Ranking) -> Queries:
         vectors = np.stack([term.vector for term in terms])[:, None]  # (terms, 1, D)
@@ -238,52 +238,132 @@ class Searcher:
     # Rows -------------------------------------------------------------------------------------------------------------
 
     def _selected(self, snapshot: Snapshot, modality: str | None, where: str | None) -> np.ndarray | None:
-        """Positions of the rows to search, or None for all."""
-        chosen = None
+        """Positions of the rows to score of modalities that are not sampled, or None for all rows."""
+        chosen = ~snapshot.of_sampled if snapshot.sampled else None
         if modality is not None:
-            chosen = snapshot.of_modality(modality)
-            if not chosen.any() and len(snapshot):
+            own = snapshot.of_modality(modality)
+            if not own.any() and len(snapshot):
                 names = ", ".join(snapshot.modality_names)
                 raise InputError(f"no file of modality {modality!r} in the index", remedy=f"it holds: {names}")
+            chosen = own if chosen is None else chosen & own
         if where is not None:
             filtered = np.isin(snapshot.row_ids, self._collection.store.filter(where))
             chosen = filtered if chosen is None else chosen & filtered
         return None if chosen is None else np.flatnonzero(chosen)
 
-    def _candidates(
+    def _counts(
+        self, snapshot: Snapshot, rows: np.ndarray | None, modality: str | None, where: str | None
+    ) -> dict[int, int]:
+        """Code of a modality -> how many of its rows are searched, for those that have any."""
+        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
+        found = dict(enumerate(np.bincount(codes).tolist()))
+        for name, (_, count) in snapshot.sampled.items():
+            if modality in (None, name):
+                if where is not None:
+                    count = sum(map(len, self._collection.store.batches([ROW_ID], name, where)))
+                found[snapshot.modality_names.index(name)] = count
+        return {code: count for code, count in found.items() if count}
+
+    def _blocks(
         self,
         snapshot: Snapshot,
-        question: Queries,
-        k: int,
-        effort: int,
         rows: np.ndarray | None,
-        where: str | None,
+        question: Queries,
         ranked: Ranking,
-    ) -> np.ndarray:
-        """Positions of the rows to score, of each modality: all where they are few, else those proposed."""
-        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
-        names, count, proposed = snapshot.modality_names, max(100, 10 * k), []
-        for code, own in by_code(codes):
-            own = own if rows is None else rows[own]
-            if len(own) > max(EXACT_ROWS, count):
-                modality = names[code] if len(names) > 1 else None
-                ids = self._collection.store.nearest(question.vectors[0], count, effort, [ROW_ID], modality, where)[ROW_ID].to_numpy()
-                own = np.union1d(ranked.candidates(question, own, count), snapshot.positions(ids))
-            proposed.append(own)
-        return np.sort(np.concatenate(proposed)) if proposed else np.empty(0, np.int64)
+        k: int,
+        where: str | None,
+        exact: bool,
+        searched: Mapping[int, int],
+    ) -> Iterator[_Block]:
+        """What is scored: rows of the snapshot, and of each sampled modality those proposed, or all where few."""
+        if rows is None or len(rows):
+            codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
+            yield _Block(ranked, snapshot.items, snapshot.columns, codes, rows)
+        store, count = self._collection.store, max(PROPOSED, 10 * k)
+        for name in snapshot.sampled:
+            code = snapshot.modality_names.index(name)
+            if code not in searched:
+                continue
+            if exact or searched[code] <= count:
+                tables = store.batches(SEARCHED, name, where)
+            else:
+                effort, only = self._collection.meta.cells or 1, name if len(snapshot.modality_names) > 1 else None
+                probes = ranked.probes(question)
+                tables = (store.nearest(probe, count, effort, SEARCHED, only, where) for probe in probes)
+            for table in tables:
+                items, codes = items_of(table), np.full(len(table), code)
+                yield _Block(ranked.over(items, codes), items, table, codes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Rows that are scored together.
+
+    Args:
+        ranking: of ``items``.
+        items: with the vectors and words of the rows.
+        columns: with their path, modality, start_s and end_s.
+        codes: (R,) of the modalities of the rows.
+        rows: (R,) positions among the items; None: all.
+    """
+
+    ranking: Ranking
+    items: SparseItems
+    columns: pa.Table
+    codes: np.ndarray
+    rows: np.ndarray | None = None
+
+    def best(self, scores: np.ndarray, kept: np.ndarray | None, k: int) -> list[_Scored]:
+        """The ``k`` best of (R,) scores, one for each path; of equal ones the earlier. ``kept``: only these of them."""
+        if kept is not None:
+            scores = scores[kept]
+        paths, wanted = self.columns["path"], min(len(scores), k)
+        while wanted:  # a file of many windows may take many places
+            top = largest(scores, wanted)
+            top = top[np.lexsort((top, -scores[top]))].tolist()
+            places = top if kept is None else kept[top].tolist()
+            rows = places if self.rows is None else self.rows[places].tolist()
+            found: dict[str, _Scored] = {}
+            for i, place, row in zip(top, places, rows, strict=True):
+                path = paths[row].as_py()
+                found.setdefault(path, _Scored(float(scores[i]), path, int(self.codes[place]), self, row))
+            if len(found) >= k or wanted == len(scores):
+                return list(found.values())[:k]
+            wanted = min(len(scores), 4 * wanted)
+        return []
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """A row of a block, its score, and the code of its modality."""
+
+    score: float
+    path: str
+    code: int
+    block: _Block
+    row: int
+
+
+def _merged(one: list[_Scored], other: list[_Scored], k: int) -> list[_Scored]:
+    """The ``k`` best of two lists, one for each path."""
+    if not one:
+        return other
+    best: dict[str, _Scored] = {}
+    for scored in sorted(one + other, key=lambda scored: (-scored.score, scored.path)):
+        best.setdefault(scored.path, scored)
+    return list(best.values())[:k]
+
+
+def _confident(
+    scores: np.ndarray, codes: np.ndarray, null: NullModel, searched: Mapping[int, int], least: float
+) -> np.ndarray:
+    """Positions of the scores of at least this confidence."""
+    kept = [
+        own[confidence(null.e_values(scores[own], code, searched[code], len(searched))) >= least]
+        for code, own in by_code(codes)
+    ]
+    return np.sort(np.concatenate(kept)) if kept else np.empty(0, np.int64)
 
 
 def _recipe(terms: Sequence[EncodedTerm]) -> Recipe:
     return tuple((term.kind, term.weight) for term in terms)
-
-
-def _best(scores: np.ndarray, paths: Any, rows: np.ndarray | None, k: int) -> list[int]:
-    """Positions of the ``k`` best, one for each path; of equal ones the earlier."""
-    wanted = min(len(scores), k)
-    while True:  # a file of many windows may take many places
-        top = np.argpartition(-scores, wanted - 1)[:wanted]
-        top = top[np.lexsort((top, -scores[top]))]
-        best = {paths[int(i if rows is None else rows[i])].as_py(): int(i) for i in reversed(top)}
-        if len(best) >= k or wanted == len(scores):
-            return sorted(best.values(), key=lambda i: (-scores[i], i))[:k]
-        wanted = min(len(scores), 4 * wanted)

@@ -204,7 +204,6 @@ def _update(
     if todo or stale:
         collection.store.optimize()
         _record_failures(collection, walk, todo, failed_before, report.failures)
-    collection.take_snapshot()
     return report
 
 

@@ -181,6 +181,7 @@ def selects_by_values(it: Subject) -> None:
     it.require(sorted(paths) == ["/a/cat.png", "/a/rain.wav"], "scan() does not combine values of two columns")
     it.require(store.scan(["window"], path=["/b/it's.ply"])["window"].to_pylist() == [0], "a quote in a path is lost")
     it.require(len(store.scan(["path"], path=["/none.png"])) == 0, "scan() returns rows of another path")
+    it.require(len(store.scan(["path"], modality=[])) == 0, "scan() returns rows though no value is allowed")
 
 
 def selects_by_expressions(it: Subject) -> None:
