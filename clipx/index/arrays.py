@@ -18,7 +18,7 @@ def evenly_spaced(count: int, most: int) -> np.ndarray:
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:
     """Positions of the ``count`` largest of (N,) values, in no order."""
-    return np.argpartition(-values, count - 1)[:count] if len(values) > count else np.arange(len(values))
+    return np.argpartition(values, -count)[-count:] if len(values) > count else np.arange(len(values))
 
 
 def by_code(codes: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -24,7 +24,7 @@ from clipx.files import write_whole
 from clipx.index.entries import check
 from clipx.index.known import KnownFiles
 from clipx.index.lock import WriterLock
-from clipx.index.meta import Meta, SpaceRecord, only_begun
+from clipx.index.meta import NAME, Meta, SpaceRecord, only_begun
 from clipx.index.snapshot import Snapshot, take_snapshot
 from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, rows_of, writing
 from clipx.index.vocabulary import WORDS, Vocabulary
@@ -55,6 +55,7 @@ class Collection:
         self._encoders: dict[str, Modality] = {}
         self._snapshot: Snapshot | None = None
         self._snapshot_of: int | None = None
+        self._read: tuple[int, int, int] | None = None  # which meta.json was read last
 
     # The space and its modalities -------------------------------------------------------------------------------------
 
@@ -116,6 +117,9 @@ class Collection:
         Raises:
             FileError: the index was moved to another space, or is damaged.
         """
+        stamp = _stamp(self.folder / NAME)
+        if stamp is not None and stamp == self._read:
+            return
         meta = Meta.read(self.folder)
         if meta.table != self.meta.table:  # moved to another space since
             raise FileError(
@@ -125,7 +129,7 @@ class Collection:
             )
         if meta.modalities != self.meta.modalities:
             self._encoders = {}
-        self.meta = meta
+        self.meta, self._read = meta, stamp
 
     # The rows ---------------------------------------------------------------------------------------------------------
 
@@ -217,6 +221,15 @@ class Collection:
     @property
     def _words_file(self) -> Path:
         return self.folder / f"{self.meta.table}-words.npz"
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced; None where it is missing."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
 
 
 def _changed_s(file: Path) -> float:

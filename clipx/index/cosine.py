@@ -36,7 +36,7 @@ class CosineRanking:
 def cosines(queries: np.ndarray, vectors: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
     """(Q, N) of the vectors at ``rows``. Those of many rows are picked from all: to copy the vectors takes longer."""
     if rows is None:
-        return queries @ vectors.T
+        return (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T  # of one: a third faster
     if MANY * len(rows) > len(vectors):
-        return (queries @ vectors.T)[:, rows]
+        return cosines(queries, vectors, None)[:, rows]
     return queries @ vectors[rows].T

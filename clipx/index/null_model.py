@@ -133,7 +133,8 @@ class Tail:
 
     def rate(self, scores: np.ndarray) -> np.ndarray:
         """The share of unrelated pairs that score as high as each of (N,) scores."""
-        above = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
+        wanted = np.asarray(scores, self.scores.dtype)  # else all scores would be converted to find the place of one
+        above = len(self.scores) - np.searchsorted(self.scores, wanted, side="left")
         gap = np.maximum(1 - np.asarray(scores, np.float64) - EPSILON, 0)
         with np.errstate(divide="ignore"):
             t = np.maximum(np.log((1 - self.threshold + EPSILON) / gap), 0)

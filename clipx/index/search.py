@@ -126,21 +126,23 @@ class Searcher:
             if min_confidence > 0:  # before the k best are taken: each modality has a null distribution of its own
                 kept = _confident(scores, block.codes, null, searched, min_confidence)
             best = _merged(best, block.best(scores, kept, k), k)
-        hits = []
-        for rank, one in enumerate(best, 1):
-            e_value = null.e_values(np.array([one.score]), one.code, searched[one.code], len(searched))
-            hits.append(self._hit(one, e_value, question, rank))
-        return hits
+        scores, codes = np.array([one.score for one in best], np.float32), np.array([one.code for one in best], int)
+        e_values = np.zeros(len(best))
+        for code, own in by_code(codes):
+            e_values[own] = null.e_values(scores[own], code, searched[code], len(searched))
+        sure = confidence(e_values).tolist()
+        rows = zip(best, e_values.tolist(), sure, strict=True)
+        return [self._hit(one, rank, question, *about) for rank, (one, *about) in enumerate(rows, 1)]
 
-    def _hit(self, one: _Scored, e_value: np.ndarray, question: Queries, rank: int) -> Hit:
+    def _hit(self, one: _Scored, rank: int, question: Queries, e_value: float, sure: float) -> Hit:
         block, row = one.block, one.row
         columns = {name: block.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
         words = self._collection.vocabulary.words
         return Hit(
             **columns,
             score=one.score,
-            confidence=float(confidence(e_value)[0]),
-            e_value=float(e_value[0]),
+            confidence=sure,
+            e_value=e_value,
             cosine=float(block.items.vectors[row] @ question.vectors[0]),
             words=tuple(words[i] for i in block.items.words[row, :WORDS_SHOWN]),
             rank=rank,
@@ -255,8 +257,9 @@ class Searcher:
         self, snapshot: Snapshot, rows: np.ndarray | None, modality: str | None, where: str | None
     ) -> dict[int, int]:
         """Code of a modality -> how many of its rows are searched, for those that have any."""
-        codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
-        found = dict(enumerate(np.bincount(codes).tolist()))
+        if rows is None:
+            return {code: snapshot.counts[name][1] for code, name in enumerate(snapshot.modality_names)}
+        found = dict(enumerate(np.bincount(snapshot.modalities[rows]).tolist()))
         for name, (_, count) in snapshot.sampled.items():
             if modality in (None, name):
                 if where is not None:

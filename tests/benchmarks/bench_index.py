@@ -1,6 +1,6 @@
 """What the index does, measured: python tests/benchmarks/bench_index.py WHAT [--json]
 
-WHAT is mixed, calibration, exact, ann or throughput. What a search costs as a process: bench_startup.py.
+WHAT is mixed, calibration, exact, ann, million or throughput. What a search costs as a process: bench_startup.py.
 
 mixed DATA: mean average precision of a mixed search in nano. The gallery is the test split of Caltech-101 (photos), of
     QuickDraw (drawings) and of ModelNet10 (clouds, z up), DATA being the folder that holds images/ and pointcloud/.
@@ -20,6 +20,11 @@ exact: the ten best of 100,000 x 512 by Index.search, and by a float32 matmul an
 ann: the approximate index over 100,000 x 512, of vectors without structure (on the sphere) and in 1,000 clusters:
     recall@10 by cosine as it was measured when it was built, recall@10 of Index.search against its exact search, for
     queries beside items and for words, and the time of either.
+million: an index of --count (1,000,000) unit vectors of 512 dimensions about 20,000 centres, of which 1,389 are its
+    words, filled by the write step: rows a second, bytes, seconds to build the approximate index, recall@10 against a
+    search of all rows for queries beside items (cosine 0.89) and for words, and in a process of its own the latency of
+    either search and the most memory that it held. Then 1,000 new files are added, twice: the seconds beyond encoding
+    them, the second time while another process searches for what it knows the answer to.
 throughput FOLDER: photos a second of Index.add, and of encoding the same photos from memory, by --space.
 """
 
@@ -27,13 +32,19 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import itertools
 import json
 import os
+import re
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -397,6 +408,180 @@ def exact(count: int, dim: int, runs: int) -> dict[str, Any]:
     return {"rows": count, "dim": dim, **medians, "ratio": medians["search_s"] / medians["numpy_s"]}
 
 
+def million(count: int, dim: int, runs: int) -> dict[str, Any]:
+    space = random_space_of(dim)
+    with tempfile.TemporaryDirectory() as work:
+        db, queries = Path(work) / "my.index", Path(work) / "queries.npz"
+        with Index.create(db, space) as index:
+            centres, words = uniform(20_000, dim, seed=3), index._collection.vocabulary
+            replace(words, vectors=centres[: len(words.words)]).save(index._collection._words_file)
+            del index._collection.vocabulary
+            index._start_writing()
+            begun, written, beside = time.perf_counter(), 0.0, []
+            for start in range(0, count, 10_000):
+                vectors = about(centres, min(10_000, count - start), dim, seed=start)
+                entries = synthetic(vectors, start)
+                before = time.perf_counter()
+                index._collection.write(entries, replace=False)
+                written += time.perf_counter() - before
+                beside.append(vectors[start // 10_000 % len(vectors)])
+            begun = time.perf_counter()
+            index.store.optimize()
+            optimized = time.perf_counter() - begun
+            before_ann = index_bytes(db)
+            begun = time.perf_counter()
+            recall = index.build_ann()
+            built = time.perf_counter() - begun
+            index._collection.take_snapshot()
+            near = np.stack(beside[:: max(1, len(beside) // runs)][:runs])
+            noise = unit(np.random.default_rng(1).normal(size=near.shape).astype(np.float32))
+            some = centres[: len(words.words)][evenly_spaced(len(words.words), runs)]
+            np.savez(queries, items=unit(near + 0.5 * noise), words=some)
+            command = searcher(db, queries, "latency")
+            searched = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            added = add_files(index, space, Path(work) / "new", 1000, db, queries)
+            result = {
+                "rows": count,
+                "dim": dim,
+                "written_rows_per_s": count / written,
+                "optimize_s": optimized,
+                "bytes": before_ann,
+                "bytes_with_approximate_index": index_bytes(db),
+                "build_s": built,
+                "cells_searched": index._collection.meta.cells,
+                "recall@10_by_cosine_when_built": recall,
+                **searched,
+                **added,
+            }
+    return result
+
+
+def about(centres: np.ndarray, count: int, dim: int, seed: int) -> np.ndarray:
+    """Unit vectors about some of the centres; two of one centre have a cosine of about 0.7."""
+    rng = np.random.default_rng(seed)
+    spread = rng.standard_normal(size=(count, dim), dtype=np.float32) * np.float32(0.65 / dim**0.5)
+    return unit(centres[rng.integers(0, len(centres), count)] + spread)
+
+
+def synthetic(vectors: np.ndarray, start: int) -> list[Entry]:
+    """Entries of vectors, as if they were photos of folders of 1,000."""
+    return [
+        Entry(
+            Found(f"/photos/{i // 1000:05}/{i:08}.jpg", 1, 1, "image"),
+            hashlib.sha256(str(i).encode()).hexdigest(),
+            [None],
+            row[None],
+            None,
+        )
+        for i, row in enumerate(vectors, start)
+    ]
+
+
+def index_bytes(db: Path) -> int:
+    return sum(path.stat().st_size for path in db.rglob("*") if path.is_file())
+
+
+def searcher(db: Path, queries: Path, what: str) -> list[str]:
+    """The command of a process that searches an index; see ``search_process``."""
+    return [sys.executable, __file__, "search-process", str(db), "--queries", str(queries), "--what", what]
+
+
+def peak_mb() -> int:
+    """The most memory that this process held; ``ru_maxrss`` would count what its parent held before ``exec``."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def search_process(db: Path, queries: Path, what: str) -> dict[str, Any]:
+    """In a process of its own: ``latency`` and memory of searches, or ``truth``: searches until the index has grown."""
+    from clipx.embedding import Embedding
+
+    index = Index.open(db)
+    space_id = index.space_record.id
+    with np.load(queries, allow_pickle=False) as arrays:
+        kinds = {name: arrays[name] for name in arrays.files}
+    if what == "truth":
+        return search_while_it_grows(index, kinds["items"])
+    result: dict[str, Any] = {}
+    found: dict[tuple[str, str, bool], list[set[str]]] = {}
+    for how in ("cosine", "described"):
+        for exact in (False, True):
+            times: list[float] = []
+            for kind, rows in kinds.items():
+                for i, row in enumerate(rows[: len(rows) if not exact else max(3, len(rows) // 4)]):
+                    query = Embedding(row[None], space_id, "text" if kind == "words" else "image")
+                    if not i:
+                        index.search(query, 10, ranking=how, exact=exact)  # the null distribution of its kind
+                    begun = time.perf_counter()
+                    hits = index.search(query, 10, ranking=how, exact=exact)
+                    times.append(time.perf_counter() - begun)
+                    found.setdefault((how, kind, exact), []).append({hit.path for hit in hits})
+            name = f"{how}_{'exact' if exact else 'approximate'}"
+            result[f"{name}_ms"] = round(1e3 * statistics.median(times), 1)
+            result[f"{name}_95_%_ms"] = round(1e3 * float(np.percentile(times, 95)), 1)
+            result[f"{name}_peak_MB"] = peak_mb()
+        for kind in kinds:
+            pairs = list(zip(found[how, kind, True], found[how, kind, False], strict=False))
+            same = sum(len(true & near) for true, near in pairs)
+            result[f"{how}_recall@10_{kind}"] = same / sum(len(true) for true, _ in pairs)
+    return result
+
+
+def search_while_it_grows(index: Index, items: np.ndarray) -> dict[str, Any]:
+    """Searches until the index has 1,000 rows more: the answers must never change, and never be worse."""
+    from clipx.embedding import Embedding
+
+    queries = [Embedding(row[None], index.space_record.id, "image") for row in items]
+    first = [index.search(query, 1, ranking="cosine")[0].path for query in queries]
+    grown, times, wrong = len(index) + 1000, [], 0
+    print("ready", flush=True)
+    while len(index) < grown:
+        for query, path in zip(queries, first, strict=True):
+            begun = time.perf_counter()
+            wrong += index.search(query, 1, ranking="cosine")[0].path != path
+            times.append(time.perf_counter() - begun)
+    return {
+        "searches_while_written": len(times),
+        "wrong_while_written": wrong,
+        "while_written_ms": round(1e3 * statistics.median(times), 1),
+    }
+
+
+def add_files(index: Index, space: JointSpace, folder: Path, count: int, db: Path, queries: Path) -> dict[str, Any]:
+    """The seconds that ``Index.add`` takes for new files beyond encoding them, alone and while another searches."""
+    from PIL import Image
+
+    from clipx.api import make_modality
+    from clipx.index.entries import KnownContent, entries
+
+    rng = np.random.default_rng(0)
+    result: dict[str, Any] = {}
+    for name in ("alone", "searched"):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
+        files = find_files([folder / name]).files
+        none = KnownContent(lambda sha256: False, lambda hashes: {})
+        reader = None
+        if name == "searched":
+            reader = subprocess.Popen(searcher(db, queries, "truth"), stdout=subprocess.PIPE, text=True)
+            assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+        begun = time.perf_counter()
+        for _ in entries(files, make_modality("image", space), none, 32, True):
+            pass
+        encoded = time.perf_counter() - begun
+        begun = time.perf_counter()
+        did = index.add([folder / name])
+        assert did.added == count, did
+        result[f"add_1000_{name}_s"] = round(time.perf_counter() - begun, 2)
+        result[f"add_1000_{name}_beyond_encoding_s"] = round(time.perf_counter() - begun - encoded, 2)
+        if reader is not None:
+            result |= json.loads(reader.communicate()[0])
+    return result
+
+
 def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, Any]:
     from clipx.api import make_modality
     from clipx.spaces.loading import load_space
@@ -435,8 +620,11 @@ def throughput(folder: Path, count: int, name: str, device: str) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["mixed", "calibration", "exact", "ann", "throughput"])
+    benches = ["mixed", "calibration", "exact", "ann", "million", "throughput", "search-process"]
+    parser.add_argument("bench", choices=benches)
     parser.add_argument("data", type=lambda text: Path(text).resolve(), nargs="?")
+    parser.add_argument("--queries", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--what", help=argparse.SUPPRESS)
     parser.add_argument("--split", choices=list(CAPS), default="test")
     parser.add_argument("--space", default="nano", help="of throughput, such as random:ViT-B-32")
     parser.add_argument("--device", default="cpu", help="of throughput")
@@ -444,15 +632,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.what in ("mixed", "calibration", "throughput") and options.data is None:
+    if options.bench in ("mixed", "calibration", "throughput") and options.data is None:
         parser.error("name the folder")
-    if options.what == "mixed":
+    if options.bench == "mixed":
         result = mixed(options.data, options.split)
-    elif options.what == "calibration":
+    elif options.bench == "calibration":
         result = calibration(options.data)
-    elif options.what == "exact":
+    elif options.bench == "exact":
         result = exact(options.count or 100_000, 512, 4 * options.runs)
-    elif options.what == "ann":
+    elif options.bench == "search-process":
+        print(json.dumps(search_process(options.data, options.queries, options.what)))
+        return
+    elif options.bench == "million":
+        result = million(options.count or 1_000_000, 512, 10 * options.runs)
+    elif options.bench == "ann":
         result = ann(options.count or 100_000, 512, 4 * options.runs)
     else:
         result = throughput(options.data, options.count or 2_000, options.space, options.device)
