@@ -75,7 +75,7 @@ class MemoryStore:
 
     def nearest(
         self,
-        vector: np.ndarray,
+        vectors: np.ndarray,
         k: int,
         effort: int,
         columns: Sequence[str],
@@ -83,7 +83,8 @@ class MemoryStore:
         where: str | None = None,
     ) -> pa.Table:
         rows = self._chosen(modality, where)
-        return rows.take(np.argsort(-(matrix(rows["vector"]) @ vector))[:k]).select(list(columns))
+        best = np.argsort(-(vectors @ matrix(rows["vector"]).T), axis=1)[:, :k]
+        return rows.take(np.unique(best)).select(list(columns))
 
     def state(self) -> str:
         return f"{self.stores.writes}-{len(self.rows)}"

@@ -761,7 +761,8 @@ def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space,
         true = [{hit.path for hit in index.search(query, 10, exact=True)} for query in queries]
         assert sum(len(f & t) for f, t in zip(found, true, strict=True)) >= 0.97 * 10 * len(queries)
         assert {more[4] for more in asked} == {"image"}  # the hundred sketches are all looked at
-        assert len(asked) <= (1 + PROBED_WORDS) * len(queries)
+        assert len(asked) == len(queries)
+        assert {len(more[0]) for more in asked} == {1 + PROBED_WORDS}
         snapshot = index._collection.snapshot()
         assert snapshot.counts == {"image": (1900, 1900), "sketch": (100, 100)} and len(index) == 2000
         where = "path LIKE '%7.png'"
@@ -775,7 +776,7 @@ def test_a_move_keeps_the_approximate_index(files, db, space, other_space, monke
     monkeypatch.setattr("clipx.index.ann.ANN_LEAST", 11)
     built = []
     monkeypatch.setattr(LanceStore, "build_ann", lambda self: built.append(self.name))
-    monkeypatch.setattr(LanceStore, "nearest", lambda self, vector, k, effort, columns, *_: self.scan(columns))
+    monkeypatch.setattr(LanceStore, "nearest", lambda self, vectors, k, effort, columns, *_: self.scan(columns))
     with Index.create(db, space) as index:
         index.add([files])
         index.build_ann()

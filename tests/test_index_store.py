@@ -114,8 +114,8 @@ class OptimizesInSilence(MemoryStore):
 
 
 class IgnoresTheModality(MemoryStore):
-    def nearest(self, vector, k, effort, columns, modality=None, where=None):
-        return super().nearest(vector, k, effort, columns, None, where)
+    def nearest(self, vectors, k, effort, columns, modality=None, where=None):
+        return super().nearest(vectors, k, effort, columns, None, where)
 
 
 class IgnoresCase(MemoryStore):

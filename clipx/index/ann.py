@@ -35,9 +35,9 @@ def build(collection: Collection) -> float:
     """Build it, and record with how much effort a search looks (see ``Store.nearest``).
 
     A modality of more than 50,000 rows is then searched by what the approximate index proposes, and its vectors stay in
-    the store: of each probe of the ranking the 10 k nearest by cosine, 100 at least, are scored as ever. The effort of
-    a search is doubled until the ten nearest by cosine are found. A third of the queries that this is measured by are
-    items, a third are items displaced by noise, and a third are words.
+    the store: some times k rows, those nearest by cosine to the probes of the ranking, are scored as ever. The effort
+    of a search is doubled until the ten nearest by cosine are found. A third of the queries that this is measured by
+    are items, a third are items displaced by noise, and a third are words.
 
     Returns:
         recall@10 by cosine, measured; 0.97 or more.
@@ -55,7 +55,7 @@ def build(collection: Collection) -> float:
     true = _nearest_exactly(store, queries, 10)
     effort = 8
     while True:
-        found = [store.nearest(query, 10, effort, [ROW_ID])[ROW_ID].to_pylist() for query in queries]
+        found = [store.nearest(query[None], 10, effort, [ROW_ID])[ROW_ID].to_pylist() for query in queries]
         recall = sum(len(t & set(f)) for t, f in zip(true, found, strict=True)) / sum(map(len, true))
         if recall >= ANN_RECALL or effort >= count:
             break

@@ -32,6 +32,10 @@ class CosineRanking:
         """(1, D): the query."""
         return queries.vectors[:1]
 
+    def proposals(self, k: int) -> int:
+        """A few more than ``k``: an approximate index orders them by rounded cosines."""
+        return max(32, 3 * k)
+
 
 def cosines(queries: np.ndarray, vectors: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
     """(Q, N) of the vectors at ``rows``. Those of many rows are picked from all: to copy the vectors takes longer."""

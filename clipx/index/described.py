@@ -58,6 +58,10 @@ class DescribedRanking:
         """(P, D): the one query, and the words of the highest weight in it, which similar items are near to."""
         return np.concatenate([queries.vectors[:1], queries.top_words(PROBED_WORDS)])
 
+    def proposals(self, k: int) -> int:
+        """Many more than ``k``: those of the most similar words are not those of the highest cosine."""
+        return max(100, 10 * k)
+
     def _cosines(self, queries: Queries, rows: np.ndarray | None) -> np.ndarray:
         if self.means is None or queries.centred is None:
             return cosines(queries.vectors, self.items.vectors, rows)

@@ -32,6 +32,8 @@ MAX_CELLS = 1000  # beyond, Lance assigns rows to cells by an approximate search
 HUGE = 16_000_000  # rows from which there are more cells all the same: they would be too large
 TRAINED_ON = 65_536  # rows that the centres of the cells are computed from
 DELTAS = 8  # indexes of later rows, from which they are merged
+LEAST_NEAREST = 32  # rows that are returned at least: their 8-bit values order near ones only roughly
+IN_BATCHES = {"batch_size": 16_384, "batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**27}  # not 2 GB
 _VECTORS = "vector_idx"
 _SCALARS = {"path": "BTREE", "sha256": "BTREE", "modality": "BITMAP"}  # what scans filter by
 _IN_LANCE = re.compile(r",? /\S*\.rs:\d+:\d+")  # a place in its own code
@@ -172,7 +174,7 @@ class LanceStore:
         import pyarrow as pa
 
         with _lance(self.folder, "cannot be read"):
-            for batch in self._scanner(columns, _both(modality, where)).to_batches():
+            for batch in self._scanner(columns, _both(modality, where), **IN_BATCHES).to_batches():
                 yield pa.Table.from_batches([batch]).select(list(columns))
 
     def filter(self, where: str) -> np.ndarray:
@@ -200,18 +202,21 @@ class LanceStore:
 
     def nearest(
         self,
-        vector: np.ndarray,
+        vectors: np.ndarray,
         k: int,
         effort: int,
         columns: Sequence[str],
         modality: str | None = None,
         where: str | None = None,
     ) -> pa.Table:
-        """Columns of about the ``k`` rows of the highest cosine; ``effort`` is how many cells are looked at."""
-        query = {"column": "vector", "q": vector, "k": k, "nprobes": effort, "metric": "cosine", "refine_factor": 2}
+        """Columns of the rows of about the highest cosines; ``effort`` is how many cells are looked at."""
+        query = {"column": "vector", "k": max(k, LEAST_NEAREST), "nprobes": effort, "metric": "cosine"}
+        only = _both(modality, where)
         with _lance(self.folder, "cannot be read"):
-            rows = self._scanner([*columns, "_distance"], _both(modality, where), query).to_table()
-            return rows.select(list(columns))
+            table = self._latest()  # one version throughout: another one may give the row ids to other rows
+            found = [self._scanner([ROW_ID], only, {**query, "q": vector}, table).to_table() for vector in vectors]
+            ids = np.unique(np.concatenate([rows[ROW_ID].to_numpy() for rows in found])).tolist()
+            return self._scanner(columns, _is_one_of(ROW_ID, ids), None, table).to_table().select(list(columns))
 
     def state(self) -> str:
         """A short name of the table's state, which any write changes, and the loss of a data file; two listings."""
@@ -225,13 +230,21 @@ class LanceStore:
             raise self._no_table() from error
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
-    def _scanner(self, columns: Sequence[str], where: str = "", nearest: dict[str, Any] | None = None) -> Any:
-        return self._latest().scanner(
-            [name for name in columns if name != ROW_ID],
+    def _scanner(
+        self,
+        columns: Sequence[str],
+        where: str = "",
+        nearest: dict[str, Any] | None = None,
+        table: Any = None,
+        **options: int,
+    ) -> Any:
+        return (self._latest() if table is None else table).scanner(
+            [name for name in columns if name != ROW_ID] + (["_distance"] if nearest else []),
             filter=_QUOTED.sub(_as_column, where) or None,
             nearest=nearest,
             prefilter=True,
             with_row_id=ROW_ID in columns,
+            **options,
         )
 
     def _no_table(self) -> FileError:

@@ -45,6 +45,10 @@ class Ranking(Protocol):
         """(P, D) unit vectors of one query: what scores high is near to one of them by cosine."""
         ...
 
+    def proposals(self, k: int) -> int:
+        """How many rows near to each probe must be scored to find the ``k`` best."""
+        ...
+
 
 Factory = Callable[[SparseItems, np.ndarray, int, bool], Ranking]
 """The items, (N,) codes of their modalities, how many modalities, whether the words are the space's own -> a ranking"""

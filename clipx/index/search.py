@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from clipx.embedding import Embedding
 
-PROPOSED = 100  # rows of a modality that an approximate index proposes for each probe, at least
 QUERIES = 256  # unrelated queries that the null distribution is estimated from, at most
 FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
 WORDS_SHOWN = 3  # of a hit
@@ -282,7 +281,7 @@ class Searcher:
         if rows is None or len(rows):
             codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
             yield _Block(ranked, snapshot.items, snapshot.columns, codes, rows)
-        store, count = self._collection.store, max(PROPOSED, 10 * k)
+        store, count = self._collection.store, ranked.proposals(k)
         for name in snapshot.sampled:
             code = snapshot.modality_names.index(name)
             if code not in searched:
@@ -291,8 +290,7 @@ class Searcher:
                 tables = store.batches(SEARCHED, name, where)
             else:
                 effort, only = self._collection.meta.cells or 1, name if len(snapshot.modality_names) > 1 else None
-                probes = ranked.probes(question)
-                tables = (store.nearest(probe, count, effort, SEARCHED, only, where) for probe in probes)
+                tables = iter([store.nearest(ranked.probes(question), count, effort, SEARCHED, only, where)])
             for table in tables:
                 items, codes = items_of(table), np.full(len(table), code)
                 yield _Block(ranked.over(items, codes), items, table, codes)

@@ -91,18 +91,18 @@ class Store(Protocol):
 
     def nearest(
         self,
-        vector: np.ndarray,
+        vectors: np.ndarray,
         k: int,
         effort: int,
         columns: Sequence[str],
         modality: str | None = None,
         where: str | None = None,
     ) -> pa.Table:
-        """Columns of about the ``k`` rows of the highest cosine; asked for only after ``build_ann``.
+        """Columns of the rows of about the highest cosines; asked for only after ``build_ann``.
 
         Args:
-            vector: (D,) float32.
-            k: how many.
+            vectors: (P, D) float32.
+            k: how many at least for each vector, where there are so many; each row is returned once.
             effort: how hard to look, at least 1; what it counts is the store's own, such as parts of its index. More
                 takes longer and misses less; as many as there are rows misses none.
             columns: as ``scan`` takes them.

@@ -206,21 +206,22 @@ def finds_the_nearest(it: Subject) -> None:
     store.write(_rows(entries), replace=False)
     store.build_ann()
     rows = store.scan([ROW_ID, "vector", "path", "modality"])
-    ids, query = rows[ROW_ID].to_numpy(), entries[7].vectors[0]
-    order = np.argsort(-(matrix(rows["vector"]) @ query))
+    ids, queries = rows[ROW_ID].to_numpy(), np.concatenate([entries[7].vectors, entries[8].vectors])
+    order = np.argsort(-(queries @ matrix(rows["vector"]).T), axis=1)
     chosen = np.array([name == "sketch" for name in rows["modality"].to_pylist()])
     named = np.array([path.endswith("1.png") for path in rows["path"].to_pylist()])
-    for what, found, mask in [
-        ("nearest()", store.nearest(query, 5, MANY, [ROW_ID]), np.ones(MANY, bool)),
-        ("nearest(modality=)", store.nearest(query, 5, MANY, [ROW_ID, "path"], "sketch"), chosen),
-        (
-            "nearest(modality=, where=)",
-            store.nearest(query, 5, MANY, [ROW_ID], "sketch", "path LIKE '%1.png'"),
-            chosen & named,
-        ),
+    every = np.ones(MANY, bool)
+    for what, vectors, options, mask in [
+        ("nearest()", 1, (), every),
+        ("nearest() of two vectors", 2, (), every),
+        ("nearest(modality=)", 1, ("sketch",), chosen),
+        ("nearest(modality=, where=)", 1, ("sketch", "path LIKE '%1.png'"), chosen & named),
     ]:
-        found = found[ROW_ID].to_numpy()
-        it.require({*found.tolist()} == {*ids[order][mask[order]][:5].tolist()}, f"{what} misses the nearest rows")
+        found = store.nearest(queries[:vectors], 5, MANY, [ROW_ID, "path"], *options)[ROW_ID].to_pylist()
+        true = {row for own in order[:vectors] for row in ids[own][mask[own]][:5].tolist()}
+        it.require(true <= {*found}, f"{what} misses the nearest rows")
+        it.require({*found} <= {*ids[mask].tolist()}, f"{what} returns rows that were not asked for")
+        it.require(len({*found}) == len(found), f"{what} returns a row twice")
 
 
 def reads_all_rows_in_batches(it: Subject) -> None:
