@@ -34,6 +34,7 @@ TRAINED_ON = 65_536  # rows that the centres of the cells are computed from
 DELTAS = 8  # indexes of later rows, from which they are merged
 LEAST_NEAREST = 32  # rows that are returned at least: their 8-bit values order near ones only roughly
 IN_BATCHES = {"batch_size": 16_384, "batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**27}  # not 2 GB
+CACHES = {"index_cache_size_bytes": 2**29, "metadata_cache_size_bytes": 2**27}  # not 6 GB and 1 GB
 _VECTORS = "vector_idx"
 _SCALARS = {"path": "BTREE", "sha256": "BTREE", "modality": "BITMAP"}  # what scans filter by
 _IN_LANCE = re.compile(r",? /\S*\.rs:\d+:\d+")  # a place in its own code
@@ -260,8 +261,8 @@ class LanceStore:
                 return table
             if not self.path.is_dir():
                 raise self._no_table()
-            session = None if table is None else table.session()
-            self._opened = _library().dataset(str(self.path), session=session)
+            caches: dict[str, Any] = CACHES if table is None else {"session": table.session()}
+            self._opened = _library().dataset(str(self.path), **caches)
             if missing := set(schema(1, 1).names) - set(self._opened.schema.names):
                 raise FileError(f"its table has no column {', '.join(sorted(missing))}", where=self.folder)
             return self._opened

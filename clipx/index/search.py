@@ -134,18 +134,19 @@ class Searcher:
         return [self._hit(one, rank, question, *about) for rank, (one, *about) in enumerate(rows, 1)]
 
     def _hit(self, one: _Scored, rank: int, question: Queries, e_value: float, sure: float) -> Hit:
-        block, row = one.block, one.row
-        columns = {name: block.columns[name][row].as_py() for name in ("path", "modality", "start_s", "end_s")}
         words = self._collection.vocabulary.words
         return Hit(
-            **columns,
+            path=one.path,
+            modality=one.modality,
             score=one.score,
             confidence=sure,
             e_value=e_value,
-            cosine=float(block.items.vectors[row] @ question.vectors[0]),
-            words=tuple(words[i] for i in block.items.words[row, :WORDS_SHOWN]),
+            cosine=float(one.vector @ question.vectors[0]),
+            words=tuple(words[i] for i in one.words),
+            start_s=one.start_s,
+            end_s=one.end_s,
             rank=rank,
-            missing=not os.path.exists(columns["path"]),
+            missing=not os.path.exists(one.path),
         )
 
     # The query --------------------------------------------------------------------------------------------------------
@@ -327,22 +328,31 @@ class _Block:
             found: dict[str, _Scored] = {}
             for i, place, row in zip(top, places, rows, strict=True):
                 path = paths[row].as_py()
-                found.setdefault(path, _Scored(float(scores[i]), path, int(self.codes[place]), self, row))
+                if path not in found:
+                    found[path] = self._scored(float(scores[i]), path, int(self.codes[place]), row)
             if len(found) >= k or wanted == len(scores):
                 return list(found.values())[:k]
             wanted = min(len(scores), 4 * wanted)
         return []
 
+    def _scored(self, score: float, path: str, code: int, row: int) -> _Scored:
+        about = (self.columns[name][row].as_py() for name in ("modality", "start_s", "end_s"))
+        vector, words = self.items.vectors[row].copy(), self.items.words[row, :WORDS_SHOWN].tolist()
+        return _Scored(score, path, code, vector, words, *about)
+
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """A row of a block, its score, and the code of its modality."""
+    """A row, its score, and the code of its modality; a copy, so that the block it is of need not stay in memory."""
 
     score: float
     path: str
     code: int
-    block: _Block
-    row: int
+    vector: np.ndarray
+    words: list[int]
+    modality: str
+    start_s: float | None
+    end_s: float | None
 
 
 def _merged(one: list[_Scored], other: list[_Scored], k: int) -> list[_Scored]:

@@ -45,6 +45,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -428,6 +429,7 @@ def million(count: int, dim: int, runs: int) -> dict[str, Any]:
             begun = time.perf_counter()
             index.store.optimize()
             optimized = time.perf_counter() - begun
+            index.store._latest().cleanup_old_versions(older_than=timedelta(0))  # which are kept for an hour
             before_ann = index_bytes(db)
             begun = time.perf_counter()
             recall = index.build_ann()
@@ -495,7 +497,10 @@ def peak_mb() -> int:
 
 
 def search_process(db: Path, queries: Path, what: str) -> dict[str, Any]:
-    """In a process of its own: ``latency`` and memory of searches, or ``truth``: searches until the index has grown."""
+    """In a process of its own: ``latency`` and memory of searches, or ``truth``: searches until the index has grown.
+
+    Approximate searches are made twice: at first the cells are read from the disk's cache.
+    """
     from clipx.embedding import Embedding
 
     index = Index.open(db)
@@ -508,20 +513,22 @@ def search_process(db: Path, queries: Path, what: str) -> dict[str, Any]:
     found: dict[tuple[str, str, bool], list[set[str]]] = {}
     for how in ("cosine", "described"):
         for exact in (False, True):
-            times: list[float] = []
-            for kind, rows in kinds.items():
-                for i, row in enumerate(rows[: len(rows) if not exact else max(3, len(rows) // 4)]):
-                    query = Embedding(row[None], space_id, "text" if kind == "words" else "image")
-                    if not i:
-                        index.search(query, 10, ranking=how, exact=exact)  # the null distribution of its kind
-                    begun = time.perf_counter()
-                    hits = index.search(query, 10, ranking=how, exact=exact)
-                    times.append(time.perf_counter() - begun)
-                    found.setdefault((how, kind, exact), []).append({hit.path for hit in hits})
-            name = f"{how}_{'exact' if exact else 'approximate'}"
-            result[f"{name}_ms"] = round(1e3 * statistics.median(times), 1)
-            result[f"{name}_95_%_ms"] = round(1e3 * float(np.percentile(times, 95)), 1)
-            result[f"{name}_peak_MB"] = peak_mb()
+            for turn in ("first",) if exact else ("first", "again"):
+                times: list[float] = []
+                for kind, rows in kinds.items():
+                    found[how, kind, exact] = []
+                    for i, row in enumerate(rows[: len(rows) if not exact else max(3, len(rows) // 4)]):
+                        query = Embedding(row[None], space_id, "text" if kind == "words" else "image")
+                        if not i:
+                            index.search(query, 10, ranking=how, exact=exact)  # the null distribution of its kind
+                        begun = time.perf_counter()
+                        hits = index.search(query, 10, ranking=how, exact=exact)
+                        times.append(time.perf_counter() - begun)
+                        found[how, kind, exact].append({hit.path for hit in hits})
+                name = f"{how}_exact" if exact else f"{how}_approximate_{turn}"
+                result[f"{name}_ms"] = round(1e3 * statistics.median(times), 1)
+                result[f"{name}_95_%_ms"] = round(1e3 * float(np.percentile(times, 95)), 1)
+                result[f"{name}_peak_MB"] = peak_mb()
         for kind in kinds:
             pairs = list(zip(found[how, kind, True], found[how, kind, False], strict=False))
             same = sum(len(true & near) for true, near in pairs)
