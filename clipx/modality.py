@@ -135,6 +135,13 @@ class ReadsSets(Protocol):
 
 
 @runtime_checkable
+class ReadsLater(Protocol):
+    """A sample that reads its file while it is encoded, such as a sound too long for memory."""
+
+    path: Path
+
+
+@runtime_checkable
 class ShowsPictures(Protocol):
     """A modality whose samples a person can look at."""
 

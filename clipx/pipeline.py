@@ -22,7 +22,7 @@ from clipx._threads import READERS, prefetch, single_threaded_pool, threads
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.files import reading
-from clipx.modality import ReadsArrays
+from clipx.modality import ReadsArrays, ReadsLater
 from clipx.parts import Parts, Place, View
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Item(ABC):
     def values(self) -> bytes | None:
         """The sample alone, by which two copies of it are recognised, where ``content`` says more; else None."""
         return None
+
+    def fetched(self) -> Item:
+        """The item where it can be loaded from: itself, or a copy that was brought here, and goes with this object."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,13 +211,15 @@ def read(item: Item, modality: Modality, cache: Cache | None = None, preview: Pr
     Raises:
         ClipxError: it cannot be read, or holds nothing.
     """
-    key = None if cache is None else cache.key(item, modality)
+    here = item.fetched()
+    key = None if cache is None else cache.key(here, modality)
     if cache is not None and key is not None and cache.has(key):
         return Read(item, key)
-    sample = item.load(modality)
+    sample = here.load(modality)
     if sample is None:
         raise InputError("holds nothing", where=item.id)
-    return Read(item, key, sample, None if preview is None else preview(modality, sample))
+    kept = here if isinstance(sample, ReadsLater) else item
+    return Read(kept, key, sample, None if preview is None else preview(modality, sample))
 
 
 def encode_batch(batch: Sequence[Read], modality: Modality, separate: Sequence[type[Place]] = ()) -> list[Vectors]:

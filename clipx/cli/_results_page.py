@@ -55,7 +55,7 @@ def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
         modality=escape(hit.modality + place),
         words=escape(", ".join(hit.words)),
         picture=picture,
-        player=player(Path(hit.path), hit.start_s, hit.end_s, name),
+        player=player(hit.path, hit.start_s, hit.end_s, name),
         percent=f"{100 * max(0.0, min(1.0, hit.score)):.0f}",
         score=f"{hit.score:.3f}",
         confidence=f"{hit.confidence:.0%}",

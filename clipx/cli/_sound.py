@@ -18,17 +18,22 @@ DRAWN_S = 600.0  # of a waveform; of a longer sound the minutes about the place 
 BARS, HEIGHT = 160, 40
 
 
-def player(path: Path, start_s: float | None, end_s: float | None, name: str) -> str:
+def player(path: str | Path, start_s: float | None, end_s: float | None, name: str) -> str:
     """HTML that plays a file from the place that was found: "" for what is no sound, else a line where it cannot.
 
     Args:
-        path: the file.
+        path: the file; of one at a URL a line says that it is not here.
         start_s, end_s: the place; None for all of it.
         name: what to call it.
     """
+    from clipx.index.remote import is_url
+
+    remote, path = is_url(path), Path(path)
     kind = KINDS.get(path.suffix.lower())
     if kind is None and path.suffix.lower() not in CONVERTED:
         return ""
+    if remote:
+        return '<p class="none">lies at a URL, and is not played here</p>'
     if not path.is_file():
         return '<p class="none">the file is gone</p>'
     begin = start_s or 0.0

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 DbFlag = Annotated[Path, typer.Option("--db", help="The index, a folder.")]
 PathsFlag = Annotated[
-    list[Path] | None, typer.Argument(metavar="FOLDER", help="Folders, searched at any depth, and files.")
+    list[str] | None,
+    typer.Argument(metavar="FOLDER", help="Folders, searched at any depth, files, and URLs of both that fsspec reads."),
 ]
-RemoveFlag = Annotated[list[Path] | None, typer.Option("--remove", help="Take this file or folder out of the index.")]
+RemoveFlag = Annotated[list[str] | None, typer.Option("--remove", help="Take this file or folder out of the index.")]
 ReembedFlag = Annotated[
     bool, typer.Option("--reembed", help="Move the whole index to --space, or to other settings of a modality.")
 ]
@@ -57,7 +58,7 @@ def index(
     run that was stopped goes on where it was. A file stays what --modality said.
     What cannot be read is listed; the exit status is 2 where you named it.
 
-    Example: clipx index photos clouds --db my.index
+    Example: clipx index photos s3://bucket/clouds --db my.index
     """
     from clipx.cli._output import report
 
@@ -81,16 +82,23 @@ def index(
     _note_results(did, stats["files"], recall, paths or [])
 
 
-def _require_work(paths: Sequence[Path], db: Path, other_work: bool) -> None:
+def _require_work(paths: Sequence[str], db: Path, other_work: bool) -> None:
     """Raise InputError where nothing is asked for, and FileError for a path that is missing."""
     from clipx.index import Index
+    from clipx.index.remote import is_url, look_up
+    from clipx.index.scan import absolute
 
     if not (paths or other_work):
         raise InputError("nothing to index", remedy="name a folder: clipx index photos --db my.index")
-    for path in paths:
-        if not path.expanduser().exists():  # before an index is made for nothing
+    for path in paths:  # before an index is made for nothing
+        try:
+            if is_url(named := absolute(path)):
+                look_up(named)
+            elif not os.path.exists(named):
+                raise FileError("no such file or folder", where=path)
+        except FileError as error:
             remedy = f"to take what it held out of the index: clipx index --remove {path} --db {db}"
-            raise FileError("no such file or folder", where=path, remedy=remedy if Index.exists(db) else None)
+            raise FileError(error.what, where=path, remedy=remedy if Index.exists(db) else None) from error
 
 
 def _settings(modality: str | None, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -102,7 +110,7 @@ def _settings(modality: str | None, settings: dict[str, Any]) -> dict[str, dict[
     return {name: values for name, values in settings_of(names, settings).items() if values}
 
 
-def _remove(index: Index, paths: Sequence[Path]) -> Added:
+def _remove(index: Index, paths: Sequence[str]) -> Added:
     from clipx.index import Added
     from clipx.progress import note
 
@@ -128,10 +136,11 @@ def _table(did: Added, stats: dict[str, Any]) -> None:
     print_table((*COUNTS, "not read", "in the index"), [row])
 
 
-def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[Path]) -> None:
+def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[str]) -> None:
     """Print on stderr what the table does not say. Raises typer.Exit with status 2 where a named file was not read."""
     from clipx.cli._output import printable
     from clipx.cli._work import counted
+    from clipx.index.scan import absolute
     from clipx.progress import note
 
     if recall is not None:
@@ -146,7 +155,7 @@ def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[
     if paths and not files:
         why = "none of it could be read" if did.failures else "no modality reads what is there"
         note(f"nothing was indexed: {why}")
-    named = {os.path.abspath(path.expanduser()) for path in paths}
+    named = set(map(absolute, paths))
     if any(failure.path in named for failure in did.failures):
         raise typer.Exit(2)
 

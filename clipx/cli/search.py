@@ -66,9 +66,9 @@ def search(
 ) -> None:
     """Find files by a sentence, by any file, or by both: beach.jpg + "at night" - people
 
-    An existing file wins over text, double quotes make text of anything, and 2*
-    before a term doubles its weight. depth:room.png reads the file by the
-    modality that is named. The space is the index's own.
+    An existing file or a URL wins over text, double quotes make text of
+    anything, and 2* before a term doubles its weight. depth:room.png reads the
+    file by the modality that is named. The space is the index's own.
 
     Example: clipx search "a dog on grass" --db my.index
     """
@@ -140,6 +140,10 @@ def figures(hit: Hit) -> tuple[str, str, str, str, str]:
 
 def short(path: str) -> str:
     """The path as it is best typed from here; what would break a line or steer a terminal is escaped."""
+    from clipx.index.remote import is_url
+
+    if is_url(path):
+        return printable(path)
     try:
         relative = os.path.relpath(path)
     except ValueError:  # on another drive

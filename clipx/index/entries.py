@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from clipx.errors import ClipxError, MissingDependencyError
 from clipx.files import sha256_of
+from clipx.index.remote import item_of
 from clipx.index.scan import Failure, Found
 from clipx.index.store import Entry
 from clipx.index.thumbnail import thumbnail
 from clipx.parts import Place, Time, View
-from clipx.pipeline import Failed, FileItem, Item, Vectors, encode
+from clipx.pipeline import Failed, Item, Vectors, encode
 
 if TYPE_CHECKING:
     from clipx.modality import Modality
@@ -47,7 +47,7 @@ def entries(
 ) -> Iterator[list[Entry | Failure]]:
     """Files of one modality -> their entries, batch by batch."""
     found = {file.path: file for file in files}
-    items = [FileItem(file.path, Path(file.path)) for file in files]
+    items = [item_of(file.path) for file in files]
     preview = thumbnail if thumbnails else None
     for batch in encode(
         items, modality, separate=(Time,), cache=known, on_error="record", batch=batch_size, preview=preview

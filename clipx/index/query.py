@@ -2,7 +2,7 @@
 
 ``beach.jpg + "at night" - 0.5*people``: terms are joined by `` + `` and `` - `` with white space on both sides, a
 number and ``*`` before a term weigh it, double quotes make it text whatever files there are, and otherwise an existing
-file wins over text. ``depth:room.png`` reads the file by the modality that is named.
+file, and any URL, wins over text. ``depth:room.png`` reads the file by the modality that is named.
 
 ``parse`` makes terms of a query, and ``Queries`` vectors of encoded terms.
 """
@@ -22,6 +22,8 @@ import numpy as np
 
 from clipx.errors import FileError, InputError
 from clipx.index.arrays import unit
+from clipx.index.remote import RemoteItem, is_url
+from clipx.index.scan import absolute
 from clipx.index.vocabulary import Vocabulary
 
 _WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*\*\s*")
@@ -34,12 +36,12 @@ class Term:
     """One part of a query: a text, or a file.
 
     Args:
-        content: ``Path`` for a file, ``str`` for a text.
+        content: ``Path`` for a file, ``RemoteItem`` for one at a URL, ``str`` for a text.
         weight: how much it counts; negative where it is taken away.
         modality: what reads the file, where the query names one.
     """
 
-    content: str | Path
+    content: str | Path | RemoteItem
     weight: float = 1.0
     modality: str | None = None
 
@@ -100,7 +102,12 @@ def _term(text: str, at: int) -> tuple[Term, int]:
 
 
 def _longest_file(text: str, at: int, ends: Sequence[int]) -> tuple[Term, int] | None:
-    """The existing file whose name begins at a place and ends at one of ``ends``, the longest of several."""
+    """The URL, or the existing file of the longest name, that begins at a place and ends at one of ``ends``."""
+    first = text[at : ends[0]].strip()
+    for modality, name in ((None, first), _named(first)):
+        if is_url(name):
+            path = absolute(name)
+            return Term(RemoteItem(path) if is_url(path) else Path(path), modality=modality), ends[0]
     for end in reversed(ends):
         whole = text[at:end].strip()
         for modality, name in ((None, whole), _named(whole)):

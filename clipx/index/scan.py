@@ -1,4 +1,4 @@
-"""Walks folders for files that a modality reads."""
+"""Walks folders, on disk or at URLs, for files that a modality reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,11 @@ from pathlib import Path
 from clipx.errors import ClipxError, FileError, InputError
 from clipx.index.meta import NAME as META
 from clipx.index.meta import is_index
+from clipx.index.remote import START, About, canonical, fetch, file_name, is_url, list_folder, look_up
+from clipx.modality import Modality
 from clipx.registry import get_modality, modality_of
 
+REQUESTS = 16  # for listings, at a time
 _NOT_UTF8 = "its name is not UTF-8"
 _OUTPUTS = {".json", ".html", ".parquet", ".safetensors", ".part"}  # what clipx writes next to a user's files
 _TABLE = "labels.csv"
@@ -25,7 +29,7 @@ class Found:
     """A file as the walk found it.
 
     Args:
-        path: absolute.
+        path: absolute, or a URL.
         size: bytes.
         mtime_ns: when its content last changed.
         modality: what reads it.
@@ -64,6 +68,7 @@ class Walk:
         owner: suffix -> the modality that reads it; None where none does.
         files, failures: what it found.
         unlisted: folders, and files, of which nothing is known because of a failure.
+        others: URLs of files that were listed and that ``reader`` skipped.
         skipped: suffix -> how many files in folders have it though no modality reads it; "" for those without one.
             Hidden files and what clipx writes itself do not count.
     """
@@ -74,6 +79,7 @@ class Walk:
     files: list[Found] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
 
     def gone(self, paths: Iterable[str]) -> list[str]:
@@ -81,7 +87,8 @@ class Walk:
         found = {file.path for file in self.files}
 
         def is_skipped(path: str) -> bool:  # such as one that was named with a modality that its suffix does not say
-            return self.reader(path) is None and os.path.isfile(path)
+            there = path in self.others if is_url(path) else os.path.isfile(path)
+            return there and self.reader(path) is None
 
         gone = [p for p in paths if p not in found and is_under(p, self.roots) and not is_under(p, self.unlisted)]
         return [path for path in gone if not is_skipped(path)]
@@ -94,20 +101,30 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
     begin with a dot are skipped, and so are indexes. What cannot be listed is a failure, and the walk goes on.
 
     Args:
-        paths: folders and files.
+        paths: folders and files, and URLs of them, see ``clipx.index.remote``.
         modality: take what this one reads, and nothing else.
 
     Raises:
         FileError: one of ``paths`` does not exist, or is a pipe or a device.
-        InputError: the one file that is named has an unknown suffix; one of several is a failure.
+        InputError: the one file that is named has an unknown suffix; one of several is a failure. Or a URL holds a
+            password.
+        MissingDependencyError: fsspec needs another package for a URL.
     """
     paths, owner = list(paths), lru_cache(maxsize=None)(_owner)
     walk = Walk([], _reader(modality, owner), owner)
     entered: set[tuple[int, int]] = set()
     for path in paths:
         root = absolute(path)
+        if is_url(root):
+            about = look_up(root)
+            walk.roots.append(root)
+            if about.folder:
+                _enter_url(root, walk)
+            else:
+                _take_named(root, about.size or 0, about.mtime_ns, walk, modality, len(paths) == 1)
+            continue
         try:
-            about = os.stat(root)
+            status = os.stat(root)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             what = "no such file or folder" if missing else f"cannot be read ({error.strerror})"
@@ -115,23 +132,26 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
         except ValueError as error:
             raise FileError(f"no such file or folder ({error})", where=repr(path)) from error
         walk.roots.append(root)
-        if stat.S_ISDIR(about.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             _enter(root, walk, entered)
-        elif not stat.S_ISREG(about.st_mode):  # reading a pipe might never end
+        elif not stat.S_ISREG(status.st_mode):  # reading a pipe might never end
             raise FileError("is not a regular file", where=str(path))
         elif not is_utf8(root):
             _failed(walk, root, _NOT_UTF8)
         else:
-            try:
-                reader = modality or modality_of(root)
-            except InputError as error:
-                if len(paths) == 1:
-                    raise
-                _failed(walk, root, error.what)
-                continue
-            walk.files.append(Found(root, about.st_size, about.st_mtime_ns, reader))
+            _take_named(root, status.st_size, status.st_mtime_ns, walk, modality, len(paths) == 1)
     walk.files = list({file.path: file for file in walk.files}.values())
     return walk
+
+
+def _take_named(path: str, size: int, mtime_ns: int, walk: Walk, modality: str | None, alone: bool) -> None:
+    """Take a file that was named; one that no modality reads is a failure, or an error where it is the only one."""
+    try:
+        walk.files.append(Found(path, size, mtime_ns, modality or modality_of(name_of(path))))
+    except InputError as error:
+        if alone:
+            raise InputError(error.what, where=path, remedy=error.remedy) from error
+        _failed(walk, path, error.what)
 
 
 def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
@@ -157,10 +177,8 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                 if entry.is_dir():
                     deeper.append(entry.path)
                 elif (owner := walk.reader(entry.path)) is None:
-                    suffix = _suffix(entry.name)
-                    own_output = suffix in _OUTPUTS or entry.name == _TABLE
-                    if walk.owner(suffix) is None and not own_output and entry.is_file():
-                        walk.skipped[suffix.encode(errors="replace").decode()] += 1
+                    if entry.is_file():
+                        _skip(walk, entry.name)
                 else:
                     about = entry.stat()
                     if not is_utf8(entry.path):
@@ -178,9 +196,90 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
         folders += reversed(deeper)
 
 
+def _enter_url(root: str, walk: Walk) -> None:
+    """As ``_enter``, below a URL: requests of one depth are made several at a time."""
+    folders, entered = [root], set[str]()
+    with ThreadPoolExecutor(REQUESTS, "clipx-list") as pool:
+        while folders:
+            entered.update(folders)
+            deeper: list[str] = []
+            wanted: list[tuple[About, str]] = []
+            for folder, listing in zip(folders, pool.map(_list, folders), strict=True):
+                if isinstance(listing, ClipxError):
+                    _failed(walk, folder, f"cannot be listed: {listing.what}")
+                    continue
+                for one in listing:
+                    if any(part.startswith(".") for part in one.url[len(folder) :].split("/")):
+                        continue
+                    if one.folder:
+                        deeper.append(one.url)
+                        continue
+                    try:
+                        owner = walk.reader(one.url)
+                    except ClipxError as error:  # two modalities claim the suffix
+                        _failed(walk, one.url, error.what)
+                        continue
+                    if owner is None:
+                        walk.others.add(one.url)
+                        _skip(walk, file_name(one.url))
+                    else:
+                        wanted.append((one, owner))
+            for found in pool.map(_take_listed, wanted):
+                if isinstance(found, Failure):
+                    _failed(walk, found.path, found.reason)
+                elif found is not None:
+                    walk.files.append(found)
+            folders = sorted(set(deeper) - entered)
+
+
+def _list(folder: str) -> list[About] | ClipxError:
+    """What is in a folder at a URL: nothing if it is an index."""
+    try:
+        listing = list_folder(folder)
+        for one in listing:
+            if file_name(one.url) == META:
+                record = fetch(one.url)
+                if is_index(record.path.parent):
+                    return []
+        return listing
+    except ClipxError as error:
+        return error
+
+
+def _take_listed(wanted: tuple[About, str]) -> Found | Failure | None:
+    """A listed file and the modality of its suffix -> the file, or None where that does not claim it."""
+    about, owner = wanted
+    cls = get_modality(owner)
+    try:
+        if not is_utf8(about.url):
+            return Failure(about.url, _NOT_UTF8)
+        if about.size is None:  # as on the web
+            about = look_up(about.url)
+        if any("claims" in vars(base) for base in cls.__mro__ if base is not Modality):  # it looks into files
+            start = fetch(about.url, START)
+            if not cls.claims(start.path):
+                return None
+    except ClipxError as error:
+        return Failure(about.url, error.what)
+    return Found(about.url, about.size or 0, about.mtime_ns, owner)
+
+
+def _skip(walk: Walk, name: str) -> None:
+    """Count a file of this name that the walk's modalities do not read."""
+    suffix = _suffix(name)
+    if walk.owner(suffix) is None and not (suffix in _OUTPUTS or name == _TABLE):
+        walk.skipped[suffix.encode(errors="replace").decode()] += 1
+
+
 def is_under(path: str, tops: Iterable[str]) -> bool:
     """Whether a path is one of ``tops``, or lies in one of them."""
-    return any(path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
+    return any(path == top or path.startswith(inside(top)) for top in tops)
+
+
+def inside(top: str) -> str:
+    """What the paths of all that lies in a folder begin with."""
+    separator = "/" if is_url(top) else os.sep
+    return top.rstrip(separator) + separator
 
 
 def _failed(walk: Walk, path: str, reason: str) -> None:
@@ -207,7 +306,12 @@ def _reader(modality: str | None, owner: Callable[[str], str | None]) -> Callabl
 
 
 def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
+    return os.path.splitext(name_of(path))[1].lower()
+
+
+def name_of(path: str) -> str:
+    """What says of which suffix a file is: its path, or the name at the end of its URL."""
+    return file_name(path) if is_url(path) else path
 
 
 def _owner(suffix: str) -> str | None:
@@ -223,5 +327,10 @@ def listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> 
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """A path as the walk names it: absolute, with links as they are."""
-    return os.path.abspath(Path(path).expanduser())
+    """A path as the walk names it: absolute, with links as they are; a URL in one spelling.
+
+    Raises:
+        InputError: a URL holds a password, see ``clipx.index.remote.canonical``.
+    """
+    named = canonical(os.fspath(path)) if is_url(path) else path
+    return named if isinstance(named, str) and is_url(named) else os.path.abspath(Path(named).expanduser())

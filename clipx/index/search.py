@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -17,9 +16,12 @@ from clipx.index.collection import Collection
 from clipx.index.null_model import NullModel, confidence
 from clipx.index.query import Queries, Term, parse
 from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
+from clipx.index.remote import is_missing
+from clipx.index.scan import absolute, name_of
 from clipx.index.snapshot import SEARCHED, Snapshot, items_of
 from clipx.index.store import ROW_ID
 from clipx.index.vocabulary import SparseItems
+from clipx.pipeline import FileItem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +42,7 @@ class Hit:
     """One file that a search found.
 
     Args:
-        path: absolute.
+        path: absolute, or a URL.
         modality: what read it.
         score: what hits are ranked by, at most 1, see ``clipx.index.ranking``.
         confidence: the probability that no unrelated item would have scored as high, in [0, 1]: exp(-e_value).
@@ -49,7 +51,7 @@ class Hit:
         words: the words nearest to the item, nearest first.
         start_s, end_s: the place in a file that lasts, in seconds; None elsewhere.
         rank: 1 for the best.
-        missing: whether the file is no longer where it was when it was indexed.
+        missing: whether the file is no longer where it was when it was indexed; a URL is not looked up.
     """
 
     path: str
@@ -146,7 +148,7 @@ class Searcher:
             start_s=one.start_s,
             end_s=one.end_s,
             rank=rank,
-            missing=not os.path.exists(one.path),
+            missing=is_missing(one.path),
         )
 
     # The query --------------------------------------------------------------------------------------------------------
@@ -170,11 +172,12 @@ class Searcher:
         """The kind of a term, and its (D,) unit vector."""
         from clipx.registry import modality_of
 
-        if isinstance(term.content, Path):
-            path = os.path.abspath(term.content)
-            name = term.modality or self._modality_of(path, snapshot) or modality_of(term.content)
+        if not isinstance(term.content, str):
+            item = FileItem(str(term.content), term.content) if isinstance(term.content, Path) else term.content
+            name = term.modality or self._modality_of(absolute(item.id), snapshot) or modality_of(name_of(item.id))
             encoder = self._collection.encoder(name)
-            return encoder.name, encoder.encode([encoder.load(term.content)]).vectors[0]
+            here = item.fetched()  # until its sample is encoded, which may read it once more
+            return encoder.name, encoder.encode([here.load(encoder)]).vectors[0]
         space = self._collection.space
         space.require_words([term.content])
         return TEXT, space.encode_text([term.content])[0]

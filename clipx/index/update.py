@@ -16,6 +16,7 @@ from clipx.index.collection import Collection, record_of
 from clipx.index.entries import KnownContent, entries
 from clipx.index.known import KnownFiles
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
+from clipx.index.remote import is_url, look_up
 from clipx.index.scan import Failure, Found, Walk, absolute
 from clipx.index.writer import Writer, delete
 
@@ -275,10 +276,15 @@ def _keep_modalities(walk: Walk, known: KnownFiles) -> None:
 
 
 def _missing(paths: Sequence[str]) -> list[str]:
-    """Those of the paths that are no longer there: each folder is listed once, which a million files bear."""
+    """Those of the paths that are no longer there: each folder is listed once, which a million files bear.
+
+    URLs are left out: to look there may take long, or cost money.
+    """
     listings: dict[str, set[str] | None] = {}
     gone = []
     for path in paths:
+        if is_url(path):
+            continue
         folder, _, name = path.rpartition(os.sep)
         if folder not in listings:
             listings[folder] = _names(folder or os.sep)
@@ -307,8 +313,13 @@ def _walk_again(known: KnownFiles) -> Walk:
     walk = Walk([])
     for file in known.found():
         try:
-            about = os.stat(file.path)
-            walk.files.append(Found(file.path, about.st_size, about.st_mtime_ns, file.modality))
+            if is_url(file.path):
+                remote = look_up(file.path)
+                size, mtime_ns = remote.size or 0, remote.mtime_ns
+            else:
+                about = os.stat(file.path)
+                size, mtime_ns = about.st_size, about.st_mtime_ns
+            walk.files.append(Found(file.path, size, mtime_ns, file.modality))
         except OSError:
             walk.unlisted.append(file.path)
     return walk
