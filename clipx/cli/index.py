@@ -26,6 +26,13 @@ PathsFlag = Annotated[
     typer.Argument(metavar="FOLDER", help="Folders, searched at any depth, files, and URLs of both that fsspec reads."),
 ]
 RemoveFlag = Annotated[list[str] | None, typer.Option("--remove", help="Take this file or folder out of the index.")]
+MovedFlag = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--moved", metavar="OLD NEW", help="Files of the folder OLD lie in NEW now: rewrite their paths."),
+]
+MergeFlag = Annotated[
+    list[Path] | None, typer.Option("--merge", help="Take in what this other index of the same space holds.")
+]
 ReembedFlag = Annotated[
     bool, typer.Option("--reembed", help="Move the whole index to --space, or to other settings of a modality.")
 ]
@@ -43,6 +50,8 @@ def index(
     paths: PathsFlag = None,
     db: DbFlag = Path("my.index"),
     remove: RemoveFlag = None,
+    moved: MovedFlag = None,
+    merge: MergeFlag = None,
     reembed: ReembedFlag = False,
     ann: AnnFlag = False,
     thumbnails: ThumbnailsFlag = True,
@@ -63,10 +72,12 @@ def index(
     from clipx.cli._output import report
 
     run.check_writable()
-    _require_work(paths or [], db, bool(remove or reembed or ann))
+    _require_work(paths or [], db, bool(remove or moved or merge or reembed or ann))
     chosen = _settings(run.modality, settings)
     with _open_or_create(db, run, must_exist=reembed or not paths) as index:
         did = _remove(index, remove or [])
+        count = _move(index, moved)
+        did = _merge(index, merge or [], did)
         if reembed:
             source = run.space or index.space_record.source
             joint = run.open_space(source)
@@ -78,7 +89,8 @@ def index(
                 did = _joined(did, index.add(paths, run.modality, own, run.batch_size, progress, thumbnails, retry))
         recall = index.build_ann() if ann else None
         stats = index.stats()
-    run.emit(report("index", [asdict(did)], db=db, **stats, ann_recall_at_10=recall), lambda: _table(did, stats))
+    record = report("index", [asdict(did)], db=db, **stats, moved=count, ann_recall_at_10=recall)
+    run.emit(record, lambda: _table(did, stats))
     _note_results(did, stats["files"], recall, paths or [])
 
 
@@ -122,9 +134,31 @@ def _remove(index: Index, paths: Sequence[str]) -> Added:
     return did
 
 
+def _move(index: Index, moved: tuple[str, str] | None) -> int:
+    """How many files lie elsewhere now."""
+    from clipx.progress import note
+
+    if moved is None:
+        return 0
+    count = index.move(*moved)
+    if count:
+        note(f"moved: {count:,} file{'s' if count > 1 else ''} from {moved[0]} to {moved[1]}")
+    else:
+        note(f"nothing of that name in the index: {moved[0]}")
+    return count
+
+
+def _merge(index: Index, others: Sequence[Path], did: Added) -> Added:
+    for other in others:
+        with _progress("merging") as progress:
+            did = _joined(did, index.merge(other, progress))
+    return did
+
+
 def _joined(before: Added, did: Added) -> Added:
-    """The report of a step, with what was removed and what failed before it."""
-    did.removed += before.removed
+    """The report of a step, with what was done and what failed before it."""
+    for name in COUNTS:
+        setattr(did, name, getattr(did, name) + getattr(before, name))
     did.failures = list({failure.path: failure for failure in before.failures + did.failures}.values())
     return did
 
@@ -199,12 +233,12 @@ def _open_or_create(db: Path, run: RunOptions, must_exist: bool) -> Index:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(what: str = "indexing") -> Iterator[Progress]:
     """A bar with the rate and the time left, as a function that ``Index.add`` calls."""
     from clipx.progress import note, progress
 
     begun, before = time.perf_counter(), 0
-    with progress("indexing", 0) as advance:
+    with progress(what, 0) as advance:
 
         def show(done: int, total: int) -> None:
             nonlocal before

@@ -12,7 +12,9 @@ from clipx.index.ann import build, build_if_large
 from clipx.index.collection import Collection, create_collection, load, open_collection, statistics
 from clipx.index.lance import LanceStore as DefaultStore
 from clipx.index.lock import WriterLock
+from clipx.index.merge import merge
 from clipx.index.meta import Meta, SpaceRecord
+from clipx.index.relocate import relocate
 from clipx.index.scan import find_files, listed
 from clipx.index.search import Hit, Searcher
 from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
@@ -152,6 +154,57 @@ class Index:
         """Take files, and all that lies in folders, out of the index; returns how many files that were."""
         self._start_writing()
         return remove(self._collection, listed(paths))
+
+    def merge(
+        self,
+        other: str | PathLike[str] | Index,
+        progress: Progress = lambda done, total: None,
+    ) -> Added:
+        """Take in what another index of the same space holds, with thumbnails and windows; nothing is encoded.
+
+        Files that both hold stay as they are here. Every few thousand rows are one transaction: what is stopped goes on
+        at the next call, with nothing lost or doubled.
+
+        Args:
+            other: an index, or its folder; it is only read.
+            progress: called after every transaction with the number of files that are done, and of all.
+
+        Returns:
+            How many files were added, and how many were there already (``unchanged``).
+
+        Raises:
+            SpaceMismatchError: it is of another space.
+            InputError: it is this index, or one of its modalities is set otherwise.
+            FileError: it is no index, is damaged, or is being written to.
+        """
+        begun = time.perf_counter()
+        if not isinstance(other, Index):
+            other = Index.open(other, store=self._collection.make_store)
+        self._start_writing()
+        report = merge(self._collection, other._collection, progress)
+        build_if_large(self._collection)
+        self._collection.take_snapshot()
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def move(self, old: str | PathLike[str], new: str | PathLike[str]) -> int:
+        """Rewrite the paths of the files under a folder that was moved; nothing is read or encoded.
+
+        Args:
+            old: the folder, or the URL of one; it need not be there any more.
+            new: where it is now.
+
+        Returns:
+            How many files that were; 0 where none of the index lies under ``old``.
+
+        Raises:
+            FileError: ``new`` is not there or is no folder, or none of the files is in it.
+            InputError: both are the same, ``old`` is a file, or the index holds a file of a new path already.
+        """
+        self._start_writing()
+        count = relocate(self._collection, old, new)
+        self._collection.take_snapshot()
+        return count
 
     def reembed(
         self,

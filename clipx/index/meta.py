@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,15 @@ class Meta:
                 remedy="bring that tower back, or move the whole index: clipx index --reembed",
             )
         return replace(self, modalities={**self.modalities, name: {**own, "context": context}})
+
+    def with_settings(self, changed: Callable[[Any], Any]) -> Meta:
+        """With ``changed(value)`` in place of every setting of a modality, and of where the space was loaded from."""
+        modalities = {
+            name: {**own, "config": {key: changed(value) for key, value in own["config"].items()}}
+            for name, own in self.modalities.items()
+        }
+        space = replace(self.space, source=changed(self.space.source))
+        return replace(self, space=space, modalities=modalities)
 
     def config_of(self, name: str) -> dict[str, Any]:
         """The settings of a modality, as its ``Config`` takes them; its defaults for one that is not in the index."""
