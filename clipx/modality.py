@@ -89,7 +89,8 @@ class Modality(ABC):
         """Whether a file of one of ``suffixes`` found in a folder is of this modality, by a short look into it.
 
         For suffixes that others use as well: ``notes.txt`` is skipped silently. A file that is named is read in any
-        case. A file that cannot be opened is claimed, so that ``load`` says why.
+        case. A file that cannot be opened is claimed, so that ``load`` says why. Of a file at a URL no more than the
+        first 64 KB are there.
         """
         return True
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +220,8 @@ def _as_ns(value: Any) -> int | None:
     """A time as file systems give it: seconds or milliseconds since the epoch, a datetime, or a text."""
     try:
         if isinstance(value, str):
+            from email.utils import parsedate_to_datetime
+
             value = datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
         if isinstance(value, datetime):
             aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
