@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_BYTES = 256 * 2**20
+MAX_KEPT_BYTES = 64 * 2**20  # of a file that is hashed and then read
+_own = threading.local()
 _lock = threading.Lock()
 _inside, _filters = 0, warnings.catch_warnings()  # threads in ignore_library_warnings, and what they share
 
@@ -63,25 +65,49 @@ def read_bytes(path: str | PathLike, suffixes: Sequence[str] | None = None, max_
     """
     path = Path(path)
     with reading(path):
-        about = path.stat()
+        kept: dict[str, bytes] = getattr(_own, "kept", None) or {}
+        data = kept.get(os.fspath(path))
+        about = path.stat() if data is None else None
         if suffixes is not None and path.suffix.lower() not in suffixes:
             raise FileError(f"suffix {path.suffix!r} is not one of {' '.join(suffixes)}", where=path)
-        require_regular(path, about)
-        if about.st_size > max_bytes:
-            raise FileError(f"holds {about.st_size:,} bytes, more than the limit of {max_bytes:,}", where=path)
-        with path.open("rb") as file:
-            data = file.read(about.st_size)
+        if about is not None:
+            require_regular(path, about)
+        size = about.st_size if about is not None else len(data or b"")
+        if size > max_bytes:
+            raise FileError(f"holds {size:,} bytes, more than the limit of {max_bytes:,}", where=path)
+        if data is None:
+            with path.open("rb") as file:
+                data = file.read(size)
     if not data:
         raise FileError("is empty (0 bytes)", where=path)
     return data
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Within it ``read_bytes`` gives what ``sha256_of`` has hashed in this thread.
+
+    So the file is read once, and what is made of it is of the content that has this hash, whatever is written to the
+    file meanwhile. A file of more than 64 MB is hashed in pieces, and read again.
+    """
+    _own.kept = {}
+    try:
+        yield
+    finally:
+        _own.kept = None
 
 
 def sha256_of(content: str | PathLike | bytes) -> str:
     """The hash of a file, or of bytes. Raises FileError."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
+    kept = getattr(_own, "kept", None)
     try:
-        with open(content, "rb") as file:
+        with open(content, "rb", buffering=0) as file:
+            about = os.fstat(file.fileno())
+            if kept is not None and stat.S_ISREG(about.st_mode) and about.st_size <= MAX_KEPT_BYTES:
+                kept[os.fspath(content)] = data = file.readall()
+                return hashlib.sha256(data).hexdigest()
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileError(f"cannot be read ({error.strerror})", where=content) from error

@@ -21,7 +21,7 @@ from clipx._batches import batches
 from clipx._threads import READERS, prefetch, single_threaded_pool, threads
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.files import reading
+from clipx.files import read_once, reading
 from clipx.modality import ReadsArrays, ReadsLater
 from clipx.parts import Parts, Place, View
 
@@ -212,10 +212,11 @@ def read(item: Item, modality: Modality, cache: Cache | None = None, preview: Pr
         ClipxError: it cannot be read, or holds nothing.
     """
     here = item.fetched()
-    key = None if cache is None else cache.key(here, modality)
-    if cache is not None and key is not None and cache.has(key):
-        return Read(item, key)
-    sample = here.load(modality)
+    with read_once():
+        key = None if cache is None else cache.key(here, modality)
+        if cache is not None and key is not None and cache.has(key):
+            return Read(item, key)
+        sample = here.load(modality)
     if sample is None:
         raise InputError("holds nothing", where=item.id)
     kept = here if isinstance(sample, ReadsLater) else item

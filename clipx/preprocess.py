@@ -158,7 +158,9 @@ class Preprocess:
             mean, std = (pixels.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
         else:
             mean, std = (np.asarray(v, pixels.dtype).reshape(3, 1, 1) for v in (self.mean, self.std))
-        return (pixels - mean) / std
+        centred = pixels - mean
+        centred /= std  # in place, without another array as large; gradients flow
+        return centred
 
 
 def resample(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
@@ -211,7 +213,7 @@ def _centre(pixels: Any, size: tuple[int, int], fill: float) -> Any:
         from torch.nn import functional as F
 
         pixels = F.pad(pixels, (*columns, *rows), value=fill)
-    else:
+    elif dy or dx:
         pixels = np.pad(pixels, ((0, 0), (0, 0), rows, columns), constant_values=fill)
     top, left = (round((have - want) / 2) for have, want in zip(pixels.shape[-2:], size, strict=True))
     return pixels[..., top : top + th, left : left + tw]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from clipx import files
 from clipx.errors import FileError
-from clipx.files import make_folder, rename_durably, write_tensors, write_whole
+from clipx.files import make_folder, read_bytes, read_once, rename_durably, sha256_of, write_tensors, write_whole
 
 
 def test_bytes_text_and_functions(tmp_path):
@@ -158,3 +159,28 @@ def test_writers_of_the_same_path_never_mix(tmp_path):
     assert [process.communicate()[1] for process in processes] == ["", ""]
     assert all(process.returncode == 0 for process in processes) and len(known) > 1
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_is_read_once_for_its_hash_and_its_content(tmp_path, monkeypatch):
+    """What is made of a file is of the content that was hashed, though another is written in between."""
+    path, other = tmp_path / "a.bin", tmp_path / "b.bin"
+    path.write_bytes(b"old")
+    other.write_bytes(b"other")
+    with read_once():
+        assert sha256_of(path) == sha256_of(b"old")
+        path.write_bytes(b"new")
+        assert read_bytes(path) == read_bytes(str(path)) == b"old" and read_bytes(other) == b"other"
+        with pytest.raises(FileError, match="holds 3 bytes, more than the limit of 2"):
+            read_bytes(path, max_bytes=2)
+        with pytest.raises(FileError, match=r"suffix '\.bin' is not one of \.png"):
+            read_bytes(path, (".png",))
+        other.write_bytes(b"")
+        sha256_of(other)
+        with pytest.raises(FileError, match="is empty"):
+            read_bytes(other)
+    assert read_bytes(path) == b"new" and sha256_of(path) == sha256_of(b"new")
+    monkeypatch.setattr(files, "MAX_KEPT_BYTES", 2)
+    with read_once():
+        assert sha256_of(path) == sha256_of(b"new")
+        path.write_bytes(b"newest")
+        assert read_bytes(path) == b"newest"  # too large to be kept

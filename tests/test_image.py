@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as pil
 
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
+from clipx.index.thumbnail import thumbnail
 from clipx.modalities.image import Image
 from clipx.pictures import on_white, open_picture
 
@@ -320,6 +321,87 @@ def test_files_and_arrays_are_resampled_as_open_clip_does(encoder, tmp_path, sha
         torch.testing.assert_close(space.encode_image(theirs[None]).numpy(), encoder.encode([sample]).vectors)
 
 
+def photo(height: int, width: int) -> np.ndarray:
+    """A (H, W, 3) uint8 picture with large things, edges and noise."""
+    rng = np.random.default_rng(height)
+    coarse = pil.fromarray(rng.integers(0, 255, (7, 9, 3), np.uint8)).resize((width, height), pil.Resampling.BICUBIC)
+    picture = np.asarray(coarse) + rng.normal(0, 8, (height, width, 1))
+    picture[height // 4 : height // 2, width // 3 : width // 2] = (250, 30, 60)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("shape", "wanted", "scale"), [((480, 800), (30, 64), 4), ((1603, 959), (100, 50), 8)])
+def test_a_large_jpeg_is_decoded_at_a_reduced_size_upright(tmp_path, orientation, shape, wanted, scale):
+    """What is resampled to 1/2 of its size or less may come from 1/2, 1/4, 1/8: at least twice what is asked for."""
+    exif = pil.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encoded(pil.fromarray(photo(*shape)), "JPEG", quality=95, exif=exif))
+    whole, asked = open_picture(path), []
+
+    def fitted(height, width):
+        asked.append((height, width))
+        return wanted if orientation < 5 else wanted[::-1]
+
+    reduced = open_picture(path, fitted)
+    assert asked == [(whole.height, whole.width)]
+    assert reduced.size == (math.ceil(whole.width / scale), math.ceil(whole.height / scale))
+    height, width = fitted(0, 0)
+    assert reduced.height >= 2 * height and reduced.width >= 2 * width
+    mine, theirs = (np.asarray(p.resize((width, height), pil.Resampling.BICUBIC), float) for p in (reduced, whole))
+    assert np.abs(mine - theirs).mean() < 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_any_jpeg_may_be_reduced(tmp_path, mode, progressive):
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encoded(pil.fromarray(photo(480, 800)).convert(mode), "JPEG", progressive=progressive))
+    reduced, whole = open_picture(path, lambda height, width: (60, 100)), open_picture(path)
+    assert reduced.mode == whole.mode == mode and reduced.size == (200, 120)
+    small, expected = on_white(reduced), on_white(whole).resize((200, 120), pil.Resampling.BOX)
+    assert np.abs(np.asarray(small, float) - np.asarray(expected, float)).mean() < 2
+
+
+def test_what_is_not_far_larger_is_the_same_in_every_bit(tmp_path):
+    """Less than four times what is asked for in either direction; and what is no JPEG."""
+    picture = pil.fromarray(photo(399, 800))
+    for format, wanted in [("JPEG", (100, 200)), ("JPEG", (10, 201)), ("PNG", (10, 10)), ("WEBP", (10, 10))]:
+        path = tmp_path / f"a.{format}"
+        path.write_bytes(encoded(picture, format))
+        found = open_picture(path, lambda height, width, wanted=wanted: wanted)
+        assert np.array_equal(np.asarray(found), np.asarray(open_picture(path)))
+
+
+@pytest.mark.parametrize("shape", [(900, 1300), (1301, 899), (4000, 300)])
+def test_vectors_of_large_jpegs_are_nearly_open_clip_s(encoder, tmp_path, shape):
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encoded(pil.fromarray(photo(*shape)), "JPEG", quality=90))
+    assert open_picture(path, encoder.space.preprocess.fitted).width < shape[1]
+    whole = encoder.from_array(np.asarray(open_picture(path)))
+    sample = encoder.load(path)
+    assert np.abs(np.subtract(sample.shape, whole.shape)).max() <= 1
+    vectors = encoder.encode([sample, whole]).vectors
+    assert vectors[0] @ vectors[1] > 0.999
+
+
+def test_large_jpegs_that_are_cut_short_or_too_large_are_refused(encoder, tmp_path):
+    data = encoded(pil.fromarray(photo(900, 1300)), "JPEG")
+    path = tmp_path / "a.jpg"
+    for size in (len(data) // 2, len(data) - 1000):
+        path.write_bytes(data[:size])
+        with pytest.raises(FileError) as error:
+            encoder.load(path)
+        with pytest.raises(FileError) as expected:
+            open_picture(path)
+        assert str(error.value) == str(expected.value) and "truncated" in str(error.value)
+    frame = data.index(b"\xff\xc0")
+    path.write_bytes(data[: frame + 5] + struct.pack(">HH", 12_000, 12_000) + data[frame + 9 :])
+    with pytest.raises(FileError, match="12000 x 12000 is more than 134,217,728 pixels"):
+        encoder.load(path)
+
+
 def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -535,3 +617,17 @@ def test_damaged_tiffs_print_nothing(tmp_path, capfd, compression):
     with pytest.raises(FileError, match="truncated TIFF; copy or download it again"):
         open_picture(path)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (96, 96), (224, 224), (224, 336), (300, 224), (700, 500)])
+def test_thumbnails_show_the_picture_in_about_160_pixels(encoder, shape):
+    height, width = shape
+    sample = np.zeros((3, height, width), np.float32)
+    sample[0, : height // 2], sample[1, :, width // 2 :], sample[2] = 1, 0.5, 0.25
+    with pil.open(io.BytesIO(thumbnail(encoder, sample))) as shown:
+        assert (shown.height, shown.width) == shape if max(shape) < 240 else 120 <= max(shown.size) <= 240
+        assert shown.width / shown.height == pytest.approx(width / height, rel=0.02)
+        quarter = [(shown.width * x // 4, shown.height * y // 4) for y in (1, 3) for x in (1, 3)]
+        found = np.array([shown.getpixel(place) for place in quarter])
+    expected = np.array([[255, 0, 64], [255, 128, 64], [0, 0, 64], [0, 128, 64]])
+    assert np.abs(found - expected).max() < 12

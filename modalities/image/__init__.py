@@ -76,7 +76,7 @@ class Image(Modality):
             FileError: the file is missing, truncated, of more than 2**27 pixels, or no picture.
             MissingDependencyError: it is a HEIC picture, and pillow-heif is not installed.
         """
-        return self._fitted(on_white(open_picture(path), path))
+        return self._fitted(on_white(open_picture(path, self.space.preprocess.fitted), path))
 
     def from_array(self, array: Any, **about: Any) -> np.ndarray:
         """(H, W) grey or (H, W, 3) RGB -> a sample: integers in [0, 255], or floats in [0, 1].
@@ -127,9 +127,11 @@ class Image(Modality):
         sample = to_array(sample)
         if sample.ndim != 3 or sample.shape[0] != 3 or 0 in sample.shape or sample.dtype.kind != "f":
             raise InputError(f"a picture must be floating (3, H, W), got {sample.shape} {sample.dtype}")
-        if not ((sample >= 0) & (sample <= 1)).all():  # a NaN fails both
+        if not (sample.min() >= 0 and sample.max() <= 1):  # a NaN fails both
             raise InputError("a picture must lie in [0, 1]", remedy="divide 8-bit values by 255")
-        return space.preprocess.resize(sample[None].astype(np.float32, copy=False)).clip(0, 1)  # bicubic overshoots
+        pixels = sample[None].astype(np.float32, copy=False)
+        fitted = space.preprocess.resize(pixels)
+        return fitted if np.may_share_memory(fitted, pixels) else fitted.clip(0, 1)  # bicubic overshoots
 
     def pictures(self, sample: np.ndarray) -> np.ndarray:
         """The picture itself, (1, 3, H, W)."""
@@ -145,6 +147,6 @@ class Image(Modality):
 
 def _pixels(values: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3), integers in [0, 255] or floats in [0, 1] -> (3, H, W) float32 in [0, 1]."""
-    scaled = values.astype(np.float32) / (1 if values.dtype.kind == "f" else 255)
-    channels = np.broadcast_to(scaled, (3, *scaled.shape)) if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
-    return np.array(channels, order="C")
+    channels = np.broadcast_to(values, (3, *values.shape)) if values.ndim == 2 else values.transpose(2, 0, 1)
+    channels = np.array(channels, order="C")  # of bytes, of which there are fewer to move than of floats
+    return channels.astype(np.float32, copy=False) if values.dtype.kind == "f" else channels / np.float32(255)
