@@ -25,7 +25,10 @@ million: an index of --count (1,000,000) unit vectors of 512 dimensions about 20
     search of all rows for queries beside items (cosine 0.89) and for words, and in a process of its own the latency of
     either search and the most memory that it held. Then 1,000 new files are added, twice: the seconds beyond encoding
     them, the second time while another process searches for what it knows the answer to.
-throughput FOLDER: photos a second of Index.add, and of encoding the same photos from memory, by --space.
+throughput FOLDER: photos a second of Index.add, of reading alone, and of encoding the same photos from memory, by
+    --space: the better of each batch in all threads, and as many batches at once as there are threads. In turns, --runs
+    times: median (least to most). "share" is the pace of Index.add to that of the encoder, "share of cpu" the same by
+    the time of all processors, which other programs disturb less.
 """
 
 from __future__ import annotations
