@@ -1,0 +1,230 @@
+"""An index whose large modalities stay on disk: what a search finds, what an update costs, and what is kept in memory."""
+
+import hashlib
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import clipx
+from clipx.embedding import Embedding
+from clipx.index import Index
+from clipx.index.kmeans import spherical_kmeans
+from clipx.index.known import KnownFiles
+from clipx.index.null_model import ITEMS
+from clipx.index.scan import Found
+from clipx.index.store import Entry
+
+MANY, MOST = 3000, 500
+
+
+@pytest.fixture(scope="module")
+def space(space_folder):
+    return clipx.load_space(space_folder)
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def entry(path, vector, modality="image"):
+    return Entry(Found(path, 1, 1, modality), hashlib.sha256(path.encode()).hexdigest(), [None], vector[None], None)
+
+
+def crowd(count, dim, seed=0):
+    """Unit vectors about 100 centres."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(100, dim))
+    return unit(centres[rng.integers(0, 100, count)] + 0.4 * rng.normal(size=(count, dim)))
+
+
+@pytest.fixture
+def large(tmp_path, space, monkeypatch):
+    """2,900 pictures, which stay in the store, 100 sketches, and their vectors."""
+    monkeypatch.setattr("clipx.index.collection.EXACT_ROWS", MOST)
+    monkeypatch.setattr("clipx.index.ann.EXACT_ROWS", MOST)
+    vectors = crowd(MANY, space.dim)
+    with Index.create(tmp_path / "my.index", space) as index:
+        kinds = ["sketch" if i % 30 == 7 else "image" for i in range(MANY)]
+        entries = [entry(f"/x/{i:04}.png", v, kind) for i, (v, kind) in enumerate(zip(vectors, kinds, strict=True))]
+        index._collection.write(entries, replace=False)
+        index.build_ann()
+        yield index, vectors
+
+
+def query(space, vector):
+    return Embedding(vector[None], space.id, "image")
+
+
+def test_vectors_of_a_large_modality_are_not_in_the_snapshot(large, space):
+    index, vectors = large
+    snapshot = index._collection.snapshot()
+    assert dict(snapshot.sampled) == {"image": (2900, 2900)}
+    assert len(snapshot) == ITEMS + 100 and len(index) == MANY
+    assert index.stats()["modalities"] == {"image": 2900, "sketch": 100}
+    found = index.search(query(space, vectors[10]), 10, ranking="cosine")
+    cosines = np.where(np.arange(MANY) % 1 == 0, vectors @ vectors[10], 0)
+    assert [hit.path for hit in found] == [f"/x/{i:04}.png" for i in np.argsort(-cosines)[:10]]
+    assert [hit.cosine for hit in found] == pytest.approx(np.sort(cosines)[::-1][:10].tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("ranking", ["cosine", "described"])
+def test_hits_of_an_approximate_search_are_those_of_an_exact_one(large, space, ranking):
+    index, vectors = large
+    rng, same = np.random.default_rng(1), 0
+    for i in range(0, MANY, 100):
+        near = query(space, unit(vectors[i] + 0.3 * unit(rng.normal(size=space.dim))))
+        true = index.search(near, 10, ranking=ranking, exact=True)
+        found = {hit.path: hit for hit in index.search(near, 10, ranking=ranking)}
+        for hit in true:
+            if hit.path in found:
+                same += 1
+                assert replace(found[hit.path], rank=0) == replace(hit, rank=0)
+    assert same >= 0.95 * 10 * 30
+
+
+def test_an_update_is_found_at_once(large, space):
+    """Rows that the approximate index does not know yet are searched as well, and those that are gone are not found."""
+    index, vectors = large
+    new = unit(np.random.default_rng(5).normal(size=(3, space.dim)))
+    for i, vector in enumerate(new):
+        index._collection.write([entry(f"/new/{i}.png", vector)], replace=False)
+        assert index.search(query(space, vector), 1, ranking="cosine")[0].path == f"/new/{i}.png"
+    index.store.optimize()
+    assert [index.search(query(space, v), 1, ranking="cosine")[0].path for v in new] == [
+        f"/new/{i}.png" for i in range(3)
+    ]
+    index._collection.write([entry("/x/0010.png", new[0])], replace=True)
+    assert {hit.path for hit in index.search(query(space, new[0]), 2, ranking="cosine")} == {
+        "/new/0.png",
+        "/x/0010.png",
+    }
+    assert "/x/0010.png" not in {h.path for h in index.search(query(space, vectors[10]), 10, ranking="cosine")}
+    assert index.remove(["/new"]) == 3
+    assert index.search(query(space, new[1]), 1, ranking="cosine")[0].path != "/new/1.png"
+
+
+def test_many_updates_leave_few_parts_of_the_approximate_index(large, space):
+    from clipx.index.lance import DELTAS
+
+    index, _ = large
+    vectors = unit(np.random.default_rng(9).normal(size=(30, space.dim)))
+    for i, vector in enumerate(vectors):
+        index._collection.write([entry(f"/new/{i}.png", vector)], replace=False)
+        index.store.optimize()
+    parts = [one for one in index.store._latest().list_indices() if one["name"] == "vector_idx"]
+    assert len(parts) <= DELTAS + 2
+    assert len(index.store._latest().get_fragments()) <= DELTAS + 3
+    for i, vector in enumerate(vectors):
+        assert index.search(query(space, vector), 1, ranking="cosine")[0].path == f"/new/{i}.png"
+
+
+def test_searches_are_right_while_another_writes(large, space):
+    """Transactions, compactions and deletions happen between the steps of a search; its answer stays the same."""
+    index, vectors = large
+    wanted = [index.search(query(space, vectors[i]), 3, ranking="cosine") for i in range(0, MANY, 150)]
+    reader, wrong, ended = Index.open(index.folder, space), [], threading.Event()
+
+    def read():
+        while not ended.is_set():
+            for i, hits in zip(range(0, MANY, 150), wanted, strict=True):
+                found = reader.search(query(space, vectors[i]), 3, ranking="cosine")
+                if [hit.path for hit in found] != [hit.path for hit in hits]:
+                    wrong.append((i, found))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    away = unit(np.random.default_rng(3).normal(size=(40, space.dim)) - 3 * vectors.mean(0))
+    for i, vector in enumerate(away):
+        index._collection.write([entry(f"/new/{i}.png", vector)], replace=False)
+        if i % 5 == 4:
+            index.store.optimize()
+        if i % 10 == 9:
+            index.store.delete([f"/new/{i - 1}.png"])
+    ended.set()
+    thread.join()
+    assert not wrong
+
+
+def test_it_is_built_again_when_it_has_doubled(large, space, monkeypatch):
+    from clipx.index import ann
+
+    index, _ = large
+    built = []
+    monkeypatch.setattr(ann, "build", lambda collection: built.append(collection))
+    ann.build_if_large(index._collection)
+    more = crowd(MANY + 1, space.dim, seed=2)
+    index._collection.write([entry(f"/y/{i}.png", vector) for i, vector in enumerate(more[:-1])], replace=False)
+    ann.build_if_large(index._collection)
+    assert not built
+    index._collection.write([entry("/y/last.png", more[-1])], replace=False)
+    ann.build_if_large(index._collection)
+    assert len(built) == 1
+
+
+def test_a_file_of_a_large_modality_is_read_as_it_was(large, space, tmp_path):
+    """Also where the sample does not hold it."""
+    index, _ = large
+    snapshot = index._collection.snapshot()
+    kept = set(snapshot.columns["path"].to_pylist())
+    out = next(f"/x/{i:04}.png" for i in range(MANY) if i % 30 != 7 and f"/x/{i:04}.png" not in kept)
+    assert snapshot.modality_of(out) is None
+    assert index._searcher._modality_of(out, snapshot) == "image"
+    assert index._searcher._modality_of("/none.png", snapshot) is None
+
+
+# The centres of the cells ---------------------------------------------------------------------------------------------
+
+
+def test_k_means_agrees_with_a_plain_loop():
+    rows = crowd(400, 8)
+    centres = rows[np.linspace(0, 399, 7).round().astype(int)].copy()
+    for _ in range(10):
+        nearest = [int(np.argmax([row @ centre for centre in centres])) for row in rows]
+        for c in range(7):
+            own = [row for row, n in zip(rows, nearest, strict=True) if n == c]
+            if own:
+                total = np.sum(own, axis=0, dtype=np.float64)
+                centres[c] = total / np.linalg.norm(total)
+    found = spherical_kmeans(rows, 7)
+    np.testing.assert_allclose(found, centres, atol=1e-5)
+    assert np.array_equal(found, spherical_kmeans(rows, 7))
+
+
+def test_k_means_keeps_a_centre_that_nothing_is_near_to():
+    rows = np.repeat(unit(np.eye(3)), [5, 5, 5], axis=0)
+    found = spherical_kmeans(rows, 6)
+    assert found.shape == (6, 3) and np.allclose(np.linalg.norm(found, axis=1), 1)
+
+
+# What is known of files -----------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["/a", "/a/b.png", "/a/c.png", "/ab/d.png", "/a/b/é.png", "/a/b'.png", "/z.wav"])
+FILES = st.builds(Found, NAMES, st.integers(0, 2), st.integers(0, 2), st.sampled_from(["image", "audio"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(FILES, unique_by=lambda file: file.path), st.lists(FILES), st.lists(NAMES))
+def test_known_files_agree_with_a_dict(held, walked, tops):
+    import pyarrow as pa
+
+    columns = ("path", "size", "mtime_ns", "modality")
+    hashes = {file.path: hashlib.sha256(file.path.encode()).hexdigest() for file in held}
+    kinds = {"path": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64(), "modality": pa.string()}
+    table = pa.table({name: pa.array([getattr(f, name) for f in held], kinds[name]) for name in columns})
+    known = KnownFiles(table.append_column("sha256", pa.array(list(hashes.values()), pa.string())))
+    by_path = {file.path: file for file in held}
+    assert list(known.found()) == held and len(known) == len(held)
+    assert known.as_before(walked).tolist() == [by_path.get(file.path) == file for file in walked]
+    at = known.positions([file.path for file in walked]).tolist()
+    assert [held[i].path if i >= 0 else None for i in at] == [f.path if f.path in by_path else None for f in walked]
+
+    def under(path):
+        return any(path == top or path.startswith(top + "/") for top in tops)
+
+    assert known.under(tops) == [file.path for file in held if under(file.path)]
+    assert known.under(tops, "audio") == [f.path for f in held if under(f.path) and f.modality == "audio"]
+    assert known.elsewhere(tops) == [file.path for file in held if not under(file.path)]
