@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import WORDS, save_space
 from fsspec.implementations.memory import MemoryFileSystem
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_index import picture, rows, same
 
@@ -384,6 +384,7 @@ def test_a_missing_driver_is_named(monkeypatch, run, db):
     assert status == 2 and "Install toys3fs" in err and not db.exists()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text("ab .-+é'?#", min_size=1, max_size=6), min_size=1, max_size=4),
     st.sampled_from(["s3", "gs", "memory", "https"]),
@@ -399,6 +400,7 @@ def test_a_spelling_is_stable(parts, scheme):
 NAMES = st.text("ab.é +#-", min_size=1, max_size=5).filter(lambda name: name.strip(". "))
 
 
+@settings(deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=4))
 def test_every_listed_file_is_found_at_its_url(parts):
     fs = fsspec.filesystem("memory")
@@ -450,6 +452,7 @@ def test_a_tag_stands_in_for_a_time():
     assert changed_ns({}) == changed_ns({"mtime": None, "ETag": ""}) == changed_ns({"mtime": "yesterday"}) == 0
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["mtime", "LastModified", "updated", "Last-Modified", "created", "ETag", "size"]),
@@ -461,6 +464,7 @@ def test_times_are_integers_whatever_a_store_says(info):
     assert isinstance(ns, int) and -(2**63) < ns < 2**63 and ns == changed_ns(info)
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
 def test_a_time_is_the_same_as_a_number(when):
     assert changed_ns({"mtime": when}) == changed_ns({"mtime": when.timestamp()})

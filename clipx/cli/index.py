@@ -28,10 +28,15 @@ PathsFlag = Annotated[
 RemoveFlag = Annotated[list[str] | None, typer.Option("--remove", help="Take this file or folder out of the index.")]
 MovedFlag = Annotated[
     tuple[str, str] | None,
-    typer.Option("--moved", metavar="OLD NEW", help="Files of the folder OLD lie in NEW now: rewrite their paths."),
+    typer.Option(
+        "--moved",
+        metavar="OLD NEW",
+        help="Files of the folder OLD lie in NEW now: rewrite their paths. --moved photos /mnt/photos",
+    ),
 ]
 MergeFlag = Annotated[
-    list[Path] | None, typer.Option("--merge", help="Take in what this other index of the same space holds.")
+    list[Path] | None,
+    typer.Option("--merge", help="Take in what this other index of the same space holds. --merge laptop.index"),
 ]
 ReembedFlag = Annotated[
     bool, typer.Option("--reembed", help="Move the whole index to --space, or to other settings of a modality.")
