@@ -1,4 +1,4 @@
-"""An index whose large modalities stay on disk: what a search finds, what an update costs, and what is kept in memory."""
+"""An index whose large modalities stay on disk: what a search finds, what an update costs, what is in memory."""
 
 import hashlib
 import threading

@@ -12,14 +12,14 @@ from clipx.index.collection import EXACT_ROWS, Collection
 from clipx.index.snapshot import Snapshot, take_snapshot
 from clipx.index.store import ROW_ID, Store, matrix
 
-ANN_ROWS = 1_000_000  # beyond which an approximate index is built unasked
+ANN_ROWS = 200_000  # beyond which an approximate index is built unasked: a snapshot of all vectors takes long to make
 GROWTH = 2  # times the rows that it was built of, from which it is built again
 ANN_LEAST, ANN_RECALL, ANN_QUERIES = 1000, 0.97, 90
 DISPLACED = 0.5  # the length of the noise that is added to some queries, which gives a cosine of 0.89
 
 
 def build_if_large(collection: Collection, rebuild: bool = False) -> None:
-    """Build it for more than a million rows, and again when there are twice as many as it was built of.
+    """Build it for more than 200,000 rows, and again when there are twice as many as it was built of.
 
     Args:
         collection: the caller holds the lock of its index.

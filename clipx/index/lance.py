@@ -33,7 +33,8 @@ HUGE = 16_000_000  # rows from which there are more cells all the same: they wou
 TRAINED_ON = 65_536  # rows that the centres of the cells are computed from
 DELTAS = 8  # indexes of later rows, from which they are merged
 LEAST_NEAREST = 32  # rows that are returned at least: their 8-bit values order near ones only roughly
-IN_BATCHES = {"batch_size": 16_384, "batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**27}  # not 2 GB
+READ_AHEAD = {"batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**27}  # bytes; 2 GB by default
+IN_BATCHES: dict[str, Any] = {"batch_size": 8192, **READ_AHEAD}
 CACHES = {"index_cache_size_bytes": 2**29, "metadata_cache_size_bytes": 2**27}  # not 6 GB and 1 GB
 _VECTORS = "vector_idx"
 _SCALARS = {"path": "BTREE", "sha256": "BTREE", "modality": "BITMAP"}  # what scans filter by
@@ -237,7 +238,7 @@ class LanceStore:
         where: str = "",
         nearest: dict[str, Any] | None = None,
         table: Any = None,
-        **options: int,
+        **options: Any,
     ) -> Any:
         return (self._latest() if table is None else table).scanner(
             [name for name in columns if name != ROW_ID] + (["_distance"] if nearest else []),

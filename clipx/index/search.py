@@ -131,9 +131,8 @@ class Searcher:
         e_values = np.zeros(len(best))
         for code, own in by_code(codes):
             e_values[own] = null.e_values(scores[own], code, searched[code], len(searched))
-        sure = confidence(e_values).tolist()
-        rows = zip(best, e_values.tolist(), sure, strict=True)
-        return [self._hit(one, rank, question, *about) for rank, (one, *about) in enumerate(rows, 1)]
+        ranked_best = enumerate(zip(best, e_values.tolist(), confidence(e_values).tolist(), strict=True), 1)
+        return [self._hit(one, rank, question, e_value, sure) for rank, (one, e_value, sure) in ranked_best]
 
     def _hit(self, one: _Scored, rank: int, question: Queries, e_value: float, sure: float) -> Hit:
         words = self._collection.vocabulary.words
@@ -339,9 +338,9 @@ class _Block:
         return []
 
     def _scored(self, score: float, path: str, code: int, row: int) -> _Scored:
-        about = (self.columns[name][row].as_py() for name in ("modality", "start_s", "end_s"))
+        modality, start_s, end_s = (self.columns[name][row].as_py() for name in ("modality", "start_s", "end_s"))
         vector, words = self.items.vectors[row].copy(), self.items.words[row, :WORDS_SHOWN].tolist()
-        return _Scored(score, path, code, vector, words, *about)
+        return _Scored(score, path, code, vector, words, modality, start_s, end_s)
 
 
 @dataclass(frozen=True, eq=False)

@@ -252,10 +252,10 @@ def moves_paths(it: Subject) -> None:
 def stages_what_is_published(it: Subject) -> None:
     """Of a ``SharedStore``: what is staged is seen once it is published, and replaces rows in the same transaction."""
     store = it.filled()
-    if not isinstance(store, SharedStore):
+    other = it.make(it.folder, "items-1")
+    if not (isinstance(store, SharedStore) and isinstance(other, SharedStore)):
         return
     before = {"/a/cat.png": 1, "/a/rain.wav": 3, "/b/it's.ply": 1}
-    other = it.make(it.folder, "items-1")
     staged = [
         part.stage(_rows([_entry(path, "audio", windows)]))
         for part, path, windows in ((store, "/a/rain.wav", 2), (other, "/new.wav", 1))
