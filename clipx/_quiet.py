@@ -17,7 +17,8 @@ _inside, _stderr, _seen = 0, -1, 0
 _caught: IO[bytes] | None = None
 _MPG123 = rb"(Note|Warning|Error):|\[.*mpg123|.*mpg123.*:\d+|main: |$"
 _TIFF = rb"(tempfile\.tif|\w*(Decode|DecodeRaw|Setup|Fetch|Read)\w*|JPEGLib|TIFF\w+|LogLuv\w+|OJPEG\w+): "
-_NOTES = re.compile(_MPG123 + b"|" + _TIFF)
+_RAY = rb"\[\d{4}-\d\d-\d\d [\d:,]+ [IWE] \d+ \d+\] "
+_NOTES = re.compile(_MPG123 + b"|" + _TIFF + b"|" + _RAY)
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def suppress_logging() -> Iterator[None]:
 
 @contextmanager
 def suppress_library_notes() -> Iterator[None]:
-    """Leave out what libmpg123 and libtiff print on stderr: libsndfile and Pillow cannot tell them to be quiet.
+    """Leave out what libmpg123, libtiff and Ray's core print on stderr: nothing can tell them to be quiet.
 
     File descriptor 2 is the process's own, so other threads may write to it meanwhile: their lines are passed on as
     soon as any thread leaves.

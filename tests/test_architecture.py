@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "clipx").rglob("*.py"))
 MODALITIES = sorted((ROOT / "modalities").rglob("*.py"))
 HEAVY = {
-    *("lance", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "rich", "safetensors"),
+    *("lance", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "ray", "rich", "safetensors"),
     *("scipy", "skimage", "soundfile", "timm", "torchaudio", "torchvision", "transformers", "trimesh"),
 }
 
@@ -189,10 +189,14 @@ def test_what_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["dependencies"]}
     names = {"PIL": "pillow", "lance": "pylance", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
-    extra = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"]["export"]}
+    extras = {
+        name: {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"][extra]}
+        for names, extra in ((EXPORTING, "export"), ({"clipx.index.ray_engine"}, "ray"))
+        for name in names
+    }
     for path in CORE + MODALITIES:
         used = {module.split(".")[0] for module in imports(parsed(path))} - sys.stdlib_module_names - {"clipx"}
-        allowed = declared | (extra if named(path) in EXPORTING else set())
+        allowed = declared | extras.get(named(path), set())
         assert {names.get(package, package) for package in used} <= allowed, path
 
 

@@ -175,6 +175,10 @@ def heic(tmp_path):
     import_module("clipx.pictures").open_picture(tmp_path / "a.heic")
 
 
+def ray(tmp_path):
+    import_module("clipx.index.ray_engine").RayEngine()
+
+
 def export(tmp_path):
     import_module("clipx.backends.trace").trace(torch.nn.Identity(), {}, {}, ())
 
@@ -184,6 +188,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "heic": ("pillow_heif", heic, "pip install 'clipx-modalities[heic]'"),
     "las": ("laspy", las, "pip install 'clipx-modalities[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-modalities[h5]'"),
+    "ray": ("ray", ray, "pip install 'clipx-modalities[ray]'"),
     "open3d": ("open3d", open3d, "pip install 'clipx-modalities[open3d]'"),
     "plotter": ("vpype", plotter, "pip install 'clipx-modalities[plotter]'"),
     "video": ("imageio_ffmpeg", video, "pip install 'clipx-modalities[video]'"),

@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,8 +17,9 @@ from clipx.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from clipx.index import Added, Index
+    from clipx.index.ray_engine import RayEngine
     from clipx.index.scan import Failure
-    from clipx.index.update import Progress
+    from clipx.index.steps import Progress
 
 DbFlag = Annotated[Path, typer.Option("--db", help="The index, a folder.")]
 PathsFlag = Annotated[
@@ -46,7 +47,40 @@ ThumbnailsFlag = Annotated[bool, typer.Option(help="Keep a small picture of each
 RetryFlag = Annotated[
     bool, typer.Option("--retry", help="Try again what could not be read before, though it has not changed.")
 ]
+ShardFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="For a batch queue: encode only the I-th of N parts of the files, which nobody sees before --commit.",
+    ),
+]
+CommitFlag = Annotated[
+    bool, typer.Option("--commit", help="Publish what --shard has prepared, and say what is missing.")
+]
+EngineFlag = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="What encodes: this machine, or a Ray cluster, which shares a disk."),
+]
+WorkersFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Actors of --engine ray. Default: the cluster's CPUs, or its GPUs.", show_default=False
+    ),
+]
+AddressFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="The Ray cluster: auto for the one of this machine. Default: start one here.",
+        show_default=False,
+    ),
+]
+ShardFilesFlag = Annotated[
+    int, typer.Option("--shard-files", min=1, help="Files that --engine ray publishes at once.")
+]
 SHOWN_FAILURES = 20
+MAKING_S = 5.0
 COUNTS = ("added", "updated", "reused", "unchanged", "removed")
 
 
@@ -61,6 +95,12 @@ def index(
     ann: AnnFlag = False,
     thumbnails: ThumbnailsFlag = True,
     retry: RetryFlag = False,
+    shard: ShardFlag = None,
+    commit: CommitFlag = False,
+    engine: EngineFlag = "local",
+    workers: WorkersFlag = None,
+    address: AddressFlag = None,
+    shard_files: ShardFilesFlag = 100_000,
     *,
     run: RunOptions,
     **settings: Any,
@@ -73,13 +113,28 @@ def index(
     What cannot be read is listed; the exit status is 2 where you named it.
 
     Example: clipx index photos s3://bucket/clouds --db my.index
+
+    A batch queue runs the second line for 1/8 to 8/8, and then the third one:
+    clipx index photos --db my.index --shard 2/8
+    clipx index --db my.index --commit
+
+    On a Ray cluster: clipx index photos --db my.index --engine ray --address auto
     """
     from clipx.cli._output import report
 
     run.check_writable()
-    _require_work(paths or [], db, bool(remove or moved or merge or reembed or ann))
+    _require_work(paths or [], db, bool(remove or moved or merge or reembed or ann or commit))
     chosen = _settings(run.modality, settings)
-    with _open_or_create(db, run, must_exist=reembed or not paths) as index:
+    if commit and (paths or reembed):
+        what, remedy = "publishes what --shard has prepared, and indexes nothing", "index folders in another call"
+        raise InputError(what, where="--commit", remedy=remedy)
+    if shard is not None:
+        if remove or moved or merge or reembed or ann or commit or engine != "local":
+            raise InputError("encodes a part of the files, and does nothing else", where=f"--shard {shard}")
+        return _stage(paths or [], db, shard, run, chosen, thumbnails, retry)
+    cluster = _engine(engine, run, workers, address, shard_files)
+    here = run if cluster is None else replace(run, device="cpu", dtype="float32")  # the head may have no GPU
+    with _open_or_create(db, here, must_exist=reembed or not paths) as index:
         did = _remove(index, remove or [])
         count = _move(index, moved)
         did = _merge(index, merge or [], did)
@@ -88,15 +143,55 @@ def index(
             joint = run.open_space(source)
             with _progress() as progress:
                 did = _joined(did, index.reembed(joint, source, chosen, run.batch_size, progress, thumbnails))
+        if commit:
+            did = _joined(did, index.commit())
         if paths:
             own = {} if reembed else chosen
             with _progress() as progress:
-                did = _joined(did, index.add(paths, run.modality, own, run.batch_size, progress, thumbnails, retry))
+                how = (run.modality, own, run.batch_size, progress, thumbnails, retry, cluster)
+                did = _joined(did, index.add(paths, *how))
         recall = index.build_ann() if ann else None
         stats = index.stats()
     record = report("index", [asdict(did)], db=db, **stats, moved=count, ann_recall_at_10=recall)
     run.emit(record, lambda: _table(did, stats))
     _note_results(did, stats["files"], recall, paths or [])
+
+
+def _engine(
+    name: str, run: RunOptions, workers: int | None, address: str | None, shard_files: int
+) -> RayEngine | None:
+    """What encodes; None for this process. Raises InputError for flags of Ray without it."""
+    if name == "ray":
+        from clipx.index.ray_engine import RayEngine
+
+        return RayEngine(workers, address, shard_files, run.device, run.dtype, run.backend)
+    if workers is not None or address is not None:
+        given = "--workers" if workers is not None else "--address"
+        raise InputError("is of a cluster", where=given, remedy="add --engine ray")
+    return None
+
+
+def _stage(
+    paths: Sequence[str],
+    db: Path,
+    shard: str,
+    run: RunOptions,
+    settings: dict[str, dict[str, Any]],
+    thumbnails: bool,
+    retry: bool,
+) -> None:
+    """Encode a shard, and print what was done."""
+    from clipx.cli._output import report
+    from clipx.index.shards import Shard
+    from clipx.progress import note
+
+    own = Shard.parse(shard)
+    with _open_or_create(db, run, must_exist=False) as index, _progress() as progress:
+        numbers = (own.number, own.count)
+        did = index.stage(paths, numbers, run.modality, settings, run.batch_size, progress, thumbnails, retry)
+    run.emit(report("index", [asdict(did)], db=db, shard=str(own)), lambda: _table(did, {}))
+    note(f"shard {own} is staged; once all are: clipx index --db {db} --commit")
+    _note_results(did, None, None, paths)
 
 
 def _require_work(paths: Sequence[str], db: Path, other_work: bool) -> None:
@@ -171,12 +266,17 @@ def _joined(before: Added, did: Added) -> Added:
 def _table(did: Added, stats: dict[str, Any]) -> None:
     from clipx.cli._output import print_table
 
-    row = (*(str(getattr(did, name)) for name in COUNTS), str(len(did.failures)), str(stats["files"]))
-    print_table((*COUNTS, "not read", "in the index"), [row])
+    columns = {**{name: getattr(did, name) for name in COUNTS}, "not read": len(did.failures)}
+    if stats:
+        columns["in the index"] = stats["files"]
+    print_table(list(columns), [list(map(str, columns.values()))])
 
 
-def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[str]) -> None:
-    """Print on stderr what the table does not say. Raises typer.Exit with status 2 where a named file was not read."""
+def _note_results(did: Added, files: int | None, recall: float | None, paths: Sequence[str]) -> None:
+    """Print on stderr what the table does not say; ``files`` is None where only a shard was encoded.
+
+    Raises typer.Exit with status 2 where a file that was named was not read, or a shard is not there.
+    """
     from clipx.cli._output import printable
     from clipx.cli._work import counted
     from clipx.index.scan import absolute
@@ -191,12 +291,26 @@ def _note_results(did: Added, files: int, recall: float | None, paths: Sequence[
         text = f"{count:,} file{'s' if count > 1 else ''} of the index"
         where = printable(did.missing[0])
         note(f"missing: {text} outside of what was named, such as {where}; take them out with --remove FILE or FOLDER")
-    if paths and not files:
+    if paths and files == 0:
         why = "none of it could be read" if did.failures else "no modality reads what is there"
         note(f"nothing was indexed: {why}")
     named = set(map(absolute, paths))
-    if any(failure.path in named for failure in did.failures):
+    if any(failure.path in named for failure in did.failures) or _note_shards(did):
         raise typer.Exit(2)
+
+
+def _note_shards(did: Added) -> bool:
+    """Print which shards a commit did not find whole; returns whether there are any."""
+    from clipx.index.shards import Committed
+    from clipx.progress import note
+
+    if not isinstance(did, Committed):
+        return False
+    for what, shards in (("missing", did.missing_shards), ("unfinished", did.unfinished_shards)):
+        if shards:
+            more = f" and {len(shards) - 50} more" if len(shards) > 50 else ""
+            note(f"{what}: shard {', '.join(shards[:50])}{more}; run it again, and then --commit")
+    return bool(did.missing_shards or did.unfinished_shards)
 
 
 def _note_failures(failures: Sequence[Failure]) -> None:
@@ -232,9 +346,20 @@ def _open_or_create(db: Path, run: RunOptions, must_exist: bool) -> Index:
     try:
         return Index.create(db, joint, source)
     except FileError:
-        if not Index.exists(db):
+        if not _is_made_elsewhere(db):
             raise
-        return Index.open(db, joint)  # another process made it meanwhile
+        return Index.open(db, joint)
+
+
+def _is_made_elsewhere(db: Path) -> bool:
+    """Whether another process has made the index meanwhile, or does so now: for that it is given a few seconds."""
+    from clipx.index import Index
+    from clipx.index.meta import only_begun
+
+    until = time.monotonic() + MAKING_S
+    while not Index.exists(db) and db.is_dir() and only_begun(db) and time.monotonic() < until:
+        time.sleep(0.05)
+    return Index.exists(db)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -30,6 +31,8 @@ from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, rows_of, wr
 from clipx.index.vocabulary import WORDS, Vocabulary
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
@@ -140,6 +143,14 @@ class Collection:
                 Vocabulary.of(self.space).save(self._words_file)
         self.store.create(self.meta.space.dim, min(WORDS, len(self.vocabulary.words)))
 
+    def is_made(self) -> bool:
+        """Whether ``create`` was called to its end."""
+        try:
+            self.store.state()
+        except FileError:
+            return False
+        return self._words_file.exists()
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The words whose weights the rows have. Raises FileError."""
@@ -161,8 +172,12 @@ class Collection:
             replace: whether any of them may have rows; where none has, rows are appended, which is faster.
         """
         if entries:
-            vectors = np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
-            self.store.write(rows_of(entries, self.vocabulary.items(vectors)), replace)
+            self.store.write(self.rows(entries), replace)
+
+    def rows(self, entries: Sequence[Entry]) -> pa.Table:
+        """Files, at least one, as rows of the store."""
+        vectors = np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
+        return rows_of(entries, self.vocabulary.items(vectors))
 
     def snapshot(self) -> Snapshot:
         """The rows of the present state, as a search reads them."""
@@ -187,6 +202,9 @@ class Collection:
                 owner = re.match(r"\.?(items-\d+)\b", file.name)
                 if owner is not None and owner[1] != self.meta.table and file.is_file():
                     file.unlink(missing_ok=True)
+            for records in self.folder.glob("items-*-shards"):
+                if records.name != f"{self.meta.table}-shards":
+                    shutil.rmtree(records)
         self.store.drop_others()
 
     def drop_unfinished(self) -> None:

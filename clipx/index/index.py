@@ -17,12 +17,16 @@ from clipx.index.meta import Meta, SpaceRecord
 from clipx.index.relocate import relocate
 from clipx.index.scan import find_files, listed
 from clipx.index.search import Hit, Searcher
+from clipx.index.shards import Committed, Shard, commit_shards, stage_shard
+from clipx.index.steps import Engine, Options, Progress
 from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
-from clipx.index.update import Added, Options, Progress, add, move, remove
+from clipx.index.update import Added, add, move, remove
 
 if TYPE_CHECKING:
     from clipx.embedding import Embedding
     from clipx.space import JointSpace
+
+MAKING_S = 60.0  # how long to wait for another process that makes the index
 
 
 class Index:
@@ -120,6 +124,7 @@ class Index:
         progress: Progress = lambda done, total: None,
         thumbnails: bool = True,
         retry: bool = False,
+        engine: Engine | None = None,
     ) -> Added:
         """Bring the index up to date with folders and files.
 
@@ -136,6 +141,7 @@ class Index:
             progress: called after every batch with the number of files that are done, and of all.
             thumbnails: keep a small picture of each file.
             retry: try again what could not be read before, though it has not changed.
+            engine: what encodes, such as ``clipx.index.ray_engine.RayEngine``; this process when left out.
 
         Raises:
             FileError: a path does not exist, or the index cannot be written, such as on a full disk.
@@ -144,7 +150,61 @@ class Index:
         begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry)
         walk = find_files(listed(paths), modality)
         self._start_writing()
-        report = add(self._collection, walk, modality, settings or {}, options)
+        report = add(self._collection, walk, modality, settings or {}, options, engine)
+        build_if_large(self._collection)
+        self._collection.take_snapshot()  # so that the first search need not
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def stage(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        shard: tuple[int, int],
+        modality: str | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        batch_size: int = 32,
+        progress: Progress = lambda done, total: None,
+        thumbnails: bool = True,
+        retry: bool = False,
+    ) -> Added:
+        """Encode a part of folders and files, which nobody sees before ``commit``.
+
+        Any number of processes may do so at once, each for a shard of its own, which a hash of the paths decides. What
+        is killed goes on at the next call, and at most 4,096 rows or two minutes of it are lost. The index is locked
+        only while it is made.
+
+        Args:
+            paths: as ``add`` takes them, the same in every process.
+            shard: which part, from 1, of how many.
+            modality, settings, batch_size, progress, thumbnails, retry: as ``add`` takes them.
+
+        Raises:
+            FileError: as ``add``, or another process stages the same shard.
+            InputError: as ``add``, or shards of another number wait for a commit.
+        """
+        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry)
+        own, walk = Shard(*shard), find_files(listed(paths), modality)
+        if not self._collection.is_made():
+            self._lock.acquire(MAKING_S)
+            self._collection.create()
+        self._lock.release()
+        self._collection.refresh()
+        report = stage_shard(self._collection, walk, own, modality, settings or {}, options)
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def commit(self) -> Committed:
+        """Publish what ``stage`` has prepared, in one transaction, and remove what is gone.
+
+        Shards that are missing or unfinished are named, and published as far as they are there; once they are staged,
+        commit again. A commit that was killed may be repeated.
+
+        Raises:
+            InputError: nothing is staged, or shards were staged with different settings or of different numbers.
+        """
+        begun = time.perf_counter()
+        self._start_writing()
+        report = commit_shards(self._collection)
         build_if_large(self._collection)
         self._collection.take_snapshot()  # so that the first search need not
         report.seconds = time.perf_counter() - begun

@@ -44,6 +44,10 @@ class KnownFiles:
         found = pc.index_in(pa.array(paths, pa.string()), value_set=self.rows["path"].combine_chunks())
         return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
+    def among(self, paths: Sequence[str]) -> set[str]:
+        """Those of the paths that the index holds."""
+        return {path for path, row in zip(paths, self.positions(paths), strict=True) if row >= 0}
+
     def found(self, positions: Iterable[int] | None = None) -> Iterator[Found]:
         """The files at these positions as a walk found them; all by default."""
         rows = self.rows if positions is None else self.rows.take(np.fromiter(positions, np.int64))
@@ -91,6 +95,29 @@ class KnownFiles:
         return chosen
 
     def holds(self, modality: str, sha256: str) -> bool:
+        """Whether content of this SHA-256 is held, see ``KnownContents.holds``."""
+        return self.contents.holds(modality, sha256)
+
+    @cached_property
+    def contents(self) -> KnownContents:
+        """The content of the files."""
+        digests = _digests_of(self.rows["sha256"].to_pylist())
+        return KnownContents(
+            {name: np.sort(digests[self.modalities == name]) for name in set(self.modalities.tolist())}
+        )
+
+
+class KnownContents:
+    """The content that an index holds, in eight bytes a file.
+
+    Args:
+        digests: modality -> the sorted digests of its content.
+    """
+
+    def __init__(self, digests: dict[str, np.ndarray]):
+        self._digests = digests
+
+    def holds(self, modality: str, sha256: str) -> bool:
         """Whether content that starts with the first 64 bits of this SHA-256 is held, as a modality reads it."""
         digests = self._digests.get(modality)
         if digests is None:
@@ -98,12 +125,6 @@ class KnownFiles:
         wanted = _digests_of([sha256])[0]
         place = int(np.searchsorted(digests, wanted))
         return place < len(digests) and digests[place] == wanted
-
-    @cached_property
-    def _digests(self) -> dict[str, np.ndarray]:
-        """Modality -> the sorted digests of its content."""
-        digests = _digests_of(self.rows["sha256"].to_pylist())
-        return {name: np.sort(digests[self.modalities == name]) for name in set(self.modalities.tolist())}
 
 
 def _digests_of(hashes: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,8 @@ import json
 import math
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,7 @@ import numpy as np
 from clipx.errors import FileError, InputError
 from clipx.index.arrays import evenly_spaced
 from clipx.index.kmeans import spherical_kmeans
-from clipx.index.store import FILTERED, KEPT, ROW_ID, disk_error, matrix, schema
+from clipx.index.store import FILTERED, KEPT, ROW_ID, disk_error, matrix, schema, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,28 +70,55 @@ class LanceStore:
 
     def write(self, rows: pa.Table, replace: bool) -> None:
         """Put rows in place of all rows that their paths have; appending, without ``replace``, is faster."""
-        self.publish([self.stage(rows)], rows["path"].unique().to_pylist() if replace else [])
+        with _lance(self.folder, "cannot be written"):
+            new = self._fragments(rows, self.path)
+            self._commit(new, rows["path"].unique().to_pylist() if replace else [])
 
     def stage(self, rows: pa.Table) -> str:
-        """Write rows that no reader sees, and return what ``publish`` takes; several processes may at once."""
-        _library()
-        from lance.fragment import write_fragments
+        """Write rows that no reader sees, and return what ``publish`` takes; several processes may at once.
 
+        They lie in a folder of their own until they are published, so that ``state`` does not change.
+        """
         with _lance(self.folder, "cannot be written"):
-            table = self._latest()
-            return json.dumps([part.to_json() for part in write_fragments(rows, table, schema=table.schema)])
+            return json.dumps([part.to_json() for part in self._fragments(rows, self._staging)])
+
+    def is_staged(self, staged: str) -> bool:
+        """Whether the files that hold it are there, published or not."""
+        sizes = [file["file_size_bytes"] for part in json.loads(staged) for file in part["files"]]
+        return all(
+            any(place.exists() and place.stat().st_size == size for place in places)
+            for places, size in zip(self._files_of(staged), sizes, strict=True)
+        )
 
     def publish(self, staged: Sequence[str], replaced: Sequence[str]) -> None:
         """Show what was staged in place of all rows that the paths ``replaced`` have, in one transaction."""
         lance = _library()
         with _lance(self.folder, "cannot be written"):
-            table = self._latest()
             new = [lance.FragmentMetadata.from_json(json.dumps(part)) for one in staged for part in json.loads(one)]
-            changed, empty = self._without(table, replaced)
-            operation: Any = lance.LanceOperation.Append(new)
-            if changed or empty:
-                operation = lance.LanceOperation.Update(empty, changed, new)
-            self._opened = lance.LanceDataset.commit(table, operation, read_version=table.version)
+            for one in staged:
+                for source, target in self._files_of(one):
+                    if not target.exists():  # a publication that was stopped may have moved it before
+                        target.parent.mkdir(exist_ok=True)
+                        source.rename(target)
+            self._commit(new, replaced)
+
+    def _fragments(self, rows: pa.Table, folder: Path) -> list[Any]:
+        """Write rows to the folder ``data`` in that folder; no table knows of them yet."""
+        _library()
+        from lance.fragment import write_fragments
+
+        table = self._latest()
+        kind = {"schema": table.schema, "data_storage_version": table.data_storage_version}
+        return write_fragments(rows, table if folder == self.path else str(folder), **kind)
+
+    def _commit(self, new: list[Any], replaced: Sequence[str]) -> None:
+        """Put fragments in place of all rows that these paths have."""
+        lance, table = _library(), self._latest()
+        changed, empty = self._without(table, replaced)
+        operation: Any = lance.LanceOperation.Append(new)
+        if changed or empty:
+            operation = lance.LanceOperation.Update(empty, changed, new)
+        self._opened = lance.LanceDataset.commit(table, operation, read_version=table.version)
 
     @staticmethod
     def _without(table: Any, paths: Sequence[str]) -> tuple[list[Any], list[int]]:
@@ -107,9 +136,24 @@ class LanceStore:
                 changed.append(left.metadata if hasattr(left, "metadata") else left)
         return changed, empty
 
-    def staged_files(self, staged: str) -> list[str]:
-        """The names of the files in ``path / "data"`` that hold what was staged."""
-        return [file["path"] for part in json.loads(staged) for file in part["files"]]
+    def unstage(self, kept: Sequence[str]) -> None:
+        """Remove what was staged more than ``KEPT`` ago and not published, but for what is named."""
+        oldest = time.time() - KEPT.total_seconds()
+        named = {source for one in kept for source, _ in self._files_of(one)}
+        with writing(self.folder):
+            for file in self._staging.glob("data/*"):
+                if file not in named and file.stat().st_mtime < oldest:
+                    file.unlink(missing_ok=True)
+
+    def _files_of(self, staged: str) -> list[tuple[Path, Path]]:
+        """Where each file of what was staged lies before it is published, and after."""
+        names = [file["path"] for part in json.loads(staged) for file in part["files"]]
+        return [(self._staging / "data" / name, self.path / "data" / name) for name in names]
+
+    @property
+    def _staging(self) -> Path:
+        """The folder of what is staged; ``data`` in it holds the files."""
+        return self.folder / f"{self.name}-staged"
 
     def delete(self, paths: Sequence[str]) -> None:
         """Remove all rows of these paths, in one transaction."""
@@ -162,6 +206,9 @@ class LanceStore:
             for path in self.folder.glob("items-*.lance"):
                 if path != self.path:
                     lance.LanceDataset.drop(str(path))
+            for path in self.folder.glob("items-*-staged"):
+                if path != self._staging:
+                    shutil.rmtree(path)
 
     def scan(self, columns: Sequence[str], **values: Sequence[str | int]) -> pa.Table:
         """Columns of the rows that have one of the given values in each of these columns, in no order."""

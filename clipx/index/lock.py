@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from clipx.errors import FileError
@@ -12,15 +13,19 @@ class WriterLock:
     """The right to write to an index; the system takes it back when the process ends.
 
     Args:
-        folder: the index.
+        folder: the index, or another folder.
+        name: of the file in it that is locked.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, name: str = ".lock"):
+        self.folder, self._name = folder, name
         self._handle: int | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, wait_s: float = 0.0) -> None:
         """Take the lock, unless it is held already.
+
+        Args:
+            wait_s: how long to wait for another process to give it back.
 
         Raises:
             FileError: another process holds it, or the folder cannot be written.
@@ -28,15 +33,21 @@ class WriterLock:
         if self._handle is not None:
             return
         try:
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.folder / self._name, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise FileError(f"cannot be written ({error.strerror})", where=self.folder) from error
-        try:
-            _lock(handle)
-        except OSError as error:
-            os.close(handle)
-            raise FileError("another process writes to it", where=self.folder, remedy="wait for it to end") from error
-        self._handle = handle
+        until = time.monotonic() + wait_s
+        while self._handle is None:
+            try:
+                _lock(handle)
+                self._handle = handle
+            except OSError as error:
+                if time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
+                os.close(handle)
+                what, remedy = "another process writes to it", "wait for it to end"
+                raise FileError(what, where=self.folder, remedy=remedy) from error
 
     def release(self) -> None:
         """Give the lock back, if it is held."""

@@ -13,8 +13,9 @@ import numpy as np
 from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.index.collection import Collection
 from clipx.index.meta import Meta
+from clipx.index.steps import Progress
 from clipx.index.store import Store, matrix, schema
-from clipx.index.update import Added, Progress
+from clipx.index.update import Added
 from clipx.index.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -164,6 +164,15 @@ class Meta:
         space = replace(self.space, source=changed(self.space.source))
         return replace(self, space=space, modalities=modalities)
 
+    def with_encoded(self, name: str, own: Mapping[str, Any]) -> Meta:
+        """With a modality as another process encoded by it: its ``config`` and its ``context``.
+
+        Raises:
+            InputError: its files were encoded otherwise.
+        """
+        config = replace(self, modalities={name: own}).config_of(name)
+        return self.with_modalities([name], {name: config}).with_context(name, own["context"])
+
     def config_of(self, name: str) -> dict[str, Any]:
         """The settings of a modality, as its ``Config`` takes them; its defaults for one that is not in the index."""
         stored = self.modalities.get(name, {}).get("config", {})

@@ -145,8 +145,12 @@ class SharedStore(Store, Protocol):
     def stage(self, rows: pa.Table) -> str:
         """Write rows that no reader sees, and return a text that ``publish`` takes, in any process.
 
-        The windows of a file are never spread over two calls.
+        The windows of a file are never spread over two calls, and ``state`` stays as it is.
         """
+        ...
+
+    def is_staged(self, staged: str) -> bool:
+        """Whether all that ``publish`` needs of what was staged is there, published or not."""
         ...
 
     def publish(self, staged: Sequence[str], replaced: Sequence[str]) -> None:
@@ -154,6 +158,10 @@ class SharedStore(Store, Protocol):
 
         Raises FileError where what was staged is no longer there.
         """
+        ...
+
+    def unstage(self, kept: Sequence[str]) -> None:
+        """Remove what was staged more than ``KEPT`` ago and not published, but for what is named."""
         ...
 
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import FileError, InputError
 from clipx.files import rename_durably
 from clipx.index.collection import Collection, record_of
-from clipx.index.entries import KnownContent, entries
 from clipx.index.known import KnownFiles
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
 from clipx.index.remote import is_url, look_up
 from clipx.index.scan import Failure, Found, Walk, absolute
+from clipx.index.steps import Engine, Options, Part, encoded, shared_store, to_do
 from clipx.index.writer import Writer, delete
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
-
-Progress = Callable[[int, int], None]
-"""Called after every batch with the number of files that are done, and of all files."""
-
 
 @dataclass
 class Added:
@@ -54,26 +50,13 @@ class Added:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Options:
-    """How files are encoded and kept; see ``Index.add``."""
-
-    batch_size: int = 32
-    progress: Progress = lambda done, total: None
-    thumbnails: bool = True
-    retry: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {self.batch_size}")
-
-
 def add(
     collection: Collection,
     walk: Walk,
     modality: str | None,
     settings: Mapping[str, Mapping[str, Any]],
     options: Options,
+    engine: Engine | None = None,
 ) -> Added:
     """Bring a collection up to date with what a walk found; see ``Index.add``.
 
@@ -83,15 +66,16 @@ def add(
         modality: what the walk was limited to.
         settings: modality -> fields of its ``Config``.
         options: how.
+        engine: what encodes; this process where it is left out.
     """
     if not Meta.exists(collection.folder, NEXT):
         collection.drop_others()  # a move to another space was stopped after its last step but one
     collection.create()
     known = collection.files()
     if modality is None:
-        _keep_modalities(walk, known)
+        keep_modalities(walk, known)
     collection.record(collection.meta.with_modalities({file.modality for file in walk.files}, settings))
-    report = _update(collection, walk, known, modality, options)
+    report = _update(collection, walk, known, modality, options, engine)
     report.missing = _missing(known.elsewhere(walk.roots))
     return report
 
@@ -186,26 +170,83 @@ def _update(
     known: KnownFiles,
     modality: str | None,
     options: Options,
+    engine: Engine | None = None,
 ) -> Added:
     """Encode what is new or has changed, and remove what is gone."""
     report = Added(failures=list(walk.failures), skipped=dict(walk.skipped))
-    todo = [walk.files[i] for i in np.flatnonzero(~known.as_before(walk.files))]
-    report.unchanged = len(walk.files) - len(todo)
     failed_before = collection.failures()
-    if not options.retry:
-        failed = {file.path for file in todo if _is_same(file, failed_before.get(file.path))}
-        report.failures += [
-            Failure(path, failed_before[path]["reason"], read=True, known=True) for path in sorted(failed)
-        ]
-        todo = [file for file in todo if file.path not in failed]
-    stale = _write_all(collection, todo, known, report, options)
+    todo, failed = to_do(walk.files, known, failed_before, options.retry)
+    report.unchanged = len(walk.files) - len(todo) - len(failed)
+    report.failures += failed
+    if engine is None:
+        stale = _write_all(collection, todo, known, report, options)
+    else:
+        stale = []
+        with closing(engine.parts(collection, todo, known.contents, options)) as shards:
+            for parts in shards:
+                stale += publish(collection, parts, known, report)
+                collection.store.optimize()
     stale += walk.gone(known.under(walk.roots, modality))
-    delete(collection.store, stale)
-    report.removed = len(stale)
-    if todo or stale:
-        collection.store.optimize()
-        _record_failures(collection, walk, todo, failed_before, report.failures)
+    finish(collection, todo, stale, set(walk.gone(failed_before)), failed_before, report)
     return report
+
+
+def publish(collection: Collection, parts: Sequence[Part], known: KnownFiles, report: Added) -> list[str]:
+    """Show what was staged in one transaction, and count it in the report.
+
+    Args:
+        collection: the caller holds the lock of its index.
+        parts: of different files.
+        known: what the index holds.
+        report: of the update.
+
+    Returns:
+        The paths whose content is no longer readable.
+
+    Raises:
+        InputError: a modality encoded them otherwise than what is in the index.
+    """
+    meta = collection.meta
+    for part in parts:
+        for name, own in part.modalities.items():
+            meta = meta.with_encoded(name, own)
+    collection.record(meta)
+    failures = {failure.path: failure for part in parts for failure in part.failures}
+    written = [file.path for part in parts for file in part.written]
+    there = known.among([*written, *failures])
+    if staged := [part.staged for part in parts if part.staged]:
+        shared_store(collection).publish(staged, [path for path in written if path in there])
+    reused = {path for part in parts for path in part.reused}
+    report.reused += len(reused)
+    report.updated += sum(path in there and path not in reused for path in written)
+    report.added += sum(path not in there and path not in reused for path in written)
+    report.failures += failures.values()
+    return [path for path, failure in failures.items() if failure.read and path in there]
+
+
+def finish(
+    collection: Collection,
+    tried: Sequence[Found],
+    removed: Sequence[str],
+    gone: set[str],
+    failed_before: Mapping[str, Mapping[str, Any]],
+    report: Added,
+) -> None:
+    """What ends an update: remove what is gone, put the store in order, and record what could not be read.
+
+    Args:
+        collection: the caller holds the lock of its index.
+        tried: files that were encoded, or were to be.
+        removed: paths of the index that are gone, or whose content is no longer readable.
+        gone: those of ``failed_before`` that are gone.
+        failed_before: path -> what was recorded of a file that could not be read.
+        report: of the update.
+    """
+    delete(collection.store, removed)
+    report.removed = len(removed)
+    if tried or removed:
+        collection.store.optimize()
+        _record_failures(collection, gone, tried, failed_before, report.failures)
 
 
 def _write_all(
@@ -216,32 +257,20 @@ def _write_all(
     options: Options,
 ) -> list[str]:
     """Encode and write files, count them in the report, and return the paths whose content is no longer readable."""
-    there = known.positions([file.path for file in todo]) >= 0
-    replaced = {file.path for file, before in zip(todo, there, strict=True) if before}
+    replaced = known.among([file.path for file in todo])
     writer = Writer(collection, known, replaced)
     try:
         done = 0
-        for name in dict.fromkeys(file.modality for file in todo):
-            own = [file for file in todo if file.modality == name]
-            try:
-                encoder = collection.checked_encoder(name)
-                collection.record(collection.meta.with_context(name, encoder.context))
-            except ClipxError as error:  # its package or its tower is missing; the others go on
-                report.failures += [Failure(file.path, str(error)) for file in own]
-                done += len(own)
-                options.progress(done, len(todo))
-                continue
-            content = KnownContent(partial(writer.holds, name), partial(collection.entries, modality=name))
-            for batch in entries(own, encoder, content, options.batch_size, options.thumbnails):
-                for entry in batch:
-                    if isinstance(entry, Failure):
-                        report.failures.append(entry)
-                        if entry.read and entry.path in replaced:
-                            writer.stale.append(entry.path)
-                    else:
-                        writer.put(entry)
-                done += len(batch)
-                options.progress(done, len(todo))
+        for batch in encoded(collection, todo, writer.holds, options, collection.record):
+            for entry in batch:
+                if isinstance(entry, Failure):
+                    report.failures.append(entry)
+                    if entry.read and entry.path in replaced:
+                        writer.stale.append(entry.path)
+                else:
+                    writer.put(entry)
+            done += len(batch)
+            options.progress(done, len(todo))
         writer.finish()
     finally:
         writer.close()
@@ -251,14 +280,13 @@ def _write_all(
 
 def _record_failures(
     collection: Collection,
-    walk: Walk,
+    gone: set[str],
     todo: Sequence[Found],
     before: Mapping[str, Mapping[str, Any]],
     failures: Sequence[Failure],
 ) -> None:
     """Record the files that could not be read, besides earlier ones that were not tried and are not gone."""
     tried = {file.path: file for file in todo}
-    gone = set(walk.gone(before))
     after = {path: own for path, own in before.items() if path not in tried and path not in gone}
     for failure in failures:
         if failure.read and failure.path in tried:
@@ -267,7 +295,7 @@ def _record_failures(
         collection.record_failures(after)
 
 
-def _keep_modalities(walk: Walk, known: KnownFiles) -> None:
+def keep_modalities(walk: Walk, known: KnownFiles) -> None:
     """Let files be of the modalities that they were indexed as, where they were."""
     rows = known.positions([file.path for file in walk.files])
     for i in np.flatnonzero(rows >= 0):
@@ -302,10 +330,6 @@ def _names(folder: str) -> set[str] | None:
         return set()
     except OSError:
         return None
-
-
-def _is_same(file: Found, before: Mapping[str, Any] | None) -> bool:
-    return before is not None and all(before.get(name) == value for name, value in asdict(file).items())
 
 
 def _walk_again(known: KnownFiles) -> Walk:

@@ -251,16 +251,19 @@ def moves_paths(it: Subject) -> None:
 
 def stages_what_is_published(it: Subject) -> None:
     """Of a ``SharedStore``: what is staged is seen once it is published, and replaces rows in the same transaction."""
-    store = it.filled()
-    other = it.make(it.folder, "items-1")
+    store, other = it.filled(), it.make(it.folder, "items-1")
     if not (isinstance(store, SharedStore) and isinstance(other, SharedStore)):
         return
-    before = {"/a/cat.png": 1, "/a/rain.wav": 3, "/b/it's.ply": 1}
+    before, state = {"/a/cat.png": 1, "/a/rain.wav": 3, "/b/it's.ply": 1}, store.state()
     staged = [
         part.stage(_rows([_entry(path, "audio", windows)]))
         for part, path, windows in ((store, "/a/rain.wav", 2), (other, "/new.wav", 1))
     ]
     it.require_rows(store, before, "stage() shows rows")
+    it.require(store.state() == state, "stage() changes the state")
+    it.require(all(map(store.is_staged, staged)), "is_staged() is false of what was staged")
+    store.unstage([])
+    it.require(all(map(other.is_staged, staged)), "unstage() removes what was staged just now")
     store.publish(staged, ["/a/rain.wav", "/a/cat.png"])
     it.require_rows(store, {"/a/rain.wav": 2, "/b/it's.ply": 1, "/new.wav": 1}, "publish() shows other rows")
 

@@ -1,0 +1,417 @@
+"""Shards of an index: jobs that know nothing of each other, and one commit, give what one run gives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import pytest
+from memory_store import MemoryStores
+from PIL import Image
+
+import clipx
+from clipx import pipeline
+from clipx.errors import FileError, InputError
+from clipx.index import Index, steps
+from clipx.index.shards import Shard
+from clipx.index.update import Added
+
+
+@pytest.fixture(scope="module")
+def space(space_folder):
+    return clipx.load_space(space_folder)
+
+
+def picture(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((32, 32), 0).save(path)
+    return path
+
+
+def mixed_files(folder, pictures, clouds):
+    """Pictures and clouds, a drawing, what is no picture, and a sound, which the tiny space has no tower for."""
+    for i in range(pictures):
+        picture(folder / ("deep/er" if i % 2 else ".") / f"p{i}.png", i)
+    for i in range(clouds):
+        np.savetxt(folder / f"c{i}.xyz", np.random.default_rng(i).normal(size=(32, 3)) * [1, 1, 1 + i])
+    (folder / "house.ndjson").write_text('{"word": "house", "drawing": [[[0, 90, 90, 0, 0], [0, 0, 60, 60, 0]]]}')
+    (folder / "broken.png").write_bytes(b"\x89PNG corrupt")
+    (folder / "notes.doc").write_text("no modality reads this")
+    with wave.open(str(folder / "a.wav"), "wb") as sound:
+        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16000)
+        sound.writeframes((np.sin(np.arange(16000) / 9) * 9000).astype("<i2").tobytes())
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path):
+    return mixed_files(tmp_path / "files", 24, 6)
+
+
+@pytest.fixture
+def db(tmp_path):
+    return tmp_path / "my.index"
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Names of the files that were encoded in this process."""
+    names, real = [], pipeline.encode_batch
+
+    def encode_batch(batch, *how):
+        names.extend(one.item.path.name for one in batch)
+        return real(batch, *how)
+
+    monkeypatch.setattr(pipeline, "encode_batch", encode_batch)
+    return names
+
+
+def rows(index):
+    table = index.store.scan(["path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "vector"])
+    return sorted(table.to_pylist(), key=lambda row: (row["path"], row["window"]))
+
+
+def assert_same(one, two):
+    """The same rows, and the same hits."""
+    left, right = rows(one), rows(two)
+    assert [{**row, "vector": 0} for row in left] == [{**row, "vector": 0} for row in right]
+    np.testing.assert_allclose([row["vector"] for row in left], [row["vector"] for row in right], atol=1e-5)
+    for query in ("a photo of a cat", left[0]["path"]):
+        hits = [{hit.path: hit.score for hit in index.search(query, 999)} for index in (one, two)]
+        assert hits[0] == pytest.approx(hits[1], abs=1e-4)
+
+
+def summary(did):
+    return (did.added, did.updated, did.reused, did.unchanged, did.removed, sorted(did.failures, key=str), did.skipped)
+
+
+@pytest.fixture
+def plain(files, space, tmp_path):
+    """An index of the files, made in one run, and its report."""
+    with Index.create(tmp_path / "plain.index", space) as index:
+        did = index.add(files)
+        assert did.added == 31 and len(did.failures) == 2
+        yield index, did
+
+
+def run_python(code, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=environment)
+
+
+JOB = """
+import sys
+from clipx.cli import main
+folder, db, space, shard = sys.argv[1:]
+sys.exit(main(["index", folder, "--db", db, "--space", space, "--shard", shard]))
+"""
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_shards_and_a_commit_give_what_one_run_gives(files, db, space, plain, order):
+    with Index.create(db, space) as index:
+        for number in order:
+            index.stage(files, (number, 3))
+        did = index.commit()
+        assert did.missing_shards == did.unfinished_shards == []
+        assert summary(did) == summary(plain[1])
+        assert_same(index, plain[0])
+        again = index.add(files)
+        assert (again.added, again.unchanged) == (0, 31)
+        assert [failure.path for failure in again.failures if failure.known] == [str(files / "broken.png")]
+        with pytest.raises(InputError, match="no shard waits for a commit"):
+            index.commit()
+
+
+def test_jobs_at_once_need_no_index_before(files, db, space_folder, plain):
+    """None is there yet: one of them makes it, and the others wait for that."""
+    jobs = [run_python(JOB, files, db, space_folder, f"{number}/3") for number in (1, 2, 3)]
+    assert [job.wait(120) for job in jobs] == [0, 0, 0]
+    with Index.open(db) as index:
+        assert summary(index.commit()) == summary(plain[1])
+        assert_same(index, plain[0])
+
+
+def test_a_reader_sees_nothing_before_the_commit(files, db, space):
+    with Index.create(db, space) as index:
+        index.add(picture(files / "first.png", 99))
+        state, reader = index.store.state(), Index.open(db, space)
+        before = [(hit.path, hit.score) for hit in reader.search("a cat", 99)]
+        for number in (1, 2):
+            index.stage(files, (number, 2))
+            assert index.store.state() == state  # so that a search need not read anything again
+        assert [(hit.path, hit.score) for hit in reader.search("a cat", 99)] == before
+        index.commit()
+        assert len(reader.search("a cat", 99)) == 32
+
+
+def test_stages_only_its_own_files_and_never_twice(files, db, space, encoded):
+    with Index.create(db, space) as index:
+        for number in (1, 2, 3):
+            index.stage(files, (number, 3))
+        paths = [path for path in map(str, files.rglob("*.*")) if path.endswith((".png", ".xyz", ".ndjson"))]
+        assert sorted(encoded) == sorted(path.rpartition("/")[2] for path in paths if "broken" not in path)
+        encoded.clear()
+        picture(files / "new.png", 50)
+        picture(files / "p4.png", 51)  # what was staged of it is out of date
+        for number in (1, 2, 3):
+            index.stage(files, (number, 3))
+        assert {"new.png", "p4.png"} <= set(encoded) and "a.wav" not in encoded
+        assert index.commit().added == 32
+        with Index.create(db.with_name("fresh"), space) as fresh:
+            fresh.add(files)
+            assert_same(index, fresh)
+
+
+def test_every_path_is_in_one_shard():
+    paths = [f"/photos/{i}é.png" for i in range(1000)]
+    counts = [sum(Shard(number, 8).holds(path) for path in paths) for number in range(1, 9)]
+    assert sum(counts) == 1000 and min(counts) > 90
+    for text in ("0/3", "4/3", "a/3", "1", "1/0"):
+        with pytest.raises(InputError):
+            Shard.parse(text)
+
+
+KILLED = """
+import os, signal, sys
+from clipx.index import Index, shards, steps
+steps.PART_ROWS, real, written = 4, shards._Record.write, []
+def write(*about):
+    real(*about)
+    written.append(1)
+    if len(written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+shards._Record.write = write
+Index.open(sys.argv[2]).stage(sys.argv[1], (1, 1), batch_size=4)
+"""
+
+
+def test_a_killed_job_goes_on(files, db, space, plain, encoded):
+    Index.create(db, space, space.folder).close()
+    assert run_python(KILLED, files, db).wait(120) == -signal.SIGKILL
+    records = [json.loads(file.read_text())["part"] for file in (db / "items-1-shards").glob("*.json")]
+    there = sum(len(one["files"]) - len(one["failures"]) for one in records)
+    assert len(records) == 2 and 8 <= there < 31
+    with Index.open(db, space) as index:
+        index.stage(files, (1, 1))
+        assert len(encoded) == 31 - there
+        did = index.commit()
+        assert did.added == 31 and did.missing_shards == did.unfinished_shards == []
+        assert_same(index, plain[0])
+
+
+def test_what_is_missing_is_named_and_the_rest_published(files, db, space, plain, monkeypatch):
+    with Index.create(db, space) as index:
+        index.stage(files, (3, 4))
+        monkeypatch.setattr(steps, "PART_ROWS", 2)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            calls = []
+
+            def stop(done, total):
+                calls.append(done)
+                if len(calls) > 1:
+                    raise KeyboardInterrupt
+
+            patch.setattr(steps, "PART_SECONDS", 0)
+            index.stage(files, (1, 4), batch_size=2, progress=stop)
+        did = index.commit()
+        assert (did.missing_shards, did.unfinished_shards) == (["2/4", "4/4"], ["1/4"])
+        there = len(rows(index))
+        assert 0 < there == did.added < 31
+        for number in (1, 2, 4):
+            index.stage(files, (number, 4))
+        did = index.commit()  # the third is remembered
+        assert (did.missing_shards, did.unfinished_shards, did.added) == ([], [], 31 - there)
+        assert_same(index, plain[0])
+
+
+def test_a_new_round_forgets_what_an_earlier_one_had_whole(files, db, space):
+    with Index.create(db, space) as index:
+        for number in (1, 2):
+            index.stage(files, (number, 3))
+        assert index.commit().missing_shards == ["3/3"]
+        index.stage(files, (1, 3))
+        assert index.commit().missing_shards == ["2/3", "3/3"]
+
+
+def test_a_commit_that_was_killed_may_be_repeated(files, db, space, plain, monkeypatch):
+    from clipx.index import shards
+
+    with Index.create(db, space) as index:
+        for number in (1, 2):
+            index.stage(files, (number, 2))
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(shards, "finish", lambda *about: (_ for _ in ()).throw(KeyboardInterrupt))
+            index.commit()
+        assert len(rows(index)) == 31
+        did = index.commit()
+        assert (did.added, did.missing_shards) == (0, [])
+        assert_same(index, plain[0])
+        assert index.add(files).failures[0].known
+
+
+def test_a_commit_that_was_killed_before_it_published_may_be_repeated(files, db, space, plain, monkeypatch):
+    """Its data files were moved already."""
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(index.store, "_commit", lambda *about: (_ for _ in ()).throw(KeyboardInterrupt))
+            index.commit()
+        assert rows(index) == []
+        assert index.commit().added == 31
+        assert_same(index, plain[0])
+
+
+def test_a_commit_updates_and_removes(files, db, space, tmp_path):
+    with Index.create(db, space) as index:
+        index.add(files)
+        picture(files / "p0.png", 77)
+        (files / "p2.png").unlink()
+        (files / "p4.png").rename(files / "moved.png")
+        (files / "p6.png").write_bytes(b"\x89PNG corrupt")
+        (files / "broken.png").unlink()
+        index.stage(files, (1, 2))
+        index.stage(files, (2, 2))
+        assert len(rows(index)) == 31
+        did = index.commit()
+        assert (did.added, did.updated, did.reused, did.removed, did.unchanged) == (0, 1, 1, 3, 27)
+        with Index.create(tmp_path / "fresh", space) as fresh:
+            fresh.add(files)
+            assert_same(index, fresh)
+        assert {path.rpartition("/")[2] for path in index._collection.failures()} == {"p6.png"}
+
+
+def test_a_failure_is_tried_again_with_retry_alone(files, db, space, encoded):
+    good = (files / "p0.png").read_bytes()
+    broken = files / "broken.png"
+    broken.write_bytes(good[:40] + bytes(len(good) - 40))
+    before = broken.stat().st_mtime_ns
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        broken.write_bytes(good)  # as if another version of a library had read it
+        os.utime(broken, ns=(before, before))
+        encoded.clear()
+        assert [one.path for one in index.stage(files, (1, 1)).failures] == [str(files / "a.wav"), str(broken)]
+        assert index.stage(files, (1, 1), retry=True).added == 1 and encoded == ["broken.png"]
+        did = index.commit()
+        assert (did.added, [failure.path for failure in did.failures]) == (32, [str(files / "a.wav")])
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_shards_of_another_number_are_refused(files, db, space):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 2))
+        with pytest.raises(InputError, match="shards of 2 wait for a commit, not of 3"):
+            index.stage(files, (1, 3))
+        with pytest.raises(InputError, match="no shard 3/2"):
+            index.stage(files, (3, 2))
+
+
+def test_other_settings_are_refused(files, db, space):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 2))
+        index.stage(files, (2, 2), settings={"pointcloud": {"up": "z"}})
+        with pytest.raises(InputError, match=r"shard [12]/2: the index holds pointcloud with up = .*remove .*-of-2"):
+            index.commit()
+        assert rows(index) == []
+
+
+def test_another_space_or_version_is_refused(files, db, space):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        record = max((db / "items-1-shards").glob("*.json"), key=lambda file: file.stat().st_size)
+        about = json.loads(record.read_text())
+        for name, value, message in [("space", "x", "is of space x"), ("clipx", "0.1", "was written by clipx 0.1")]:
+            record.write_text(json.dumps({**about, name: value}))
+            with pytest.raises(InputError, match=message):
+                index.commit()
+        record.write_text("{")
+        with pytest.raises(InputError, match="cannot be read"):
+            index.commit()
+        assert rows(index) == []
+
+
+def test_a_shard_whose_data_are_lost_must_be_run_again(files, db, space, plain):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 2))
+        for file in (db / "items-1-staged/data").iterdir():
+            file.write_bytes(file.read_bytes()[:-9])  # as a copy that was stopped
+        index.stage(files, (2, 2))
+        did = index.commit()
+        assert (did.missing_shards, did.unfinished_shards) == ([], ["1/2"])
+        index.stage(files, (1, 2))
+        assert index.commit().unfinished_shards == []
+        assert_same(index, plain[0])
+
+
+def test_two_jobs_of_one_shard_are_refused(files, db, space):
+    with Index.create(db, space) as index:
+
+        def second(done, total):
+            with pytest.raises(FileError, match="another process writes"):
+                Index.open(db, space).stage(files, (1, 1))
+
+        index.stage(files, (1, 1), progress=second)
+
+
+def test_a_store_for_one_writer_is_refused(files, db, space):
+    with (
+        Index.create(db, space, store=MemoryStores()) as index,
+        pytest.raises(InputError, match="not made for several writers"),
+    ):
+        index.stage(files, (1, 1))
+
+
+def test_a_writer_goes_on_while_shards_are_staged(files, db, space):
+    """The index is locked by whoever adds, not by a job."""
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        with Index.open(db, space) as other:
+            assert isinstance(other.add(files / "p0.png"), Added)
+        did = index.commit()
+        assert len(rows(index)) == 31 and did.added + did.updated == 31
+
+
+def test_a_move_to_another_space_drops_what_was_staged(files, db, space, tmp_path):
+    with Index.create(db, space) as index:
+        index.add(files / "p0.png")
+        index.stage(files, (1, 2))
+        index.reembed(space)
+        with pytest.raises(InputError, match="no shard waits"):
+            index.commit()
+    assert not list(db.glob("items-1*"))
+
+
+# The command line -----------------------------------------------------------------------------------------------------
+
+
+def test_the_commands(run, here):
+    status, out, err = run("index . --shard 1/2")
+    assert status == 0 and "shard 1/2 is staged" in err
+    status, out, err = run("index --commit")
+    assert status == 2 and "missing: shard 2/2" in err
+    status, out, err = run("index . --shard 1/2 --json")
+    assert status == 0 and json.loads(out)["shard"] == "1/2"
+    status, out, err = run("index --commit --json")
+    assert status == 2 and json.loads(out)["results"][0]["missing_shards"] == ["2/2"]
+    assert run("index . --shard 2/2")[0] == 0
+    status, out, err = run("index --commit --json")
+    assert status == 0 and json.loads(out)["files"] == 3
+    assert json.loads(out)["results"][0]["missing_shards"] == []
+    for line, message in [
+        ("index . --shard 3/2", "no shard 3/2"),
+        ("index . --shard two", "the second of eight is 2/8"),
+        ("index --shard 1/2", "nothing to index"),
+        ("index . --shard 1/2 --ann", "does nothing else"),
+        ("index . --commit", "indexes nothing"),
+        ("index --commit", "no shard waits for a commit"),
+        ("index . --workers 2", "add --engine ray"),
+    ]:
+        status, out, err = run(line)
+        assert status == 2 and message in err and err.count("\n") == 1, (line, err)
