@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,8 @@ HUGE = 16_000_000  # rows from which there are more cells all the same: they wou
 TRAINED_ON = 65_536  # rows that the centres of the cells are computed from
 DELTAS = 8  # indexes of later rows, from which they are merged
 LEAST_NEAREST = 32  # rows that are returned at least: their 8-bit values order near ones only roughly
-READ_AHEAD = {"batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**27}  # bytes; 2 GB by default
-IN_BATCHES: dict[str, Any] = {"batch_size": 8192, **READ_AHEAD}
-CACHES = {"index_cache_size_bytes": 2**29, "metadata_cache_size_bytes": 2**27}  # not 6 GB and 1 GB
+IN_BATCHES = {"batch_size": 4096, "batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**26}  # not 2 GB
+CACHES = {"index_cache_size_bytes": 2**28, "metadata_cache_size_bytes": 2**27}  # not 6 GB and 1 GB
 _VECTORS = "vector_idx"
 _SCALARS = {"path": "BTREE", "sha256": "BTREE", "modality": "BITMAP"}  # what scans filter by
 _IN_LANCE = re.compile(r",? /\S*\.rs:\d+:\d+")  # a place in its own code
@@ -269,10 +268,11 @@ class LanceStore:
 
     def state(self) -> str:
         """A short name of the table's state, which any write changes, and the loss of a data file; two listings."""
-        data = self.path / "data"  # missing while the table is empty
+        folder = str(self.path)
         try:
-            names = sorted(name for name in os.listdir(self.path / "_versions") if name.endswith(".manifest"))
-            names += sorted(os.listdir(data)) if data.is_dir() else []
+            names = sorted(name for name in os.listdir(f"{folder}/_versions") if name.endswith(".manifest"))
+            with suppress(FileNotFoundError):  # while the table is empty
+                names += sorted(os.listdir(f"{folder}/data"))
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 raise FileError(f"its table cannot be read ({error.strerror})", where=self.folder) from error

@@ -321,26 +321,23 @@ class _Block:
         """The ``k`` best of (R,) scores, one for each path; of equal ones the earlier. ``kept``: only these of them."""
         if kept is not None:
             scores = scores[kept]
-        paths, wanted = self.columns["path"], min(len(scores), k)
+        path, *about = (self.columns[name] for name in ("path", "modality", "start_s", "end_s"))
+        wanted = min(len(scores), k)
         while wanted:  # a file of many windows may take many places
             top = largest(scores, wanted)
-            top = top[np.lexsort((top, -scores[top]))].tolist()
-            places = top if kept is None else kept[top].tolist()
-            rows = places if self.rows is None else self.rows[places].tolist()
+            top = top[np.lexsort((top, -scores[top]))]
+            places = top if kept is None else kept[top]
+            rows = (places if self.rows is None else self.rows[places]).tolist()
             found: dict[str, _Scored] = {}
-            for i, place, row in zip(top, places, rows, strict=True):
-                path = paths[row].as_py()
-                if path not in found:
-                    found[path] = self._scored(float(scores[i]), path, int(self.codes[place]), row)
+            for score, code, row in zip(scores[top].tolist(), self.codes[places].tolist(), rows, strict=True):
+                name = path[row].as_py()
+                if name not in found:
+                    vector, words = self.items.vectors[row].copy(), self.items.words[row, :WORDS_SHOWN].tolist()
+                    found[name] = _Scored(score, name, code, vector, words, *(column[row].as_py() for column in about))
             if len(found) >= k or wanted == len(scores):
                 return list(found.values())[:k]
             wanted = min(len(scores), 4 * wanted)
         return []
-
-    def _scored(self, score: float, path: str, code: int, row: int) -> _Scored:
-        modality, start_s, end_s = (self.columns[name][row].as_py() for name in ("modality", "start_s", "end_s"))
-        vector, words = self.items.vectors[row].copy(), self.items.words[row, :WORDS_SHOWN].tolist()
-        return _Scored(score, path, code, vector, words, modality, start_s, end_s)
 
 
 @dataclass(frozen=True, eq=False)
