@@ -178,6 +178,16 @@ def test_an_update_by_a_cluster(files, space, encoded, tmp_path):
             assert_same(index, fresh)
 
 
+@pytest.mark.slow
+def test_files_at_a_url(files, space, cluster, tmp_path):
+    """Each actor reads them itself."""
+    with Index.create(tmp_path / "my.index", space, space.folder) as index:
+        assert index.add(f"file://{files}/1", engine=engine()).added == 35
+        with Index.create(tmp_path / "plain.index", space) as plain:
+            plain.add(f"file://{files}/1")
+            assert_same(index, plain)
+
+
 DRIVER = """
 import os, signal, sys
 import ray
