@@ -249,7 +249,7 @@ def test_a_commit_that_was_killed_may_be_repeated(files, db, space, plain, monke
             index.commit()
         assert len(rows(index)) == 31
         did = index.commit()
-        assert (did.added, did.missing_shards) == (0, [])
+        assert (did.added, did.updated, did.missing_shards) == (0, 0, [])
         assert_same(index, plain[0])
         assert index.add(files).failures[0].known
 
