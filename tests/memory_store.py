@@ -89,7 +89,7 @@ class MemoryStore:
     def state(self) -> str:
         return f"{self.stores.writes}-{len(self.rows)}"
 
-    def build_ann(self) -> None:
+    def build_ann(self, spread=None) -> None:
         """Nothing: ``nearest`` looks at every row."""
 
     def optimize(self) -> None:

@@ -775,7 +775,7 @@ def test_an_approximate_index_finds_what_an_exact_search_finds(files, db, space,
 def test_a_move_keeps_the_approximate_index(files, db, space, other_space, monkeypatch):
     monkeypatch.setattr("clipx.index.ann.ANN_LEAST", 11)
     built = []
-    monkeypatch.setattr(LanceStore, "build_ann", lambda self: built.append(self.name))
+    monkeypatch.setattr(LanceStore, "build_ann", lambda self, spread=None: built.append(self.name))
     monkeypatch.setattr(LanceStore, "nearest", lambda self, vectors, k, effort, columns, *_: self.scan(columns))
     with Index.create(db, space) as index:
         index.add([files])

@@ -18,7 +18,7 @@ from clipx.index.null_model import ITEMS
 from clipx.index.scan import Found
 from clipx.index.store import Entry
 
-MANY, MOST = 3000, 500
+MANY, MOST, FRAGMENT = 3000, 500, 500
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,13 @@ def large(tmp_path, space, monkeypatch):
     """2,900 pictures, which stay in the store, 100 sketches, and their vectors."""
     monkeypatch.setattr("clipx.index.collection.EXACT_ROWS", MOST)
     monkeypatch.setattr("clipx.index.ann.EXACT_ROWS", MOST)
+    monkeypatch.setattr("clipx.index.lance.FRAGMENT_ROWS", FRAGMENT)
     vectors = crowd(MANY, space.dim)
     with Index.create(tmp_path / "my.index", space) as index:
         kinds = ["sketch" if i % 30 == 7 else "image" for i in range(MANY)]
         entries = [entry(f"/x/{i:04}.png", v, kind) for i, (v, kind) in enumerate(zip(vectors, kinds, strict=True))]
-        index._collection.write(entries, replace=False)
+        for start in range(0, MANY, FRAGMENT):
+            index._collection.write(entries[start : start + FRAGMENT], replace=False)
         index.build_ann()
         yield index, vectors
 
@@ -117,7 +119,7 @@ def test_many_updates_leave_few_parts_of_the_approximate_index(large, space):
         index.store.optimize()
     parts = [one for one in index.store._latest().list_indices() if one["name"] == "vector_idx"]
     assert len(parts) <= DELTAS + 2
-    assert len(index.store._latest().get_fragments()) <= DELTAS + 3
+    assert len(index.store._latest().get_fragments()) <= MANY // FRAGMENT + DELTAS + 3
     for i, vector in enumerate(vectors):
         assert index.search(query(space, vector), 1, ranking="cosine")[0].path == f"/new/{i}.png"
 
@@ -149,12 +151,38 @@ def test_searches_are_right_while_another_writes(large, space):
     assert not wrong
 
 
+def test_an_index_that_was_built_in_parts_finds_the_same(large, space):
+    """With the same centres, the parts hold the same cells; later rows are merged into neither."""
+    from clipx.index.lance import DELTAS
+
+    index, vectors = large
+    queries = [query(space, vectors[i]) for i in range(0, MANY, 100)]
+    index.store.build_ann()
+    wanted = [index.search(one, 10, ranking="cosine") for one in queries]
+    index.store.build_ann(lambda work, items: [work(item) for item in reversed(items)][::-1])
+    assert [index.search(one, 10, ranking="cosine") for one in queries] == wanted
+
+    def parts():
+        return [one for one in index.store._latest().list_indices() if one["name"] == "vector_idx"]
+
+    built = {one["uuid"] for one in parts()}
+    assert len(built) == MANY // FRAGMENT
+    new = unit(np.random.default_rng(4).normal(size=(2 * DELTAS, space.dim)))
+    for i, vector in enumerate(new):
+        index._collection.write([entry(f"/new/{i}.png", vector)], replace=False)
+        index.store.optimize()
+    assert built <= {one["uuid"] for one in parts()} and len(parts()) <= len(built) + DELTAS + 1
+    assert [index.search(query(space, v), 1, ranking="cosine")[0].path for v in new] == [
+        f"/new/{i}.png" for i in range(2 * DELTAS)
+    ]
+
+
 def test_it_is_built_again_when_it_has_doubled(large, space, monkeypatch):
     from clipx.index import ann
 
     index, _ = large
     built = []
-    monkeypatch.setattr(ann, "build", lambda collection: built.append(collection))
+    monkeypatch.setattr(ann, "build", lambda collection, spread: built.append(collection))
     ann.build_if_large(index._collection)
     more = crowd(MANY + 1, space.dim, seed=2)
     index._collection.write([entry(f"/y/{i}.png", vector) for i, vector in enumerate(more[:-1])], replace=False)

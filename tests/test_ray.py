@@ -178,6 +178,26 @@ def test_an_update_by_a_cluster(files, space, encoded, tmp_path):
             assert_same(index, fresh)
 
 
+def test_the_approximate_index_is_built_in_parts(space, cluster, tmp_path, monkeypatch):
+    from clipx.index.scan import Found
+    from clipx.index.store import Entry
+
+    monkeypatch.setattr("clipx.index.lance.FRAGMENT_ROWS", 400)
+    vectors = np.random.default_rng(0).normal(size=(1200, space.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with Index.create(tmp_path / "my.index", space, space.folder) as index:
+        for start in range(0, 1200, 400):
+            some = enumerate(vectors[start : start + 400], start)
+            entries = [Entry(Found(f"/x/{i}.png", 1, 1, "image"), f"{i:064x}", [None], v[None], None) for i, v in some]
+            index._collection.write(entries, replace=False)
+        assert index.build_ann() >= 0.97
+        alone = index.store.nearest(vectors[:5], 10, 4, ["path"])["path"].to_pylist()
+        assert index.build_ann(engine()) >= 0.97
+        parts = [one for one in index.store._latest().list_indices() if one["name"] == "vector_idx"]
+        assert len(parts) == 3
+        assert sorted(alone) == sorted(index.store.nearest(vectors[:5], 10, 4, ["path"])["path"].to_pylist())
+
+
 @pytest.mark.slow
 def test_files_at_a_url(files, space, cluster, tmp_path):
     """Each actor reads them itself."""

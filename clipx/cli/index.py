@@ -150,7 +150,7 @@ def index(
             with _progress() as progress:
                 how = (run.modality, own, run.batch_size, progress, thumbnails, retry, cluster)
                 did = _joined(did, index.add(paths, *how))
-        recall = index.build_ann() if ann else None
+        recall = index.build_ann(cluster) if ann else None
         stats = index.stats()
     record = report("index", [asdict(did)], db=db, **stats, moved=count, ann_recall_at_10=recall)
     run.emit(record, lambda: _table(did, stats))

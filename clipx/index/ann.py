@@ -10,7 +10,7 @@ from clipx.errors import InputError
 from clipx.index.arrays import evenly_spaced, largest, unit
 from clipx.index.collection import EXACT_ROWS, Collection
 from clipx.index.snapshot import Snapshot, take_snapshot
-from clipx.index.store import ROW_ID, Store, matrix
+from clipx.index.store import ROW_ID, Spread, Store, matrix
 
 ANN_ROWS = 200_000  # beyond which an approximate index is built unasked: a snapshot of all vectors takes long to make
 GROWTH = 2  # times the rows that it was built of, from which it is built again
@@ -18,20 +18,21 @@ ANN_LEAST, ANN_RECALL, ANN_QUERIES = 1000, 0.97, 90
 DISPLACED = 0.5  # the length of the noise that is added to some queries, which gives a cosine of 0.89
 
 
-def build_if_large(collection: Collection, rebuild: bool = False) -> None:
+def build_if_large(collection: Collection, rebuild: bool = False, spread: Spread | None = None) -> None:
     """Build it for more than 200,000 rows, and again when there are twice as many as it was built of.
 
     Args:
         collection: the caller holds the lock of its index.
         rebuild: also where there are fewer, as long as they are enough: one was there before a move.
+        spread: see ``Store.build_ann``.
     """
     rows, meta = _rows(collection.store), collection.meta
     least = ANN_LEAST - 1 if rebuild else ANN_ROWS
     if rows > (least if meta.cells is None else max(GROWTH * (meta.built_of or rows), ANN_LEAST - 1)):
-        build(collection)
+        build(collection, spread)
 
 
-def build(collection: Collection) -> float:
+def build(collection: Collection, spread: Spread | None = None) -> float:
     """Build it, and record with how much effort a search looks (see ``Store.nearest``).
 
     A modality of more than 50,000 rows is then searched by what the approximate index proposes, and its vectors stay in
@@ -49,7 +50,7 @@ def build(collection: Collection) -> float:
     if count < ANN_LEAST:
         raise InputError(f"an approximate index needs {ANN_LEAST:,} rows, there are {count}", where=collection.folder)
     store = collection.store
-    store.build_ann()
+    store.build_ann(spread)
     sample = take_snapshot(store, collection.folder, collection.meta.table, None, EXACT_ROWS)
     queries = _queries(sample, collection.vocabulary.vectors)
     true = _nearest_exactly(store, queries, 10)

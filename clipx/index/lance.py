@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from clipx.errors import FileError, InputError
 from clipx.index.arrays import evenly_spaced
 from clipx.index.kmeans import spherical_kmeans
-from clipx.index.store import FILTERED, KEPT, ROW_ID, disk_error, matrix, schema, writing
+from clipx.index.store import FILTERED, KEPT, ROW_ID, Spread, disk_error, matrix, schema, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,9 +34,10 @@ FRAGMENT_ROWS = 65_536  # of the files that many small writes are joined into
 MAX_CELLS = 1000  # beyond, Lance assigns rows to cells by an approximate search, which was measured to cost recall
 HUGE = 16_000_000  # rows from which there are more cells all the same: they would be too large
 TRAINED_ON = 65_536  # rows that the centres of the cells are computed from
+SEGMENTS = 8  # that several processes build, at most: a search looks into each
 DELTAS = 8  # indexes of later rows, from which they are merged
 LEAST_NEAREST = 32  # rows that are returned at least: their 8-bit values order near ones only roughly
-IN_BATCHES = {"batch_size": 4096, "batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**26}  # not 2 GB
+IN_BATCHES: Any = {"batch_size": 4096, "batch_readahead": 2, "fragment_readahead": 1, "io_buffer_size": 2**26}
 CACHES = {"index_cache_size_bytes": 2**28, "metadata_cache_size_bytes": 2**27}  # not 6 GB and 1 GB
 _VECTORS = "vector_idx"
 _SCALARS = {"path": "BTREE", "sha256": "BTREE", "modality": "BITMAP"}  # what scans filter by
@@ -173,28 +175,31 @@ class LanceStore:
             table.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
             table = self._latest()
             segments = [one for one in table.list_indices() if one["name"] == _VECTORS]
-            if segments:  # the first one stays as it was built: to merge into it takes as long as to build it
-                later = len(segments) - 1
+            if segments:  # those that were built together stay: to merge into them takes as long as to build them
+                built = min(one["version"] for one in segments)
+                later = sum(one["version"] > built for one in segments)
                 table.optimize.optimize_indices(num_indices_to_merge=later if later >= DELTAS else 0)
             table.cleanup_old_versions(older_than=KEPT)
 
-    def build_ann(self) -> None:
+    def build_ann(self, spread: Spread | None = None) -> None:
         """Part the vectors into cells (IVF) of 8-bit values, so that a search looks at the nearest cells only.
 
         There are as many cells as a cell has rows, which makes finding the cells as much work as looking at one, but
-        not more than 1,000 below 16 million rows. Their centres are computed from 65,536 rows at most.
+        not more than 1,000 below 16 million rows. Their centres are computed from 65,536 rows at most. Where the work
+        is spread, the index has up to eight segments with the same centres.
         """
         with _lance(self.folder, "cannot be written"):
-            table = self._latest()
-            table.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
+            self._latest().optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
             table = self._latest()
             count = table.count_rows()
             cells = min(math.isqrt(count), MAX_CELLS) if count < HUGE else math.isqrt(count)
             sample = table.take(evenly_spaced(count, TRAINED_ON).tolist(), columns=["vector"])
             centres = spherical_kmeans(matrix(sample["vector"]), cells)
-            table.create_index(
-                *("vector", "IVF_SQ", _VECTORS, "cosine", True), num_partitions=cells, ivf_centroids=centres
-            )
+            numbers = [part.fragment_id for part in table.get_fragments()]
+            groups = [numbers] if spread is None else [numbers[i::SEGMENTS] for i in range(min(SEGMENTS, len(numbers)))]
+            work = partial(_segment, str(self.path), table.version, centres)
+            segments = list(map(work, groups)) if spread is None else spread(work, groups)
+            self._opened = self._latest().commit_existing_index_segments(_VECTORS, "vector", segments)
             for column, kind in _SCALARS.items():
                 self._latest().create_scalar_index(column, kind, f"{column}_idx", replace=True)
 
@@ -314,6 +319,13 @@ class LanceStore:
             if missing := set(schema(1, 1).names) - set(self._opened.schema.names):
                 raise FileError(f"its table has no column {', '.join(sorted(missing))}", where=self.folder)
             return self._opened
+
+
+def _segment(path: str, version: int, centres: np.ndarray, fragments: Sequence[int]) -> Any:
+    """The index of some fragments of a version of a table, which no search uses before it is committed."""
+    table = _library().dataset(path, version=version)
+    how = {"num_partitions": len(centres), "ivf_centroids": centres, "fragment_ids": list(fragments)}
+    return table.create_index_uncommitted("vector", "IVF_SQ", _VECTORS, "cosine", True, **how)
 
 
 def _library() -> Any:

@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,19 @@ class RayEngine:
             finally:
                 pool.close()
 
+    def spread(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """See ``clipx.index.steps.Engine``: each item is a task of one CPU.
+
+        Raises:
+            FileError: a task failed.
+        """
+        with _cluster(self.address, self.workers) as ray:
+            task, shared = ray.remote(num_cpus=1, max_retries=RETRIES)(_call), ray.put(work)
+            try:
+                return ray.get([task.remote(shared, item) for item in items])
+            except ray.exceptions.RayError as error:
+                raise FileError(f"a task failed: {first_line(error)}") from error
+
     @property
     def _on_gpu(self) -> bool:
         return self.device.startswith("cuda")
@@ -202,6 +215,10 @@ class _Encoder:
         collection = Collection(how.folder, how.meta, how.make_store)
         collection.use_space(load_space(how.meta.space.source, how.device, how.dtype, how.backend))
         return collection
+
+
+def _call(work: Callable[[Any], Any], item: Any) -> Any:
+    return work(item)
 
 
 def _for_user(error: ClipxError, collection: Collection) -> ClipxError:

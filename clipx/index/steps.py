@@ -81,7 +81,7 @@ class Part:
 
 
 class Engine(Protocol):
-    """Runs ``stage`` for ``Index.add`` somewhere else."""
+    """Runs the work of ``Index.add`` in other processes."""
 
     def parts(
         self, collection: Collection, files: Sequence[Found], contents: KnownContents, options: Options
@@ -94,6 +94,10 @@ class Engine(Protocol):
             contents: what need not be encoded again.
             options: how; ``progress`` is called here.
         """
+        ...
+
+    def spread(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """``work`` of each item, in order; see ``clipx.index.store.Spread``."""
         ...
 
 

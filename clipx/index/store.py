@@ -122,8 +122,12 @@ class Store(Protocol):
         """Let all paths that begin with ``old`` begin with ``new`` instead, in one transaction."""
         ...
 
-    def build_ann(self) -> None:
-        """Build an approximate index of the vectors for ``nearest``, in place of the one that may be there."""
+    def build_ann(self, spread: Spread | None = None) -> None:
+        """Build an approximate index of the vectors for ``nearest``, in place of the one that may be there.
+
+        Args:
+            spread: runs parts of the work in other processes; a store may do without.
+        """
         ...
 
     def optimize(self) -> None:
@@ -164,6 +168,9 @@ class SharedStore(Store, Protocol):
         """Remove what was staged more than ``KEPT`` ago and not published, but for what is named."""
         ...
 
+
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+"""A function and items -> its results, in order, computed in other processes; all of these can be pickled."""
 
 StoreFactory = Callable[[Path, str], Store]
 """The folder of an index, the name of the store in it -> the store. It opens nothing until a method is called."""
