@@ -191,11 +191,12 @@ def test_the_approximate_index_is_built_in_parts(space, cluster, tmp_path, monke
             entries = [Entry(Found(f"/x/{i}.png", 1, 1, "image"), f"{i:064x}", [None], v[None], None) for i, v in some]
             index._collection.write(entries, replace=False)
         assert index.build_ann() >= 0.97
-        alone = index.store.nearest(vectors[:5], 10, 4, ["path"])["path"].to_pylist()
+        alone = set(index.store.nearest(vectors[:5], 10, 4, ["path"])["path"].to_pylist())
         assert index.build_ann(engine()) >= 0.97
         parts = [one for one in index.store._latest().list_indices() if one["name"] == "vector_idx"]
         assert len(parts) == 3
-        assert sorted(alone) == sorted(index.store.nearest(vectors[:5], 10, 4, ["path"])["path"].to_pylist())
+        spread = set(index.store.nearest(vectors[:5], 10, 4, ["path"])["path"].to_pylist())
+        assert len(alone & spread) >= 0.9 * len(alone)  # of the same cells; each part rounds the vectors for itself
 
 
 @pytest.mark.slow
