@@ -39,6 +39,7 @@ import hashlib
 import itertools
 import json
 import os
+import platform
 import re
 import resource
 import statistics
@@ -48,7 +49,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -448,6 +450,7 @@ def million(count: int, dim: int, runs: int) -> dict[str, Any]:
             searched = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             added = add_files(index, space, Path(work) / "new", 1000, db, queries)
             result = {
+                **machine(),
                 "rows": count,
                 "dim": dim,
                 "written_rows_per_s": count / written,
@@ -461,6 +464,15 @@ def million(count: int, dim: int, runs: int) -> dict[str, Any]:
                 **added,
             }
     return result
+
+
+def machine() -> dict[str, Any]:
+    """When and on what this was measured."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    versions = {name: version(name) for name in ("pylance", "pyarrow", "numpy")}
+    name = model[1] if model is not None else platform.processor()
+    return {"date": date.today().isoformat(), "processors": os.cpu_count(), "processor": name, **versions}
 
 
 def about(centres: np.ndarray, count: int, dim: int, seed: int) -> np.ndarray:
