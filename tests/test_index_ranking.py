@@ -220,3 +220,25 @@ def test_no_product_is_among_the_words_of_an_open_vocabulary(tiny_space):
     words = Vocabulary.of(tiny_space).words
     assert len(named(Vocabulary.of(load_space("nano")).words)) > 10 and not named(words)
     assert {"dog", "chair", "beach", "piano"} <= set(words) and len(words) > 1000
+
+
+def test_what_is_related_to_a_sum_does_not_hang_on_rounding():
+    """The words of both terms are as near to their sum; an item of either is related to it, whichever is nearer."""
+    rng = np.random.default_rng(0)
+    words = unit(rng.normal(size=(64, 128))).astype(np.float32)
+    vocabulary = Vocabulary(tuple(map(str, range(64))), words, 20.0, 20.0)
+    items = vocabulary.items(
+        unit(np.repeat(words, 8, axis=0) + 0.3 * unit(rng.normal(size=(512, 128)))).astype(np.float32)
+    )
+    turned = np.roll(words, 7, axis=0)
+
+    def e_value(terms):
+        queries = Queries(vocabulary, terms, [1.0, 1.0])
+        null = NullModel(CosineRanking(items), vocabulary, queries, items, np.zeros(len(items), int))
+        return float(null.e_values(np.array([0.5]), 0, 100_000)[0])
+
+    exact = e_value(np.stack([words, turned]))
+    for seed in range(3):
+        noise = 1e-6 * np.random.default_rng(seed).normal(size=(2, 64, 128))
+        assert e_value((np.stack([words, turned]) + noise).astype(np.float32)) == pytest.approx(exact, rel=0.01)
+    assert exact < 1  # 0.5 is far above what a sum scores with items of neither word

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipx.index.scan import Found, is_utf8
+from clipx.index.scan import Found, inside, is_utf8
 from clipx.index.store import Store
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class KnownFiles:
 
         paths, chosen = self.rows["path"].combine_chunks(), np.zeros(len(self), bool)
         for top in filter(is_utf8, tops):  # what is in an index has names in UTF-8
-            inside = pc.or_(pc.equal(paths, top), pc.starts_with(paths, f"{top.rstrip('/')}/"))
-            chosen |= inside.to_numpy(zero_copy_only=False)
+            under = pc.or_(pc.equal(paths, top), pc.starts_with(paths, inside(top)))
+            chosen |= under.to_numpy(zero_copy_only=False)
         return chosen
 
     def holds(self, modality: str, sha256: str) -> bool:

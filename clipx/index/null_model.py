@@ -38,8 +38,8 @@ class NullModel:
 
     Args:
         ranking: what scores.
-        vocabulary: of the index. A query whose nearest word is one of an item's three words of the highest weight
-            (those that a hit shows) is related to it.
+        vocabulary: of the index. A query is related to an item if the nearest word of any of its terms is one of the
+            item's three words of the highest weight (those that a hit shows).
         queries: Q of the kind that is to be judged.
         items: what the ranking scores.
         codes: (N,) codes of the items' modalities.
@@ -57,13 +57,13 @@ class NullModel:
         files: np.ndarray | None = None,
         own: np.ndarray | None = None,
     ):
-        nearest = vocabulary.nearest(queries.vectors)
+        nearest = queries.nearest_words()  # (T, Q)
         self._tails: dict[int, Tail | None] = {}
         for code, own_rows in by_code(codes):
             rows = own_rows[evenly_spaced(len(own_rows), ITEMS)]
             unrelated = np.ones((len(queries.vectors), len(rows)), bool)
             if vocabulary.words:
-                unrelated = (nearest[:, None, None] != items.words[rows, :TOP_WORDS]).all(axis=2)
+                unrelated = (nearest[..., None, None] != items.words[rows, :TOP_WORDS]).all(axis=(0, 3))
             if files is not None and own is not None:
                 unrelated &= own[:, None] != files[rows]
             self._tails[code] = Tail.fit(ranking.scores(queries, rows), unrelated)

@@ -199,6 +199,10 @@ class Queries:
         """(Q, D) unit rows: as ``vectors``, each term less the mean of its kind; None without means."""
         return None if self._means is None else self._sum(self._terms - self._means[:, None])
 
+    def nearest_words(self) -> np.ndarray:
+        """(T, Q) positions of the words nearest to each term. That of a sum may be any of its terms' by a hair."""
+        return np.stack([self._vocabulary.nearest(term) for term in self._terms])
+
     def top_words(self, count: int) -> np.ndarray:
         """(C, D) vectors of the ``count`` words of the highest weight in the first query; fewer where there are."""
         best = np.argsort(-self.words[0], kind="stable")[:count]
