@@ -192,7 +192,8 @@ def test_an_approximate_search_does_not_depend_on_the_store(both, space, monkeyp
         Entry(Found(f"/x/{i:04}.png", 1, 1, ("image", "sketch")[i % 3 == 0]), str(i), [None], vector[None], None)
         for i, vector in enumerate(vectors)
     ]
-    monkeypatch.setattr("clipx.index.collection.EXACT_ROWS", 100)
+    for module in ("ann", "collection", "search"):
+        monkeypatch.setattr(f"clipx.index.{module}.EXACT_ROWS", 100)
     query = Embedding(torch.from_numpy(vectors[:1]), space.id, "image")
     found = []
     for index in both:

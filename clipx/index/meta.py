@@ -48,6 +48,7 @@ class Meta:
         table: name of the store that holds them.
         cells: the effort of a search by the approximate index, see ``Store.nearest``; None where that is not built.
         built_of: how many rows there were when it was built.
+        efforts: modality -> the effort of a search of it alone, where it was measured.
         modalities: name -> its ``config`` (JSON's types), the ``version`` of its package, and once something was
             encoded its ``context`` (see ``Modality``), such as the hash of a tower's weights.
         clipx: the version that made it.
@@ -58,6 +59,7 @@ class Meta:
     table: str = "items-1"
     cells: int | None = None
     built_of: int | None = None
+    efforts: Mapping[str, int] = field(default_factory=dict)
     modalities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     clipx: str = clipx.__version__
     store: str = ""
@@ -107,7 +109,8 @@ class Meta:
         kinds = {name: int if name == "dim" else str for name in asdict(self.space)}
         whole = all(isinstance(getattr(self.space, name), kind) for name, kind in kinds.items())
         parts = isinstance(self.modalities, dict) and all(isinstance(own, dict) for own in self.modalities.values())
-        cells = all(value is None or isinstance(value, int) for value in (self.cells, self.built_of))
+        numbers = (self.cells, self.built_of, *self.efforts.values())
+        cells = all(value is None or isinstance(value, int) for value in numbers)
         return whole and parts and cells and re.fullmatch(r"items-[0-9]+", self.table) is not None
 
     def write(self, folder: Path, name: str = NAME) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,7 +13,7 @@ import numpy as np
 
 from clipx.errors import InputError
 from clipx.index.arrays import by_code, evenly_spaced, largest
-from clipx.index.collection import Collection
+from clipx.index.collection import EXACT_ROWS, Collection
 from clipx.index.null_model import NullModel, confidence
 from clipx.index.query import Queries, Term, parse
 from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
@@ -32,6 +33,7 @@ QUERIES = 256  # unrelated queries that the null distribution is estimated from,
 FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
 WORDS_SHOWN = 3  # of a hit
 
+RETRIES = 10  # where another process writes between the steps of a search
 TEXT = "text"  # the kind of a term that is no file
 Recipe = tuple[tuple[str, float], ...]
 """The kinds of a query's terms and their weights."""
@@ -114,6 +116,11 @@ class Searcher:
         snapshot = self._collection.snapshot()
         terms = self.encode_terms(query, snapshot)
         rows = self._selected(snapshot, modality, sql)
+        for _ in range(RETRIES if sql is not None else 0):  # a write may give the ids that were selected to other rows
+            if self._collection.store.state() == snapshot.state:
+                break
+            snapshot = self._collection.snapshot()
+            rows = self._selected(snapshot, modality, sql)
         searched = self._counts(snapshot, rows, modality, sql)
         ranked = self._ranking(ranking, snapshot, len(searched))
         question = self._question(terms, snapshot, ranked)
@@ -283,20 +290,40 @@ class Searcher:
         """What is scored: rows of the snapshot, and of each sampled modality those proposed, or all where few."""
         if rows is None or len(rows):
             codes = snapshot.modalities if rows is None else snapshot.modalities[rows]
-            yield _Block(ranked, snapshot.items, snapshot.columns, codes, rows)
-        store, count = self._collection.store, ranked.proposals(k)
+            yield _Block(ranked, snapshot.items, snapshot.columns, codes, rows, ordered=True)
         for name in snapshot.sampled:
             code = snapshot.modality_names.index(name)
-            if code not in searched:
-                continue
-            if exact or searched[code] <= count:
-                tables = store.batches(SEARCHED, name, where)
-            else:
-                effort, only = self._collection.meta.cells or 1, name if len(snapshot.modality_names) > 1 else None
-                tables = iter([store.nearest(ranked.probes(question), count, effort, SEARCHED, only, where)])
-            for table in tables:
-                items, codes = items_of(table), np.full(len(table), code)
-                yield _Block(ranked.over(items, codes), items, table, codes)
+            if code in searched:
+                for table in self._proposed(name, snapshot, question, ranked, k, where, exact, searched[code]):
+                    items, codes = items_of(table), np.full(len(table), code)
+                    yield _Block(ranked.over(items, codes), items, table, codes)
+
+    def _proposed(
+        self,
+        name: str,
+        snapshot: Snapshot,
+        question: Queries,
+        ranked: Ranking,
+        k: int,
+        where: str | None,
+        exact: bool,
+        searched: int,
+    ) -> Iterator[pa.Table]:
+        """Rows of a sampled modality that may be among the ``k`` best; all where the approximate index is no help."""
+        store, meta, (files, rows) = self._collection.store, self._collection.meta, snapshot.sampled[name]
+        only, count = name if len(snapshot.modality_names) > 1 else None, ranked.proposals(k)
+        while not exact and searched > EXACT_ROWS and count < searched:
+            # the effort was measured for ten hits among all rows: those of a part, or more of them, lie farther out
+            scale = (rows / searched) * max(1, count / ranked.proposals(10))
+            effort = math.ceil(meta.efforts.get(name, meta.cells or 1) * scale)
+            found = store.nearest(ranked.probes(question), count, effort, SEARCHED, only, where)
+            if len(found) < count:
+                break
+            if len(set(found["path"].to_pylist())) >= min(k, files):
+                yield found
+                return
+            count *= 4  # the windows of few files
+        yield from store.batches(SEARCHED, name, where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,6 +336,7 @@ class _Block:
         columns: with their path, modality, start_s and end_s.
         codes: (R,) of the modalities of the rows.
         rows: (R,) positions among the items; None: all.
+        ordered: whether the items are in the order of their paths and windows.
     """
 
     ranking: Ranking
@@ -316,6 +344,7 @@ class _Block:
     columns: pa.Table
     codes: np.ndarray
     rows: np.ndarray | None = None
+    ordered: bool = False
 
     def best(self, scores: np.ndarray, kept: np.ndarray | None, k: int) -> list[_Scored]:
         """The ``k`` best of (R,) scores, one for each path; of equal ones the earlier. ``kept``: only these of them."""
@@ -324,8 +353,7 @@ class _Block:
         path, *about = (self.columns[name] for name in ("path", "modality", "start_s", "end_s"))
         wanted = min(len(scores), k)
         while wanted:  # a file of many windows may take many places
-            top = largest(scores, wanted)
-            top = top[np.lexsort((top, -scores[top]))]
+            top = self._largest(scores, kept, wanted)
             places = top if kept is None else kept[top]
             rows = (places if self.rows is None else self.rows[places]).tolist()
             found: dict[str, _Scored] = {}
@@ -338,6 +366,21 @@ class _Block:
                 return list(found.values())[:k]
             wanted = min(len(scores), 4 * wanted)
         return []
+
+    def _largest(self, scores: np.ndarray, kept: np.ndarray | None, count: int) -> np.ndarray:
+        """Positions of the ``count`` largest scores, largest first; of equal ones those of the first paths."""
+        top = largest(scores, count)
+        least = scores[top].min()
+        equal = np.flatnonzero(scores == least)
+        if len(equal) > np.count_nonzero(scores[top] == least):  # more than there is room for
+            top = np.concatenate([top[scores[top] > least], equal])
+        places = top if kept is None else kept[top]
+        rows = places if self.rows is None else self.rows[places]
+        if self.ordered:
+            return top[np.lexsort((rows, -scores[top]))[:count]]
+        names = [(self.columns["path"][row].as_py(), self.columns["window"][row].as_py()) for row in rows.tolist()]
+        order = sorted(range(len(top)), key=lambda i: (-scores[top[i]], names[i]))
+        return top[order[:count]]
 
 
 @dataclass(frozen=True, eq=False)

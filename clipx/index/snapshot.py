@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,11 @@ class Snapshot:
 
     @cached_property
     def first_windows(self) -> np.ndarray:
-        """(N,) booleans: one row of each file."""
-        return self.columns["window"].to_numpy() == 0
+        """(N,) booleans: the first row of each file, which in a sample need not be its first window."""
+        if not self.sampled:
+            return self.columns["window"].to_numpy() == 0
+        paths = self.columns["path"].to_pylist()
+        return np.array([True, *(one != other for one, other in pairwise(paths))][: len(paths)])
 
     def modality_of(self, path: str) -> str | None:
         """The modality that a file of the index was read by; None for another file."""
