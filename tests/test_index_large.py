@@ -120,6 +120,8 @@ def test_many_updates_leave_few_parts_of_the_approximate_index(large, space):
         index.store.optimize()
     parts = [one for one in index.store._latest().list_indices() if one["name"] == "vector_idx"]
     assert len(parts) <= DELTAS + 2
+    about = index.store._latest().stats.index_stats("vector_idx")
+    assert about["num_unindexed_rows"] == 0 and about["num_indexed_rows"] == MANY + 30
     assert len(index.store._latest().get_fragments()) <= MANY // FRAGMENT + DELTAS + 3
     for i, vector in enumerate(vectors):
         assert index.search(query(space, vector), 1, ranking="cosine")[0].path == f"/new/{i}.png"
@@ -203,6 +205,147 @@ def test_a_file_of_a_large_modality_is_read_as_it_was(large, space, tmp_path):
     assert snapshot.modality_of(out) is None
     assert index._searcher._modality_of(out, snapshot) == "image"
     assert index._searcher._modality_of("/none.png", snapshot) is None
+
+
+# What the approximate index must not lose -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(tmp_path, space, monkeypatch):
+    """Pictures and sketches about opposite means, as the modalities of a CLIP keep to regions of their own."""
+    for module in ("ann", "collection", "search"):
+        monkeypatch.setattr(f"clipx.index.{module}.EXACT_ROWS", MOST)
+    rng = np.random.default_rng(0)
+    mean = unit(rng.normal(size=space.dim))
+    vectors = {
+        "image": unit(mean + 0.5 * crowd(2000, space.dim, 1)),
+        "sketch": unit(-mean + 0.5 * crowd(2000, space.dim, 2)),
+    }
+    with Index.create(tmp_path / "my.index", space) as index:
+        for name, rows in vectors.items():
+            entries = [entry(f"/{name}/{i:04}.png", vector, name) for i, vector in enumerate(rows)]
+            index._collection.write(entries, replace=False)
+        index.build_ann()
+        yield index, vectors
+
+
+@pytest.mark.parametrize("modality", ["image", "sketch"])
+@pytest.mark.parametrize("ranking", ["cosine", "described"])
+def test_a_modality_far_from_the_query_is_searched_as_well(apart, space, modality, ranking):
+    index, vectors = apart
+    queries = [query(space, vectors[name][i]) for name in vectors for i in range(0, 2000, 200)] + ["cat", "chair"]
+    same = 0
+    for one in queries:
+        true = {hit.path for hit in index.search(one, 10, modality, ranking=ranking, exact=True)}
+        found = {hit.path for hit in index.search(one, 10, modality, ranking=ranking)}
+        assert len(found) == len(true) == 10
+        same += len(true & found)
+    # described asks for rows near to the words of the highest weight, which of a tiny space are next to random
+    assert same >= {"cosine": 0.95, "described": 0.8}[ranking] * 10 * len(queries)
+
+
+def test_as_many_hits_as_there_are_whatever_is_asked_for(large, space):
+    index, vectors = large
+    one = query(space, vectors[10])
+    for k, sql in (
+        (10, "path LIKE '%1.png'"),
+        (10, "path LIKE '%11.png'"),
+        (1000, None),
+        (5000, None),
+        (700, "size = 1"),
+    ):
+        for ranking in ("cosine", "described"):
+            true = index.search(one, k, sql=sql, ranking=ranking, exact=True)
+            found = index.search(one, k, sql=sql, ranking=ranking)
+            assert len(found) == len(true)
+            same = len({hit.path for hit in true} & {hit.path for hit in found})
+            assert same >= 0.95 * len(true), (k, sql, ranking)
+
+
+def test_hits_are_files_however_many_windows_they_have(tmp_path, space, monkeypatch):
+    for module in ("ann", "collection", "search"):
+        monkeypatch.setattr(f"clipx.index.{module}.EXACT_ROWS", MOST)
+    centres, rng = crowd(60, space.dim), np.random.default_rng(1)
+    with Index.create(tmp_path / "my.index", space) as index:
+        entries = []
+        for i, centre in enumerate(centres):
+            windows = unit(centre + 0.2 * rng.normal(size=(60, space.dim)))
+            file = Found(f"/s/{i:02}.wav", 1, 1, "audio")
+            times = [(float(t), t + 1.0) for t in range(60)]
+            entries.append(Entry(file, hashlib.sha256(bytes([i])).hexdigest(), times, windows, None))
+        index._collection.write(entries, replace=False)
+        index.build_ann()
+        snapshot = index._collection.snapshot()
+        assert dict(snapshot.sampled) == {"audio": (60, 3600)} and index.stats()["files"] == 60
+        assert snapshot.first_windows.sum() == len(set(snapshot.columns["path"].to_pylist())) >= 50
+        for i in range(0, 60, 6):
+            hits = {
+                (ranking, exact): index.search(query(space, centres[i]), 10, ranking=ranking, exact=exact)
+                for ranking in ("cosine", "described")
+                for exact in (False, True)
+            }
+            assert all(len({hit.path for hit in own}) == 10 for own in hits.values())
+            assert [hit.path for hit in hits["cosine", False]] == [hit.path for hit in hits["cosine", True]]
+            assert hits["cosine", False][0].path == f"/s/{i:02}.wav"
+
+
+def test_of_equal_scores_the_first_paths_win(large, space):
+    index, vectors = large
+    copies = [entry(f"/copy/{i:02}.png", vectors[10]) for i in np.random.default_rng(0).permutation(60)]
+    for start in range(0, 60, 20):
+        index._collection.write(copies[start : start + 20], replace=False)
+    one = query(space, vectors[10])
+    hits = index.search(one, 10, "image", ranking="cosine", exact=True)
+    assert [hit.path for hit in hits] == [f"/copy/{i:02}.png" for i in range(10)]
+    paths = [hit.path for hit in index.search(one, 10, "image", ranking="cosine")]  # of the copies that are proposed
+    assert paths == sorted(paths) and all(path.startswith("/copy/") for path in paths)
+    small = [entry(f"/small/{i:02}.png", vectors[10], "sketch") for i in range(30, -1, -1)]
+    index._collection.write(small, replace=False)
+    hits = index.search(query(space, vectors[10]), 10, "sketch", ranking="cosine")
+    assert [hit.path for hit in hits] == [f"/small/{i:02}.png" for i in range(10)]
+
+
+def test_an_expression_selects_the_same_rows_while_another_writes(large, space, monkeypatch):
+    """A compaction between the snapshot and the expression gives the ids to other rows."""
+    index, vectors = large
+    one, real = query(space, vectors[7]), type(index.store).filter
+    index._collection.write([entry(f"/s/{i}.png", v, "sketch") for i, v in enumerate(vectors[:50])], replace=False)
+    index._collection.write([entry(f"/t/{i}.png", v, "sketch") for i, v in enumerate(vectors[50:60])], replace=False)
+    wanted = index.search(one, 10, "sketch", sql="path LIKE '/s/%'", ranking="cosine")
+    calls = []
+
+    def filtered(store, where):
+        if not calls:
+            calls.append(where)
+            store.delete(["/t/3.png"])
+            store.optimize()
+        return real(store, where)
+
+    monkeypatch.setattr(type(index.store), "filter", filtered)
+    hits = index.search(one, 10, "sketch", sql="path LIKE '/s/%'", ranking="cosine")
+    assert calls and [hit.path for hit in hits] == [hit.path for hit in wanted]
+
+
+def test_what_is_proposed_is_of_one_version(large, space, monkeypatch):
+    """As above, between the ids that the approximate index finds and the rows that are fetched by them."""
+    from clipx.index.lance import LanceStore
+
+    index, vectors = large
+    wanted = index.search(query(space, vectors[10]), 5, "image", ranking="cosine")
+    index.store.delete([f"/x/{i:04}.png" for i in range(0, 9)])
+    other, real, calls = LanceStore(index.folder, index.store.name), LanceStore._scanner, []
+
+    def scanner(self, columns, where="", nearest=None, table=None, **options):
+        if nearest is None and self is index.store and not calls:
+            calls.append(columns)
+            other._latest().optimize.compact_files(
+                target_rows_per_fragment=100_000, materialize_deletions_threshold=0.0
+            )
+        return real(self, columns, where, nearest, table, **options)
+
+    monkeypatch.setattr(LanceStore, "_scanner", scanner)
+    hits = index.search(query(space, vectors[10]), 5, "image", ranking="cosine")
+    assert calls and [hit.path for hit in hits] == [hit.path for hit in wanted]
 
 
 # The centres of the cells ---------------------------------------------------------------------------------------------

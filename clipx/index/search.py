@@ -33,6 +33,7 @@ QUERIES = 256  # unrelated queries that the null distribution is estimated from,
 FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
 WORDS_SHOWN = 3  # of a hit
 
+DECIMALS = 6  # of the scores of rows that are not in the snapshot
 RETRIES = 10  # where another process writes between the steps of a search
 TEXT = "text"  # the kind of a term that is no file
 Recipe = tuple[tuple[str, float], ...]
@@ -130,6 +131,8 @@ class Searcher:
         best: list[_Scored] = []
         for block in self._blocks(snapshot, rows, question, ranked, k, sql, exact, searched):
             scores = block.ranking.scores(question, block.rows)[0]
+            if not block.ordered:  # a product of other shape rounds otherwise, and copies of a file must stay equal
+                scores = scores.round(DECIMALS)
             kept = None
             if min_confidence > 0:  # before the k best are taken: each modality has a null distribution of its own
                 kept = _confident(scores, block.codes, null, searched, min_confidence)
