@@ -1,6 +1,8 @@
 """Files at URLs: what a walk finds there, how they are read, and what stays secret."""
 
 import errno
+import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -397,12 +399,22 @@ def test_a_spelling_is_stable(parts, scheme):
     assert is_under(f"{once}/x", [once]) and not is_under(f"{once}x", [once])
 
 
-NAMES = st.text("ab.é +#-", min_size=1, max_size=5).filter(lambda name: name.strip(". "))
+NAMES = st.text("ab.é +#-", min_size=1, max_size=5)
 
 
 @settings(deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=4))
+@example(["."])
+@example([".."])
+@example(["a", ".."])
 def test_every_listed_file_is_found_at_its_url(parts):
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", temporary)
+        check_listed_file(parts)
+        assert os.listdir(temporary) == []
+
+
+def check_listed_file(parts):
     fs = fsspec.filesystem("memory")
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
@@ -420,6 +432,34 @@ def test_every_listed_file_is_found_at_its_url(parts):
     assert not file.parent.exists()
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
+
+
+PLACES = ["", ".", "..", "a/..", "a/.", "%2e", "%2e%2e", "..%2f..", "a\\..\\..", "..\\", "a\0b", "\0", "é" * 300, "x" * 300]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("start", ["memory://top/", "https://localhost:9/", "https://localhost:9/?a="])
+def test_only_the_folder_of_a_fetched_file_is_removed(place, start, tmp_path, monkeypatch):
+    """Whatever its name is; nothing is really removed here."""
+    made, removed = [], []
+
+    def make(**options):
+        made.append(tmp_path / f"{len(made)}")
+        made[-1].mkdir()
+        return str(made[-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkdtemp", make)
+        patch.setattr(shutil, "rmtree", lambda folder, **options: removed.append(folder))
+        patch.setattr("clipx.index.remote._copy", lambda url, file, most: file.write_bytes(b"content"))
+        here = fetch(start + place)
+        assert here.path.parent == made[0] and here.path.read_bytes() == b"content" and removed == []
+        del here
+        assert removed == made == [tmp_path / "0"]
+        patch.setattr("clipx.index.remote._copy", lambda url, file, most: 1 / 0)
+        with pytest.raises(FileError):
+            fetch(start + place)
+        assert removed == made == [tmp_path / "0", tmp_path / "1"]
 
 
 # Times ----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,13 +135,17 @@ class FetchedItem(FileItem):
     """What was fetched from a URL, which is its ``id``, in a temporary folder that goes with this object.
 
     Args:
+        folder: the temporary folder, which was made for this object alone.
+
+    Attributes:
         delete: removes the folder; called where anything fails, as an exception may keep this object for long.
     """
 
-    delete: Callable[[], Any] = lambda: None
+    folder: Path = field(kw_only=True)
+    delete: Callable[[], Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delete", weakref.finalize(self, shutil.rmtree, self.path.parent, ignore_errors=True))
+        object.__setattr__(self, "delete", weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True))
 
     def load(self, modality: Modality) -> Any:
         """Its sample; errors name the URL. Raises ClipxError."""
@@ -149,7 +153,7 @@ class FetchedItem(FileItem):
             with self.deleted_on_error():
                 return super().load(modality)
         except ClipxError as error:
-            folder, shown = str(self.path.parent), []
+            folder, shown = str(self.folder), []
             if folder not in str(error):
                 raise
             for text in (error.what, error.where or "", error.remedy or ""):
@@ -192,9 +196,12 @@ def fetch(url: str, most: int | None = None) -> FetchedItem:
     Raises:
         FileError: it is not there, cannot be read, or is larger than ``MAX_BYTES``.
     """
-    name = re.sub(r"[^\w.-]", "_", file_name(url))[-100:]
+    name = re.sub(r"[^\w.-]", "_", file_name(url), flags=re.ASCII)[-100:]
+    if name in ("", ".", ".."):  # which name no file in a folder
+        name = "file"
     with _reaching(url):
-        here = FetchedItem(url, Path(tempfile.mkdtemp(prefix="clipx-"), name or "file"))
+        folder = Path(tempfile.mkdtemp(prefix="clipx-"))
+        here = FetchedItem(url, folder / name, folder=folder)
         with here.deleted_on_error():
             _copy(url, here.path, most)
     return here
