@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError, first_line
 from clipx.pipeline import FileItem, Item
@@ -31,10 +32,12 @@ CHUNK = 2**22
 START = 2**16  # bytes that ``Modality.claims`` looks at
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "local": "file"}
-_PASSWORD = re.compile(r"[^/@:]*:(?!\d+/)[^@]*@")  # user:password@, which may hold a slash; not host:port/
-_SIGNED = re.compile(
-    r"[?&](x-(amz|goog)-(signature|credential)|awsaccesskeyid|signature|sig|(access_|api_)?(key|token)|password)=", re.I
-)
+_USERS = {"http", "https", "ftp"}  # schemes whose URLs hold an @ before the first slash only for a user or a token
+_USER = re.compile(r"[^/?#@]*@")
+_PASSWORD = re.compile(r"[^/@:]*:(?!\d+(?:[/?#]|$))[^@]*@")  # user:password@, which may hold a slash; not host:port/
+_DIGITS = re.compile(r"[^/@:]*:\d+/[^/@]*@[^/]+/")  # a password such as 123/x before a host and a path
+_PARAMETER = re.compile(r"[?&;#]([^=?&;#/]*)=")
+_SECRET = re.compile("token|key|sig|auth|secret|jwt|credential|password", re.I)
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "modificationTime")
 _MARKS = ("ETag", "etag", "Content-MD5", "md5Hash", "checksum", "sha")
 _LARGEST = 2**63  # of an integer in the index
@@ -67,25 +70,38 @@ def is_url(path: str | os.PathLike[str]) -> bool:
 def canonical(url: str) -> str:
     """A URL as the index records it, or the path of a local file for ``file://``.
 
+    What may be a secret is refused, such as any parameter with "key" in its name; after a port, the @ of
+    ``http://host:80/a@b/c`` has to be written %40, since this may as well be a password.
+
     Raises:
-        InputError: it holds a password or a signature, or is a chain of URLs.
+        InputError: it holds a password, a token or a signature, or is a chain of URLs.
     """
     scheme, _, rest = url.partition("://")
     scheme = _ALIASES.get(scheme.lower(), scheme.lower())
-    if _PASSWORD.match(rest) or _SIGNED.search(rest):
+    if _holds_secret(scheme, rest):
         raise InputError(
             "a URL of an index must not hold a password, a key or a signature",
             where=f"{scheme}://...",
             remedy="leave it out; fsspec takes it from the environment or from ~/.config/fsspec",
         )
     if "::" in rest:
-        raise InputError("a chain of URLs is not read", where=url, remedy="copy or unpack the files first")
+        where = f"{scheme}://..."  # the URL in it may hold a password
+        raise InputError("a chain of URLs is not read", where=where, remedy="copy or unpack the files first")
     if scheme == "file":
         from fsspec.core import url_to_fs
 
         return str(url_to_fs(f"file://{rest}")[1])
     rest = rest.strip("/") if scheme == "memory" else rest.rstrip("/")
     return f"{scheme}://{rest}"
+
+
+def _holds_secret(scheme: str, rest: str) -> bool:
+    """Whether what follows ``scheme://`` names a user, a password, a token or a signature."""
+    if (scheme in _USERS and _USER.match(rest)) or _DIGITS.match(rest):
+        return True
+    return any(
+        _PASSWORD.match(text) or any(map(_SECRET.search, _PARAMETER.findall(text))) for text in (rest, unquote(rest))
+    )
 
 
 def file_name(url: str) -> str:
@@ -113,6 +129,8 @@ def look_up(url: str) -> About:
 def list_folder(url: str) -> list[About]:
     """The files and folders in a folder, sorted; where a web page stands for it, what the page links to below it.
 
+    Links that hold a token or a signature are passed over.
+
     Raises:
         FileError: it cannot be listed.
     """
@@ -126,6 +144,8 @@ def list_folder(url: str) -> list[About]:
             if name == top or (top and rest == name) or rest.startswith("?"):  # itself, elsewhere, sorted otherwise
                 continue
             child = f"{url.rstrip('/') if not url.endswith('://') else url[:-1]}/{rest}"
+            if url.startswith("http") and _holds_secret("https", child.partition("://")[2]):
+                continue
             found[child] = _about(child, info)
         return [found[child] for child in sorted(found)]
 
