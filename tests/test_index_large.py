@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -374,20 +375,37 @@ def test_k_means_keeps_a_centre_that_nothing_is_near_to():
 
 # What is known of files -----------------------------------------------------------------------------------------------
 
-NAMES = st.sampled_from(["/a", "/a/b.png", "/a/c.png", "/ab/d.png", "/a/b/é.png", "/a/b'.png", "/z.wav"])
+LOCAL = ["/a", "/a/b.png", "/a/c.png", "/ab/d.png", "/a/b/é.png", "/a/b'.png", "/z.wav"]
+LOCAL += ["/", "C:\\", "C:\\a", "C:\\a\\b.png", "C:\\a\\b\\é.png", "C:\\ab\\c.png"]
+LOCAL += ["C:\\a/b.png", "/a\\b.png", "\\\\host\\a\\b"]
+NAMES = st.sampled_from([*LOCAL, "s3://a", "s3://a/b.png", "s3://a\\b.png"])
 FILES = st.builds(Found, NAMES, st.integers(0, 2), st.integers(0, 2), st.sampled_from(["image", "audio"]))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(FILES, unique_by=lambda file: file.path), st.lists(FILES), st.lists(NAMES))
-def test_known_files_agree_with_a_dict(held, walked, tops):
+def known_of(held, chunks=()):
+    """The KnownFiles of these, from a table that is cut into chunks at these positions."""
     import pyarrow as pa
 
-    columns = ("path", "size", "mtime_ns", "modality")
-    hashes = {file.path: hashlib.sha256(file.path.encode()).hexdigest() for file in held}
     kinds = {"path": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64(), "modality": pa.string()}
-    table = pa.table({name: pa.array([getattr(f, name) for f in held], kinds[name]) for name in columns})
-    known = KnownFiles(table.append_column("sha256", pa.array(list(hashes.values()), pa.string())))
+    table = pa.table({name: pa.array([getattr(f, name) for f in held], kind) for name, kind in kinds.items()})
+    hashes = [hashlib.sha256(file.path.encode()).hexdigest() for file in held]
+    table = table.append_column("sha256", pa.array(hashes, pa.string()))
+    places = [0, *sorted(chunks), len(held)]
+    return KnownFiles(pa.concat_tables([table[i:j] for i, j in pairwise(places)]))
+
+
+@pytest.mark.parametrize("sep", ["/", "\\"])
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.lists(FILES, unique_by=lambda file: file.path), st.lists(FILES), st.lists(NAMES))
+def test_known_files_agree_with_a_dict(sep, data, held, walked, tops):
+    """Also on Windows, and where the table is in several chunks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clipx.index.scan.os.sep", sep)
+        check_known_files(sep, data.draw(st.lists(st.integers(0, len(held)), max_size=4)), held, walked, tops)
+
+
+def check_known_files(sep, chunks, held, walked, tops):
+    known = known_of(held, chunks)
     by_path = {file.path: file for file in held}
     assert list(known.found()) == held and len(known) == len(held)
     assert known.as_before(walked).tolist() == [by_path.get(file.path) == file for file in walked]
@@ -395,8 +413,30 @@ def test_known_files_agree_with_a_dict(held, walked, tops):
     assert [held[i].path if i >= 0 else None for i in at] == [f.path if f.path in by_path else None for f in walked]
 
     def under(path):
-        return any(path == top or path.startswith(top + "/") for top in tops)
+        for top in tops:
+            separator = "/" if "://" in top else sep
+            if path == top or path.startswith(top if top.endswith(separator) else top + separator):
+                return True
+        return False
 
     assert known.under(tops) == [file.path for file in held if under(file.path)]
     assert known.under(tops, "audio") == [f.path for f in held if under(f.path) and f.modality == "audio"]
     assert known.elsewhere(tops) == [file.path for file in held if not under(file.path)]
+    assert all(known.holds(f.modality, hashlib.sha256(f.path.encode()).hexdigest()) for f in held)
+    assert not known.holds("image", "0" * 64)
+
+
+def test_known_files_are_not_limited_to_two_gigabytes():
+    """The hashes of 33 million files are more bytes than a string array counts.
+
+    So much is not made here, since a table and its copies would take more memory than a machine for tests has; the
+    arrays have to be of the type that counts in 64 bits, with which pyarrow joins and looks up any size.
+    """
+    import pyarrow as pa
+
+    held = [Found(f"/a/{i}.png", i, i, "image") for i in range(9)]
+    known = known_of(held, [2, 2, 5])
+    assert {name: known.rows[name].type for name in ("path", "modality", "sha256")} == {
+        name: pa.large_string() for name in ("path", "modality", "sha256")
+    }
+    assert list(known.found([7, 0])) == [held[7], held[0]]

@@ -26,7 +26,10 @@ class KnownFiles:
     """
 
     def __init__(self, rows: pa.Table):
-        self.rows = rows.combine_chunks()
+        import pyarrow as pa
+
+        wide = [f.with_type(pa.large_string()) if pa.types.is_string(f.type) else f for f in rows.schema]
+        self.rows = rows.cast(pa.schema(wide)).combine_chunks()  # 33 million hashes overflow the 2 GB of a string array
 
     @classmethod
     def of(cls, store: Store) -> KnownFiles:
@@ -41,7 +44,7 @@ class KnownFiles:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found = pc.index_in(pa.array(paths, pa.string()), value_set=self.rows["path"].combine_chunks())
+        found = pc.index_in(pa.array(paths, pa.large_string()), value_set=self.rows["path"].combine_chunks())
         return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def among(self, paths: Sequence[str]) -> set[str]:
