@@ -328,6 +328,37 @@ def test_a_folder_moves_into_itself_and_out_again(files, tmp_path, db, space, un
         assert rows(index) == before
 
 
+@pytest.mark.parametrize("make_store", [lambda: LanceStore, MemoryStores], ids=["lance", "memory"])
+def test_a_file_moves_to_the_place_of_one_that_moves_itself(tmp_path, db, space, make_store):
+    """As where the folder ``p/b/b`` is moved up to ``p/b``; no vector is lost."""
+    p = tmp_path / "p"
+    (p / "b" / "b").mkdir(parents=True)
+    names = ["b/x.png", "b/b/x.png", "b/b/b/x.png", "b/only.png", "stays.png"]
+    its = [entry(str(p / name), i, space.dim, windows=1 + i % 2) for i, name in enumerate(names)]
+    with fill(db, space, its, make_store()) as index:
+        before = content(index)
+        for name in ("x.png", "b/x.png", "b/b/x.png", "only.png"):
+            (p / name).touch()
+        assert index.move(p / "b", p) == 4
+        moved = {str(p / name): str(p / name.removeprefix("b/")) for name in names}
+        wanted = sorted(
+            ({**row, "path": moved[row["path"]]} for row in before), key=lambda row: (row["path"], row["window"])
+        )
+        same(content(index), wanted)
+        with pytest.raises(InputError, match=r"holds 1 of the new paths already, such as .*p/x.png"):
+            index.move(p / "b" / "b", p)
+        for name in ("b/b/b/x.png", "b/only.png", "b/stays.png"):
+            (p / name).parent.mkdir(exist_ok=True, parents=True)
+            (p / name).touch()
+        assert index.move(p, p / "b") == 5  # and back again, with a file that was outside
+        back = {row["path"]: row["path"] for row in before}
+        back[str(p / "stays.png")] = str(p / "b" / "stays.png")
+        same(
+            content(index),
+            sorted(({**row, "path": back[row["path"]]} for row in before), key=lambda r: (r["path"], r["window"])),
+        )
+
+
 def test_moves_that_would_do_harm_are_refused(files, tmp_path, db, space):
     with Index.create(db, space) as index:
         index.add([files, tmp_path / "older"])

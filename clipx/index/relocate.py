@@ -26,7 +26,7 @@ def relocate(collection: Collection, old: str | os.PathLike[str], new: str | os.
 
     Raises:
         FileError: ``new`` is not there or is no folder, or none of the files is in it.
-        InputError: both are the same, ``old`` is a file, or the index holds a file of a new path already.
+        InputError: both are the same, ``old`` is a file, or the index holds a file of a new path, which stays, already.
     """
     old, new = absolute(old), absolute(new)
     if old == new:
@@ -40,9 +40,10 @@ def relocate(collection: Collection, old: str | os.PathLike[str], new: str | os.
         raise InputError("is a file, and only folders are moved", where=old, remedy=remedy)
     begin, begins = inside(old), inside(new)
     targets = [begins + path.removeprefix(begin) for path in moved]
-    if (taken := files.positions(targets) >= 0).any():
+    staying = files.among(targets) - set(moved)  # where p/b moves to p, p/b/b/x takes the place of p/b/x
+    if taken := [path for path in targets if path in staying]:
         raise InputError(
-            f"the index holds {int(taken.sum()):,} of the new paths already, such as {targets[int(taken.argmax())]}",
+            f"the index holds {len(taken):,} of the new paths already, such as {taken[0]}",
             where=collection.folder,
             remedy=f"take the old ones out: clipx index --remove {old} --db {collection.folder}",
         )
