@@ -276,6 +276,21 @@ def test_the_command_merges_several(tmp_path, here, run, run_json):
     assert status == 0 and out.splitlines()[1].split("\t")[:4] == ["0", "0", "0", "1"]
 
 
+def test_the_command_merges_into_an_index_that_it_makes(here, run, run_json):
+    for name in ("a", "b"):
+        picture(here / name / f"{name}.png", ord(name))
+        run_json(f"index {name} --db {name}.index")
+    did = run_json("index --db new.index --merge a.index --merge b.index")
+    assert (did["results"][0]["added"], did["files"]) == (2, 2)
+    spaces = [json.loads((here / f"{name}.index" / "meta.json").read_text())["space"] for name in ("a", "new")]
+    assert spaces[0] == spaces[1]
+    assert run_json("index a b --db new.index")["results"][0]["unchanged"] == 2
+    did = run_json("index b --db newer.index --merge a.index")
+    assert (did["results"][0]["added"], did["files"]) == (2, 2)
+    status, _, err = run("index --db newest.index --merge none.index")
+    assert status == 2 and "none.index" in err and not (here / "newest.index").exists()
+
+
 # Moved folders --------------------------------------------------------------------------------------------------------
 
 

@@ -107,10 +107,11 @@ def index(
 ) -> None:
     """Index folders of photos, drawings, clouds, sounds, ... for clipx search.
 
-    The index is made where it is missing, with --space. Run it again to bring it
-    up to date: what has not changed is skipped, and what is gone is removed. A
-    run that was stopped goes on where it was. A file stays what --modality said.
-    What cannot be read is listed; the exit status is 2 where you named it.
+    The index is made where it is missing, with --space or that of --merge. Run it
+    again to bring it up to date: what has not changed is skipped, and what is
+    gone is removed. A run that was stopped goes on where it was. A file stays
+    what --modality said. What cannot be read is listed; the exit status is 2
+    where you named it.
 
     Example: clipx index photos s3://bucket/clouds --db my.index
 
@@ -121,6 +122,7 @@ def index(
     On a Ray cluster: clipx index photos --db my.index --engine ray --address auto
     """
     from clipx.cli._output import report
+    from clipx.index import Index
 
     run.check_writable()
     _require_work(paths or [], db, bool(remove or moved or merge or reembed or ann or commit))
@@ -134,7 +136,11 @@ def index(
         return _stage(paths or [], db, shard, run, chosen, thumbnails, retry)
     cluster = _engine(engine, run, workers, address, shard_files)
     here = run if cluster is None else replace(run, device="cpu", dtype="float32")  # the head may have no GPU
-    with _open_or_create(db, here, must_exist=reembed or not paths) as index:
+    must_exist = reembed or not paths
+    if merge and not reembed and not Index.exists(db):
+        must_exist = False
+        here = replace(here, space=here.space or Index.open(merge[0]).space_record.source)
+    with _open_or_create(db, here, must_exist) as index:
         did = _remove(index, remove or [])
         count = _move(index, moved)
         did = _merge(index, merge or [], did)
