@@ -66,13 +66,35 @@ def log(tmp_path_factory):
     return tmp_path_factory.mktemp("log") / "encoded.txt"
 
 
+def sharing():
+    """What lets a process read URLs such as shared:///folder: fsspec has no file system of its own for such tests."""
+
+    def register():
+        import fsspec
+        from fsspec.implementations.local import LocalFileSystem
+
+        class Shared(LocalFileSystem):
+            protocol = "shared"
+
+            @classmethod
+            def _strip_protocol(cls, path):
+                return LocalFileSystem._strip_protocol(path.removeprefix("shared://"))
+
+        fsspec.register_implementation("shared", Shared, clobber=True)
+
+    return register
+
+
 def counting(log):
     """What each of Ray's processes runs first."""
+    register = sharing()
 
     def patch():
         import os
 
         from clipx import pipeline
+
+        register()
 
         real = pipeline.encode_batch
 
@@ -200,12 +222,16 @@ def test_the_approximate_index_is_built_in_parts(space, cluster, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_files_at_a_url(files, space, cluster, tmp_path):
+def test_files_at_a_url(files, space, encoded, tmp_path):
     """Each actor reads them itself."""
+    sharing()()
     with Index.create(tmp_path / "my.index", space, space.folder) as index:
-        assert index.add(f"file://{files}/1", engine=engine()).added == 35
+        assert index.add(f"shared://{files}/1", engine=engine()).added == 35
+        read = encoded()
+        assert sorted(path for _, path in read) == [row["path"] for row in rows(index)]
+        assert all(path.startswith(f"shared://{files}/1/") and int(process) != os.getpid() for process, path in read)
         with Index.create(tmp_path / "plain.index", space) as plain:
-            plain.add(f"file://{files}/1")
+            plain.add(f"shared://{files}/1")
             assert_same(index, plain)
 
 
