@@ -301,6 +301,164 @@ def test_a_failure_is_tried_again_with_retry_alone(files, db, space, encoded):
         assert (did.added, [failure.path for failure in did.failures]) == (32, [str(files / "a.wav")])
 
 
+# What happens between a job and the commit ----------------------------------------------------------------------------
+
+
+def sizes(index):
+    return {row["path"].rpartition("/")[2]: row["size"] for row in rows(index)}
+
+
+def test_a_commit_leaves_what_was_updated_since(files, db, space, tmp_path):
+    with Index.create(db, space) as index:
+        index.add(files / "p0.png")
+        picture(files / "p0.png", 60)
+        index.stage(files, (1, 2))
+        index.stage(files, (2, 2))
+        picture(files / "p0.png", 61)
+        picture(files / "p2.png", 62)  # which the index did not hold when it was staged
+        index.add([files / "p0.png", files / "p2.png"])
+        newer = {row["path"]: row["sha256"] for row in rows(index)}
+        did = index.commit()
+        assert newer.items() <= {row["path"]: row["sha256"] for row in rows(index)}.items()
+        own = sorted({f"{n}/2" for n in (1, 2) for path in newer if Shard(n, 2).holds(path)})
+        assert did.unfinished_shards == own and len(rows(index)) == 31
+        for shard in own:
+            index.stage(files, (int(shard[0]), 2))
+        assert index.commit().unfinished_shards == []
+        with Index.create(tmp_path / "fresh", space) as fresh:
+            fresh.add(files)
+            assert_same(index, fresh)
+
+
+def test_a_job_that_runs_again_stages_what_was_updated_since(files, db, space):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        picture(files / "p0.png", 61)
+        index.add(files / "p0.png")
+        index.stage(files, (1, 1))
+        did = index.commit()
+        assert did.unfinished_shards == [] and did.added == 30 and len(rows(index)) == 31
+
+
+def test_a_commit_leaves_what_came_back(files, db, space):
+    with Index.create(db, space) as index:
+        index.add(files)
+        away = (files / "p0.png").rename(files.with_name("away"))
+        index.stage(files, (1, 1))
+        away.rename(files / "p0.png")
+        os.utime(files / "p0.png")
+        assert index.add(files).reused == 1
+        assert index.commit().removed == 0
+        assert "p0.png" in sizes(index)
+
+
+def test_what_is_gone_after_it_was_staged_is_not_published(files, db, space, plain):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        (files / "p0.png").unlink()
+        index.stage(files, (1, 1))
+        did = index.commit()
+        assert did.added == 30 and did.unfinished_shards == [] and "p0.png" not in sizes(index)
+
+
+def test_while_shards_wait_nothing_is_moved_or_removed(files, db, space):
+    with Index.create(db, space) as index:
+        index.add(files / "p0.png")
+        index.stage(files, (1, 2))
+        for change in (lambda: index.remove(files), lambda: index.move(files / "deep", files / "deep/er")):
+            with pytest.raises(InputError, match=r"1 of its shards wait for a commit, such as 1/2.*--commit") as caught:
+                change()
+            assert "\n" not in str(caught.value)
+        index.commit()  # which remembers that the first was published
+        assert index.remove(files / "p0.png") == 1
+
+
+def test_after_a_commit_of_some_another_number_may_be_staged(files, db, space, plain):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 2))
+        index.commit()
+        for number in (1, 2, 3):
+            index.stage(files, (number, 3))
+        did = index.commit()
+        assert did.missing_shards == did.unfinished_shards == []
+        assert_same(index, plain[0])
+
+
+def test_a_commit_leaves_a_job_that_runs_alone(files, db, space, plain, monkeypatch):
+    with Index.create(db, space) as index:
+        index.stage(files, (2, 2))
+        monkeypatch.setattr(steps, "PART_SECONDS", 0)
+        did = []
+
+        def commit(done, total):
+            if not did:
+                before = list((db / "items-1-shards").glob("1-of-2.*"))
+                with Index.open(db, space) as other:
+                    did.append(other.commit())
+                assert before and list((db / "items-1-shards").glob("1-of-2.*")) == before
+
+        Index.open(db, space).stage(files, (1, 2), batch_size=4, progress=commit)
+        assert (did[0].missing_shards, did[0].unfinished_shards) == ([], ["1/2"])
+        last = index.commit()
+        assert last.missing_shards == last.unfinished_shards == []
+        assert_same(index, plain[0])
+
+
+def test_a_commit_keeps_what_a_job_writes_meanwhile(files, db, space, monkeypatch):
+    from clipx.index import shards
+
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        real = shards.finish
+
+        def finish(*about):
+            monkeypatch.setattr(shards, "finish", real)
+            picture(files / "new.png", 50)
+            Index.open(db, space).stage(files, (1, 1))
+            for file in (db / "items-1-staged/data").iterdir():
+                os.utime(file, (1, 1))  # as if the commit took hours
+            real(*about)
+
+        monkeypatch.setattr(shards, "finish", finish)
+        assert index.commit().added == 31
+        did = index.commit()
+        assert did.added == 1 and did.missing_shards == did.unfinished_shards == []
+
+
+def test_staged_data_that_are_not_seen_are_kept(files, db, space, plain):
+    """As in a stale listing of a shared disk."""
+    staged = db / "items-1-staged"
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        staged.rename(db.with_name("unseen"))
+        assert index.commit().unfinished_shards == ["1/1"] and rows(index) == []
+        db.with_name("unseen").rename(staged)
+        did = index.commit()
+        assert did.missing_shards == did.unfinished_shards == [] and did.added == 31
+        assert_same(index, plain[0])
+
+
+def test_what_nobody_will_publish_is_removed(files, db, space):
+    with Index.create(db, space) as index:
+        orphan, young = (index.store.stage(index._collection.rows([entry])) for entry in entries(index, files))
+        index.stage(files, (1, 1))
+        old = {file for file in (db / "items-1-staged/data").iterdir() if file.name not in young}
+        for file in old:
+            os.utime(file, (1, 1))
+        index.add(files / "p0.png")
+        assert not index.store.is_staged(orphan) and index.store.is_staged(young)
+        assert index.commit().unfinished_shards == []
+
+
+def entries(index, files):
+    """Two files, encoded."""
+    from clipx.index.scan import Found
+    from clipx.index.store import Entry
+
+    vector = np.eye(1, index.space_record.dim, dtype=np.float32)
+    return [Entry(Found(f"{files}/{i}.png", 1, 1, "image"), f"{i:064x}", [None], vector, None) for i in range(2)]
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +491,34 @@ def test_another_space_or_version_is_refused(files, db, space):
                 index.commit()
         record.write_text("{")
         with pytest.raises(InputError, match="cannot be read"):
+            index.commit()
+        assert rows(index) == []
+
+
+@pytest.mark.parametrize(
+    "own", [{"walked": {}}, {"walked": {"gone": 3}}, {"part": {}}, {"seen": {"x": 1}}, {"seen": 1}]
+)
+def test_a_corrupt_record_is_named_before_anything_is_published(files, db, space, own):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        for file in (db / "items-1-shards").glob("*.json"):
+            about = json.loads(file.read_text())
+            if own.keys() <= about.keys():
+                file.write_text(json.dumps({**about, **own}))
+        with pytest.raises(InputError, match=r"cannot be read; remove .* and run that shard again"):
+            index.commit()
+        assert rows(index) == []
+
+
+@pytest.mark.parametrize("staged", ["{", "{}", "[1]", '[{"files": [{}]}]'])
+def test_a_corrupt_name_of_staged_data_is_refused(files, db, space, staged):
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 1))
+        for file in (db / "items-1-shards").glob("*.json"):
+            about = json.loads(file.read_text())
+            if "part" in about:
+                file.write_text(json.dumps({**about, "part": {**about["part"], "staged": staged}}))
+        with pytest.raises(FileError, match="what was staged cannot be read"):
             index.commit()
         assert rows(index) == []
 

@@ -17,7 +17,7 @@ from clipx.index.meta import Meta, SpaceRecord
 from clipx.index.relocate import relocate
 from clipx.index.scan import find_files, listed
 from clipx.index.search import Hit, Searcher
-from clipx.index.shards import Committed, Shard, commit_shards, stage_shard
+from clipx.index.shards import Committed, Shard, commit_shards, require_none_staged, stage_shard
 from clipx.index.steps import Engine, Options, Progress
 from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
 from clipx.index.update import Added, add, move, remove
@@ -211,8 +211,13 @@ class Index:
         return report
 
     def remove(self, paths: str | PathLike[str] | Iterable[str | PathLike[str]]) -> int:
-        """Take files, and all that lies in folders, out of the index; returns how many files that were."""
+        """Take files, and all that lies in folders, out of the index; returns how many files that were.
+
+        Raises:
+            InputError: shards wait for a commit.
+        """
         self._start_writing()
+        require_none_staged(self._collection)
         return remove(self._collection, listed(paths))
 
     def merge(
@@ -259,9 +264,11 @@ class Index:
 
         Raises:
             FileError: ``new`` is not there or is no folder, or none of the files is in it.
-            InputError: both are the same, ``old`` is a file, or the index holds a file of a new path already.
+            InputError: both are the same, ``old`` is a file, or the index holds a file of a new path already,
+                or shards wait for a commit.
         """
         self._start_writing()
+        require_none_staged(self._collection)
         count = relocate(self._collection, old, new)
         self._collection.take_snapshot()
         return count

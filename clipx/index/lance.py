@@ -85,11 +85,22 @@ class LanceStore:
 
     def is_staged(self, staged: str) -> bool:
         """Whether the files that hold it are there, published or not."""
-        sizes = [file["file_size_bytes"] for part in json.loads(staged) for file in part["files"]]
-        return all(
-            any(place.exists() and place.stat().st_size == size for place in places)
-            for places, size in zip(self._files_of(staged), sizes, strict=True)
-        )
+        with writing(self.folder):
+            return all(
+                any(place.exists() and place.stat().st_size == size for place in (source, target))
+                for source, target, size in self._files_of(staged)
+            )
+
+    def without(self, staged: str, paths: Sequence[str]) -> str:
+        """Stage what was staged again, less the rows of these paths; others are left. Returns as ``stage`` does."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from lance.file import LanceFileReader
+
+        with _lance(self.folder, "cannot be read"):
+            places = [source if source.exists() else target for source, target, _ in self._files_of(staged)]
+            rows = pa.concat_tables([LanceFileReader(str(place)).read_all().to_table() for place in places])
+        return self.stage(rows.filter(pc.invert(pc.is_in(rows["path"], value_set=pa.array(paths, pa.string())))))
 
     def publish(self, staged: Sequence[str], replaced: Sequence[str]) -> None:
         """Show what was staged in place of all rows that the paths ``replaced`` have, in one transaction."""
@@ -97,7 +108,7 @@ class LanceStore:
         with _lance(self.folder, "cannot be written"):
             new = [lance.FragmentMetadata.from_json(json.dumps(part)) for one in staged for part in json.loads(one)]
             for one in staged:
-                for source, target in self._files_of(one):
+                for source, target, _ in self._files_of(one):
                     if not target.exists():  # a publication that was stopped may have moved it before
                         target.parent.mkdir(exist_ok=True)
                         source.rename(target)
@@ -140,16 +151,22 @@ class LanceStore:
     def unstage(self, kept: Sequence[str]) -> None:
         """Remove what was staged more than ``KEPT`` ago and not published, but for what is named."""
         oldest = time.time() - KEPT.total_seconds()
-        named = {source for one in kept for source, _ in self._files_of(one)}
+        named = {source for one in kept for source, _, _ in self._files_of(one)}
         with writing(self.folder):
             for file in self._staging.glob("data/*"):
                 if file not in named and file.stat().st_mtime < oldest:
                     file.unlink(missing_ok=True)
 
-    def _files_of(self, staged: str) -> list[tuple[Path, Path]]:
-        """Where each file of what was staged lies before it is published, and after."""
-        names = [file["path"] for part in json.loads(staged) for file in part["files"]]
-        return [(self._staging / "data" / name, self.path / "data" / name) for name in names]
+    def _files_of(self, staged: str) -> list[tuple[Path, Path, int]]:
+        """Where each file of what was staged lies before and after it is published, and its bytes. Raises FileError."""
+        try:
+            files = [(file["path"], file["file_size_bytes"]) for part in json.loads(staged) for file in part["files"]]
+            if not files:
+                raise ValueError("nothing")
+            return [(self._staging / "data" / name, self.path / "data" / name, size) for name, size in files]
+        except (ValueError, KeyError, TypeError) as error:
+            remedy = f"remove {self.folder}/{self.name}-shards, and run the shards again"
+            raise FileError("what was staged cannot be read", where=self.folder, remedy=remedy) from error
 
     @property
     def _staging(self) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
 
 from clipx.errors import FileError
+
+_BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}  # what the system says of a lock that another process holds
 
 
 class WriterLock:
@@ -28,26 +31,39 @@ class WriterLock:
             wait_s: how long to wait for another process to give it back.
 
         Raises:
-            FileError: another process holds it, or the folder cannot be written.
+            FileError: another process holds it, or the folder cannot be written or locked.
+        """
+        until = time.monotonic() + wait_s
+        while not self.try_acquire():
+            if time.monotonic() >= until:
+                raise FileError("another process writes to it", where=self.folder, remedy="wait for it to end")
+            time.sleep(0.05)
+
+    def try_acquire(self) -> bool:
+        """Take the lock, unless another process holds it; returns whether it is held now.
+
+        Raises:
+            FileError: the folder cannot be written or locked.
         """
         if self._handle is not None:
-            return
+            return True
         try:
             handle = os.open(self.folder / self._name, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise FileError(f"cannot be written ({error.strerror})", where=self.folder) from error
-        until = time.monotonic() + wait_s
-        while self._handle is None:
-            try:
-                _lock(handle)
-                self._handle = handle
-            except OSError as error:
-                if time.monotonic() < until:
-                    time.sleep(0.05)
-                    continue
-                os.close(handle)
-                what, remedy = "another process writes to it", "wait for it to end"
-                raise FileError(what, where=self.folder, remedy=remedy) from error
+        try:
+            _lock(handle)
+        except OSError as error:
+            os.close(handle)
+            if error.errno in _BUSY:
+                return False
+            raise FileError(
+                f"cannot be locked ({error.strerror})",
+                where=self.folder,
+                remedy="mount its file system with locks, or put it on another one",
+            ) from error
+        self._handle = handle
+        return True
 
     def release(self) -> None:
         """Give the lock back, if it is held."""

@@ -6,10 +6,13 @@ process, ``clipx.index.shards`` in the jobs of a batch queue, ``clipx.index.ray_
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,10 +77,14 @@ class Part:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Part:
-        """What ``to_json`` returned. Raises KeyError, TypeError where it is something else."""
+        """What ``to_json`` returned. Raises KeyError, TypeError, AttributeError where it is something else."""
         files = [Found(*row) for row in record["files"]]
         failures = [Failure(*row) for row in record["failures"]]
-        return cls(files, record["staged"], failures, record["reused"], record["modalities"])
+        paths = [*(one.path for one in (*files, *failures)), *record["reused"], record["staged"]]
+        if not all(isinstance(text, str) for text in paths):
+            raise TypeError
+        modalities = {name: dict(own.items()) for name, own in record["modalities"].items()}
+        return cls(files, record["staged"], failures, record["reused"], modalities)
 
 
 class Engine(Protocol):
@@ -196,6 +203,26 @@ def shared_store(collection: Collection) -> SharedStore:
         where=collection.folder,
         remedy="index on one machine, or give the store what clipx.index.store.SharedStore asks for",
     )
+
+
+def records_folder(collection: Collection) -> Path:
+    """The folder with the records of what the jobs of a batch queue have staged."""
+    return collection.folder / f"{collection.meta.table}-shards"
+
+
+def remove_unpublished(collection: Collection) -> None:
+    """Remove what processes that were stopped have staged, but for what a record of a shard names.
+
+    Args:
+        collection: the caller holds the lock of its index.
+    """
+    if not isinstance(store := collection.store, SharedStore):
+        return
+    kept = []
+    for file in records_folder(collection).glob("*-of-*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # gone meanwhile, or corrupt, or of a whole shard
+            kept.append(json.loads(file.read_text(encoding="utf-8"))["part"]["staged"])
+    store.unstage([staged for staged in kept if staged])
 
 
 def _is_same(file: Found, before: Mapping[str, Any] | None) -> bool:

@@ -157,6 +157,10 @@ class SharedStore(Store, Protocol):
         """Whether all that ``publish`` needs of what was staged is there, published or not."""
         ...
 
+    def without(self, staged: str, paths: Sequence[str]) -> str:
+        """Stage what was staged again, less the rows of these paths; others are left. Returns as ``stage`` does."""
+        ...
+
     def publish(self, staged: Sequence[str], replaced: Sequence[str]) -> None:
         """Show what was staged in place of all rows that the paths ``replaced`` have, in one transaction.
 

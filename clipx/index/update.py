@@ -17,7 +17,7 @@ from clipx.index.known import KnownFiles
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
 from clipx.index.remote import is_url, look_up
 from clipx.index.scan import Failure, Found, Walk, absolute
-from clipx.index.steps import Engine, Options, Part, encoded, shared_store, to_do
+from clipx.index.steps import Engine, Options, Part, encoded, remove_unpublished, shared_store, to_do
 from clipx.index.writer import Writer, delete
 
 if TYPE_CHECKING:
@@ -234,6 +234,8 @@ def finish(
 ) -> None:
     """What ends an update: remove what is gone, put the store in order, and record what could not be read.
 
+    What others have staged and nobody will publish is removed as well.
+
     Args:
         collection: the caller holds the lock of its index.
         tried: files that were encoded, or were to be.
@@ -247,6 +249,7 @@ def finish(
     if tried or removed:
         collection.store.optimize()
         _record_failures(collection, gone, tried, failed_before, report.failures)
+    remove_unpublished(collection)
 
 
 def _write_all(

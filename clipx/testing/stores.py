@@ -264,6 +264,9 @@ def stages_what_is_published(it: Subject) -> None:
     it.require(all(map(store.is_staged, staged)), "is_staged() is false of what was staged")
     store.unstage([])
     it.require(all(map(other.is_staged, staged)), "unstage() removes what was staged just now")
+    both = store.stage(_rows([_entry("/new.wav", "audio", 1), _entry("/out.png")]))
+    staged[1] = other.without(both, ["/out.png"])
+    it.require(store.is_staged(both) and store.is_staged(staged[1]), "without() removes what was staged")
     store.publish(staged, ["/a/rain.wav", "/a/cat.png"])
     it.require_rows(store, {"/a/rain.wav": 2, "/b/it's.ply": 1, "/new.wav": 1}, "publish() shows other rows")
 
