@@ -304,6 +304,8 @@ def test_ray_that_is_missing_or_does_not_answer(monkeypatch, files, space, tmp_p
     for name in ("workers", "shard_files"):
         with pytest.raises(InputError, match=f"{name} must be at least 1"):
             RayEngine(**{name: 0})
+    with pytest.raises(InputError, match="no device 'cuda:1' of an actor"):
+        RayEngine(device="cuda:1")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'clipx-modalities\[ray\]'"):
         RayEngine()

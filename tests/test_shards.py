@@ -536,6 +536,36 @@ def test_a_shard_whose_data_are_lost_must_be_run_again(files, db, space, plain):
         assert_same(index, plain[0])
 
 
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [("EWOULDBLOCK", "another process writes to it; wait"), ("ENOLCK", r"cannot be locked \(No locks available\)")],
+)
+def test_a_lock_that_is_not_given_says_why(files, db, space, monkeypatch, number, message):
+    import errno
+
+    from clipx.index import lock
+
+    def refuse(handle):
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+
+    with Index.create(db, space) as index:
+        monkeypatch.setattr(lock, "_lock", refuse)
+        with pytest.raises(FileError, match=message):
+            index.stage(files, (1, 1))
+
+
+def test_each_data_file_is_asked_for_its_own_paths_only(db, space, monkeypatch):
+    import lance
+
+    asked, real = [], lance.LanceFragment.delete
+    with Index.create(db, space) as index:
+        for entry in entries(index, db):
+            index._collection.write([entry], replace=False)
+        monkeypatch.setattr(lance.LanceFragment, "delete", lambda self, where: asked.append(where) or real(self, where))
+        index._collection.write(entries(index, db), replace=True)
+        assert sorted(asked) == [f"path IN ('{db}/{i}.png')" for i in range(2)] and len(rows(index)) == 2
+
+
 def test_two_jobs_of_one_shard_are_refused(files, db, space):
     with Index.create(db, space) as index:
 
@@ -598,6 +628,10 @@ def test_the_commands(run, here):
         ("index . --commit", "indexes nothing"),
         ("index --commit", "no shard waits for a commit"),
         ("index . --workers 2", "add --engine ray"),
+        ("index . --address auto", "add --engine ray"),
+        ("index . --shard-files 9", "add --engine ray"),
+        ("index . --shard 1/2 --shard-files 9", "add --engine ray"),
+        ("index --reembed --engine ray", "leave --engine ray out"),
     ]:
         status, out, err = run(line)
         assert status == 2 and message in err and err.count("\n") == 1, (line, err)

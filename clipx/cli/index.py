@@ -77,7 +77,10 @@ AddressFlag = Annotated[
     ),
 ]
 ShardFilesFlag = Annotated[
-    int, typer.Option("--shard-files", min=1, help="Files that --engine ray publishes at once.")
+    int | None,
+    typer.Option(
+        "--shard-files", min=1, help="Files that --engine ray publishes at once. Default: 100,000.", show_default=False
+    ),
 ]
 SHOWN_FAILURES = 20
 MAKING_S = 5.0
@@ -100,7 +103,7 @@ def index(
     engine: EngineFlag = "local",
     workers: WorkersFlag = None,
     address: AddressFlag = None,
-    shard_files: ShardFilesFlag = 100_000,
+    shard_files: ShardFilesFlag = None,
     *,
     run: RunOptions,
     **settings: Any,
@@ -130,11 +133,14 @@ def index(
     if commit and (paths or reembed):
         what, remedy = "publishes what --shard has prepared, and indexes nothing", "index folders in another call"
         raise InputError(what, where="--commit", remedy=remedy)
+    _require_cluster(engine, {"--workers": workers, "--address": address, "--shard-files": shard_files})
     if shard is not None:
         if remove or moved or merge or reembed or ann or commit or engine != "local":
             raise InputError("encodes a part of the files, and does nothing else", where=f"--shard {shard}")
         return _stage(paths or [], db, shard, run, chosen, thumbnails, retry)
-    cluster = _engine(engine, run, workers, address, shard_files)
+    if engine == "ray" and reembed:
+        raise InputError("is done by one machine", where="--reembed", remedy="leave --engine ray out")
+    cluster = _engine(run, workers, address, shard_files) if engine == "ray" else None
     here = run if cluster is None else replace(run, device="cpu", dtype="float32")  # the head may have no GPU
     must_exist = reembed or not paths
     if merge and not reembed and not Index.exists(db):
@@ -163,18 +169,18 @@ def index(
     _note_results(did, stats["files"], recall, paths or [])
 
 
-def _engine(
-    name: str, run: RunOptions, workers: int | None, address: str | None, shard_files: int
-) -> RayEngine | None:
-    """What encodes; None for this process. Raises InputError for flags of Ray without it."""
-    if name == "ray":
-        from clipx.index.ray_engine import RayEngine
+def _require_cluster(engine: str, given: dict[str, int | str | None]) -> None:
+    """Raise InputError for a flag of Ray without it."""
+    flags = [flag for flag, value in given.items() if value is not None]
+    if flags and engine != "ray":
+        raise InputError("is of a cluster", where=flags[0], remedy="add --engine ray")
 
-        return RayEngine(workers, address, shard_files, run.device, run.dtype, run.backend)
-    if workers is not None or address is not None:
-        given = "--workers" if workers is not None else "--address"
-        raise InputError("is of a cluster", where=given, remedy="add --engine ray")
-    return None
+
+def _engine(run: RunOptions, workers: int | None, address: str | None, shard_files: int | None) -> RayEngine:
+    from clipx.index.ray_engine import RayEngine
+
+    how = {} if shard_files is None else {"shard_files": shard_files}
+    return RayEngine(workers, address, device=run.device, dtype=run.dtype, backend=run.backend, **how)
 
 
 def _stage(

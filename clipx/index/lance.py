@@ -137,11 +137,13 @@ class LanceStore:
         """Fragments less the rows of these paths, not committed, and the numbers of those that would be empty."""
         if not paths:
             return [], []
-        where = _is_one_of("path", paths)
-        addresses = table.scanner([], filter=where, with_row_address=True).to_table()["_rowaddr"].to_numpy()
+        rows = table.scanner(["path"], filter=_is_one_of("path", paths), with_row_address=True).to_table()
+        by_fragment: dict[int, set[str]] = {}
+        for address, path in zip(rows["_rowaddr"].to_pylist(), rows["path"].to_pylist(), strict=True):
+            by_fragment.setdefault(address >> 32, set()).add(path)
         changed, empty = [], []
-        for number in np.unique(addresses >> 32).tolist():
-            left = table.get_fragment(number).delete(where)
+        for number, own in sorted(by_fragment.items()):
+            left = table.get_fragment(number).delete(_is_one_of("path", sorted(own)))
             if left is None:
                 empty.append(number)
             else:

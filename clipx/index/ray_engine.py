@@ -53,7 +53,7 @@ class RayEngine:
             one GPU for itself where that is ``"cuda"``, and one CPU.
 
     Raises:
-        InputError: ``workers`` or ``shard_files`` is below 1.
+        InputError: ``workers`` or ``shard_files`` is below 1, or ``device`` is neither ``"cpu"`` nor ``"cuda"``.
         MissingDependencyError: Ray is missing.
     """
 
@@ -69,6 +69,8 @@ class RayEngine:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")
+        if self.device not in ("cpu", "cuda"):
+            raise InputError(f"no device {self.device!r} of an actor", remedy="each has one of its own: cpu or cuda")
         _ray()
 
     def parts(
@@ -122,7 +124,7 @@ class RayEngine:
 
     @property
     def _on_gpu(self) -> bool:
-        return self.device.startswith("cuda")
+        return self.device == "cuda"
 
     def _workers(self, ray: Any) -> int:
         kind = "GPU" if self._on_gpu else "CPU"

@@ -112,8 +112,8 @@ class _Record:
         return self.task, self.shard
 
     def write(self, space: str) -> None:
-        record = {"clipx": clipx.__version__, "space": space, "shard": astuple(self.shard), "task": self.task}
-        record["seen"] = self.seen
+        shard, seen = astuple(self.shard), self.seen
+        record = {"clipx": clipx.__version__, "space": space, "shard": shard, "task": self.task, "seen": seen}
         own = {"walked": self.walked} if self.part is None else {"part": self.part.to_json()}
         write_whole(self.file, json.dumps({**record, **own}), durable=True)
 

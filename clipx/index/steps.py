@@ -80,7 +80,7 @@ class Part:
         """What ``to_json`` returned. Raises KeyError, TypeError, AttributeError where it is something else."""
         files = [Found(*row) for row in record["files"]]
         failures = [Failure(*row) for row in record["failures"]]
-        paths = [*(one.path for one in (*files, *failures)), *record["reused"], record["staged"]]
+        paths = [*(file.path for file in files), *(one.path for one in failures), *record["reused"], record["staged"]]
         if not all(isinstance(text, str) for text in paths):
             raise TypeError
         modalities = {name: dict(own.items()) for name, own in record["modalities"].items()}
