@@ -471,9 +471,58 @@ def test_shards_of_another_number_are_refused(files, db, space):
             index.stage(files, (3, 2))
 
 
-def test_other_settings_are_refused(files, db, space):
+def test_a_job_that_is_asked_for_something_else_is_refused_before_it_encodes(files, db, space, encoded):
+    """Else a commit would take what one job did not look for as gone."""
     with Index.create(db, space) as index:
         index.stage(files, (1, 2))
+        encoded.clear()
+        others = [
+            ({"modality": "depth"}, "modality"),
+            ({"settings": {"pointcloud": {"up": "z"}}}, "settings"),
+            ({"thumbnails": False}, "thumbnails"),
+        ]
+        for number in (1, 2):
+            for asked, name in others:
+                with pytest.raises(InputError, match=f"shards of other {name} wait for a commit"):
+                    index.stage(files, (number, 2), **asked)
+            with pytest.raises(InputError, match="shards of other folders wait for a commit"):
+                index.stage(files / "deep", (number, 2))
+        assert encoded == []
+        index.stage(files, (2, 2))
+        assert index.commit().missing_shards == []
+        index.stage(files / "deep", (1, 1))  # another round
+
+
+def test_a_job_that_is_interrupted_stages_what_there_is(files, db, space, encoded, monkeypatch):
+    from clipx.index import entries as module
+
+    real, calls = module.encode, []
+
+    def stopped(*args, **options):
+        for batch in real(*args, **options):
+            yield batch
+            calls.append(len(batch))
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "encode", stopped)
+    with Index.create(db, space) as index:
+        with pytest.raises(KeyboardInterrupt):
+            index.stage(files, (1, 1), batch_size=4)
+        first = list(encoded)
+        assert sum(calls) == 8 and len(first) >= 7
+        index.stage(files, (1, 1), batch_size=4)
+        assert not set(first[:7]) & set(encoded[len(first) :])
+        assert index.commit().added == 31
+
+
+def test_other_settings_are_refused(files, db, space, monkeypatch):
+    """Also where a job has not seen what the others were asked for."""
+    for i in range(6, 26):  # so that both shards have clouds
+        np.savetxt(files / f"c{i}.xyz", np.random.default_rng(i).normal(size=(32, 3)))
+    with Index.create(db, space) as index:
+        index.stage(files, (1, 2))
+        monkeypatch.setattr("clipx.index.shards._join_round", lambda *asked: None)
         index.stage(files, (2, 2), settings={"pointcloud": {"up": "z"}})
         with pytest.raises(InputError, match=r"shard [12]/2: the index holds pointcloud with up = .*remove .*-of-2"):
             index.commit()

@@ -377,6 +377,7 @@ def _is_made_elsewhere(db: Path) -> bool:
 @contextmanager
 def _progress(what: str = "indexing") -> Iterator[Progress]:
     """A bar with the rate and the time left, as a function that ``Index.add`` calls."""
+    from clipx._signals import sigterm_interrupts
     from clipx.progress import note, progress
 
     begun, before = time.perf_counter(), 0
@@ -389,7 +390,8 @@ def _progress(what: str = "indexing") -> Iterator[Progress]:
             before = done
 
         try:
-            yield show
+            with sigterm_interrupts():
+                yield show
         except KeyboardInterrupt:
             note("what is done is kept; run it again to go on")
             raise

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ from clipx.index.store import StoreFactory
 
 MAX_BLOCK = 1024  # files that an actor is given at once, and that are encoded again where it dies
 BLOCKS = 8  # for each actor at least, so that none waits long for the last one
+PATIENCE_S = 10.0  # until an address must answer
+_HOST_PORT = re.compile(r"(?P<host>[^/@]+):(?P<port>\d{1,5})")
 RETRIES = 3  # of files whose actor died
 STORE_BYTES = 256 * 2**20  # of Ray's object store on this machine: paths
 
@@ -99,12 +104,16 @@ class RayEngine:
             try:
                 for shard in batches(ordered, self.shard_files):
                     parts: list[Part] = []
-                    for found in pool.encode(list(batches(shard, size))):
-                        if isinstance(found, ClipxError):
-                            raise _for_user(found, collection)
-                        parts += found
-                        done += sum(len(part.files) for part in found)
-                        options.progress(done, len(files))
+                    try:
+                        for found in pool.encode(list(batches(shard, size))):
+                            if isinstance(found, ClipxError):
+                                raise _for_user(found, collection)
+                            parts += found
+                            done += sum(len(part.files) for part in found)
+                            options.progress(done, len(files))
+                    except KeyboardInterrupt:  # what there is, before the end
+                        yield parts
+                        raise
                     yield parts
             finally:
                 pool.close()
@@ -245,12 +254,21 @@ def _ray() -> Any:
     return ray
 
 
+def _require_answer(address: str, host: str, port: int) -> None:
+    """Raise InputError where nobody listens at an address: Ray itself would wait for it for very long."""
+    try:
+        socket.create_connection((host, port), PATIENCE_S).close()
+    except OSError as error:
+        what = f"Ray does not answer ({error.strerror or error})"
+        raise InputError(what, where=address, remedy="start it: ray start --head") from error
+
+
 @contextmanager
 def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
     """Ray, connected: to what this process is connected to, to a cluster, or to one that lasts as long as the work."""
     ray = _ray()
     begun = not ray.is_initialized()
-    with suppress_logging():
+    with suppress_logging(), redirect_stdout(sys.stderr):  # where Ray prints what befalls its processes
         if begun:
             _connect(ray, address or os.environ.get("RAY_ADDRESS"), workers)
         try:
@@ -263,6 +281,8 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     """Connect to the cluster at an address, or start one on this machine. Raises InputError."""
     how: dict[str, Any] = {"address": address}
+    if address is not None and (match := _HOST_PORT.fullmatch(address)) is not None:
+        _require_answer(address, match["host"].strip("[]"), int(match["port"]))
     if address is None:
         cpus = max(workers or 1, os.cpu_count() or 1)
         how = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}

@@ -30,6 +30,7 @@ from clipx.index.steps import Options, Part, records_folder, shared_store, stage
 from clipx.index.store import SharedStore
 from clipx.index.update import Added, finish, keep_modalities, publish
 
+_ROUND = ".round"  # what the jobs were asked for
 _NOTHING = {"unchanged": 0, "skipped": {}, "failures": [], "gone": []}
 _NAME = re.compile(r"\.?(\d+)-of-(\d+)\.")  # of a record, or of a lock
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
@@ -180,6 +181,7 @@ def stage_shard(
     lock = _lock_of(folder, shard)
     lock.acquire()
     try:
+        _join_round(folder, walk, modality, settings, options, space)
         whole = folder / f"{shard.file_name}.{hashlib.sha256(json.dumps(task).encode()).hexdigest()[:16]}.json"
         _begin(whole, task, space)
         known, failed = collection.files(), collection.failures()
@@ -336,6 +338,36 @@ def _forget_published(folder: Path, count: int, space: str) -> None:
     if all(record.walked.get("published") for record in others):
         for record in others:
             record.file.unlink(missing_ok=True)
+
+
+def _join_round(
+    folder: Path,
+    walk: Walk,
+    modality: str | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    options: Options,
+    space: str,
+) -> None:
+    """Note what the first job of a round was asked for; others must be asked for the same, before they encode.
+
+    Raises:
+        InputError: they are not, and shards of the others wait for a commit.
+    """
+    asked: dict[str, Any] = {"folders": sorted(walk.roots), "modality": modality, "settings": dict(settings)}
+    asked["thumbnails"] = options.thumbnails
+    text, file = json.dumps(asked, sort_keys=True, default=str), folder / _ROUND
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if before == json.loads(text):
+        return
+    records = [_Record.read(path, space) for _, path in _files_in(folder)]
+    if before is not None and any(not record.walked.get("published") for record in records):
+        name = next(name for name, value in json.loads(text).items() if before.get(name) != value)
+        raise InputError(
+            f"shards of other {name} wait for a commit: {before.get(name)}, not {json.loads(text)[name]}",
+            where=folder.parent,
+            remedy=f"publish them first: clipx index --db {folder.parent} --commit",
+        )
+    write_whole(file, text)
 
 
 def _begin(whole: Path, task: tuple[str, ...], space: str) -> None:

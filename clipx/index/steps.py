@@ -178,18 +178,23 @@ def stage(
         used = {name: own for name, own in collection.meta.modalities.items() if name in names and "context" in own}
         return Part(tried, store.stage(collection.rows(taken)) if taken else "", list(failures), reused, used)
 
-    for batch in encoded(collection, files, contents.holds, options, partial(setattr, collection, "meta")):
-        for one in batch:
-            if isinstance(one, Failure):
-                failures.append(one)
-            else:
-                taken.append(one)
-        rows = sum(len(one.times) for one in taken)
-        if rows >= PART_ROWS or len(failures) >= PART_ROWS or time.monotonic() - begun > PART_SECONDS:
+    try:
+        for batch in encoded(collection, files, contents.holds, options, partial(setattr, collection, "meta")):
+            for one in batch:
+                if isinstance(one, Failure):
+                    failures.append(one)
+                else:
+                    taken.append(one)
+            rows = sum(len(one.times) for one in taken)
+            if rows >= PART_ROWS or len(failures) >= PART_ROWS or time.monotonic() - begun > PART_SECONDS:
+                yield part()
+                taken, failures, begun = [], [], time.monotonic()
+            done += len(batch)
+            options.progress(done, len(files))
+    except KeyboardInterrupt:  # what there is, before the end
+        if taken or failures:
             yield part()
-            taken, failures, begun = [], [], time.monotonic()
-        done += len(batch)
-        options.progress(done, len(files))
+        raise
     if taken or failures:
         yield part()
 
