@@ -374,6 +374,23 @@ def test_depth_takes_16_bit_png_of_a_folder_and_nothing_else(files, db, space):
         assert len(index.add([files / "p0.png"], modality="depth").failures) == 1  # a file that is named is tried
 
 
+def test_a_file_that_a_link_reaches_as_well_keeps_its_own_path(tmp_path, db, space):
+    """Else a run over one folder would take out what a run over another had taken in."""
+    for i in range(3):
+        picture(tmp_path / f"data/photos/{i}.png", i)
+    (tmp_path / "data/a").mkdir()
+    (tmp_path / "data/a/link").symlink_to(tmp_path / "data/photos")
+    picture(tmp_path / "outside/x.png", 9)
+    (tmp_path / "data/a/other").symlink_to(tmp_path / "outside")
+    with Index.create(db, space) as index:
+        index.add([tmp_path / "data"])
+        paths = {row["path"] for row in rows(index)}
+        assert paths == {*(str(tmp_path / f"data/photos/{i}.png") for i in range(3)), str(tmp_path / "data/a/other/x.png")}
+        for folder in ("data/photos", "data", "data/photos", "data"):
+            did = index.add([tmp_path / folder])
+            assert (did.added, did.reused, did.removed) == (0, 0, 0)
+
+
 def test_other_indexes_and_pipes_are_no_files(files, db, space):
     with Index.create(files / "other.index", space) as other:
         other.add([files / "deep"])

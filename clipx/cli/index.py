@@ -222,7 +222,8 @@ def _require_work(paths: Sequence[str], db: Path, other_work: bool) -> None:
                 raise FileError("no such file or folder", where=path)
         except FileError as error:
             remedy = f"to take what it held out of the index: clipx index --remove {path} --db {db}"
-            raise FileError(error.what, where=path, remedy=remedy if Index.exists(db) else None) from error
+            gone = error.what.startswith("no such") and Index.exists(db)
+            raise FileError(error.what, where=path, remedy=remedy if gone else error.remedy) from error
 
 
 def _settings(modality: str | None, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

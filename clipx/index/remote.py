@@ -306,6 +306,8 @@ def _reaching(url: str) -> Iterator[None]:
     except (ClipxError, MemoryError):
         raise
     except FileNotFoundError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise FileError(f"cannot be read ({first_line(error.__cause__)})", where=url) from error.__cause__
         reason = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         raise FileError("no such file or folder", where=url) from (error if error.errno else reason)
     except Exception as error:

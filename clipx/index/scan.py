@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -97,7 +97,7 @@ class Walk:
 def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns and which it claims; named files in any case.
 
-    Symbolic links are followed; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
+    Symbolic links are followed, after all else; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
     begin with a dot are skipped, and so are indexes. What cannot be listed is a failure, and the walk goes on.
 
     Args:
@@ -155,9 +155,9 @@ def _take_named(path: str, size: int, mtime_ns: int, walk: Walk, modality: str |
 
 
 def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
-    folders = [root]
-    while folders:
-        folder = folders.pop()
+    folders, links = [root], deque[str]()  # links last: what has a path of its own is found by that
+    while folders or links:
+        folder = folders.pop() if folders else links.popleft()
         try:
             here = _identity(os.stat(folder))
             if here in entered:
@@ -175,7 +175,7 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
                 continue
             try:
                 if entry.is_dir():
-                    deeper.append(entry.path)
+                    (links if entry.is_symlink() else deeper).append(entry.path)
                 elif (owner := walk.reader(entry.path)) is None:
                     if entry.is_file():
                         _skip(walk, entry.name)
