@@ -604,3 +604,12 @@ def test_a_sound_at_a_url_is_not_called_gone():
 
     assert "lies at a URL" in player("s3://bucket/rain.wav", 0, 1, "rain")
     assert player("s3://bucket/photo.png", None, None, "photo") == ""
+
+
+def test_a_server_that_does_not_answer_is_no_missing_folder():
+    """fsspec's web driver says that a file is not there, whatever went wrong."""
+    from clipx.index.remote import _reaching
+
+    for cause, what in ((ConnectionRefusedError(111, "Connect call failed"), "cannot be read"), (None, "no such file")):
+        with pytest.raises(FileError, match=what), _reaching("https://host/a"):
+            raise FileNotFoundError("https://host/a") from cause

@@ -97,8 +97,9 @@ class Walk:
 def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns and which it claims; named files in any case.
 
-    Symbolic links are followed, after all else; a folder is entered once, whatever the ways to it, so that a loop ends. Names that
-    begin with a dot are skipped, and so are indexes. What cannot be listed is a failure, and the walk goes on.
+    Symbolic links to folders are followed, after all else; a folder is entered once, whatever the ways to it, so that a
+    loop ends. Names that begin with a dot are skipped, and so are indexes. What cannot be listed is a failure, and the
+    walk goes on.
 
     Args:
         paths: folders and files, and URLs of them, see ``clipx.index.remote``.
@@ -169,7 +170,7 @@ def _enter(root: str, walk: Walk, entered: set[tuple[int, int]]) -> None:
         except OSError as error:
             _failed(walk, folder, f"cannot be listed ({error.strerror})")
             continue
-        deeper = []
+        deeper: list[str] = []
         for entry in entries:
             if entry.name.startswith("."):
                 continue
