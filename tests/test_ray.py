@@ -173,7 +173,8 @@ def test_a_cluster_gives_what_one_machine_gives(files, space, plain, encoded, tm
         did = index.add(files, batch_size=BATCH, progress=progress, engine=engine())
         assert summary(did) == summary(plain[1]) and calls[-1] == (283, 283)
         assert_same(index, plain[0])
-        assert len({process for process, _ in encoded()}) == 2
+        processes = {process for process, _ in encoded()}  # an actor that starts late may be given nothing
+        assert 1 <= len(processes) <= 2 and str(os.getpid()) not in processes
         assert len(versions) >= 3  # shard by shard
         before = len(encoded())
         again = index.add(files, batch_size=BATCH, engine=engine())
