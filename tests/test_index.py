@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import PREPROCESS, RESNET, WORDS, save_space
+from indexed import picture, rows, same
 from PIL import Image
 
 import clipx
@@ -41,13 +42,6 @@ def other_space(tmp_path_factory):
     return clipx.load_space(save_space(space, tmp_path_factory.mktemp("spaces") / "other", WORDS))
 
 
-def picture(path, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((32, 32), 0).save(path)
-    return path
-
-
 @pytest.fixture
 def files(tmp_path):
     """A folder of eight pictures, two clouds and a drawing, some of them deeper."""
@@ -64,17 +58,6 @@ def files(tmp_path):
 @pytest.fixture
 def db(tmp_path):
     return tmp_path / "my.index"
-
-
-def rows(index):
-    """Everything that must be the same in two indexes of the same files."""
-    table = index.store.scan(["path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "vector"])
-    return sorted(table.to_pylist(), key=lambda row: (row["path"], row["window"]))
-
-
-def same(one, two):
-    assert [{**r, "vector": 0} for r in one] == [{**r, "vector": 0} for r in two]
-    assert np.allclose([r["vector"] for r in one], [r["vector"] for r in two], atol=1e-5)
 
 
 # Taking in ------------------------------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def test_a_file_of_a_large_modality_is_read_as_it_was(large, space, tmp_path):
 
 
 @pytest.fixture
-def apart(tmp_path, space, monkeypatch):
+def two_regions(tmp_path, space, monkeypatch):
     """Pictures and sketches about opposite means, as the modalities of a CLIP keep to regions of their own."""
     for module in ("ann", "collection", "search"):
         monkeypatch.setattr(f"clipx.index.{module}.EXACT_ROWS", MOST)
@@ -232,8 +232,8 @@ def apart(tmp_path, space, monkeypatch):
 
 @pytest.mark.parametrize("modality", ["image", "sketch"])
 @pytest.mark.parametrize("ranking", ["cosine", "described"])
-def test_a_modality_far_from_the_query_is_searched_as_well(apart, space, modality, ranking):
-    index, vectors = apart
+def test_a_modality_far_from_the_query_is_searched_as_well(two_regions, space, modality, ranking):
+    index, vectors = two_regions
     queries = [query(space, vectors[name][i]) for name in vectors for i in range(0, 2000, 200)] + ["cat", "chair"]
     same = 0
     for one in queries:
@@ -422,8 +422,8 @@ def check_known_files(sep, chunks, held, walked, tops):
     assert known.under(tops) == [file.path for file in held if under(file.path)]
     assert known.under(tops, "audio") == [f.path for f in held if under(f.path) and f.modality == "audio"]
     assert known.elsewhere(tops) == [file.path for file in held if not under(file.path)]
-    assert all(known.holds(f.modality, hashlib.sha256(f.path.encode()).hexdigest()) for f in held)
-    assert not known.holds("image", "0" * 64)
+    assert all(known.contents.holds(f.modality, hashlib.sha256(f.path.encode()).hexdigest()) for f in held)
+    assert not known.contents.holds("image", "0" * 64)
 
 
 def test_known_files_are_not_limited_to_two_gigabytes():

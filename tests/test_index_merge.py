@@ -14,8 +14,8 @@ import pytest
 from conftest import PREPROCESS, RESNET, WORDS, save_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from indexed import picture, rows, same
 from memory_store import MemoryStores
-from test_index import picture, rows, same
 
 import clipx
 from clipx import pipeline

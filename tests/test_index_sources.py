@@ -17,7 +17,7 @@ from conftest import WORDS, save_space
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_index import picture, rows, same
+from indexed import picture, rows, same
 
 import clipx
 from clipx import pipeline

@@ -9,8 +9,8 @@ import wave
 
 import numpy as np
 import pytest
+from indexed import assert_same, picture, rows, summary
 from memory_store import MemoryStores
-from PIL import Image
 
 import clipx
 from clipx.errors import InputError, MissingDependencyError, SpaceError
@@ -21,13 +21,6 @@ pytest.importorskip("ray")
 from clipx.index.ray_engine import RayEngine
 
 SHARD, BATCH = 100, 16  # files
-
-
-def picture(path, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((32, 32), 0).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -137,25 +130,6 @@ def encoded(log, cluster):
     """Called, it gives the (process, path) pairs that were encoded since the test began."""
     log.write_text("")
     return lambda: [tuple(line.split(" ", 1)) for line in log.read_text().splitlines()]
-
-
-def rows(index):
-    table = index.store.scan(["path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "vector"])
-    return sorted(table.to_pylist(), key=lambda row: (row["path"], row["window"]))
-
-
-def assert_same(one, two):
-    """The same rows, and the same hits."""
-    left, right = rows(one), rows(two)
-    assert [{**row, "vector": 0} for row in left] == [{**row, "vector": 0} for row in right]
-    np.testing.assert_allclose([row["vector"] for row in left], [row["vector"] for row in right], atol=1e-5)
-    for query in ("a photo of a cat", left[0]["path"]):
-        hits = [{hit.path: hit.score for hit in index.search(query, 999)} for index in (one, two)]
-        assert hits[0] == pytest.approx(hits[1], abs=1e-4)
-
-
-def summary(did):
-    return (did.added, did.updated, did.reused, did.unchanged, did.removed, sorted(did.failures, key=str), did.skipped)
 
 
 def engine(**more):

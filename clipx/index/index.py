@@ -17,13 +17,13 @@ from clipx.index.meta import Meta, SpaceRecord
 from clipx.index.relocate import relocate
 from clipx.index.scan import find_files, listed
 from clipx.index.search import Hit, Searcher
-from clipx.index.shards import Committed, Shard, commit_shards, require_none_staged, stage_shard
 from clipx.index.steps import Engine, Options, Progress
 from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
 from clipx.index.update import Added, add, move, remove
 
 if TYPE_CHECKING:
     from clipx.embedding import Embedding
+    from clipx.index.shards import Committed
     from clipx.space import JointSpace
 
 MAKING_S = 60.0  # how long to wait for another process that makes the index
@@ -182,6 +182,8 @@ class Index:
             FileError: as ``add``, or another process stages the same shard.
             InputError: as ``add``, or shards of another number wait for a commit.
         """
+        from clipx.index.shards import Shard, stage_shard
+
         begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry)
         own, walk = Shard(*shard), find_files(listed(paths), modality)
         if not self._collection.is_made():
@@ -202,6 +204,8 @@ class Index:
         Raises:
             InputError: nothing is staged, or shards were staged with different settings or of different numbers.
         """
+        from clipx.index.shards import commit_shards
+
         begun = time.perf_counter()
         self._start_writing()
         report = commit_shards(self._collection)
@@ -216,6 +220,8 @@ class Index:
         Raises:
             InputError: shards wait for a commit.
         """
+        from clipx.index.shards import require_none_staged
+
         self._start_writing()
         require_none_staged(self._collection)
         return remove(self._collection, listed(paths))
@@ -267,6 +273,8 @@ class Index:
             InputError: both are the same, ``old`` is a file, or the index holds a file of a new path already,
                 or shards wait for a commit.
         """
+        from clipx.index.shards import require_none_staged
+
         self._start_writing()
         require_none_staged(self._collection)
         count = relocate(self._collection, old, new)

@@ -97,10 +97,6 @@ class KnownFiles:
             chosen |= under.to_numpy(zero_copy_only=False)
         return chosen
 
-    def holds(self, modality: str, sha256: str) -> bool:
-        """Whether content of this SHA-256 is held, see ``KnownContents.holds``."""
-        return self.contents.holds(modality, sha256)
-
     @cached_property
     def contents(self) -> KnownContents:
         """The content of the files."""

@@ -93,6 +93,7 @@ class LanceStore:
 
     def without(self, staged: str, paths: Sequence[str]) -> str:
         """Stage what was staged again, less the rows of these paths; others are left. Returns as ``stage`` does."""
+        _library()
         import pyarrow as pa
         import pyarrow.compute as pc
         from lance.file import LanceFileReader
@@ -147,7 +148,7 @@ class LanceStore:
             if left is None:
                 empty.append(number)
             else:
-                changed.append(left.metadata if hasattr(left, "metadata") else left)
+                changed.append(left)
         return changed, empty
 
     def unstage(self, kept: Sequence[str]) -> None:

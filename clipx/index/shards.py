@@ -13,7 +13,6 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
@@ -26,9 +25,9 @@ from clipx.index.collection import Collection
 from clipx.index.known import KnownFiles
 from clipx.index.lock import WriterLock
 from clipx.index.scan import Failure, Found, Walk
-from clipx.index.steps import Options, Part, records_folder, shared_store, stage, to_do
+from clipx.index.steps import Options, Part, records_folder, shared_store, stage, to_do, with_modalities_of
 from clipx.index.store import SharedStore
-from clipx.index.update import Added, finish, keep_modalities, publish
+from clipx.index.update import Added, count_part, finish, keep_modalities, publish
 
 _ROUND = ".round"  # what the jobs were asked for
 _NOTHING = {"unchanged": 0, "skipped": {}, "failures": [], "gone": []}
@@ -190,12 +189,8 @@ def stage_shard(
         walk.files = [file for file in walk.files if shard.holds(file.path)]
         before = _earlier(folder, shard, walk, known, store, space)
         names = {file.modality for file in walk.files}
-        own = Collection(
-            collection.folder, collection.meta.with_modalities(names, settings), collection.make_store, collection.space
-        )
-        for part in before:
-            for name, how in part.modalities.items():
-                own.meta = own.meta.with_encoded(name, how)
+        meta = with_modalities_of(collection.meta.with_modalities(names, settings), before)
+        own = Collection(collection.folder, meta, collection.make_store, collection.space)
         todo, left = to_do(walk.files, known, failed, options.retry)
         report = Added(failures=[*walk.failures, *left], skipped=dict(walk.skipped))
         report.unchanged = len(walk.files) - len(todo) - len(left)
@@ -208,7 +203,7 @@ def stage_shard(
             seen = {file.path: there[file.path] for file in part.files if file.path in there}
             file = folder / f"{shard.file_name}.{secrets.token_hex(8)}.json"
             _Record(file, shard, task, part, seen=seen).write(space)
-            _count(part, there.keys(), report)
+            count_part(part, there.keys(), report)
         at = [*known.under(walk.roots, modality), *failed]
         gone = walk.gone(path for path in dict.fromkeys(at) if shard.holds(path))
         _Record(whole, shard, task, walked={**walked, "gone": gone}, seen=_held(known, gone)).write(space)
@@ -353,21 +348,21 @@ def _join_round(
     Raises:
         InputError: they are not, and shards of the others wait for a commit.
     """
-    asked: dict[str, Any] = {"folders": sorted(walk.roots), "modality": modality, "settings": dict(settings)}
-    asked["thumbnails"] = options.thumbnails
-    text, file = json.dumps(asked, sort_keys=True, default=str), folder / _ROUND
+    given = {"folders": sorted(walk.roots), "modality": modality, "settings": settings}
+    asked = json.loads(json.dumps({**given, "thumbnails": options.thumbnails}, sort_keys=True, default=str))
+    file = folder / _ROUND
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-    if before == json.loads(text):
+    if before == asked:
         return
     records = [_Record.read(path, space) for _, path in _files_in(folder)]
     if before is not None and any(not record.walked.get("published") for record in records):
-        name = next(name for name, value in json.loads(text).items() if before.get(name) != value)
+        name = next(name for name in asked if before.get(name) != asked[name])
         raise InputError(
-            f"shards of other {name} wait for a commit: {before.get(name)}, not {json.loads(text)[name]}",
+            f"shards of other {name} wait for a commit: {before.get(name)}, not {asked[name]}",
             where=folder.parent,
             remedy=f"publish them first: clipx index --db {folder.parent} --commit",
         )
-    write_whole(file, text)
+    write_whole(file, json.dumps(asked))
 
 
 def _begin(whole: Path, task: tuple[str, ...], space: str) -> None:
@@ -497,15 +492,6 @@ def _require_alike(collection: Collection, records: Sequence[_Record]) -> None:
                 what, files = f"shard {record.shard}: {error.what}", f"{record.shard.file_name}.*"
                 remedy = f"remove {record.file.parent}/{files}, and run the shard again as the others were"
                 raise InputError(what, where=collection.folder, remedy=remedy) from error
-
-
-def _count(part: Part, there: AbstractSet[str], report: Added) -> None:
-    """Count a part in the report of its job; ``there`` are the paths that the index holds."""
-    updated = sum(file.path in there and file.path not in part.reused for file in part.written)
-    report.reused += len(part.reused)
-    report.updated += updated
-    report.added += len(part.written) - updated - len(part.reused)
-    report.failures += part.failures
 
 
 def _add_walked(report: Committed, walked: Mapping[str, Any]) -> None:

@@ -126,7 +126,7 @@ def take_snapshot(
     file = folder / f"{name}-{state}{'' if most is None else '-sample'}.arrow"
     with suppress(OSError, ValueError, KeyError):  # missing, or corrupt: it is rebuilt
         return _as_snapshot(_map_arrow(file), state, most)
-    rows = _all_rows(store) if most is None else _sampled_rows(store, most)
+    rows = _in_order(store.scan(SEARCHED)) if most is None else _sampled_rows(store, most)
     # encoded once, as it is written: encoding imports pyarrow.compute
     rows = rows.set_column(SEARCHED.index("modality"), "modality", rows["modality"].dictionary_encode())
     if store.state() == state:  # else it was written to meanwhile, and these are the rows of a later state
@@ -137,10 +137,6 @@ def take_snapshot(
                     old.unlink(missing_ok=True)
             return _as_snapshot(_map_arrow(file), state, most)
     return _as_snapshot(rows, state, most)
-
-
-def _all_rows(store: Store) -> pa.Table:
-    return _in_order(store.scan(SEARCHED))
 
 
 def _in_order(rows: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -197,6 +197,18 @@ def stage(
         raise
     if taken or failures:
         yield part()
+
+
+def with_modalities_of(meta: Meta, parts: Iterable[Part]) -> Meta:
+    """The record of an index with the modalities of parts.
+
+    Raises:
+        InputError: a modality encoded them otherwise than what is in the index, or than another part.
+    """
+    for part in parts:
+        for name, own in part.modalities.items():
+            meta = meta.with_encoded(name, own)
+    return meta
 
 
 def shared_store(collection: Collection) -> SharedStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,16 @@ from clipx.index.known import KnownFiles
 from clipx.index.meta import NAME, NEXT, Meta, SpaceRecord
 from clipx.index.remote import is_url, look_up
 from clipx.index.scan import Failure, Found, Walk, absolute
-from clipx.index.steps import Engine, Options, Part, encoded, remove_unpublished, shared_store, to_do
+from clipx.index.steps import (
+    Engine,
+    Options,
+    Part,
+    encoded,
+    remove_unpublished,
+    shared_store,
+    to_do,
+    with_modalities_of,
+)
 from clipx.index.writer import Writer, delete
 
 if TYPE_CHECKING:
@@ -206,22 +216,24 @@ def publish(collection: Collection, parts: Sequence[Part], known: KnownFiles, re
     Raises:
         InputError: a modality encoded them otherwise than what is in the index.
     """
-    meta = collection.meta
-    for part in parts:
-        for name, own in part.modalities.items():
-            meta = meta.with_encoded(name, own)
-    collection.record(meta)
+    collection.record(with_modalities_of(collection.meta, parts))
     failures = {failure.path: failure for part in parts for failure in part.failures}
     written = [file.path for part in parts for file in part.written]
     there = known.among([*written, *failures])
     if staged := [part.staged for part in parts if part.staged]:
         shared_store(collection).publish(staged, [path for path in written if path in there])
-    reused = {path for part in parts for path in part.reused}
-    report.reused += len(reused)
-    report.updated += sum(path in there and path not in reused for path in written)
-    report.added += sum(path not in there and path not in reused for path in written)
-    report.failures += failures.values()
+    for part in parts:
+        count_part(part, there, report)
     return [path for path, failure in failures.items() if failure.read and path in there]
+
+
+def count_part(part: Part, there: AbstractSet[str], report: Added) -> None:
+    """Count a part in a report; ``there`` are the paths that the index held before."""
+    updated = sum(file.path in there and file.path not in part.reused for file in part.written)
+    report.reused += len(part.reused)
+    report.updated += updated
+    report.added += len(part.written) - updated - len(part.reused)
+    report.failures += part.failures
 
 
 def finish(

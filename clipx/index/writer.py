@@ -35,7 +35,7 @@ class Writer:
 
     def holds(self, modality: str, sha256: str) -> bool:
         """Whether content of this SHA-256 is in the store, as that modality reads it."""
-        return (sha256, modality) in self._hashes or self._known.holds(modality, sha256)
+        return (sha256, modality) in self._hashes or self._known.contents.holds(modality, sha256)
 
     def put(self, entry: Entry) -> None:
         """Write an entry, now or later. Raises what an earlier write raised."""

@@ -330,11 +330,7 @@ def fill(index: Index, vectors: np.ndarray) -> None:
     index._start_writing()
     index._collection.create()
     for start in range(0, len(vectors), 10_000):
-        entries = [
-            Entry(Found(f"/photos/{start + i:07}.jpg", 1, 1, "image"), str(start + i), [None], row[None], None)
-            for i, row in enumerate(vectors[start : start + 10_000])
-        ]
-        index._collection.write(entries, replace=False)
+        index._collection.write(synthetic(vectors[start : start + 10_000], start), replace=False)
     index.store.optimize()
     index._collection.snapshot()
 
@@ -425,7 +421,7 @@ def million(count: int, dim: int, runs: int) -> dict[str, Any]:
             replace(words, vectors=centres[: len(words.words)]).save(index._collection._words_file)
             del index._collection.vocabulary
             index._start_writing()
-            begun, written, beside = time.perf_counter(), 0.0, []
+            written, beside = 0.0, []
             for start in range(0, count, 10_000):
                 vectors = about(centres, min(10_000, count - start), dim, seed=start)
                 entries = synthetic(vectors, start)
