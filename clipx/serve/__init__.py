@@ -1,0 +1,1 @@
+"""A local page that searches an index by anything, draws, names and estimates depth; ``app`` is its ASGI app."""
