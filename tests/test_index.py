@@ -21,10 +21,11 @@ from PIL import Image
 import clipx
 from clipx import pipeline
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError
 from clipx.index import Index
 from clipx.index.lance import LanceStore
 from clipx.index.lock import WriterLock
+from clipx.index.query import Term
 from clipx.index.scan import find_files
 from clipx.parts import Parts, Time, View
 
@@ -1303,3 +1304,81 @@ def test_a_browser_shows_pictures_and_plays_the_sound(page, tmp_path):
     assert browse(page).count("<article>") == 5
     pictures, sounds, across = map(int, re.search(r'data-check="(\d+):(\d+):(\d+)"', browse(checked)).groups())
     assert (pictures, sounds) == (5, 2) and across <= 500  # headless windows are at least 500 wide
+
+
+# Vectors and terms as queries -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(files, db, space):
+    with Index.create(db, space) as index:
+        index.add([files])
+    return index
+
+
+def test_terms_search_as_the_query_that_names_them(files, made, monkeypatch):
+    picture_path, cloud = files / "p0.png", files / "c0.xyz"
+    by_text = made.search(f"{picture_path} + 2*cat - 0.5*{cloud}")
+    terms = [Term(picture_path), Term("cat", 2.0), Term(cloud, -0.5)]
+    assert made.search(terms) == by_text
+    stored = [Term(made.embedding_of(picture_path)), Term("cat", 2.0), Term(made.embedding_of(str(cloud)), -0.5)]
+    assert [hit.path for hit in made.search(stored)] == [hit.path for hit in by_text]
+    monkeypatch.chdir(files)
+    (files / "cat").write_bytes(b"")
+    with pytest.raises(InputError, match="no modality reads"):  # a file wins over the text in a query
+        made.search("cat")
+    assert made.search([Term("cat")]) == made.search('"cat"')  # and never in a term
+
+
+def test_the_vector_of_a_file_is_that_of_the_index(files, made):
+    stored = made.embedding_of(files / "p0.png")
+    os.remove(files / "p0.png")
+    first = made.search(stored)[0]
+    assert (first.path, first.cosine, first.missing) == (str(files / "p0.png"), pytest.approx(1, abs=1e-5), True)
+    assert (stored.modality, stored.ids) == ("image", (str(files / "p0.png"),))
+    assert made.embedding_of(files / "notes.doc") is None
+    assert made.embedding_of(files / "p1.png", start_s=0.0) is None  # what does not last has no windows
+
+
+def test_the_vector_of_a_window(files, db, space, monkeypatch):
+    from clipx.modalities.image import Image as Pictures
+
+    table, places = np.eye(space.dim, dtype=np.float32), [Time(0.0, 5.0), Time(5.0, 10.0), Time(10.0, 12.5)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Pictures, "parts", lambda self, samples: Parts(table[:3], [0, 3], places))
+        with Index.create(db, space) as index:
+            index.add([files / "p0.png"])
+    for start, row in ((0, 0), (5.0, 1), (10, 2)):
+        np.testing.assert_allclose(index.embedding_of(files / "p0.png", start).vectors[0], table[row], atol=1e-6)
+    whole = index.embedding_of(files / "p0.png").vectors[0]
+    np.testing.assert_allclose(whole, table[:3].sum(0) / np.sqrt(3), atol=1e-6)
+    assert index.embedding_of(files / "p0.png", 7.0) is None
+
+
+def test_words_describe_a_query(files, made, space):
+    words = dict(made.describe(files / "p0.png", 1000))
+    assert set(words) == set(WORDS)
+    assert list(words.values()) == sorted(words.values(), reverse=True)
+    vector = made.embedding_of(files / "p0.png").vectors[0]
+    expected = {word: float(space.encode_text([word])[0] @ vector) for word in WORDS}
+    assert words == pytest.approx(expected, abs=1e-5)
+    assert made.describe("cat", 1) == [("cat", pytest.approx(1, abs=1e-5))]
+    assert len(made.describe([Term("cat"), Term("night", -1)], 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ([], "query is empty"),
+        ([Term(" ")], "no text"),
+        ([Term("cat", 0.0)], "other than 0"),
+        ([Term("cat", float("nan"))], "other than 0"),
+        ([Term("cat", -1.0)], "taken away"),
+        ([Term("cat"), Term("cat", -1.0)], "cancel each other out"),
+        ([Term(Path("missing.png"))], "missing.png"),
+    ],
+)
+def test_terms_that_say_nothing_are_refused(made, terms, message):
+    for ask in (made.search, made.describe):
+        with pytest.raises(ClipxError, match=message):
+            ask(terms)

@@ -22,17 +22,19 @@ import numpy as np
 import clipx
 from clipx.errors import ClipxError, FileError, SpaceMismatchError
 from clipx.files import write_whole
+from clipx.index.arrays import unit
 from clipx.index.entries import check
 from clipx.index.known import KnownFiles
 from clipx.index.lock import WriterLock
 from clipx.index.meta import NAME, Meta, SpaceRecord, only_begun
 from clipx.index.snapshot import Snapshot, take_snapshot
-from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, rows_of, writing
+from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, matrix, rows_of, writing
 from clipx.index.vocabulary import WORDS, Vocabulary
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from clipx.embedding import Embedding
     from clipx.modality import Modality
     from clipx.space import JointSpace
 
@@ -325,6 +327,20 @@ def statistics(collection: Collection) -> dict[str, Any]:
         "space": meta.space.name,
         "space_id": meta.space.id,
     }
+
+
+def stored_embedding(collection: Collection, path: str, start_s: float | None) -> Embedding | None:
+    """The vector of a file, or of a window of it, as the store holds it; see ``Index.embedding_of``."""
+    from clipx.embedding import Embedding
+
+    rows = collection.store.scan(["vector", "modality", "window", "start_s"], path=[path])
+    vectors, modality = matrix(rows["vector"]), rows["modality"].to_pylist()
+    kept = np.argsort(np.array(rows["window"].to_pylist(), int))
+    if start_s is not None:
+        starts = np.array(rows["start_s"].to_pylist(), float)  # NaN where there are no windows
+        kept = kept[np.abs(starts[kept] - start_s) < 1e-3]
+    mean = unit(vectors[kept].sum(0, keepdims=True)).astype(np.float32)
+    return Embedding(mean, collection.meta.space.id, modality[0], [path]) if mean.any() else None
 
 
 def record_of(space: JointSpace, source: str | PathLike[str] | JointSpace) -> SpaceRecord:

@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipx.index.ann import build, build_if_large
-from clipx.index.collection import Collection, create_collection, load, open_collection, statistics
+from clipx.index.collection import (
+    Collection,
+    create_collection,
+    load,
+    open_collection,
+    statistics,
+    stored_embedding,
+)
 from clipx.index.lance import LanceStore as DefaultStore
 from clipx.index.lock import WriterLock
 from clipx.index.merge import merge
 from clipx.index.meta import Meta, SpaceRecord
+from clipx.index.query import Term
 from clipx.index.relocate import relocate
-from clipx.index.scan import find_files, listed
+from clipx.index.scan import absolute, find_files, listed
 from clipx.index.search import Hit, Searcher
 from clipx.index.steps import Engine, Options, Progress
 from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
@@ -333,7 +341,7 @@ class Index:
 
     def search(
         self,
-        query: str | PathLike[str] | Embedding,
+        query: str | PathLike[str] | Embedding | Sequence[Term],
         k: int = 10,
         modality: str | None = None,
         sql: str | None = None,
@@ -344,7 +352,8 @@ class Index:
         """The files nearest to a query, best first; one hit for each file, at its best place.
 
         Args:
-            query: a sentence, a file, arithmetic of both (see ``clipx.index.query``), or an embedding of one row.
+            query: a sentence, a file, arithmetic of both (see ``clipx.index.query``), an embedding of one row, or
+                terms with weights.
             k: how many; all there are where the index holds fewer.
             modality: only files of this one.
             sql: an SQL expression that must hold for a file, over the columns path, modality, size, mtime_ns, sha256,
@@ -361,6 +370,27 @@ class Index:
             SpaceMismatchError: the query is of another space.
         """
         return self._searcher.search(query, k, modality, sql, min_confidence, exact, ranking)
+
+    def embedding_of(self, path: str | PathLike[str], start_s: float | None = None) -> Embedding | None:
+        """The vector of a file as the index holds it, without reading the file; None where it holds none.
+
+        Args:
+            path: of the file, or its URL.
+            start_s: where a window begins, in seconds, as a ``Hit`` says; the mean of all windows by default.
+        """
+        return stored_embedding(self._collection, absolute(path), start_s)
+
+    def describe(self, query: str | PathLike[str] | Embedding | Sequence[Term], k: int = 10) -> list[tuple[str, float]]:
+        """The words of the index nearest to a query, nearest first, with their cosines.
+
+        Args:
+            query: as ``search`` takes it.
+            k: how many; all there are where those are fewer.
+
+        Raises:
+            InputError, FileError, VocabularyError, SpaceMismatchError: as ``search``.
+        """
+        return self._searcher.describe(query, k)
 
     def stats(self) -> dict[str, Any]:
         """Numbers of files and rows, files by modality, bytes on disk, and the space."""

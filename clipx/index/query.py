@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from clipx.index.remote import RemoteItem, is_url
 from clipx.index.scan import absolute
 from clipx.index.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from clipx.embedding import Embedding
+
 _WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*\*\s*")
 _SIGN = re.compile(r"(?:^|(?<=\s))[+-](?=\s|$)")
 _LIKE_A_FILE = re.compile(r"\S+\.[a-z][a-z0-9]{1,5}", re.IGNORECASE)
@@ -33,15 +36,16 @@ _LIKE_A_FILE = re.compile(r"\S+\.[a-z][a-z0-9]{1,5}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: a text, or a file.
+    """One part of a query: a text, a file, or a vector.
 
     Args:
-        content: ``Path`` for a file, ``RemoteItem`` for one at a URL, ``str`` for a text.
+        content: ``Path`` for a file, ``RemoteItem`` for one at a URL, ``str`` for a text, an ``Embedding`` of one row
+            for what is encoded already, such as ``Index.embedding_of`` returns.
         weight: how much it counts; negative where it is taken away.
         modality: what reads the file, where the query names one.
     """
 
-    content: str | Path | RemoteItem
+    content: str | Path | RemoteItem | Embedding
     weight: float = 1.0
     modality: str | None = None
 
@@ -73,6 +77,19 @@ def parse(query: str | Sequence[str]) -> list[Term]:
     if all(term.weight < 0 for term in terms):
         _wrong(text, 0, "every term is taken away", "begin with what to look for")
     return terms
+
+
+def require_terms(terms: Sequence[Term]) -> None:
+    """Raise InputError for terms that ``parse`` would not make: none, an empty text, a weight of 0, all taken away."""
+    if not terms:
+        raise InputError("the query is empty", remedy="give a sentence or a file")
+    for term in terms:
+        if isinstance(term.content, str) and not term.content.strip():
+            raise InputError("a term has no text", where="query", remedy="write what to look for")
+        if not (math.isfinite(term.weight) and term.weight != 0):
+            raise InputError(f"a weight must be a number other than 0, got {term.weight}", where="query")
+    if all(term.weight < 0 for term in terms):
+        raise InputError("every term is taken away", where="query", remedy="begin with what to look for")
 
 
 def _term(text: str, at: int) -> tuple[Term, int]:

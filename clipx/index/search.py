@@ -15,7 +15,7 @@ from clipx.errors import InputError
 from clipx.index.arrays import by_code, evenly_spaced, largest
 from clipx.index.collection import EXACT_ROWS, Collection
 from clipx.index.null_model import NullModel, confidence
-from clipx.index.query import Queries, Term, parse
+from clipx.index.query import Queries, Term, parse, require_terms
 from clipx.index.ranking import FACTORIES, RANKINGS, Ranking, choose_ranking
 from clipx.index.remote import is_missing
 from clipx.index.scan import absolute, name_of
@@ -99,7 +99,7 @@ class Searcher:
 
     def search(
         self,
-        query: str | PathLike[str] | Embedding,
+        query: str | PathLike[str] | Embedding | Sequence[Term],
         k: int,
         modality: str | None,
         sql: str | None,
@@ -160,27 +160,39 @@ class Searcher:
             missing=is_missing(one.path),
         )
 
+    def describe(self, query: str | PathLike[str] | Embedding | Sequence[Term], k: int) -> list[tuple[str, float]]:
+        """See ``Index.describe``."""
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        terms, vocabulary = self.encode_terms(query, self._collection.snapshot()), self._collection.vocabulary
+        total = np.sum([term.weight * term.vector for term in terms], axis=0, dtype=np.float32)
+        _require_direction(total)
+        cosines = vocabulary.vectors @ (total / np.linalg.norm(total))
+        best = np.argsort(-cosines, kind="stable")[:k]
+        return [(vocabulary.words[i], float(cosines[i])) for i in best.tolist()]
+
     # The query --------------------------------------------------------------------------------------------------------
 
-    def encode_terms(self, query: str | PathLike[str] | Embedding, snapshot: Snapshot) -> list[EncodedTerm]:
+    def encode_terms(
+        self, query: str | PathLike[str] | Embedding | Sequence[Term], snapshot: Snapshot
+    ) -> list[EncodedTerm]:
         """The terms of a query, encoded; a file of the index is read by the modality that read it then."""
-        from clipx.embedding import Embedding
-
-        if isinstance(query, Embedding):
-            if query.space_id != self._collection.meta.space.id:
-                raise self._collection.mismatch(query.space_id)
-            if len(query) != 1:
-                raise InputError(f"a query is one vector, got {len(query)}")
-            return [EncodedTerm(query.modality, query.vectors[0], 1.0)]
-        parsed = parse(query) if isinstance(query, str) else [Term(Path(query))]
-        encoded = [(*self._encode(term, snapshot), term.weight) for term in parsed]
+        terms = _terms(query)
+        encoded = [(*self._encode(term, snapshot), term.weight) for term in terms]
         heaviest = max(abs(weight) for _, _, weight in encoded)
         return [EncodedTerm(kind, vector, weight / heaviest) for kind, vector, weight in encoded]
 
     def _encode(self, term: Term, snapshot: Snapshot) -> tuple[str, np.ndarray]:
         """The kind of a term, and its (D,) unit vector."""
+        from clipx.embedding import Embedding
         from clipx.registry import modality_of
 
+        if isinstance(term.content, Embedding):
+            if term.content.space_id != self._collection.meta.space.id:
+                raise self._collection.mismatch(term.content.space_id)
+            if len(term.content) != 1:
+                raise InputError(f"a query is one vector, got {len(term.content)}")
+            return term.content.modality, term.content.vectors[0]
         if not isinstance(term.content, str):
             item = FileItem(str(term.content), term.content) if isinstance(term.content, Path) else term.content
             name = term.modality or self._modality_of(absolute(item.id), snapshot) or modality_of(name_of(item.id))
@@ -201,8 +213,7 @@ class Searcher:
     def _question(self, terms: Sequence[EncodedTerm], snapshot: Snapshot, ranked: Ranking) -> Queries:
         vectors = np.stack([term.vector for term in terms])[:, None]  # (terms, 1, D)
         question = self._queries(vectors, _recipe(terms), snapshot, ranked)
-        if not question.vectors.any():
-            raise InputError("the terms cancel each other out", where="query")
+        _require_direction(question.vectors)
         return question
 
     def _queries(self, terms: np.ndarray, recipe: Recipe, snapshot: Snapshot, ranked: Ranking) -> Queries:
@@ -419,6 +430,25 @@ def _confident(
         for code, own in by_code(codes)
     ]
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, np.int64)
+
+
+def _require_direction(vectors: np.ndarray) -> None:
+    """Raise InputError where terms cancel each other out."""
+    if not vectors.any():
+        raise InputError("the terms cancel each other out", where="query")
+
+
+def _terms(query: str | PathLike[str] | Embedding | Sequence[Term]) -> Sequence[Term]:
+    """What was asked for, as terms."""
+    from clipx.embedding import Embedding
+
+    if isinstance(query, str):
+        return parse(query)
+    if isinstance(query, PathLike):
+        return [Term(Path(query))]
+    terms = [Term(query)] if isinstance(query, Embedding) else query
+    require_terms(terms)
+    return terms
 
 
 def _recipe(terms: Sequence[EncodedTerm]) -> Recipe:
