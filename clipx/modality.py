@@ -150,6 +150,29 @@ class ShowsPictures(Protocol):
         """What the space looks at, (V, 3, H, W) floats in [0, 1], V >= 1."""
 
 
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What a person can turn and look at from all sides.
+
+    Args:
+        points: (P, 3) float, P >= 1, +y up, in any unit.
+        triangles: (F, 3) int rows of the points; None for a cloud.
+        colors: (P, 3) RGB in [0, 1], or None.
+    """
+
+    points: np.ndarray
+    triangles: np.ndarray | None = None
+    colors: np.ndarray | None = None
+
+
+@runtime_checkable
+class ShowsShapes(Protocol):
+    """A modality whose files hold shapes in space."""
+
+    def shape(self, path: str | PathLike) -> Shape:
+        """The shape in a file, as it is stored there but upright. Raises FileError as ``load`` does."""
+
+
 @runtime_checkable
 class DependsOnClassifier(Protocol):
     """A modality whose vectors may depend on the labels that they will be classified by."""

@@ -1261,7 +1261,8 @@ def test_players(tmp_path):
     import io
 
     soundfile = pytest.importorskip("soundfile")
-    from clipx.cli._sound import BARS, player
+    from clipx.cli._sound import player
+    from clipx.sounds import BARS
 
     rate = 8000
     t = np.arange(100 * rate) / rate

@@ -32,6 +32,7 @@ from clipx.index.update import Added, add, move, remove
 if TYPE_CHECKING:
     from clipx.embedding import Embedding
     from clipx.index.shards import Committed
+    from clipx.modality import Modality
     from clipx.space import JointSpace
 
 MAKING_S = 60.0  # how long to wait for another process that makes the index
@@ -122,6 +123,14 @@ class Index:
     def store(self) -> Store:
         """The store that holds the rows; ``reembed`` puts another one in its place."""
         return self._collection.store
+
+    def encoder(self, modality: str) -> Modality:
+        """A modality, set as the files of the index were encoded.
+
+        Raises:
+            InputError: no such modality. SpaceError, SpaceMismatchError: see ``space``.
+        """
+        return self._collection.encoder(modality)
 
     def add(
         self,

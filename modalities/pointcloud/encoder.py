@@ -16,10 +16,10 @@ import numpy as np
 from clipx._arrays import unit_rows
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh
+from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh, upright
 from clipx.modalities.pointcloud.files import READERS, Geometry, estimate_up, holds_points, read_geometry, sample_mesh
 from clipx.modalities.pointcloud.projection import PROJECTIONS, get_projection, in_colour, resized
-from clipx.modality import Modality
+from clipx.modality import Modality, Shape
 from clipx.parts import Parts
 
 if TYPE_CHECKING:
@@ -154,6 +154,12 @@ class PointCloud(Modality):
         """
         return load_cloud(path, self.config, up)
 
+    def shape(self, path: str | PathLike) -> Shape:
+        """All points or triangles of a file, upright by the axis that ``load`` takes."""
+        found = read_geometry(path)
+        points = upright(found.points, up_axis(found, self.config))
+        return Shape(points, found.triangles, found.colors)
+
     def from_array(self, array: Any, up: str | None = None, **about: Any) -> Cloud:
         """(P, 3) numbers -> a sample. ``Config.up`` wins over ``up``.
 
@@ -237,6 +243,12 @@ def load_cloud(path: str | PathLike, config: CloudConfig, up: str | None = None)
     return to_cloud(found, config, str(path))
 
 
+def up_axis(found: Geometry, config: CloudConfig) -> str:
+    """The axis that points up: the config's, else the file's, else y."""
+    up = config.up or found.up or "y"
+    return estimate_up(found.points, found.triangles) if up == "auto" else up
+
+
 def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) -> Cloud:
     """What a file or an array holds -> a sample: points drawn or thinned, centred, the up axis known.
 
@@ -246,9 +258,7 @@ def to_cloud(found: Geometry, config: CloudConfig, source: str | None = None) ->
     takes = get_projection(config.projection).takes
     whole = found if found.triangles is not None and "triangles" in takes else None
     require_mesh(whole is not None or "triangles" not in takes, config.projection, source)
-    up = config.up or found.up or "y"
-    if up == "auto":
-        up = estimate_up(found.points, found.triangles)
+    up = up_axis(found, config)
     points, normals, colors = found.points, found.normals, found.colors
     if found.triangles is not None:
         drawn = sample_mesh(found, config.points, config.seed, where=source)
