@@ -371,6 +371,7 @@ def create_app(
         ClipxError: lambda request, error: _error(400, str(error)),
         404: lambda request, error: _error(404, "no such address"),
         405: lambda request, error: _error(405, "no such method"),
+        Exception: lambda request, error: _error(500, f"{type(error).__name__}: {error}"),
         ClientDisconnect: lambda request, error: _error(400, "the request was cut off"),
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
@@ -404,9 +405,11 @@ def _modalities() -> list[schemas.ModalityRecord]:
     found = []
     for name in registered(MODALITIES):
         try:
-            found.append(schemas.ModalityRecord(name=name, suffixes=list(get_modality(name).suffixes)))
+            suffixes = list(get_modality(name).suffixes)
         except ClipxError:
             continue
+        if suffixes:
+            found.append(schemas.ModalityRecord(name=name, suffixes=suffixes))
     return found
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LISTED = 2000  # folders, and files that are counted, of one folder
 FAILURES_SHOWN = 200
+COUNTS = ("added", "updated", "reused", "unchanged", "removed")
 
 
 class Folders:
