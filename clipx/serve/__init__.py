@@ -87,7 +87,7 @@ def build(
         token, hosts, folders: as ``app`` takes them.
     """
     from clipx.index import Index
-    from clipx.serve.app import create_app
+    from clipx.serve.routes import create_app
     from clipx.serve.indexing import Folders, Indexing
     from clipx.serve.service import Service
 

@@ -105,7 +105,7 @@ class Guard:
         if self.token is None:
             return scope
         root = scope.get("root_path", "")
-        given, slash, rest = scope["path"].removeprefix(root).lstrip("/").partition("/")
+        given, slash, rest = scope["path"].removeprefix(root).removeprefix("/").partition("/")
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             raise Refused(403, "wrong token: open the address that clipx serve printed")
         if not slash:

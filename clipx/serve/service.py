@@ -364,6 +364,7 @@ class Service:
         from clipx.modality import ShowsPictures, ShowsShapes
         from clipx.sounds import is_sound, waveform
 
+        self.place(name)  # raises for a name that is none
         try:
             path, modality = self.local(name)
             place = Item("") if self.uploads.get(name) else self.names.item(name)

@@ -89,16 +89,20 @@ class Upload:
 
 
 class Uploads:
-    """A folder of a few uploads, which ``close`` deletes."""
+    """A few uploads.
+
+    Attributes:
+        folder: where they lie until ``close`` deletes it.
+    """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="clipx-serve-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="clipx-serve-"))
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = Lock()
 
     def new_path(self) -> Path:
         """A path for a file that is being received."""
-        return self._folder / secrets.token_urlsafe(18)
+        return self.folder / secrets.token_urlsafe(18)
 
     def keep(self, upload: Upload) -> str:
         """Keep an upload under a new name; the oldest goes where there are too many."""
@@ -128,7 +132,7 @@ class Uploads:
 
     def close(self) -> None:
         """Delete everything."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def suffix_by_content(head: bytes, name: str) -> str:

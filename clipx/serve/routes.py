@@ -375,6 +375,7 @@ def create_app(
         ClientDisconnect: lambda request, error: _error(400, "the request was cut off"),
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app.state.service = service
     return Guard(app, token, hosts, UPLOAD_BYTES)
 
 
