@@ -67,7 +67,7 @@ void main() {
   }
   float key = max(dot(normal, normalize(vec3(-0.45, 0.7, 0.75))), 0.0);
   float fill = max(dot(normal, normalize(vec3(0.8, -0.1, 0.5))), 0.0);
-  float light = mesh ? 0.38 + 0.58 * key + 0.16 * fill : colored ? 1.0 : 0.62 + 0.42 * key;
+  float light = mesh ? 0.3 + 0.7 * key + 0.16 * fill : colored ? 1.0 : 0.62 + 0.42 * key;
   float far = clamp((-seen.z - distance + 1.0) / 2.0, 0.0, 1.0);
   float haze = mesh || colored ? 0.12 * far : 0.62 * far;
   shown = vec4(mix(min(color * light, 1.0), paper, haze), 1.0);
@@ -83,7 +83,7 @@ export class ShapeView {
   #colors = {ink: [0.4, 0.5, 0.6], paper: [1, 1, 1]};
   #yaw;
   #pitch;
-  #distance = DISTANCE[1];
+  #distance;
   #swing;
   #turning = false;
   #before = 0; // when the last frame of the slow turn was drawn, milliseconds
@@ -97,12 +97,13 @@ export class ShapeView {
 
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {{yaw?: number, pitch?: number, swing?: boolean}} [start] from where it is seen at first, in radians; and
-   *     whether it swings at first, as what was seen from one side only should, in place of a whole turn
+   * @param {{yaw?: number, pitch?: number, distance?: number, swing?: boolean}} [start] from where it is seen at first,
+   *     in radians and radii; and whether it swings at first, as what was photographed from one side should, in place of
+   *     a whole turn
    */
-  constructor(canvas, {yaw = -0.6, pitch = 0.32, swing = false} = {}) {
+  constructor(canvas, {yaw = -0.6, pitch = 0.32, distance = DISTANCE[1], swing = false} = {}) {
     this.#canvas = canvas;
-    [this.#yaw, this.#pitch, this.#swing] = [yaw, pitch, swing];
+    [this.#yaw, this.#pitch, this.#distance, this.#swing] = [yaw, pitch, distance, swing];
     canvas.classList.add("shape");
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");

@@ -1,7 +1,7 @@
 // A sound: its waveform, with the place that was found, and a player.
 
-const HEIGHT = 48; // of the waveform's own coordinates
-const BAR = 3; // units from one bar to the next
+const HEIGHT = 48; // pixels of the waveform
+const BAR = 4; // pixels from one bar to the next
 let playing = null; // one sound at a time
 let made = 0; // players, for ids
 
@@ -26,24 +26,16 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
   button.append(icon);
 
   const total = Math.max(duration_s, 0.01);
-  const wide = peaks.length * BAR;
-  const wave = svg("svg", {class: "sound-wave", viewBox: `0 0 ${wide} ${HEIGHT}`, preserveAspectRatio: "none"});
-  const place = (seconds) => Math.min(1, Math.max(0, seconds / total)) * wide;
-  if (start_s !== null && end_s !== null && end_s - start_s < 0.98 * total) {
-    const width = Math.max(2, place(end_s) - place(start_s));
-    wave.append(svg("rect", {class: "sound-found", x: place(start_s), y: 0, width, height: HEIGHT}));
-  }
-  const bars = peaks.map((peak, i) => {
-    const half = Math.max(0.6, 0.46 * HEIGHT * peak);
-    return `M${(i + 0.5) * BAR} ${(HEIGHT / 2 - half).toFixed(1)}v${(2 * half).toFixed(1)}`;
-  });
+  const wave = svg("svg", {class: "sound-wave"});
   made += 1;
   const mask = svg("clipPath", {id: `sound-${made}`});
-  const played = mask.appendChild(svg("rect", {x: 0, y: 0, width: 0, height: HEIGHT}));
-  const clip = `url(#${mask.id})`;
-  wave.append(mask, svg("path", {class: "sound-bars", d: bars.join("")}));
-  wave.append(svg("path", {class: "sound-played", d: bars.join(""), "clip-path": clip}));
-  const needle = wave.appendChild(svg("line", {class: "sound-needle", y1: 0, y2: HEIGHT}));
+  const played = mask.appendChild(svg("rect", {height: HEIGHT}));
+  const bars = svg("path", {class: "sound-bars"});
+  const done = svg("path", {class: "sound-played", "clip-path": `url(#${mask.id})`});
+  const found = svg("rect", {class: "sound-found", height: HEIGHT});
+  const needle = svg("line", {class: "sound-needle", y2: HEIGHT});
+  const hasPlace = start_s !== null && end_s !== null && end_s - start_s < 0.98 * total;
+  wave.append(mask, ...(hasPlace ? [found] : []), bars, done, needle);
   wave.setAttribute("tabindex", "0");
   wave.setAttribute("role", "slider");
   wave.setAttribute("aria-label", `Place in ${name}`);
@@ -54,7 +46,21 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
   audio.preload = "none"; // a page of hits would fetch them all
   let at = start_s ?? 0;
   let begun = false;
+  let wide = 0; // pixels
 
+  const place = (seconds) => Math.min(1, Math.max(0, seconds / total)) * wide;
+  const draw = () => {
+    wave.setAttribute("viewBox", `0 0 ${wide} ${HEIGHT}`);
+    const path = inBars(peaks, Math.max(1, Math.floor(wide / BAR))).map((peak, i) => {
+      const half = Math.max(0.6, 0.46 * HEIGHT * peak);
+      return `M${(i + 0.5) * BAR} ${(HEIGHT / 2 - half).toFixed(1)}v${(2 * half).toFixed(1)}`;
+    });
+    bars.setAttribute("d", path.join(""));
+    done.setAttribute("d", path.join(""));
+    found.setAttribute("x", place(start_s));
+    found.setAttribute("width", Math.max(2, place(end_s) - place(start_s)));
+    show();
+  };
   const show = () => {
     const x = place(at);
     played.setAttribute("width", x);
@@ -137,10 +143,22 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
     event.preventDefault();
   });
 
+  new ResizeObserver(() => {
+    wide = Math.round(wave.clientWidth);
+    draw();
+  }).observe(wave);
   root.append(button, wave, time);
   state();
   show();
   return root;
+}
+
+/** The highest of the peaks that fall on each of so many bars. */
+function inBars(peaks, count) {
+  return Array.from({length: count}, (_, i) => {
+    const first = Math.floor((i * peaks.length) / count);
+    return Math.max(0, ...peaks.slice(first, Math.max(first + 1, Math.floor(((i + 1) * peaks.length) / count))));
+  });
 }
 
 /** @param {number} seconds */
