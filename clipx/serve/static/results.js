@@ -85,7 +85,8 @@ export class Results {
     const open = h("button", { type: "button", class: "card-open", onclick: () => this.#acts.onOpen(card.hit) });
     const well = h("div", { class: `well well-${hit.modality}` }, thumbnailOf(hit, { lazy: true }));
     if (hit.start_s !== null) well.classList.add("well-lasting");
-    const words = h("p", { class: "card-words" });
+    const words = h("span");
+    const kindIcon = h("span", { class: "card-kind", title: kind.title }, icon(kind.icon));
     const bar = h("span", { class: "bar" }, h("span"));
     const share = h("span", { class: "share" });
     const marks = h("p", { class: "marks" });
@@ -97,7 +98,7 @@ export class Results {
         "div",
         { class: "card-text" },
         h("h3", {}, open),
-        words,
+        h("p", { class: "card-words" }, kindIcon, words),
         h("p", { class: "confidence", title: "Confidence: how sure it is that no unrelated file scores as high" }, bar, share),
       ),
       marks,
@@ -120,7 +121,6 @@ export class Results {
       element.classList.toggle("unlikely", confidence < 0.1);
       element.classList.toggle("missing", missing);
       marks.replaceChildren(
-        h("span", { class: "mark-kind" }, icon(kind.icon), h("span", { text: title })),
         missing ? h("span", { class: "mark-missing" }, icon("warning"), h("span", { text: "missing" })) : "",
         start_s === null ? "" : h("span", { class: "mark-time", text: `${clock(start_s)} – ${clock(end_s)}` }),
       );
@@ -160,6 +160,8 @@ export class Results {
     try {
       const preview = await get(`files/${file}/preview`);
       if (preview.kind !== "sound" || !element.isConnected) return;
+      const whole = end_s - start_s > 0.98 * preview.duration_s;
+      if (whole) element.querySelector(".mark-time")?.remove();
       element.querySelector(".well").replaceChildren(previewOf({ ...preview, start_s, end_s }, name));
     } catch {
       // the card keeps its thumbnail or icon

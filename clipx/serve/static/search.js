@@ -12,6 +12,7 @@ import { Results } from "./results.js";
 const PAGE = 60; // hits at a time
 const TYPING_MS = 200;
 const CUT_MS = 250;
+const SUGGESTED = 8;
 const FALLBACK = ["a dog", "a chair", "a red flower", "rain", "an airplane", "music"];
 
 /**
@@ -86,10 +87,9 @@ class Search {
 
   /** @param {object} about what the server says of itself. */
   about(about) {
-    const { kinds, folder, input } = this.#parts;
+    const { kinds, folder } = this.#parts;
     const has = Boolean(about.index);
     this.#root.classList.toggle("without-index", !has);
-    input.placeholder = has ? "Search by words, or drop a file" : "There is nothing to search yet";
     const chosen = new Set(this.#kinds());
     const modalities = Object.entries(about.index?.modalities ?? {});
     kinds.replaceChildren(
@@ -297,6 +297,8 @@ class Search {
 
   #clearShown() {
     const { clear, input } = this.#parts;
+    const first = innerWidth < 480 ? "Search" : "Search by words, or drop a file";
+    input.placeholder = !this.#app.about.index ? "There is nothing to search yet" : this.#chips.terms.length ? "Add a term" : first;
     clear.hidden = !this.#chips.terms.length && !input.value;
   }
 
@@ -454,7 +456,8 @@ class Search {
       h("p", { text: "Words find pictures, sounds, shapes and drawings. So does a file: drop one anywhere on this page, draw, or record." }),
       asked,
       h("p", { class: "hint" }, h("kbd", { text: "/" }), " to type, ", h("kbd", { text: "Enter" }),
-        " to keep a term, ", h("kbd", { text: "a dog + a sketch - night" }), " to add and take away"),
+        " to keep a term"),
+      h("p", { class: "hint" }, h("kbd", { text: "a dog + a sketch - night" }), " adds and takes away"),
     );
     if (this.#examples) show(this.#examples);
     else if (this.#app.about.ready) {
@@ -465,19 +468,23 @@ class Search {
     }
   }
 
-  /** A few words that files of the index are near to, of each kind some. */
+  /** A few words that many files of the index are near to, of each kind some. */
   async #words() {
     const kinds = Object.keys(this.#app.about.index?.modalities ?? {});
-    const found = new Map(kinds.map((kind) => [kind, []]));
+    const counts = new Map(kinds.map((kind) => [kind, new Map()]));
     try {
-      await Promise.all(kinds.map((kind) => ndjson("search", { terms: [{ text: "a thing" }], k: 12, modalities: [kind] },
-        (record) => record.event === "hit" && record.words[0] && found.get(kind)?.push(record.words[0]))));
+      await Promise.all(kinds.map((kind) => ndjson("search", { terms: [{ text: "a thing" }], k: PAGE, modalities: [kind] },
+        (record) => {
+          const [word] = record.words ?? [];
+          if (word) counts.get(kind).set(word, (counts.get(kind).get(word) ?? 0) + 1);
+        })));
     } catch {
       return FALLBACK;
     }
+    const ranked = [...counts.values()].map((words) => [...words].sort(([, a], [, b]) => b - a).map(([word]) => word));
     const words = new Set();
-    for (let i = 0; i < 12; i += 1) for (const list of found.values()) if (list[i]) words.add(list[i]);
-    return words.size ? [...words].slice(0, 8) : FALLBACK;
+    for (let i = 0; i < SUGGESTED; i += 1) for (const list of ranked) if (list[i]) words.add(list[i]);
+    return words.size ? [...words].slice(0, SUGGESTED) : FALLBACK;
   }
 }
 
