@@ -25,6 +25,9 @@ HEAVY = {
 EXPORTING = {f"clipx.backends.{name}" for name in ("export", "external", "int8", "trace")}  # use what an extra brings
 
 
+SERVING = {"clipx.cli.serve", *(f"clipx.serve.{name}" for name in ("routes", "schemas", "security"))}
+
+
 def named(path):
     """The module that a file is: modalities/image/__init__.py -> clipx.modalities.image."""
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -191,7 +194,7 @@ def test_what_is_imported_is_declared():
     names = {"PIL": "pillow", "lance": "pylance", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
     extras = {
         name: {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"][extra]}
-        for names, extra in ((EXPORTING, "export"), ({"clipx.index.ray_engine"}, "ray"))
+        for names, extra in ((EXPORTING, "export"), ({"clipx.index.ray_engine"}, "ray"), (SERVING, "serve"))
         for name in names
     }
     for path in CORE + MODALITIES:

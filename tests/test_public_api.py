@@ -183,6 +183,10 @@ def export(tmp_path):
     import_module("clipx.backends.trace").trace(torch.nn.Identity(), {}, {}, ())
 
 
+def serve(tmp_path):
+    import_module("clipx.serve").app(None)
+
+
 NEEDS = {  # extra -> (the module that is absent, who asks for it, the install line)
     "export": ("onnxscript", export, "pip install 'clipx-modalities[export]'"),
     "heic": ("pillow_heif", heic, "pip install 'clipx-modalities[heic]'"),
@@ -193,6 +197,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "plotter": ("vpype", plotter, "pip install 'clipx-modalities[plotter]'"),
     "video": ("imageio_ffmpeg", video, "pip install 'clipx-modalities[video]'"),
     "mask": ("rembg", mask, "pip install 'clipx-modalities[mask]'"),
+    "serve": ("starlette", serve, "pip install 'clipx-modalities[serve]'"),
     "hub": ("transformers", hub, "pip install 'clipx-modalities[hub]'"),
 }
 NOT_IMPORTED = {"all", "docs", "recipes", "test"}  # by the package itself

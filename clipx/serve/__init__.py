@@ -87,8 +87,8 @@ def build(
         token, hosts, folders: as ``app`` takes them.
     """
     from clipx.index import Index
-    from clipx.serve.routes import create_app
     from clipx.serve.indexing import Folders, Indexing
+    from clipx.serve.routes import create_app
     from clipx.serve.service import Service
 
     def load() -> tuple[JointSpace, Index | None]:

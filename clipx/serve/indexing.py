@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import clipx.serve.schemas as schemas
 from clipx.errors import ClipxError
-from clipx.serve import schemas
 from clipx.serve.items import Item, Names
 from clipx.serve.security import Refused
 

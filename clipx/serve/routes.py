@@ -19,8 +19,8 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+import clipx.serve.schemas as schemas
 from clipx.errors import ClipxError
-from clipx.serve import schemas
 from clipx.serve.indexing import Folders, Indexing
 from clipx.serve.jobs import Job, Jobs
 from clipx.serve.panel import Panel, get_panels

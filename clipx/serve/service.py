@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import clipx.serve.schemas as schemas
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, InputError
 from clipx.index import Hit, Index
 from clipx.index.query import Term
 from clipx.index.remote import is_missing, is_url, item_of
-from clipx.index.scan import inside, name_of
+from clipx.index.scan import inside
 from clipx.index.thumbnail import thumbnail
-from clipx.serve import schemas
 from clipx.serve.items import Item, Names
 from clipx.serve.security import Refused
 from clipx.serve.uploads import HEAD_BYTES, Upload, Uploads, shown, suffix_by_content
@@ -161,7 +161,7 @@ class Service:
         most = sorted(sorted(counts, key=lambda folder: -counts[folder])[:FOLDERS_SHOWN])
         found = [
             schemas.IndexedFolder(
-                id=self.names.give(Item(folder)), name=name_of(folder) or folder, path=folder, files=counts[folder]
+                id=self.names.give(Item(folder)), name=_parted(folder)[1] or folder, path=folder, files=counts[folder]
             )
             for folder in most
         ]
