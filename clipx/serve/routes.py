@@ -365,7 +365,7 @@ def create_app(
         Mount(f"/panels/{name}", StaticFiles(directory=panel.assets), name=f"panel-{name}")
         for name, panel in panels.items()
     ]
-    routes += [Route("/", page), Mount("/static", StaticFiles(directory=STATIC))]
+    routes += [Route("/", page), Mount("/", StaticFiles(directory=STATIC))]
     handlers: dict[Any, Any] = {
         Refused: lambda request, error: _error(error.status, error.line),
         ClipxError: lambda request, error: _error(400, str(error)),
