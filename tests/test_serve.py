@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import wave
@@ -698,3 +702,36 @@ def test_another_process_may_index_meanwhile(tmp_path, space_folder, panels):
             index.add([folder])
         assert len(search(client, [{"text": "cat"}], k=50)[0]) == 8
         assert client.get("api/v1/about").json()["index"]["files"] == 8
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_an_address_and_ends_quietly(db, tmp_path):
+    import httpx
+
+    line = [sys.executable, "-m", "clipx", "serve", "--db", str(db), "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        text = ""
+        while not text.endswith("}\n"):
+            text += process.stdout.readline()
+        address = json.loads(text)["address"]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{24}/", address)
+        page = httpx.get(address)
+        assert page.status_code == 200 and "<title>" in page.text
+        assert httpx.get(address.rpartition("/")[0].rpartition("/")[0] + "/").status_code == 403
+        body = {"terms": [{"text": "cat"}]}
+        assert httpx.post(f"{address}api/v1/search", json=body, timeout=60).status_code == 200
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "") and "Traceback" not in err and "stop it with Ctrl-C" in err
+
+
+def test_the_command_refuses_what_it_cannot_serve(run, here):
+    (here / "photos").mkdir()
+    (here / "photos/a.txt").write_text("a")
+    assert run("serve --db photos")[::2] == (2, "error: photos: is no index; name another folder, or leave --db out\n")
+    assert run("serve nowhere")[::2] == (2, "error: nowhere: no such folder\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, _, err = run(f"serve --port {taken.getsockname()[1]}")
+    assert status == 2 and "cannot listen at 127.0.0.1:" in err and err.count("\n") <= 2

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,13 +76,14 @@ def serve(
         raise InputError(f"cannot listen at {host}:{port} ({error.strerror})", remedy="try --port 0") from error
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}/{token}/"
-    run.emit(report("serve", [], db=db, address=address), lambda: print(address))
+    run.emit(report("serve", [], db=db, address=address), lambda: print(address, flush=True))
+    if hosts is None:
+        note("other machines can reach it: give the address only to those who may see the files of the index")
     note("stop it with Ctrl-C" if exists else f"{db} is made once you choose a folder on the page; stop it with Ctrl-C")
     if open_page:
         import webbrowser
 
         webbrowser.open(address)
-    config = uvicorn.Config(
-        asgi, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
+    with suppress(KeyboardInterrupt):  # how it is stopped; uvicorn raises it once the page's work has ended
+        uvicorn.Server(uvicorn.Config(asgi, timeout_graceful_shutdown=3, **quiet)).run(sockets=[listening])
