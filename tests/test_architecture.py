@@ -194,7 +194,12 @@ def test_what_is_imported_is_declared():
     names = {"PIL": "pillow", "lance": "pylance", "open_clip": "open_clip_torch", "skimage": "scikit_image"}
     extras = {
         name: {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"][extra]}
-        for names, extra in ((EXPORTING, "export"), ({"clipx.index.ray_engine"}, "ray"), (SERVING, "serve"))
+        for names, extra in (
+            (EXPORTING, "export"),
+            ({"clipx.index.ray_engine"}, "ray"),
+            (SERVING, "serve"),
+            ({"clipx.mcp_server"}, "mcp"),
+        )
         for name in names
     }
     for path in CORE + MODALITIES:
