@@ -2,8 +2,8 @@
 
 >>> server(lambda: clipx.Index.open("my.index"), ["photos"]).run("stdio")        # doctest: +SKIP
 
-``clipx mcp`` runs it. The tools answer about files of the index, whose vectors and thumbnails are stored, and about files
-in the folders that were named when the server was started. Nothing else is read, whatever path an agent gives.
+``clipx mcp`` runs it. The tools answer about files of the index, whose vectors and thumbnails are stored, and about
+files in the folders that were named when the server was started. Nothing else is read, whatever path an agent gives.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 LIKELY = 0.5  # the confidence from which a hit is likely what was looked for
 SHOWN = 200  # characters of a path in an error
 INSTRUCTIONS = """\
-Searches an index of local files by meaning: photos, drawings, sounds, point clouds, meshes and other kinds of files lie \
-in one CLIP space, so that words find files, and any file finds files of every kind.
+Searches an index of local files by meaning: photos, drawings, sounds, point clouds, meshes and other kinds of files \
+lie in one CLIP space, so that words find files, and any file finds files of every kind.
 Start with `search`. Read `confidence`, not `score`: it is the probability that no unrelated file of the index would \
-score as high. Where `likely` is false, nothing in the index matches, and the hits are only the nearest of what is there: \
-say so instead of presenting them as found.
+score as high. Where `likely` is false, nothing in the index matches, and the hits are only the nearest of what is \
+there: say so instead of presenting them as found.
 Words mean what they would as a caption: prefer a short noun phrase ("a red chair") to a question.
-`describe`, `classify` and `thumbnail` take a path that `search` returned, or that of a file in one of the folders that \
-`stats` lists; a relative path is looked up in these folders. Nothing is ever written, indexed or sent anywhere."""
+`describe`, `classify` and `thumbnail` take a path that `search` returned, or that of a file in one of the folders \
+that `stats` lists; a relative path is looked up in these folders. Nothing is ever written, indexed or sent anywhere."""
 
 _PathField = Annotated[
     str, Field(description="A path that search returned, or of a file in one of the folders that stats lists.")
@@ -157,7 +157,7 @@ class Tools:
         """Find files of the index by words, by a file, or by a sum of both.
 
         A query needs `text`, `path` or `terms`; where several are given, they are added. "More like this picture, but
-        at night and without people": path=the picture, terms=[{"text": "at night"}, {"text": "people", "weight": -0.5}].
+        at night and without people": path=the picture, terms=[{"text": "night"}, {"text": "people", "weight": -0.5}].
         """
         asked = [QueryTerm(text=text)] * bool(text) + [QueryTerm(path=path)] * bool(path) + terms
         if not asked:
@@ -205,7 +205,7 @@ class Tools:
         self,
         path: _PathField,
         labels: Annotated[
-            list[str], Field(description="Different words or short phrases to choose from.", min_length=1, max_length=1000)
+            list[str], Field(description="Different words or phrases to choose from.", min_length=1, max_length=1000)
         ],
     ) -> Classification:
         """Which of several labels fits a file best, with probabilities.
@@ -289,8 +289,9 @@ class Tools:
                 real = os.path.realpath(name)
                 if not is_url(name) and is_under(real, self._folders) and os.path.isfile(real):
                     return Path(real)
+        what = "is not a file of the index, nor of a folder that may be read"
         remedy = "give a path that search returned, or of a file in a folder that stats lists"
-        raise InputError("is not a file of the index, nor of a folder that may be read", where=_shown(path), remedy=remedy)
+        raise InputError(what, where=_shown(path), remedy=remedy)
 
     def _names(self, path: str) -> list[str]:
         """The absolute paths that a path may stand for, or a URL. A relative path is one in each of the folders."""
@@ -315,7 +316,7 @@ def server(open_index: Callable[[], Index], folders: Sequence[str | PathLike[str
     """
     tools = Tools(open_index, folders)
     made = _Server("clipx", instructions=INSTRUCTIONS, version=clipx.__version__, log_level="WARNING")
-    titled = {
+    titled: dict[str, Callable[..., Any]] = {
         "Search files by meaning": tools.search,
         "Words nearest to a file": tools.describe,
         "Choose among labels": tools.classify,
@@ -351,9 +352,7 @@ class _Server(MCPServer[Any]):
 
 def _faults(error: ValidationError) -> str:
     """What is wrong with the arguments: ``k: Input should be less than or equal to 100``."""
-    return "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False, include_input=False)
-    )
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 def _line(text: str) -> str:
