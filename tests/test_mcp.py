@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -462,6 +463,7 @@ def test_calls_at_once_are_answered_each(place):
         opened = []
 
         def open_index():
+            time.sleep(0.05)  # long enough for another call to begin
             opened.append(clipx.Index.open(place / "my.index"))
             return opened[-1]
 

@@ -308,6 +308,17 @@ def test_the_calibration_of_the_docs():
         assert found["absent with 0.9 or more"] <= 0.2 and found["absent with 0.5 or more"] <= 0.5, name
 
 
+def test_what_the_page_says_of_agents():
+    """`python tests/benchmarks/bench_mcp.py --json` wrote the record."""
+    page = (ROOT / "docs" / "agents.md").read_text()
+    found = json.loads((RESULTS / "benchmarks" / "mcp.json").read_text())["seconds"]
+    seconds = {name: row["median"] for name, row in found.items()}
+    assert seconds["start"] < 2 and f"`initialize` after {seconds['start']:.2f} s" in page
+    assert f"by words {seconds['first search']:.2f} s" in page
+    assert f"each further one {1000 * seconds['search']:.0f} ms" in page
+    assert f"by a file of the index {1000 * seconds['search by a file']:.0f} ms" in page
+
+
 def test_what_the_page_says_of_exported_spaces():
     """`python tests/benchmarks/bench_backends.py --json` wrote one record, `clipx eval` the figures of the other."""
     page = (ROOT / "docs" / "export.md").read_text()
