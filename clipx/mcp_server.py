@@ -379,7 +379,7 @@ def _encoder(found: Embedding | Path, index: Index) -> Modality:
     """The modality of a file, set as in the index."""
     from clipx.registry import modality_of
 
-    return index._collection.encoder(modality_of(found) if isinstance(found, Path) else found.modality)
+    return index.encoder(modality_of(found) if isinstance(found, Path) else found.modality)
 
 
 def _encode(path: Path, encoder: Modality, classifier: Any = None) -> Embedding:

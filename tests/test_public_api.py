@@ -4,6 +4,7 @@ The lists below are the inventory. A name that comes or goes changes this file, 
 """
 
 import inspect
+import runpy
 import sys
 import tomllib
 from importlib import import_module, resources
@@ -179,6 +180,10 @@ def ray(tmp_path):
     import_module("clipx.index.ray_engine").RayEngine()
 
 
+def mcp(tmp_path):
+    runpy.run_path(str(ROOT / "clipx/mcp_server.py"))  # as it is imported for the first time
+
+
 def export(tmp_path):
     import_module("clipx.backends.trace").trace(torch.nn.Identity(), {}, {}, ())
 
@@ -193,6 +198,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "las": ("laspy", las, "pip install 'clipx-modalities[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-modalities[h5]'"),
     "ray": ("ray", ray, "pip install 'clipx-modalities[ray]'"),
+    "mcp": ("mcp", mcp, "pip install 'clipx-modalities[mcp]'"),
     "open3d": ("open3d", open3d, "pip install 'clipx-modalities[open3d]'"),
     "plotter": ("vpype", plotter, "pip install 'clipx-modalities[plotter]'"),
     "video": ("imageio_ffmpeg", video, "pip install 'clipx-modalities[video]'"),
