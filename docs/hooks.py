@@ -2,12 +2,14 @@
 
 - Model cards, the change log and the examples become pages where they stand: there is no second copy to fall behind.
 - Links to those files lead to these pages. Other files of the repository are shown as they are.
+- The JSON API of ``clipx serve`` becomes openapi.json, made of the code.
 - mkdocstrings reads clipx as it is installed, with modalities/ inside it, from a copy made for the build.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import re
 import shutil
@@ -17,6 +19,8 @@ from typing import Any
 
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
+
+from clipx.serve.openapi import document
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")  # of [text](path#anchor), but none with a scheme
@@ -53,6 +57,7 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     for path, page in outside().items():
         files.append(File.generated(config, page, content=as_page(path)))
+    files.append(File.generated(config, "openapi.json", content=json.dumps(document(), indent=1)))
     return files
 
 
