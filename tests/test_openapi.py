@@ -1,4 +1,4 @@
-"""The OpenAPI document of clipx serve: it is well-formed, names every route, and says what the server really answers."""
+"""The OpenAPI document of clipx serve: it is well-formed, names every route, and says what is really answered."""
 
 import json
 import re
@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 import clipx
 from clipx.serve import app
-from clipx.serve.routes import API
 from clipx.serve.openapi import document
+from clipx.serve.routes import API
 
 ROOT = Path(__file__).parents[1]
 
@@ -213,7 +213,7 @@ def until(done):
 
 @pytest.fixture
 def ask(served, doc):
-    """Send a request that the document has; its answer must be what the document says. Returns the JSON, or the bytes."""
+    """Send a request; its answer must be what the document says of it. Returns the JSON, or the bytes."""
 
     def validator(schema):
         return Draft202012Validator({**schema, "components": doc["components"]})
@@ -327,7 +327,7 @@ def test_the_requests_of_the_page_are_those_of_the_document(doc):
     templates = [re.sub(r"{\w+}", r"\\$[A-Z]+", path) for path in doc["paths"]]
     assert len(asked) > 4 and all(any(re.fullmatch(one, path) for one in templates) for path in asked)
     validator = Draft202012Validator({"$ref": "#/components/schemas/SearchRequest", "components": doc["components"]})
-    bodies = re.findall(r"\$URL/api/v1/search .*?-d '(\{.*?\})'", page.replace("\\\n", ""))
+    bodies = re.findall(r"\$URL/api/v1/search .*-d '(\{.*\})'$", page.replace("\\\n", ""), re.MULTILINE)
     for body in bodies:
-        validator.validate(json.loads(body.replace("$FILE", "f.1")))
-    assert bodies
+        validator.validate(json.loads(body.replace("'$FILE'", "f.1")))
+    assert len(bodies) == 2

@@ -13,8 +13,8 @@ from pydantic.json_schema import models_json_schema
 
 import clipx
 from clipx.serve import schemas
-from clipx.serve.routes import API, UPLOAD_BYTES, Api, Endpoint
 from clipx.serve.indexing import Folders, Indexing
+from clipx.serve.routes import API, UPLOAD_BYTES, Api, Endpoint
 from clipx.serve.service import Service
 
 VERSION = API.rpartition("/v")[2]
