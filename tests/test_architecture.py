@@ -25,7 +25,7 @@ HEAVY = {
 EXPORTING = {f"clipx.backends.{name}" for name in ("export", "external", "int8", "trace")}  # use what an extra brings
 
 
-SERVING = {"clipx.cli.serve", *(f"clipx.serve.{name}" for name in ("routes", "schemas", "security"))}
+SERVING = {"clipx.cli.serve", *(f"clipx.serve.{name}" for name in ("openapi", "routes", "schemas", "security"))}
 
 
 def named(path):

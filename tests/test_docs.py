@@ -1,5 +1,6 @@
 """The pages: every link leads somewhere, every command line is one that clipx takes, and the site builds."""
 
+import json
 import os
 import re
 import shlex
@@ -169,6 +170,7 @@ def test_the_site_builds_and_asks_the_network_for_nothing(tmp_path):
     for page in site.rglob("*.html"):
         assert not asked.search(page.read_text(encoding="utf-8")), page
     assert "doc-heading" in (site / "api" / "core.html").read_text(encoding="utf-8")
+    assert json.loads((site / "openapi.json").read_text(encoding="utf-8"))["openapi"].startswith("3.1")
     assert (site / "cards" / "lite.html").is_file() and (site / "examples" / "few_shot.html").is_file()
 
 
