@@ -21,6 +21,7 @@ from clipx.errors import ClipxError, FileError, InputError, MissingDependencyErr
 from clipx.index.query import Term
 from clipx.index.remote import is_url
 from clipx.index.scan import absolute, is_under, is_utf8
+from clipx.index.search import LIKELY
 
 EXTRA = "pip install 'clipx-modalities[mcp]'"
 try:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from clipx.index import Index
     from clipx.modality import Modality
 
-LIKELY = 0.5  # the confidence from which a hit is likely what was looked for
 SHOWN = 200  # characters of a path in an error
 INSTRUCTIONS = """\
 Searches an index of local files by meaning: photos, drawings, sounds, point clouds, meshes and other kinds of files \

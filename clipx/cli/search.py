@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from clipx.index import Hit, Index
 
-LIKELY = 0.5  # the confidence from which a hit is likely what was looked for
 MISSING = "missing: moved or deleted since indexed; clipx index FOLDER takes up what moved, --remove what is gone"
 FIGURES = ("score", "confidence", "e-value", "cosine", "words")
 UNLIKELY = "nothing here is likely to be it (no confidence of 50 % or more)"
@@ -124,6 +123,8 @@ def _write_page(file: Path, index: Index, db: Path, query: str, hits: Sequence[H
 
 def likely(hits: Sequence[Hit]) -> bool:
     """Whether any of the hits is likely what was looked for."""
+    from clipx.index.search import LIKELY
+
     return any(hit.confidence >= LIKELY for hit in hits)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from clipx.embedding import Embedding
 
+LIKELY = 0.5  # the confidence from which a hit is likely what was looked for
 QUERIES = 256  # unrelated queries that the null distribution is estimated from, at most
 FEW = 64  # files of a modality, from which they are unrelated queries of their own kind
 WORDS_SHOWN = 3  # of a hit
@@ -165,7 +166,9 @@ class Searcher:
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
         terms, vocabulary = self.encode_terms(query, self._collection.snapshot()), self._collection.vocabulary
-        total = np.sum([term.weight * term.vector for term in terms], axis=0, dtype=np.float32)
+        total = np.zeros(self._collection.meta.space.dim, np.float32)
+        for term in terms:
+            total += term.weight * term.vector
         _require_direction(total)
         cosines = vocabulary.vectors @ (total / np.linalg.norm(total))
         best = np.argsort(-cosines, kind="stable")[:k]

@@ -22,6 +22,7 @@ from clipx.index import Hit, Index
 from clipx.index.query import Term
 from clipx.index.remote import is_missing, is_url, item_of
 from clipx.index.scan import inside
+from clipx.index.search import LIKELY
 from clipx.index.thumbnail import thumbnail
 from clipx.serve.items import Item, Names
 from clipx.serve.security import Refused
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from clipx.modality import Modality, Shape
     from clipx.space import JointSpace
 
-LIKELY = 0.5  # the confidence from which a hit is likely what was looked for
 WORDS_SHOWN = 5  # of an upload
 TEXTS_KEPT = 256  # vectors of texts
 THUMBNAILS_KEPT = 2000
