@@ -106,6 +106,7 @@ class FileRecord(_Model):
     name: str
     modality: str
     words: list[str]
+    thumbnail: bool
     preview: Preview
 
 

@@ -339,7 +339,14 @@ class Service:
             small = thumbnail(encoder, sample)
         given = self.uploads.keep(Upload(path, name, modality, embedding, small))
         words = [word.word for word in self._nearest_words(embedding, WORDS_SHOWN)]
-        return schemas.FileRecord(file=given, name=name, modality=modality, words=words, preview=self.preview(given))
+        return schemas.FileRecord(
+            file=given,
+            name=name,
+            modality=modality,
+            words=words,
+            thumbnail=small is not None,
+            preview=self.preview(given),
+        )
 
     def thumbnail(self, name: str) -> bytes | None:
         """A JPEG of what the space looked at; None where there is none."""

@@ -58,8 +58,7 @@ async function start() {
   addEventListener("hashchange", route);
   $("#holding").addEventListener("click", () => app.go("index"));
   refreshed();
-  if (!app.about.index && !location.hash) show("index");
-  else route();
+  route();
 }
 
 /** Asks the server what it holds now; while it loads the space, again and again. */
@@ -81,6 +80,7 @@ function refreshed() {
   if (index) holding.textContent = `${count(index.files)} ${index.files === 1 ? "file" : "files"}`;
   holding.title = index ? `${index.name}: what is in it` : "";
   for (const { view } of tabs.values()) view.about?.(app.about);
+  if (ready && !index && !error && !location.hash.slice(1).split("?")[0].replace("search", "")) app.go("index");
   if (!ready && !error) setTimeout(load, POLL_MS);
 }
 

@@ -6,7 +6,7 @@ import { dispose, previewOf } from "./preview.js";
 
 const EXPLAINED = {
   Confidence: "The probability that no unrelated file would score as high.",
-  "Unrelated as high": "How many unrelated files are expected to reach this score (the e-value).",
+  "By chance": "How many unrelated files are expected to score as high (the e-value).",
   Score: "What the hits are ranked by; 1 at most.",
   Cosine: "How near the file and the query are in the joint space, from −1 to 1.",
   Place: "The part of the sound that was found.",
@@ -146,7 +146,7 @@ export class Detail {
 function figures(hit) {
   const rows = {
     Confidence: percent(hit.confidence),
-    "Unrelated as high": hit.e_value < 0.01 ? hit.e_value.toExponential(1) : hit.e_value.toFixed(2),
+    "By chance": hit.e_value < 0.001 ? "under 0.001" : hit.e_value.toPrecision(2),
     Score: hit.score.toFixed(3),
     Cosine: hit.cosine.toFixed(3),
   };

@@ -200,7 +200,7 @@ class Indexing {
     bar.firstChild.style.setProperty("--share", total ? done / total : state === "done" ? 1 : 0);
     const { added = 0, updated = 0, reused = 0, unchanged = 0, removed = 0 } = this.#state;
     const shown = { Added: added, Updated: updated, Moved: reused, Unchanged: unchanged, Removed: removed, "Not read": failures.length };
-    const cells = Object.entries(shown).filter(([name, value]) => value || name === "Added").map(([name, value]) => [name, count(value)]);
+    const cells = Object.entries(shown).filter(([, value]) => value).map(([name, value]) => [name, count(value)]);
     if (pace) cells.push(["Files per second", pace < 10 ? pace.toFixed(1) : Math.round(pace)]);
     numbers.replaceChildren(...cells.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value }))));
     stop.hidden = !running;

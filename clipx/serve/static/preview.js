@@ -5,6 +5,8 @@ import { h, icon, kindOf, s } from "./dom.js";
 import { ShapeView } from "./shape.js";
 import { soundPlayer } from "./sound.js";
 
+const LARGER = 4; // how much a small picture is enlarged at most
+
 /**
  * An element that shows a file. Take it out of the page by `dispose(element)`, which frees what a view of a shape holds.
  * @param {object} preview as of `files/{file}/preview`.
@@ -14,7 +16,9 @@ import { soundPlayer } from "./sound.js";
 export function previewOf(preview, name) {
   if (preview.kind === "picture") {
     const { width, height } = preview;
-    return h("div", { class: "preview" }, h("img", { src: url(preview.url), alt: name, width, height, draggable: "false" }));
+    const image = h("img", { src: url(preview.url), alt: name, width, height, draggable: "false" });
+    image.style.setProperty("--most", `${LARGER * width}px`);
+    return h("div", { class: "preview" }, image);
   }
   if (preview.kind === "sound") {
     return h("div", { class: "preview preview-sound" }, soundPlayer({ ...preview, url: url(preview.url), name }));

@@ -83,8 +83,9 @@ export class Results {
   #build(hit, key) {
     const kind = kindOf(hit.modality);
     const open = h("button", { type: "button", class: "card-open", onclick: () => this.#acts.onOpen(card.hit) });
-    const well = h("div", { class: `well well-${hit.modality}` }, thumbnailOf(hit, { lazy: true }));
-    if (hit.start_s !== null) well.classList.add("well-lasting");
+    const lasts = hit.start_s !== null; // its waveform comes when it is seen
+    const look = thumbnailOf(lasts ? { ...hit, thumbnail: false } : hit, { lazy: true });
+    const well = h("div", { class: `well well-${hit.modality}` }, look);
     const words = h("span");
     const kindIcon = h("span", { class: "card-kind", title: kind.title }, icon(kind.icon));
     const bar = h("span", { class: "bar" }, h("span"));
@@ -126,7 +127,7 @@ export class Results {
       );
     };
     const card = { element, hit, show };
-    if (hit.start_s !== null && !hit.missing) this.#sounds.observe(element);
+    if (lasts && !hit.missing) this.#sounds.observe(element);
     let at = -1;
     draggable(element, {
       ghost: () => {

@@ -13,6 +13,7 @@ const PAGE = 60; // hits at a time
 const TYPING_MS = 200;
 const CUT_MS = 250;
 const SUGGESTED = 8;
+const UNLIKELY = "None of them is a likely match: unrelated files score as high.";
 const FALLBACK = ["a dog", "a chair", "a red flower", "rain", "an airplane", "music"];
 
 /**
@@ -78,7 +79,7 @@ class Search {
 
   /** The query bar gets the focus where no finger would open a keyboard by it. */
   show() {
-    if (matchMedia("(hover: hover)").matches && this.#app.about.index) this.#parts.input.focus({ preventScroll: true });
+    if (matchMedia("(hover: hover)").matches) this.#parts.input.focus({ preventScroll: true });
   }
 
   hide() {
@@ -88,8 +89,7 @@ class Search {
   /** @param {object} about what the server says of itself. */
   about(about) {
     const { kinds, folder } = this.#parts;
-    const has = Boolean(about.index);
-    this.#root.classList.toggle("without-index", !has);
+    this.#root.classList.toggle("without-index", !about.index);
     const chosen = new Set(this.#kinds());
     const modalities = Object.entries(about.index?.modalities ?? {});
     kinds.replaceChildren(
@@ -298,7 +298,8 @@ class Search {
   #clearShown() {
     const { clear, input } = this.#parts;
     const first = innerWidth < 480 ? "Search" : "Search by words, or drop a file";
-    input.placeholder = !this.#app.about.index ? "There is nothing to search yet" : this.#chips.terms.length ? "Add a term" : first;
+    const { index, ready } = this.#app.about;
+    input.placeholder = ready && !index ? "There is nothing to search yet" : this.#chips.terms.length ? "Add a term" : first;
     clear.hidden = !this.#chips.terms.length && !input.value;
   }
 
@@ -310,9 +311,9 @@ class Search {
 
   #body() {
     const terms = this.#chips.terms.filter((term) => !term.busy);
-    const asked = terms.map(({ text, record, sign, weight, start_s, end_s }) => {
+    const asked = terms.map(({ text, record, sign, weight, start_s }) => {
       if (text !== undefined) return { text, weight: sign * weight };
-      const place = start_s === null ? {} : { start_s, end_s };
+      const place = start_s === null ? {} : { start_s };
       return { file: record.file, weight: sign * weight, ...place };
     });
     const { folder, since, until, cut } = this.#parts;
@@ -367,9 +368,7 @@ class Search {
     } catch (error) {
       if (error.name === "AbortError" || own.signal.aborted) return;
       this.#asked = "";
-      this.#end = null;
       this.#error = error.message;
-      this.#results.clear();
     }
     if (own !== this.#latest) return;
     this.#busy(false);
@@ -390,17 +389,17 @@ class Search {
     const shown = this.#results.shown.length;
     const answered = this.#end !== null;
     status.textContent = answered && shown ? plural(shown, "result") : "";
-    note.textContent = answered && shown && !this.#end.likely
-      ? "None of them is a likely match: unrelated files score as high."
-      : "";
+    note.classList.toggle("bad", Boolean(this.#error));
+    if (this.#error && shown) note.textContent = `Not searched: ${this.#error}`; // the former answer stays
+    else note.textContent = answered && shown && !this.#end.likely ? UNLIKELY : "";
     more.hidden = !answered || this.#end.count < this.#wanted || shown < this.#end.count;
     grid.hidden = !shown;
     const running = this.#parts.body.getAttribute("aria-busy") === "true";
     empty.hidden = shown > 0 || running;
     if (empty.hidden) return;
     const busy = this.#chips.terms.some((term) => term.busy);
-    if (this.#error) this.#empty("warning", "That did not work", this.#error);
-    else if (!this.#app.about.index) this.#noIndex();
+    if (this.#error) this.#empty("warning", "Not searched", this.#error);
+    else if (!this.#app.about.index && this.#app.about.ready) this.#noIndex();
     else if (answered) this.#nothing(cut.value);
     else if (busy) this.#empty("upload", "Reading the file", "");
     else if (this.#chips.terms.length || this.#typed().length) {
@@ -473,7 +472,7 @@ class Search {
     const kinds = Object.keys(this.#app.about.index?.modalities ?? {});
     const counts = new Map(kinds.map((kind) => [kind, new Map()]));
     try {
-      await Promise.all(kinds.map((kind) => ndjson("search", { terms: [{ text: "a thing" }], k: PAGE, modalities: [kind] },
+      await Promise.all(kinds.map((kind) => ndjson("search", { terms: [{ text: "a photo" }], k: PAGE, modalities: [kind] },
         (record) => {
           const [word] = record.words ?? [];
           if (word) counts.get(kind).set(word, (counts.get(kind).get(word) ?? 0) + 1);
