@@ -93,6 +93,7 @@ export class Chips {
     signed.setAttribute("aria-label", sign < 0 ? `Add ${name} instead of taking it away` : `Take ${name} away`);
     signed.title = sign < 0 ? "Taken away. Click to add it." : "Added. Click to take it away.";
     face.hidden = !record && !busy;
+    face.className = `chip-face look-${record?.modality}`;
     face.replaceChildren(busy ? h("span", { class: "spinner" }) : record ? thumbnailOf(record) : "");
     const words = busy ? "reading it" : (record?.words ?? []).slice(0, 3).join(", ");
     const lines = [h("span", { class: "chip-name", text: name })];

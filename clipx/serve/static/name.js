@@ -43,7 +43,7 @@ class Naming {
   constructor(root, app) {
     this.#app = app;
     this.#zone = dropzone({
-      label: "Drop a picture, a sound, a shape or a drawing",
+      label: "Drop a file here",
       onFile: (record) => this.#take(record),
       onError: (message) => app.notice(message, "error"),
     });

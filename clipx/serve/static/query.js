@@ -7,7 +7,7 @@
  */
 export function parseQuery(text) {
   const terms = [];
-  const sign = /\s*(?:(?:^|\s)([+-])(?=\s|$))?\s*/y;
+  const sign = /\s*(?:([+-])(?=\s|$))?\s*/y;
   let at = 0;
   while (at < text.length) {
     sign.lastIndex = at;

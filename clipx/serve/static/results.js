@@ -85,7 +85,7 @@ export class Results {
     const open = h("button", { type: "button", class: "card-open", onclick: () => this.#acts.onOpen(card.hit) });
     const lasts = hit.start_s !== null; // its waveform comes when it is seen
     const look = thumbnailOf(lasts ? { ...hit, thumbnail: false } : hit, { lazy: true });
-    const well = h("div", { class: `well well-${hit.modality}` }, look);
+    const well = h("div", { class: `well look-${hit.modality}` }, look);
     const words = h("span");
     const kindIcon = h("span", { class: "card-kind", title: kind.title }, icon(kind.icon));
     const bar = h("span", { class: "bar" }, h("span"));
@@ -161,8 +161,7 @@ export class Results {
     try {
       const preview = await get(`files/${file}/preview`);
       if (preview.kind !== "sound" || !element.isConnected) return;
-      const whole = end_s - start_s > 0.98 * preview.duration_s;
-      if (whole) element.querySelector(".mark-time")?.remove();
+      if (end_s - start_s > 0.98 * preview.duration_s) element.classList.add("whole");
       element.querySelector(".well").replaceChildren(previewOf({ ...preview, start_s, end_s }, name));
     } catch {
       // the card keeps its thumbnail or icon

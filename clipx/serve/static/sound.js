@@ -26,7 +26,7 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
   button.append(icon);
 
   const total = Math.max(duration_s, 0.01);
-  const wave = svg("svg", {class: "sound-wave"});
+  const wave = svg("svg", {class: "sound-wave", preserveAspectRatio: "none"});
   made += 1;
   const mask = svg("clipPath", {id: `sound-${made}`});
   const played = mask.appendChild(svg("rect", {height: HEIGHT}));
