@@ -35,6 +35,11 @@ export class Results {
     return [...this.#list.children].filter((card) => !card.hidden).map((card) => this.#cards.get(card.dataset.key).hit);
   }
 
+  /** How many there are, with those below the cut-off. */
+  get size() {
+    return this.#cards.size;
+  }
+
   /** Begins another list; cards of the former stay until `end`, so that nothing flickers. */
   begin() {
     this.#filled = 0;

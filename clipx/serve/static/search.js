@@ -395,7 +395,8 @@ class Search {
     more.hidden = !answered || this.#end.count < this.#wanted || shown < this.#end.count;
     grid.hidden = !shown;
     const running = this.#parts.body.getAttribute("aria-busy") === "true";
-    empty.hidden = shown > 0 || running;
+    const cutOff = answered && !shown && this.#results.size > 0;
+    empty.hidden = shown > 0 || (running && !cutOff);
     if (empty.hidden) return;
     const busy = this.#chips.terms.some((term) => term.busy);
     if (this.#error) this.#empty("warning", "Not searched", this.#error);
