@@ -73,11 +73,10 @@ def require_metric(depth: DepthMap) -> None:
         raise InputError(f"a cloud needs metres, this depth is {depth.unit}", where=depth.source)
 
 
-def cloud_ply(depth: DepthMap, pixels: Tensor, camera: Intrinsics, max_points: int = MAX_POINTS) -> tuple[bytes, int]:
-    """The photo's coloured points as a binary PLY, and how many they are.
+def cloud(depth: DepthMap, pixels: Tensor, camera: Intrinsics, max_points: int = MAX_POINTS) -> tuple[Tensor, Tensor]:
+    """The photo's points (P, 3) in metres, x right, y up, z towards the viewer, and their colours (P, 3) in [0, 1].
 
-    The file is y up (x right, y up, z towards the viewer), which is how viewers and ``clipx views`` take a PLY. Of
-    larger photos every n-th row and column is kept.
+    Of larger photos every n-th row and column is kept.
 
     Args:
         depth: metres, (H, W).
@@ -96,10 +95,23 @@ def cloud_ply(depth: DepthMap, pixels: Tensor, camera: Intrinsics, max_points: i
     kept = torch.full_like(values, torch.nan)
     kept[rows_kept, columns_kept] = values[rows_kept, columns_kept]
     thinned = DepthMap(kept, depth.unit, source=depth.source)
-    points = lift(thinned, camera) * torch.tensor([1.0, -1.0, -1.0])
-    colors = (pixels[:, thinned.known].T * 255).round().byte()
+    return lift(thinned, camera) * torch.tensor([1.0, -1.0, -1.0]), pixels[:, thinned.known].T
+
+
+def cloud_ply(depth: DepthMap, pixels: Tensor, camera: Intrinsics, max_points: int = MAX_POINTS) -> tuple[bytes, int]:
+    """The photo's coloured points as a binary PLY, and how many they are.
+
+    The file is y up, which is how viewers and ``clipx views`` take a PLY.
+
+    Args:
+        depth, pixels, camera, max_points: see ``cloud``.
+
+    Raises:
+        InputError: as ``cloud``.
+    """
+    points, colors = cloud(depth, pixels, camera, max_points)
     rows = np.empty(len(points), [("at", "<f4", 3), ("rgb", "u1", 3)])
-    rows["at"], rows["rgb"] = points.numpy(), colors.numpy()
+    rows["at"], rows["rgb"] = points.numpy(), (colors * 255).round().byte().numpy()
     header = [
         "ply",
         "format binary_little_endian 1.0",

@@ -88,12 +88,16 @@ def nearness(depth: DepthMap) -> Tensor:
 
 def colored(depth: DepthMap) -> Tensor:
     """(3, H, W) RGB in [0, 1]: red is near, blue is far (the colour map turbo); unknown is black."""
+    near = nearness(depth)
+    rgb = turbo()[(near.nan_to_num(0) * 255).round().long().cpu()]
+    return torch.where(near.isnan().cpu()[..., None], 0.0, rgb).permute(2, 0, 1)
+
+
+def turbo() -> Tensor:
+    """(256, 3) RGB in [0, 1]: the colour map turbo, from blue, far, to red, near."""
     from matplotlib import colormaps
 
-    near = nearness(depth)
-    table = torch.tensor(colormaps["turbo"](torch.arange(256).numpy())[:, :3], dtype=torch.float32)
-    rgb = table[(near.nan_to_num(0) * 255).round().long().cpu()]
-    return torch.where(near.isnan().cpu()[..., None], 0.0, rgb).permute(2, 0, 1)
+    return torch.tensor(colormaps["turbo"](torch.arange(256).numpy())[:, :3], dtype=torch.float32)
 
 
 def central(values: Tensor) -> tuple[float, float]:

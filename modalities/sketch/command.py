@@ -177,7 +177,7 @@ def sketch(
 
     meant = _check_inputs(files or [], words, photo, settings)
     attach = encoders(files or [], None if meant else "image", settings)
-    plan = _plan(drawing, photo, written.order, meant, run.seed)
+    plan = plan_of(drawing, photo, written.order, meant, run.seed)
     output = _Output(out, written, drawing.strokes == "auto")
     failures: dict[str, ClipxError] = {}
     sources = _sources(files or [], words.text or [])
@@ -262,8 +262,8 @@ def _check_inputs(
     return meant
 
 
-def _plan(flags: DrawFlags, photo: PhotoFlags, order: str | None, meant: bool, seed: int) -> DrawTaskConfig:
-    """The settings of a preset, then those of a style, then those that were given."""
+def plan_of(flags: DrawFlags, photo: PhotoFlags, order: str | None, meant: bool, seed: int) -> DrawTaskConfig:
+    """The settings of a preset, then those of a style, then those that were given. Raises InputError."""
     from clipx.errors import InputError
     from clipx.modalities.sketch.config import STYLES
     from clipx.modalities.sketch.task import DrawTaskConfig

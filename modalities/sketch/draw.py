@@ -24,13 +24,14 @@ from torch import Tensor
 
 from clipx.errors import InputError, UnsupportedError
 from clipx.modalities.sketch.config import DrawConfig
+from clipx.modalities.sketch.contours import contour_strokes
 from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.losses import EVALUATE_EVERY, MIN_DELTA, StopRule
 from clipx.modalities.sketch.objective import Meaning, Objective, objective_for
 from clipx.modalities.sketch.saliency import default_space, saliency
-from clipx.modalities.sketch.start import RANKED, Start
+from clipx.modalities.sketch.start import RANKED, Start, within_frame
 from clipx.modalities.sketch.svg import Strokes
-from clipx.modalities.sketch.table import ALPHA, AWAY, COLOR, POINTS, WIDTH, paint, points_of, regularisers
+from clipx.modalities.sketch.table import ALPHA, AWAY, COLOR, POINTS, WIDTH, paint, points_of, regularisers, rows_of
 from clipx.modalities.sketch.target import Target
 from clipx.task import load_checkpoint, save_checkpoint, stopping
 
@@ -162,6 +163,31 @@ def draw(
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
             raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
         return _winners(runs, targets, starts, objective, config, asked, stopped)
+
+
+def traced(photo: Target, space: JointSpace, config: DrawConfig | None = None, *, about: str | None = None) -> Strokes:
+    """The most salient contours of a photo, as many as ``config.strokes`` counts first: a drawing of it at once.
+
+    ``draw`` chooses among these and more by what the tower would miss, which takes seconds.
+
+    Args:
+        photo, space, config, about: see ``draw``.
+
+    Returns:
+        As many strokes as that, or fewer where contours run out.
+
+    Raises:
+        UnsupportedError, VocabularyError: as ``draw``.
+    """
+    config = config or DrawConfig()
+    (looks,) = _saliency_maps([photo], default_space(space, about), about)
+    if looks is None:
+        raise InputError("only a photo has contours", where="traced")
+    points = contour_strokes(*within_frame(photo, looks), config.strokes[0], config.seeds[0], config.segments)
+    rows = rows_of(points, config).numpy()
+    top, left, height, width = photo.box
+    box = (left, top, width, height)
+    return Strokes(points.numpy(), rows[:, WIDTH], rows[:, ALPHA], rows[:, COLOR], box, {}, config.profile)
 
 
 # ------------------------------------------------------------------------------------------------------------- runs

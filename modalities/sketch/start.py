@@ -29,6 +29,13 @@ HATCH_PX, HATCH_ANGLE = 20.0, -0.8  # length of a hatching stroke, and radians f
 Lines = dict[tuple[int, int], Tensor]  # (stroke count, seed) -> (N, 3 S + 1, 2), N at most the count
 
 
+def within_frame(photo: Target, looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The luminance of a photo and its (224, 224) saliency, 0 at its border: the contours are found in these."""
+    inside = np.zeros_like(looks)
+    inside[inner(photo)] = looks[inner(photo)]
+    return grey(without_frame(photo)), inside
+
+
 class Start:
     """The first strokes of a target's drawings.
 
@@ -64,8 +71,7 @@ class Start:
         if isinstance(target, Target) and looks is not None:
             self.pixels, self.spread = target.pixels, config.spread
             self.probability = start_probabilities(target.pixels, looks, target.box)
-            self.luminance, self.looks = grey(without_frame(target)), np.zeros_like(looks)
-            self.looks[inner(target)] = looks[inner(target)]
+            self.luminance, self.looks = within_frame(target, looks)
         elif isinstance(target, Meaning):
             self.spread, self.probability = FREE_SPREAD, np.full((CANVAS, CANVAS), 1 / CANVAS**2)
             self.toward = target.toward.vectors[0]
