@@ -37,7 +37,7 @@ const app = {
 };
 
 /** What a panel gets. */
-const page = { api, dropzone, notice, previewOf, ShapeView, openAsQuery: app.openAsQuery };
+const page = { api, dropzone, h, icon, notice, previewOf, ShapeView, openAsQuery: app.openAsQuery };
 
 start();
 
