@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PHOTO_PX = 2048  # longer side of the photo at most: the map is no finer, and results are kept
 VALUES_PX = 512  # longer side of the values that the page reads
 CLOUD_POINTS = 120_000  # of the cloud that the page turns
-COARSE = "Words tell near from far; expect a coarse map, not a measurement."
+COARSE = "Depth from one photo and words is coarse: trust near and far, not the centimetres."
 UNFITTED = "No fit comes with this space: its words order places by depth at best, and the metres are a guess."
 
 

@@ -159,7 +159,7 @@ class Depth {
     if (!summary.cloud) return;
     const canvas = h("canvas", { "aria-label": "The photo as a cloud of points. Arrow keys turn it." });
     p.cloud.replaceChildren(canvas);
-    this.#view = new ShapeView(canvas, { yaw: 0, pitch: 0.08, distance: 2.7, swing: true });
+    this.#view = new ShapeView(canvas, { yaw: 0, pitch: 0.08, distance: 2.4, swing: true });
     this.#view.load(file("cloud.shape")).catch((error) => {
       if (error.name !== "AbortError") p.cloud.replaceChildren(h("p", { class: "note", text: `The cloud cannot be shown: ${error.message}` }));
     });
@@ -175,11 +175,14 @@ class Depth {
       return;
     }
     const marks = unit === "m" ? spacedByInverse(low, high) : evenly(low, high);
-    p.ticks.replaceChildren(...[near, ...marks, far].map((value, i, all) => {
-      const tick = h("span", { text: written(value, unit), class: i === 0 ? "first" : i === all.length - 1 ? "last" : "" });
-      tick.style.setProperty("--at", this.#place(value));
-      return tick;
-    }).filter((tick, i, all) => i === 0 || i === all.length - 1 || inside(tick)));
+    const tick = (value, kind) => {
+      const shown = h("span", { text: written(value, unit), class: kind });
+      shown.style.setProperty("--at", this.#place(value));
+      return shown;
+    };
+    const room = (value, share) => Math.abs(this.#place(value) - 0.5) < 0.5 - share; // so that it touches no end
+    p.ticks.replaceChildren(tick(near, "first"),
+      ...marks.filter((value) => room(value, 0.12)).map((value) => tick(value, room(value, 0.3) ? "" : "wide")), tick(far, "last"));
   }
 
   /** Where on the scale a value is: 0 near, 1 far. */
@@ -229,7 +232,7 @@ class Depth {
     const done = name === "done";
     p.waiting.hidden = done;
     p.map.hidden = !done;
-    p.mapFrame.classList.toggle("empty", !done);
+    p.mapFrame.classList.toggle("depth-none", !done);
     for (const one of [p.legend, p.note, p.save]) one.hidden = !done;
     p.search.hidden = !done;
     p.cloudPart.hidden = !done;
@@ -292,12 +295,6 @@ function evenly(low, high) {
   const found = [];
   for (let value = Math.ceil(low / step) * step; value < high; value += step) found.push(value);
   return found;
-}
-
-/** Whether a mark is far enough from both ends not to touch theirs. */
-function inside(tick) {
-  const at = Number(tick.style.getPropertyValue("--at"));
-  return at > 0.14 && at < 0.86;
 }
 
 function sentence(text) {

@@ -151,6 +151,7 @@ class Drawing {
     p.guesses.textContent = "";
     this.#picture("");
     this.#progress(0, 0, "Starting");
+    p.paper.scrollIntoView({ block: "nearest" });
     try {
       const { job: name, position } = await api.post("panels/sketch/jobs", { file: this.#record?.file, settings });
       if (this.#job !== job) { // left meanwhile
