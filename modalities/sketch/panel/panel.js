@@ -23,7 +23,8 @@ class Drawing {
   #job = null; // { name, stream, sketchOf } while one is under way
   #done = null; // { job, summary } of what was drawn last
   #parts = {};
-  #shown = ""; // the blob's address
+  #svg = ""; // what is shown
+  #shown = ""; // its address
 
   constructor(root, page) {
     this.#page = page;
@@ -194,6 +195,7 @@ class Drawing {
   #picture(svg) {
     const p = this.#parts;
     URL.revokeObjectURL(this.#shown);
+    this.#svg = svg;
     this.#shown = svg ? URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" })) : "";
     p.image.hidden = !svg;
     p.empty.hidden = Boolean(svg);
@@ -258,8 +260,7 @@ class Drawing {
   async #search() {
     const { api, notice, openAsQuery } = this.#page;
     try {
-      const answer = await fetch(this.#shown);
-      openAsQuery(await api.upload(await answer.blob(), "drawing.svg"));
+      openAsQuery(await api.upload(new Blob([this.#svg]), "drawing.svg"));
     } catch (error) {
       notice(error.message, "error");
     }
