@@ -87,11 +87,12 @@ function refreshed() {
 // Tabs
 
 function add(name, title, mount, needs = app) {
-  const root = h("section", { class: `view view-${name}`, role: "tabpanel", id: `view-${name}`, "aria-labelledby": `tab-${name}`,
-    hidden: true });
+  const [id, tabId] = [`view-${name}`, `tab-${name}`];
+  const root = h("section", { class: "view", role: "tabpanel", id, "aria-labelledby": tabId, hidden: true });
   $("#main").append(root);
-  const button = h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `view-${name}`, "aria-selected": "false",
-    tabindex: -1, onclick: () => app.go(name) }, icon(GLYPHS[name] ?? "file"), h("span", { text: title }));
+  const state = { "aria-controls": id, "aria-selected": "false", tabindex: -1 };
+  const button = h("button", { type: "button", role: "tab", id: tabId, ...state, onclick: () => app.go(name) },
+    icon(GLYPHS[name] ?? "file"), h("span", { text: title }));
   $(".tabs").append(button);
   const tab = { button, root, view: null };
   tabs.set(name, tab);
@@ -179,7 +180,8 @@ function theme() {
  * @param {"info"|"error"} kind an error stays until it is closed.
  */
 function notice(text, kind = "info") {
-  const shown = h("div", { class: `notice notice-${kind}` }, icon(kind === "error" ? "warning" : "check"), h("p", { text }));
+  const symbol = icon(kind === "error" ? "warning" : "check");
+  const shown = h("div", { class: `notice notice-${kind}` }, symbol, h("p", { text }));
   shown.append(iconButton("close", "Close", () => shown.remove()));
   for (const old of $("#notices").children) if (old.querySelector("p").textContent === text) old.remove();
   $("#notices").append(shown);

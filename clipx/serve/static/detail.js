@@ -1,7 +1,7 @@
 /** The window that shows one hit: what it looks or sounds like, its figures, its path. */
 
 import { get } from "./api.js";
-import { clock, h, icon, iconButton, kindOf, percent } from "./dom.js";
+import { clock, h, icon, iconButton, kindOf, percent, textButton } from "./dom.js";
 import { dispose, previewOf } from "./preview.js";
 
 const EXPLAINED = {
@@ -34,7 +34,8 @@ export class Detail {
     dialog.addEventListener("close", () => this.#empty());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("keydown", (event) => {
-      if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("canvas, input, [role=slider]")) return;
+      const own = event.target.closest("canvas, input, [role=slider]"); // has a use for arrow keys itself
+      if (own || event.altKey || event.ctrlKey || event.metaKey) return;
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) this.#step(step);
     });
@@ -103,10 +104,8 @@ export class Detail {
         h(
           "div",
           { class: "acts" },
-          h("button", { type: "button", class: "button primary", onclick: closed(this.#acts.onMore) },
-            icon("more"), h("span", { text: "More like this" })),
-          h("button", { type: "button", class: "button", onclick: closed(this.#acts.onLess) },
-            icon("less"), h("span", { text: "Less like this" })),
+          textButton("More like this", closed(this.#acts.onMore), { symbol: "more", class: "button primary" }),
+          textButton("Less like this", closed(this.#acts.onLess), { symbol: "less" }),
         ),
         figures(hit),
         this.#path(hit),
@@ -120,7 +119,8 @@ export class Detail {
     const { file, name, start_s, end_s } = hit;
     let preview;
     try {
-      preview = hit.missing ? { kind: "none", reason: "The file is no longer there." } : await get(`files/${file}/preview`);
+      const gone = { kind: "none", reason: "The file is no longer there." };
+      preview = hit.missing ? gone : await get(`files/${file}/preview`);
     } catch (error) {
       preview = { kind: "none", reason: error.message };
     }
@@ -155,8 +155,9 @@ function figures(hit) {
   return h(
     "dl",
     { class: "figures" },
-    ...Object.entries(rows).map(([name, value]) =>
-      h("div", {}, h("dt", { text: name }), h("dd", { class: "value", text: value }), h("dd", { text: EXPLAINED[name] })),
-    ),
+    ...Object.entries(rows).map(([name, value]) => {
+      const explained = h("dd", { text: EXPLAINED[name] });
+      return h("div", {}, h("dt", { text: name }), h("dd", { class: "value", text: value }), explained);
+    }),
   );
 }

@@ -3,8 +3,8 @@
 /**
  * Makes an element.
  * @param {string} tag
- * @param {Object<string, any>} properties `class`, `text`, `dataset`, `on...` handlers, else attributes; null, undefined
- *   and false leave an attribute out, true makes it empty.
+ * @param {Object<string, any>} properties `class`, `text`, `dataset`, `on...` handlers, else attributes; null,
+ *   undefined and false leave an attribute out, true makes it empty.
  * @param {...(Node|string|null)} children
  * @returns {HTMLElement}
  */
@@ -57,8 +57,19 @@ export function icon(name) {
  */
 export function iconButton(name, label, onclick, more = {}) {
   const { class: extra = "", ...rest } = more;
-  const properties = { type: "button", class: `icon-button ${extra}`.trim(), title: label, "aria-label": label, onclick };
-  return h("button", { ...properties, ...rest }, icon(name));
+  const look = { class: `icon-button ${extra}`.trim(), title: label, "aria-label": label };
+  return h("button", { type: "button", ...look, onclick, ...rest }, icon(name));
+}
+
+/**
+ * A button that says what it does.
+ * @param {string} text
+ * @param {(event: Event) => void} onclick
+ * @param {{symbol?: string, class?: string}} look an icon before the text; the class is "button" by default.
+ * @returns {HTMLButtonElement}
+ */
+export function textButton(text, onclick, { symbol = null, class: name = "button" } = {}) {
+  return h("button", { type: "button", class: name, onclick }, symbol && icon(symbol), h("span", { text }));
 }
 
 /**

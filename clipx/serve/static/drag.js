@@ -15,7 +15,8 @@ const FAR_PX = 6; // a press that moves less is a click
  */
 export function draggable(element, { touch = false, ghost = () => copyOf(element), onStart, onMove, onDrop, onEnd }) {
   element.addEventListener("pointerdown", (down) => {
-    if (down.button !== 0 || (down.pointerType === "touch" && !touch) || down.target.closest("input, [role=slider]")) return;
+    if (down.button !== 0 || (down.pointerType === "touch" && !touch)) return;
+    if (down.target.closest("input, [role=slider]")) return; // is dragged itself
     const box = element.getBoundingClientRect();
     let shown = null;
     const listen = new AbortController();

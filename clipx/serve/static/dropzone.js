@@ -40,7 +40,8 @@ function megabytes(bytes) {
 export function dropzone({ accept = [], label, onFile, onError = () => {} }) {
   const input = h("input", { type: "file", class: "visually-hidden", accept: [accept].flat().join(",") });
   const text = h("span", { class: "dropzone-label", text: label });
-  const zone = h("label", { class: "dropzone" }, input, icon("upload"), text, h("small", { text: "or click to choose" }));
+  const note = h("small", { text: "or click to choose" });
+  const zone = h("label", { class: "dropzone" }, input, icon("upload"), text, note);
   let latest = null;
   zone.take = async (file) => {
     latest?.abort();

@@ -1,8 +1,9 @@
 /** The index: what is in it, and the work of adding a folder. */
 
 import { events, get, post } from "./api.js";
-import { count, duration, h, icon, iconButton, kindOf, plural } from "./dom.js";
+import { count, duration, h, icon, iconButton, kindOf, plural, textButton } from "./dom.js";
 
+const TITLES = { running: "Indexing", stopping: "Stopping", stopped: "Stopped", done: "Done", failed: "Not indexed" };
 const RUNNING = ["running", "stopping"];
 
 /**
@@ -57,16 +58,13 @@ class Indexing {
       const bar = h("span", { class: "bar" }, h("span"));
       bar.firstChild.style.setProperty("--share", held / Math.max(1, files));
       const { many, icon: symbol } = kindOf(kind);
-      return h("li", { class: "held" }, icon(symbol), h("span", { text: many }), bar, h("span", { class: "share", text: count(held) }));
+      const number = h("span", { class: "share", text: count(held) });
+      return h("li", { class: "held" }, icon(symbol), h("span", { text: many }), bar, number);
     });
     this.#holds.replaceChildren(
       h("div", { class: "panel-head" }, h("div", {}, h("h2", { id: "holds-title", text: name }),
         h("p", { text: `${plural(files, "file")}${space ? `, space ${space.name}` : ""}` })),
-      h("button", { type: "button", class: "button", onclick: () => {
-        this.#open = true;
-        this.#showPicker();
-        this.#picker.querySelector("button:enabled")?.focus();
-      } }, icon("plus"), h("span", { text: "Add a folder" }))),
+      this.#folder?.folders.length ? textButton("Add a folder", () => this.#add(), { symbol: "plus" }) : null),
       h("ul", { class: "held-list", role: "list" }, ...rows),
     );
     if (!folders.length) return;
@@ -77,6 +75,12 @@ class Indexing {
   }
 
   // The folder picker
+
+  #add() {
+    this.#open = true;
+    this.#showPicker();
+    this.#picker.querySelector("button:enabled")?.focus();
+  }
 
   async #browse(id) {
     try {
@@ -91,25 +95,26 @@ class Indexing {
   }
 
   #showPicker() {
-    const folder = this.#folder;
+    const [folder, { index }] = [this.#folder, this.#app.about];
     const busy = RUNNING.includes(this.#state.state);
-    this.#picker.hidden = busy || !folder || (Boolean(this.#app.about.index) && !this.#open);
+    this.#picker.hidden = busy || !folder || (Boolean(index) && !this.#open);
     if (this.#picker.hidden) return;
     const { id, path, parent, folders, files } = folder;
-    const up = iconButton("up", "The folder above", () => this.#browse(parent), { disabled: id === null || id === undefined });
+    const here = id === null; // the list of roots
+    const up = iconButton("up", "The folder above", () => this.#browse(parent), { disabled: here });
+    const close = iconButton("close", "Close", () => {
+      this.#open = false;
+      this.#showPicker();
+    });
     const rows = folders.map((one) =>
       h("li", {}, h("button", { type: "button", class: "folder-row", onclick: () => this.#browse(one.id) },
         icon("folder"), h("span", { text: one.name }), icon("right"))));
-    const here = id === null || id === undefined;
     const said = here ? "Choose where to begin."
       : files ? `${plural(files, "file")} directly in it${folders.length ? ", and those in its folders" : ""}`
       : folders.length ? "The files in its folders" : "No file here can be read.";
     this.#picker.replaceChildren(
-      h("div", { class: "panel-head" }, h("h2", { id: "picker-title", text: this.#app.about.index ? "Add a folder" : "Choose a folder" }),
-        this.#app.about.index ? iconButton("close", "Close", () => {
-          this.#open = false;
-          this.#showPicker();
-        }) : null),
+      h("div", { class: "panel-head" },
+        h("h2", { id: "picker-title", text: index ? "Add a folder" : "Choose a folder" }), index && close),
       h("div", { class: "picker-path" }, up, h("code", { text: path || "This machine" })),
       rows.length ? h("ul", { class: "folder-rows", role: "list", "aria-label": "Folders" }, ...rows)
         : h("p", { class: "folder-none", text: "No folders in here." }),
@@ -124,16 +129,15 @@ class Indexing {
   #buildWork() {
     const title = h("h2", { id: "work-title" });
     const note = h("p", { role: "status", "aria-live": "polite" });
-    const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Files looked at", "aria-valuemin": 0 }, h("span"));
+    const range = { role: "progressbar", "aria-label": "Files looked at", "aria-valuemin": 0 };
+    const bar = h("div", { class: "progress", ...range }, h("span"));
     const numbers = h("dl", { class: "numbers" });
-    const stop = h("button", { type: "button", class: "button", onclick: () => this.#stop() }, icon("stop"), h("span", { text: "Stop" }));
-    const resume = h("button", { type: "button", class: "button primary", onclick: () => this.#start(null) }, icon("play"),
-      h("span", { text: "Resume" }));
-    const search = h("button", { type: "button", class: "button primary", onclick: () => this.#app.go("search") }, icon("search"),
-      h("span", { text: "Search it" }));
+    const stop = textButton("Stop", () => this.#stop(), { symbol: "stop" });
+    const resume = textButton("Resume", () => this.#start(null), { symbol: "play", class: "button primary" });
+    const search = textButton("Search it", () => this.#app.go("search"), { symbol: "search", class: "button primary" });
     const failures = h("details", { class: "failures", hidden: true }, h("summary"), h("ul", { role: "list" }));
-    this.#work.append(h("div", { class: "panel-head" }, h("div", {}, title, note), h("div", { class: "acts" }, stop, resume, search)),
-      bar, numbers, failures);
+    const acts = h("div", { class: "acts" }, stop, resume, search);
+    this.#work.append(h("div", { class: "panel-head" }, h("div", {}, title, note), acts), bar, numbers, failures);
     return { title, note, bar, numbers, stop, resume, search, failures };
   }
 
@@ -185,24 +189,26 @@ class Indexing {
     this.#work.hidden = state === "idle";
     if (this.#work.hidden) return;
     const running = RUNNING.includes(state);
-    const titles = { running: "Indexing", stopping: "Stopping", stopped: "Stopped", done: "Done", failed: "It could not be indexed" };
-    title.textContent = titles[state];
+    title.textContent = TITLES[state];
     this.#work.dataset.state = state;
     const pace = seconds > 0 ? done / seconds : 0;
     const left = pace > 0 && total > done ? `, ${duration((total - done) / pace)} left` : "";
     if (state === "failed") note.textContent = error ?? "";
     else if (!total) note.textContent = running ? "Looking for files" : "There was no file to read.";
     else if (running) note.textContent = `${count(done)} of ${plural(total, "file")}${left}`;
-    else note.textContent = state === "stopped" ? `${count(done)} of ${plural(total, "file")}. What was read is kept.` : `${plural(total, "file")} in ${duration(seconds)}.`;
+    else if (state === "stopped") note.textContent = `${count(done)} of ${plural(total, "file")}. What is done is kept.`;
+    else note.textContent = `${plural(total, "file")} in ${duration(seconds)}.`;
     bar.setAttribute("aria-valuemax", Math.max(1, total));
     bar.setAttribute("aria-valuenow", done);
     bar.classList.toggle("unknown", running && !total);
     bar.firstChild.style.setProperty("--share", total ? done / total : state === "done" ? 1 : 0);
     const { added = 0, updated = 0, reused = 0, unchanged = 0, removed = 0 } = this.#state;
-    const shown = { Added: added, Updated: updated, Moved: reused, Unchanged: unchanged, Removed: removed, "Not read": failures.length };
+    const shown = { Added: added, Updated: updated, Moved: reused, Unchanged: unchanged, Removed: removed };
+    shown["Not read"] = failures.length;
     const cells = Object.entries(shown).filter(([, value]) => value).map(([name, value]) => [name, count(value)]);
     if (pace) cells.push(["Files per second", pace < 10 ? pace.toFixed(1) : Math.round(pace)]);
-    numbers.replaceChildren(...cells.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value }))));
+    const cell = ([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value }));
+    numbers.replaceChildren(...cells.map(cell));
     stop.hidden = !running;
     stop.disabled = state === "stopping";
     resume.hidden = !["stopped", "failed"].includes(state);

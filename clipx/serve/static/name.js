@@ -1,7 +1,7 @@
 /** Naming: a file, labels, and how probable each is. */
 
 import { ApiError, del, post } from "./api.js";
-import { debounced, h, icon, iconButton, kindOf } from "./dom.js";
+import { debounced, h, icon, iconButton, kindOf, percent, plural, textButton } from "./dom.js";
 import { dropzone } from "./dropzone.js";
 import { dispose, previewOf } from "./preview.js";
 
@@ -33,8 +33,8 @@ class Naming {
   #zone;
   #file = h("div", { class: "name-file" });
   #chips = h("ul", { class: "label-chips", role: "list", "aria-label": "Labels" });
-  #input = h("input", { class: "query", type: "text", autocomplete: "off", enterkeyhint: "done", placeholder: "Add a label",
-    "aria-label": "Add labels, with commas between them" });
+  #input = h("input", { class: "query", type: "text", autocomplete: "off", enterkeyhint: "done",
+    placeholder: "Add a label", "aria-label": "Add labels, with commas between them" });
   #bars = h("ol", { class: "bars", role: "list", "aria-label": "Probabilities, the highest first" });
   #status = h("p", { class: "note", role: "status", "aria-live": "polite" });
   #offers = h("div", { class: "offers" });
@@ -47,14 +47,16 @@ class Naming {
       onFile: (record) => this.#take(record),
       onError: (message) => app.notice(message, "error"),
     });
-    const field = h("div", { class: "field label-field" }, icon("tag"), h("div", { class: "terms" }, this.#chips, this.#input));
+    const terms = h("div", { class: "terms" }, this.#chips, this.#input);
+    const field = h("div", { class: "field label-field" }, icon("tag"), terms);
     field.addEventListener("click", (event) => event.target === field && this.#input.focus());
     root.append(
       h("div", { class: "page-head" }, h("h1", { text: "Name" }),
-        h("p", { text: "Say what it could be. The bars show how probable each label is, among those that are there." })),
+        h("p", { text: "Say what it could be. The bars show how probable each label is among all of them." })),
       h("div", { class: "name" },
         h("section", { class: "panel", "aria-label": "The file" }, this.#zone, this.#file),
-        h("section", { class: "panel", "aria-label": "Labels and probabilities" }, field, this.#offers, this.#bars, this.#status)),
+        h("section", { class: "panel", "aria-label": "Labels and probabilities" },
+          field, this.#offers, this.#bars, this.#status)),
     );
     this.#input.addEventListener("keydown", (event) => this.#key(event));
     this.#input.addEventListener("input", () => {
@@ -122,7 +124,7 @@ class Naming {
     this.#offers.replaceChildren(...groups.slice(0, 4).map(([title, words]) =>
       h("button", { type: "button", class: "suggestion", title: words.join(", "),
         onclick: () => this.#set([...this.#labels, ...words]) }, icon("plus"), h("span", { text: title }))),
-    this.#labels.length ? h("button", { type: "button", class: "suggestion quiet", text: "Clear", onclick: () => this.#set([]) }) : "");
+    this.#labels.length ? textButton("Clear", () => this.#set([]), { class: "suggestion quiet" }) : "");
     if (!record) this.#status.textContent = "";
     if (this.#file.dataset.file !== (record?.file ?? "")) this.#showFile();
     if (!record || !this.#labels.length) this.#fill([]);
@@ -139,8 +141,7 @@ class Naming {
       previewOf(record.preview, record.name),
       h("div", { class: "name-row" }, h("span", { class: "kind" }, icon(kindOf(record.modality).icon)),
         h("strong", { text: record.name }),
-        h("button", { type: "button", class: "button", onclick: () => this.#app.openAsQuery(record) },
-          icon("search"), h("span", { text: "Search by it" }))),
+        textButton("Search by it", () => this.#app.openAsQuery(record), { symbol: "search" })),
     );
   }
 
@@ -186,11 +187,13 @@ class Naming {
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
       for (const [label, row] of this.#rows) {
         const by = (before.get(label) ?? row.offsetTop) - row.offsetTop;
-        if (by) row.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: 260, easing: "ease-out" });
+        const glide = [{ transform: `translateY(${by}px)` }, { transform: "none" }];
+        if (by) row.animate(glide, { duration: 260, easing: "ease-out" });
       }
     }
     const [best] = predictions;
-    if (best) this.#status.textContent = `${best.label}: ${(100 * best.probability).toFixed(0)} % among ${predictions.length}.`;
+    const among = best && plural(predictions.length, "label");
+    if (best) this.#status.textContent = `${best.label}: ${percent(best.probability)} among ${among}.`;
     else if (this.#record) this.#status.textContent = this.#labels.length ? "" : "Add a label to begin.";
     else this.#status.textContent = this.#labels.length ? "Drop a file to see the bars." : "";
   }

@@ -8,7 +8,7 @@ import { soundPlayer } from "./sound.js";
 const LARGER = 4; // how much a small picture is enlarged at most
 
 /**
- * An element that shows a file. Take it out of the page by `dispose(element)`, which frees what a view of a shape holds.
+ * An element that shows a file. Before it is taken out of the page, `dispose` frees what a view of a shape holds.
  * @param {object} preview as of `files/{file}/preview`.
  * @param {string} name what to call it.
  * @returns {HTMLElement}

@@ -5,6 +5,8 @@ import { clock, h, icon, iconButton, kindOf, percent } from "./dom.js";
 import { draggable } from "./drag.js";
 import { previewOf, thumbnailOf } from "./preview.js";
 
+const CONFIDENCE = "Confidence: the probability that no unrelated file would score as high";
+
 /** A list of hits that is filled as they arrive, and keeps the cards of those that were there before. */
 export class Results {
   #list;
@@ -105,7 +107,7 @@ export class Results {
         { class: "card-text" },
         h("h3", {}, open),
         h("p", { class: "card-words" }, kindIcon, words),
-        h("p", { class: "confidence", title: "Confidence: how sure it is that no unrelated file scores as high" }, bar, share),
+        h("p", { class: "confidence", title: CONFIDENCE }, bar, share),
       ),
       marks,
       h(

@@ -4,7 +4,7 @@ import { del, ndjson } from "./api.js";
 import { openPad, openRecorder } from "./capture.js";
 import { Chips, place } from "./chips.js";
 import { Detail } from "./detail.js";
-import { $, count, debounced, h, icon, iconButton, kindOf, percent, plural } from "./dom.js";
+import { $, count, debounced, h, icon, iconButton, kindOf, percent, plural, textButton } from "./dom.js";
 import { send } from "./dropzone.js";
 import { formatQuery, parseQuery } from "./query.js";
 import { Results } from "./results.js";
@@ -14,6 +14,8 @@ const TYPING_MS = 200;
 const CUT_MS = 250;
 const SUGGESTED = 8;
 const UNLIKELY = "None of them is a likely match: unrelated files score as high.";
+const WELCOME =
+  "Words find pictures, sounds, shapes and drawings. So does a file: drop one anywhere on this page, draw, or record.";
 const FALLBACK = ["a dog", "a chair", "a red flower", "rain", "an airplane", "music"];
 
 /**
@@ -299,7 +301,8 @@ class Search {
     const { clear, input } = this.#parts;
     const first = innerWidth < 480 ? "Search" : "Search by words, or drop a file";
     const { index, ready } = this.#app.about;
-    input.placeholder = ready && !index ? "There is nothing to search yet" : this.#chips.terms.length ? "Add a term" : first;
+    if (ready && !index) input.placeholder = "There is nothing to search yet";
+    else input.placeholder = this.#chips.terms.length ? "Add a term" : first;
     clear.hidden = !this.#chips.terms.length && !input.value;
   }
 
@@ -419,11 +422,12 @@ class Search {
 
   #noIndex() {
     this.#empty("index", "Nothing is indexed yet", "Choose a folder of pictures, sounds, shapes or drawings.",
-      h("button", { type: "button", class: "button primary", text: "Index a folder", onclick: () => this.#app.go("index") }));
+      textButton("Index a folder", () => this.#app.go("index"), { class: "button primary" }));
   }
 
   #nothing(cut) {
-    const filtered = this.#kinds().length || this.#parts.folder.value || this.#parts.since.value || this.#parts.until.value;
+    const { folder, since, until } = this.#parts;
+    const filtered = this.#kinds().length || folder.value || since.value || until.value;
     const text = cut > 0
       ? `No file reaches a confidence of ${percent(cut / 100)}${filtered ? " with these filters" : ""}.`
       : filtered ? "No file passes the filters." : "The index has no file for this.";
@@ -434,7 +438,7 @@ class Search {
     }]);
     if (filtered) acts.push(["Clear the filters", () => this.#clearFilters()]);
     this.#empty("search", "Nothing here matches", text,
-      h("div", { class: "acts" }, ...acts.map(([label, onclick]) => h("button", { type: "button", class: "button", text: label, onclick }))));
+      h("div", { class: "acts" }, ...acts.map(([label, act]) => textButton(label, act))));
   }
 
   #clearFilters() {
@@ -453,7 +457,7 @@ class Search {
     empty.className = "empty welcome";
     empty.replaceChildren(
       h("h2", { text: "Look for anything, by anything" }),
-      h("p", { text: "Words find pictures, sounds, shapes and drawings. So does a file: drop one anywhere on this page, draw, or record." }),
+      h("p", { text: WELCOME }),
       asked,
       h("p", { class: "hint" }, h("kbd", { text: "/" }), " to type, ", h("kbd", { text: "Enter" }),
         " to keep a term"),
@@ -473,7 +477,8 @@ class Search {
     const kinds = Object.keys(this.#app.about.index?.modalities ?? {});
     const counts = new Map(kinds.map((kind) => [kind, new Map()]));
     try {
-      await Promise.all(kinds.map((kind) => ndjson("search", { terms: [{ text: "a photo" }], k: PAGE, modalities: [kind] },
+      const asked = { terms: [{ text: "a photo" }], k: PAGE };
+      await Promise.all(kinds.map((kind) => ndjson("search", { ...asked, modalities: [kind] },
         (record) => {
           const [word] = record.words ?? [];
           if (word) counts.get(kind).set(word, (counts.get(kind).get(word) ?? 0) + 1);
@@ -494,8 +499,8 @@ function asWords({ text, sign, weight }) {
 
 function build() {
   const list = h("ul", { class: "chips", role: "list", "aria-label": "Terms of the query" });
-  const input = h("input", { type: "search", class: "query", autocomplete: "off", spellcheck: "false", enterkeyhint: "search",
-    "aria-label": "What to look for", "aria-keyshortcuts": "/" });
+  const input = h("input", { type: "search", class: "query", autocomplete: "off", spellcheck: "false",
+    enterkeyhint: "search", "aria-label": "What to look for", "aria-keyshortcuts": "/" });
   const none = () => {};
   const clear = iconButton("close", "Clear the query", none, { hidden: true });
   const draw = iconButton("pen", "Draw what you look for", none);
@@ -523,7 +528,8 @@ function build() {
       h("label", { class: "pick" }, icon("folder"), folder),
       datesButton,
       dates,
-      h("label", { class: "cut", title: "Hide what is less sure than this" }, h("span", { text: "Cut-off" }), cut, cutText)));
+      h("label", { class: "cut", title: "Hide what is less sure than this" },
+        h("span", { text: "Cut-off" }), cut, cutText)));
 
   const status = h("p", { class: "status", role: "status", "aria-live": "polite" });
   const note = h("p", { class: "note", role: "status" });
