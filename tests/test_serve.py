@@ -590,6 +590,30 @@ def test_a_page_without_folders_does_not_index(client):
     refused(client.post("api/v1/indexing", json={}), 403, "does not index")
 
 
+def test_only_the_folders_that_were_given_can_be_listed(client, db, files, panels):
+    for one in about_of(client)["folders"]:  # they can be searched in; what lies beside and above them is not shown
+        refused(client.get("api/v1/folders", params={"of": one["id"]}), 404, "no such folder")
+    app = clipx.serve.app(db, folders=[files / "home"])
+    with testclient.TestClient(app, BASE) as client:
+        given = {one["name"]: one["id"] for one in about_of(client)["folders"]}
+        assert client.get("api/v1/folders", params={"of": given["home"]}).json()["parent"] is None
+        for name in (files.name, "holiday"):
+            refused(client.get("api/v1/folders", params={"of": given[name]}), 404, "no such folder")
+            refused(client.post("api/v1/indexing", json={"folders": [given[name]]}), 404, "no such folder")
+
+
+def test_a_folder_whose_name_is_no_text_is_left_out(tmp_path, panels):
+    for name in (b"plain", b"bad\xff"):
+        os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    (tmp_path / "plain/a.png").touch()
+    bad = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"bad\xff"))
+    app = clipx.serve.app(tmp_path / "new.index", folders=[tmp_path, bad])
+    with testclient.TestClient(app, BASE) as client:
+        (root,) = client.get("api/v1/folders").json()["folders"]
+        below = client.get("api/v1/folders", params={"of": root["id"]})
+        assert [one["name"] for one in below.json()["folders"]] == ["plain"]
+
+
 # Jobs -----------------------------------------------------------------------------------------------------------------
 
 

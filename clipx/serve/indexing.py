@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import clipx.serve.schemas as schemas
 from clipx.errors import ClipxError
+from clipx.index.scan import is_under, is_utf8
 from clipx.serve.items import Item, Names
 from clipx.serve.security import Refused
 
@@ -32,7 +33,8 @@ class Folders:
 
     def __init__(self, names: Names, roots: Sequence[Path]):
         self._names = names
-        self._roots = list(dict.fromkeys(str(root.expanduser().absolute()) for root in roots if root.is_dir()))
+        paths = (str(root.expanduser().absolute()) for root in roots if root.is_dir())
+        self._roots = list(dict.fromkeys(filter(is_utf8, paths)))
 
     def list(self, name: str | None) -> schemas.Folder:
         """A folder, or the list of the roots where no name is given."""
@@ -48,18 +50,21 @@ class Folders:
         )
 
     def path(self, name: str) -> str:
-        """The path of a folder. Raises Refused for what is none."""
-        item = self._names.item(name)
-        if item.modality or not os.path.isdir(item.path):
-            raise Refused(404, "this folder is gone")
-        return item.path
+        """The path of a folder. Raises Refused for what is none, and for one outside of the roots."""
+        path = self._names.item(name).path
+        if not (is_under(path, self._roots) and os.path.isdir(path)):
+            raise Refused(404, "no such folder among those that can be indexed")
+        return path
 
     def _give(self, path: str) -> str:
         return self._names.give(Item(path))
 
 
 def _listed(path: str) -> tuple[list[str], int]:
-    """The folders in a folder, in order, but for hidden ones, and how many of its files a modality reads."""
+    """The folders in a folder, in order, and how many of its files a modality reads.
+
+    Hidden ones are left out, and those whose names are not UTF-8, as the index leaves them out.
+    """
     from clipx.errors import InputError
     from clipx.registry import modality_of
 
@@ -67,7 +72,7 @@ def _listed(path: str) -> tuple[list[str], int]:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or not is_utf8(entry.name):
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
