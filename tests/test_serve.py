@@ -173,6 +173,9 @@ def test_filters_are_by_kind_folder_and_day(client, files):
     day = search(client, query)[0][0]["date"]
     assert len(search(client, query, since=day, until=day)[0]) == 9
     assert search(client, query, until="2001-02-03")[0] == [] == search(client, query, since="2100-01-01")[0]
+    for early, late in (("0001-01-01", "9999-12-31"), ("0202-01-31", "2600-01-01")):  # such as while a year is typed
+        assert len(search(client, query, since=early, until=late)[0]) == 9
+        assert search(client, query, since=late)[0] == [] == search(client, query, until=early)[0]
 
 
 def test_days_are_whole_and_local(tmp_path, space_folder, panels):

@@ -224,7 +224,7 @@ class Service:
         if asked.since is not None:
             parts.append(f"mtime_ns >= {_midnight_ns(asked.since)}")
         if asked.until is not None:
-            parts.append(f"mtime_ns < {_midnight_ns(asked.until + timedelta(days=1))}")
+            parts.append(f"mtime_ns < {_midnight_ns(asked.until, 1)}")
         return " AND ".join(parts) or None
 
     def _term(self, asked: schemas.Term) -> Term:
@@ -513,9 +513,13 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _midnight_ns(day: date) -> int:
-    """When a day begins here, in nanoseconds since the epoch."""
-    return int(datetime(day.year, day.month, day.day).astimezone().timestamp() * 1e9)
+def _midnight_ns(day: date, later: int = 0) -> int:
+    """When a day, or one so many days later, begins here, in nanoseconds since the epoch.
+
+    Of years before 1678 and after 2261, whose nanoseconds 64 bits do not hold, those next to them are taken.
+    """
+    day = min(max(day, date(1678, 1, 1)), date(2261, 12, 31)) + timedelta(days=later)
+    return round(datetime(day.year, day.month, day.day).astimezone().timestamp()) * 10**9
 
 
 def _changed(path: str) -> str | None:
