@@ -18,7 +18,7 @@ pytest_plugins = ["browser"]
 api = pytest.importorskip("playwright.sync_api")
 expect = api.expect
 pytestmark = pytest.mark.skipif(
-    not os.environ.get("CLIPX_PAGE_PANELS"), reason="the browser hangs in one of them: set CLIPX_PAGE_PANELS to run them"
+    not os.environ.get("CLIPX_PAGE_PANELS"), reason="run together, the browser hangs: CLIPX_PAGE_PANELS=1 runs them"
 )
 RATE = 8000
 
