@@ -17,8 +17,8 @@ from pointer import drop
 pytest_plugins = ["browser"]
 api = pytest.importorskip("playwright.sync_api")
 expect = api.expect
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("CLIPX_PAGE_PANELS"), reason="run together, the browser hangs: CLIPX_PAGE_PANELS=1 runs them"
+unsettled = pytest.mark.skipif(
+    not os.environ.get("CLIPX_PAGE_PANELS"), reason="fails where the machine is busy: CLIPX_PAGE_PANELS=1 runs it"
 )
 RATE = 8000
 
@@ -43,6 +43,11 @@ STAGE = """async () => {
 }"""
 
 
+def answering(data):
+    """What Playwright calls with a route, to answer with some bytes."""
+    return lambda route: route.fulfill(body=data)
+
+
 @pytest.fixture
 def stage(open_page):
     """Open the page with nothing on it but what a script puts there, and some bytes that the server seems to have."""
@@ -51,7 +56,7 @@ def stage(open_page):
         page = open_page(**options)
         page.locator(".query").first.wait_for()
         for name, data in (files or {}).items():
-            page.route(f"**/api/v1/{name}", lambda route, data=data: route.fulfill(body=data))
+            page.route(f"**/api/v1/{name}", answering(data))
         page.evaluate(STAGE.replace("SCRIPT", script))
         return page
 
@@ -360,6 +365,7 @@ def ink(page):
     return int((np.asarray(picture) < 100).sum())
 
 
+@unsettled
 def test_a_photo_is_drawn_before_the_eyes_thinned_saved_and_searched_by(open_page, photo):
     page = open_page()
     to_draw(page, photo, strokes=8).click()
@@ -383,6 +389,7 @@ def test_a_photo_is_drawn_before_the_eyes_thinned_saved_and_searched_by(open_pag
     expect(page.locator(".card").first).to_be_visible()
 
 
+@unsettled
 def test_a_drawing_is_stopped_with_the_best_so_far_and_begun_again_with_twice_the_strokes(open_page, photo):
     page = open_page()
     to_draw(page, photo, strokes=24, fast=False).click()
@@ -443,6 +450,7 @@ def test_a_style_has_its_own_strokes_and_those_of_photos_are_not_for_words(open_
 # Depth ----------------------------------------------------------------------------------------------------------------
 
 
+@unsettled
 def test_the_depth_of_a_photo_is_read_under_the_pointer_and_by_keys(open_page, photo):
     page = open_page()
     page.get_by_role("tab", name="Depth").click()
@@ -466,6 +474,7 @@ def test_the_depth_of_a_photo_is_read_under_the_pointer_and_by_keys(open_page, p
     expect(page.get_by_text("the metres are a guess")).to_be_visible()
 
 
+@unsettled
 def test_the_cloud_of_a_photo_is_turned_and_its_files_are_saved(open_page, photo, tmp_path):
     page = open_page(width=360, height=740)
     page.get_by_role("tab", name="Depth").click()

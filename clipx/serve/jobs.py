@@ -139,6 +139,15 @@ class Jobs:
                 raise Refused(404, "no such job")
             return job
 
+    def stop(self, name: str) -> None:
+        """End a job at its next step, or now where it waits. Raises Refused."""
+        job = self.get(name)
+        job.ask_to_stop()
+        with self._lock:
+            if job is self._waiting:
+                self._waiting = None
+                job.run()  # which says so to its page, and does nothing
+
     def stop_all(self) -> None:
         """Ask all jobs to end."""
         with self._lock:

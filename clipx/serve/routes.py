@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from clipx.serve.security import Guard, Refused
 from clipx.serve.service import Service
 
 API = "/api/v1"
-UPLOAD_BYTES = 50_000_000
+UPLOAD_BYTES, UPLOADS_AT_ONCE = 50_000_000, 20
 STATIC = Path(__file__).with_name("static")
 POLL_S = 0.05  # how often what a thread does is looked at
 ALIVE_S = 10.0  # after which a silent stream says that it is still there
@@ -72,6 +72,7 @@ class Api:
         self.service, self.indexing, self.folders, self.panels = service, indexing, folders, panels
         self.jobs = Jobs()
         self._made: dict[str, Panel] = {}
+        self._receiving = 0  # uploads that are under way, which bounds the disk they take
 
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
@@ -190,11 +191,21 @@ class Api:
         async def lines() -> AsyncIterator[str]:
             for record in (first, *hits, last):
                 yield record.model_dump_json() + "\n"
-            await fetching
+            with suppress(ClipxError, Refused):  # each thumbnail is read when it is asked for, then
+                await fetching
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def upload(self, request: Request) -> Response:
+        if self._receiving >= UPLOADS_AT_ONCE:
+            raise Refused(503, "too many files at once: try again")
+        self._receiving += 1
+        try:
+            return await self._received(request)
+        finally:
+            self._receiving -= 1
+
+    async def _received(self, request: Request) -> Response:
         path, size = self.service.uploads.new_path(), 0
         name = unquote(request.headers.get("x-filename", ""), errors="replace")
         try:
@@ -320,7 +331,7 @@ class Api:
         return _events(events())
 
     async def stop_job(self, request: Request) -> Response:
-        self.jobs.get(request.path_params["job"]).ask_to_stop()
+        self.jobs.stop(request.path_params["job"])
         return JSONResponse({"stopping": True})
 
     async def download(self, request: Request) -> Response:
@@ -358,9 +369,8 @@ def create_app(
             return RedirectResponse(request.url.path + "/")
         return FileResponse(STATIC / "index.html", media_type="text/html")
 
-    routes: list[Any] = [
-        Route(API + one.path, _started(service, one.run), methods=[one.method]) for one in api.endpoints()
-    ]
+    own = [Route(one.path, _started(service, one.run), methods=[one.method]) for one in api.endpoints()]
+    routes: list[Any] = [Mount(API, routes=own)]  # so that a wrong method is not looked for among the page's files
     routes += [
         Mount(f"/panels/{name}", StaticFiles(directory=panel.assets), name=f"panel-{name}")
         for name, panel in panels.items()

@@ -94,7 +94,7 @@ class Guard:
         if self.hosts is not None and _name_of(host) not in self.hosts:
             raise Refused(403, "this name does not lead to this page")
         for origin in fields.get("origin", []):
-            if urlsplit(origin.lower()).netloc != host:
+            if _netloc(origin) != host:
                 raise Refused(403, "another site may not ask here")
         site = fields.get("sec-fetch-site", ["none"])[-1]
         if site not in ("same-origin", "none"):
@@ -115,7 +115,7 @@ class Guard:
     def _bounded(self, scope: Any, receive: Any) -> Any:
         """``receive`` that gives up on a body that is too large or too slow."""
         headers = {name.lower(): value for name, value in scope["headers"]}
-        kind = headers.get(b"content-type", b"").split(b";")[0].strip()
+        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         most = JSON_BYTES if kind == b"application/json" else self.upload_bytes
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > most:
@@ -139,6 +139,14 @@ class Guard:
             return message
 
         return bounded
+
+
+def _netloc(origin: str) -> str:
+    """The host and port of an origin; "" where it is malformed."""
+    try:
+        return urlsplit(origin.lower()).netloc
+    except ValueError:
+        return ""
 
 
 def _name_of(host: str) -> str:

@@ -60,6 +60,7 @@ class Service:
         self._space: JointSpace | None = None
         self._index: Index | None = None
         self._searching, self._encoding, self._seeing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._reading = threading.Lock()  # of texts, which must not wait for a long file
         self._texts: OrderedDict[str, Embedding] = OrderedDict()
         self._thumbnails: OrderedDict[str, bytes | None] = OrderedDict()
         self._encoders: dict[str, Modality] = {}
@@ -241,7 +242,7 @@ class Service:
         if not text:
             raise InputError("a term has no text", where="query", remedy="write what to look for")
         space = self.space
-        with self._encoding:
+        with self._reading:
             if (found := self._texts.get(text)) is None:
                 space.require_words([text])
                 found = Embedding(space.encode_text([text]), space.id, "text", [text])

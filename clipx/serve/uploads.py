@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="clipx-serve-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # where nobody calls close
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = Lock()
 
