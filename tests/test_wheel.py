@@ -80,7 +80,7 @@ def test_metadata(contents):
 def test_entry_points_lead_to_files_of_the_wheel(contents):
     points = ConfigParser()
     points.read_string(_about(contents, "entry_points.txt"))
-    assert {"console_scripts", "clipx.modalities", "clipx.tasks", "clipx.commands"} == set(points.sections())
+    assert {"console_scripts", "clipx.modalities", "clipx.tasks", "clipx.panels", "clipx.commands"} == set(points.sections())
     for group in points.sections():
         for name, value in points[group].items():
             stem = value.partition(":")[0].replace(".", "/")
