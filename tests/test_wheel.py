@@ -80,7 +80,8 @@ def test_metadata(contents):
 def test_entry_points_lead_to_files_of_the_wheel(contents):
     points = ConfigParser()
     points.read_string(_about(contents, "entry_points.txt"))
-    assert {"console_scripts", "clipx.modalities", "clipx.tasks", "clipx.panels", "clipx.commands"} == set(points.sections())
+    groups = {f"clipx.{name}" for name in ("modalities", "tasks", "panels", "commands")}
+    assert {"console_scripts", *groups} == set(points.sections())
     for group in points.sections():
         for name, value in points[group].items():
             stem = value.partition(":")[0].replace(".", "/")
