@@ -4,6 +4,8 @@ import { events, get, post } from "./api.js";
 import { count, duration, h, icon, iconButton, kindOf, plural, textButton } from "./dom.js";
 
 const TITLES = { running: "Indexing", stopping: "Stopping", stopped: "Stopped", done: "Done", failed: "Not indexed" };
+const HOLDS = "What is searched. Files that change, move or go are noticed when their folder is indexed again.";
+const BEGIN = "Every file in it is looked at once, on this machine, and nothing leaves it. Then you search by anything.";
 const RUNNING = ["running", "stopping"];
 
 /**
@@ -26,6 +28,7 @@ class Indexing {
   #state = { state: "idle" };
   #stream = null;
   #folder = null;
+  #indexes = false; // whether there are folders to choose from
 
   constructor(root, app) {
     this.#app = app;
@@ -42,14 +45,13 @@ class Indexing {
 
   /** @param {object} about what the server says of itself. */
   about({ index, space, folders }) {
-    const title = index ? "Index" : "Begin with a folder";
-    const text = index
-      ? "What is searched. Files that change, move or go are noticed when their folder is indexed again."
-      : "clipx looks at every file in it once, on this machine, and nothing leaves it. Then you search by anything.";
-    this.#head.replaceChildren(h("h1", { text: title }), h("p", { text }));
+    const title = index || !this.#indexes ? "Index" : "Begin with a folder";
+    const text = index ? HOLDS : this.#indexes ? BEGIN : "There is no index, and this page was opened without folders.";
+    this.#head.replaceChildren(h("h1", { text: title }), h("p", { text: this.#folder || index ? text : "" }));
     this.#holds.hidden = !index;
     if (index) this.#showHolds(index, space, folders);
     this.#showPicker();
+    this.#showWork();
   }
 
   #showHolds({ name, files, modalities }, space, folders) {
@@ -64,7 +66,7 @@ class Indexing {
     this.#holds.replaceChildren(
       h("div", { class: "panel-head" }, h("div", {}, h("h2", { id: "holds-title", text: name }),
         h("p", { text: `${plural(files, "file")}${space ? `, space ${space.name}` : ""}` })),
-      this.#folder?.folders.length ? textButton("Add a folder", () => this.#add(), { symbol: "plus" }) : null),
+      this.#indexes ? textButton("Add a folder", () => this.#add(), { symbol: "plus" }) : null),
       h("ul", { class: "held-list", role: "list" }, ...rows),
     );
     if (!folders.length) return;
@@ -89,6 +91,10 @@ class Indexing {
       this.#app.notice(error.message, "error");
       return;
     }
+    if (id === null) {
+      this.#indexes = this.#folder.folders.length > 0;
+      this.about(this.#app.about);
+    }
     const focused = this.#picker.contains(document.activeElement);
     this.#showPicker();
     if (focused) this.#picker.querySelector(".folder-rows button, .picker-path button:enabled")?.focus();
@@ -97,7 +103,7 @@ class Indexing {
   #showPicker() {
     const [folder, { index }] = [this.#folder, this.#app.about];
     const busy = RUNNING.includes(this.#state.state);
-    this.#picker.hidden = busy || !folder || (Boolean(index) && !this.#open);
+    this.#picker.hidden = busy || !this.#indexes || (Boolean(index) && !this.#open);
     if (this.#picker.hidden) return;
     const { id, path, parent, folders, files } = folder;
     const here = id === null; // the list of roots
