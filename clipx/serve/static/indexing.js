@@ -5,7 +5,7 @@ import { count, duration, h, icon, iconButton, kindOf, plural, textButton } from
 
 const TITLES = { running: "Indexing", stopping: "Stopping", stopped: "Stopped", done: "Done", failed: "Not indexed" };
 const HOLDS = "What is searched. Files that change, move or go are noticed when their folder is indexed again.";
-const BEGIN = "Every file in it is looked at once, on this machine, and nothing leaves it. Then you search by anything.";
+const BEGIN = "Its files are read on this machine, and nothing leaves it. Then you search them by anything.";
 const RUNNING = ["running", "stopping"];
 
 /**
@@ -190,7 +190,7 @@ class Indexing {
   }
 
   #showWork() {
-    const { state, done = 0, total = 0, seconds = 0, error, failures = [] } = this.#state;
+    const { state, done = 0, total = 0, files = 0, seconds = 0, error, failures = [] } = this.#state;
     const { title, note, bar, numbers, stop, resume, search, failures: list } = this.#parts;
     this.#work.hidden = state === "idle";
     if (this.#work.hidden) return;
@@ -202,7 +202,7 @@ class Indexing {
     if (state === "failed") note.textContent = error ?? "";
     else if (!total) note.textContent = running ? "Looking for files" : "There was no file to read.";
     else if (running) note.textContent = `${count(done)} of ${plural(total, "file")}${left}`;
-    else if (state === "stopped") note.textContent = `${count(done)} of ${plural(total, "file")}. What is done is kept.`;
+    else if (state === "stopped") note.textContent = `${count(done)} of ${count(total)} files, ${count(files)} kept.`;
     else note.textContent = `${plural(total, "file")} in ${duration(seconds)}.`;
     bar.setAttribute("aria-valuemax", Math.max(1, total));
     bar.setAttribute("aria-valuenow", done);
