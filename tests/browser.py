@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from conftest import DEPTH_WORDS, WORDS, save_space
 from served import listening, make_files
 
 import clipx
@@ -43,13 +44,19 @@ def site_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def site_db(tmp_path_factory, site_files, space_folder):
+def site_space(tiny_space, tmp_path_factory):
+    """A tiny random space that also knows the words by which depth is read."""
+    return save_space(tiny_space, tmp_path_factory.mktemp("site_space") / "tiny", [*WORDS, *DEPTH_WORDS])
+
+
+@pytest.fixture(scope="session")
+def site_db(tmp_path_factory, site_files, site_space):
     """An index of them; sounds are encoded by an untrained tower."""
     from clipx.modalities.audio.towers import new_tower, save_tower
 
-    folder, space = tmp_path_factory.mktemp("site_db"), clipx.load_space(space_folder)
+    folder, space = tmp_path_factory.mktemp("site_db"), clipx.load_space(site_space)
     save_tower(new_tower("logmel", space.dim), folder / "tower", space, 5.0, {})
-    with Index.create(folder / "my.index", space, str(space_folder)) as index:
+    with Index.create(folder / "my.index", space, str(site_space)) as index:
         did = index.add([site_files], settings={"audio": {"tower": folder / "tower"}})
         assert not did.failures
     return folder / "my.index"

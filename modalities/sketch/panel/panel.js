@@ -215,7 +215,8 @@ class Drawing {
     this.#done = { job, summary };
     this.#picture(summary.svg);
     this.#note(`${stopped ? "Stopped" : "Done"} after ${summary.step} ${summary.step === 1 ? "step" : "steps"} · loss ${summary.loss.toFixed(3)}`);
-    p.fewer.max = p.fewer.value = summary.strokes;
+    p.fewer.max = summary.strokes; // before the value, which would be clamped to the former one
+    p.fewer.value = summary.strokes;
     p.fewer.closest("label").hidden = summary.strokes < 2;
     p.more.hidden = Boolean(OWN_COUNT[p.style.value]) || summary.strokes >= MOST;
     const guesses = summary.guesses.map(({ word, probability }) => `${word} ${Math.round(100 * probability)} %`);
