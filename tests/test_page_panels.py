@@ -291,6 +291,17 @@ def test_a_sound_begins_where_it_was_found_and_is_sought_by_mouse_and_keys(stage
     expect(place).to_have_attribute("aria-valuenow", re.compile(r"0\.[3-9]"))
 
 
+def test_of_a_long_sound_the_part_that_is_drawn_is_the_scale(stage):
+    part = "wave_start_s: 1800, wave_end_s: 2400, start_s: 2100, end_s: 2105"
+    page = stage(SOUND.replace("duration_s: 4", "duration_s: 7200").replace("start_s: 2, end_s: 3", part))
+    place = page.get_by_role("slider", name="Place in rain.wav").first
+    expect(place).to_have_attribute("aria-valuenow", "2100.0")
+    box, found = place.bounding_box(), page.locator(".sound-found").bounding_box()
+    assert (found["x"] - box["x"]) / box["width"] == pytest.approx(0.5, abs=0.02)
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 5)
+    assert float(place.get_attribute("aria-valuenow")) == pytest.approx(1950, abs=5)
+
+
 def test_one_sound_plays_at_a_time(stage):
     page = stage(SOUND, {"some.wav": wav_file()})
     page.get_by_role("button", name="Play rain.wav").nth(0).click()

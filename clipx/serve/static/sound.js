@@ -9,14 +9,17 @@ let made = 0; // players, for ids
  * A player with a waveform.
  * @param {object} sound
  * @param {string | URL} sound.url
- * @param {number[]} sound.peaks heights from 0 to 1, evenly over the sound
+ * @param {number[]} sound.peaks heights from 0 to 1, evenly over what is drawn of the sound
  * @param {number} sound.duration_s
+ * @param {?number} [sound.wave_start_s] where what is drawn begins; all of it by default
+ * @param {?number} [sound.wave_end_s]
  * @param {?number} [sound.start_s] of the place that was found, where it starts to play
  * @param {?number} [sound.end_s]
  * @param {string} [sound.name] for the accessible name
  * @returns {HTMLElement}
  */
-export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = null, name = "sound"}) {
+export function soundPlayer(sound) {
+  const {url, peaks, duration_s, wave_start_s, wave_end_s, start_s = null, end_s = null, name = "sound"} = sound;
   const root = element("div", "sound");
   const button = element("button", "sound-play");
   const time = element("span", "sound-time");
@@ -26,6 +29,8 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
   button.append(icon);
 
   const total = Math.max(duration_s, 0.01);
+  const first = wave_start_s ?? 0;
+  const drawn = Math.max((wave_end_s ?? total) - first, 0.01);
   const wave = svg("svg", {class: "sound-wave", preserveAspectRatio: "none"});
   made += 1;
   const mask = svg("clipPath", {id: `sound-${made}`});
@@ -48,7 +53,7 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
   let begun = false;
   let wide = 0; // pixels
 
-  const place = (seconds) => Math.min(1, Math.max(0, seconds / total)) * wide;
+  const place = (seconds) => Math.min(1, Math.max(0, (seconds - first) / drawn)) * wide;
   const draw = () => {
     wave.setAttribute("viewBox", `0 0 ${wide} ${HEIGHT}`);
     const path = inBars(peaks, Math.max(1, Math.floor(wide / BAR))).map((peak, i) => {
@@ -123,7 +128,7 @@ export function soundPlayer({url, peaks, duration_s, start_s = null, end_s = nul
   });
   const point = (event) => {
     const box = wave.getBoundingClientRect();
-    seek(((event.clientX - box.left) / box.width) * total);
+    seek(first + ((event.clientX - box.left) / box.width) * drawn);
   };
   wave.addEventListener("pointerdown", (event) => {
     if (event.button) return;
