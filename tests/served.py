@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from indexed import picture
+from PIL import Image
 
 import clipx
 from clipx.index import Index
@@ -24,6 +25,14 @@ def make_files(folder):
     shutil.copy(EXAMPLES / "chair.off", folder)
     (folder / "house.ndjson").write_text('{"word": "house", "drawing": [[[0, 90, 90, 0, 0], [0, 0, 60, 60, 0]]]}')
     return folder
+
+
+def disc_and_bar(path):
+    """A photo of 80 x 60 pixels: a dark disc and a bar on grey."""
+    rows, columns = np.mgrid[:60, :80]
+    dark = ((rows - 30) ** 2 + (columns - 28) ** 2 < 300) | ((abs(columns - 62) < 6) & (abs(rows - 30) < 22))
+    Image.fromarray(np.where(dark, 20, 200).astype(np.uint8)).convert("RGB").save(path)
+    return path
 
 
 def make_index(db, files, space_folder):

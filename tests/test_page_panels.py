@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pointer import drop
+from served import disc_and_bar
 
 pytest_plugins = ["browser"]
 api = pytest.importorskip("playwright.sync_api")
@@ -21,12 +22,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
-    """A dark disc and a bar on grey."""
-    rows, columns = np.mgrid[:60, :80]
-    dark = ((rows - 30) ** 2 + (columns - 28) ** 2 < 300) | ((abs(columns - 62) < 6) & (abs(rows - 30) < 22))
-    path = tmp_path_factory.mktemp("photo") / "room.png"
-    Image.fromarray(np.where(dark, 20, 200).astype(np.uint8)).convert("RGB").save(path)
-    return path
+    return disc_and_bar(tmp_path_factory.mktemp("photo") / "room.png")
 
 
 STAGE = """async () => {

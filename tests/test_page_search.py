@@ -347,7 +347,7 @@ def test_the_detail_of_a_picture_a_sound_and_a_shape(open_page, site_files):
     page.locator(".card-open", has_text="long.wav").click()
     expect(dialog.get_by_role("slider", name="Place in long.wav")).to_be_visible()
     expect(dialog.get_by_role("term").filter(has_text="Place")).to_be_visible()
-    dialog.get_by_role("button", name="Close").click()
+    dialog.get_by_role("button", name="Close", exact=True).click()
 
     page.locator(".card-open", has_text="chair.off").click()
     canvas = dialog.locator("canvas")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from served import disc_and_bar
 
 from clipx.errors import ClipxError, InputError, VocabularyError
 from clipx.modalities.depth.files import read_depth
@@ -40,12 +41,7 @@ class Watching:
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
-    """A dark disc and a bar on grey, wider than high."""
-    rows, columns = np.mgrid[:60, :80]
-    dark = ((rows - 30) ** 2 + (columns - 28) ** 2 < 300) | ((abs(columns - 62) < 6) & (abs(rows - 30) < 22))
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(np.where(dark, 20, 200).astype(np.uint8)).convert("RGB").save(path)
-    return path
+    return disc_and_bar(tmp_path_factory.mktemp("photo") / "photo.png")
 
 
 @pytest.fixture(scope="module")

@@ -401,6 +401,10 @@ class Index:
         """
         return self._searcher.describe(query, k)
 
+    def counts(self) -> dict[str, int]:
+        """Modality -> how many files of it the index holds; unlike ``stats`` it does not look at the disk."""
+        return {name: files for name, (files, _) in self._collection.snapshot().counts.items()}
+
     def stats(self) -> dict[str, Any]:
         """Numbers of files and rows, files by modality, bytes on disk, and the space."""
         return statistics(self._collection)

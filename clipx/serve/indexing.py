@@ -164,7 +164,7 @@ class Indexing:
                         for one in did.failures[:FAILURES_SHOWN]
                     ]
             finally:
-                found["files"] = index.stats()["files"]
+                found["files"] = sum(index.counts().values())
                 self._service.use_index(Index.open(db, space))
         except _Stop:
             found["state"] = "stopped"

@@ -38,17 +38,16 @@ class Job:
         self.result: Any = None
         self.ending: dict[str, Any] = {}
         self.latest: dict[str, Any] = {}  # the last progress and the last partial result
-        self.version = 0  # counts changes
         self._asked, self._listeners, self._heard = threading.Event(), 0, time.monotonic()
         self._lock = threading.Lock()
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """See ``Events``."""
-        self._tell("progress", {"done": done, "total": total, "note": note})
+        self._report("progress", {"done": done, "total": total, "note": note})
 
     def partial(self, record: Mapping[str, Any]) -> None:
         """See ``Events``."""
-        self._tell("partial", dict(record))
+        self._report("partial", dict(record))
 
     def stop(self) -> bool:
         """Whether it was asked to end, or nobody listens to it any more."""
@@ -89,16 +88,14 @@ class Job:
         except Exception as error:  # a fault of ours or of a library
             self._end("failed", {"error": f"{type(error).__name__}: {error}"})
 
-    def _tell(self, event: str, record: dict[str, Any]) -> None:
+    def _report(self, event: str, record: dict[str, Any]) -> None:
         with self._lock:
             self.latest[event] = record
-            self.version += 1
 
     def _end(self, state: State, record: dict[str, Any]) -> None:
         with self._lock:
             self.ending = record
             self.state = state
-            self.version += 1
 
 
 class Jobs:

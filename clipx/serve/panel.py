@@ -36,7 +36,7 @@ class Download:
 
 
 class Events(Protocol):
-    """What a running job tells its page, and hears from it."""
+    """What a running job reports to its page, and whether the page wants it to stop."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """How far it is; see ``clipx.task.OnProgress``."""

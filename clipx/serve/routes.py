@@ -206,14 +206,11 @@ class Api:
             self._receiving -= 1
 
     async def _received(self, request: Request) -> Response:
-        path, size = self.service.uploads.new_path(), 0
+        path = self.service.uploads.new_path()
         name = unquote(request.headers.get("x-filename", ""), errors="replace")
         try:
             with path.open("wb") as file:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > UPLOAD_BYTES:  # the guard's limit is that of all bodies
-                        raise Refused(413, f"too large: at most {UPLOAD_BYTES:,} bytes")
+                async for chunk in request.stream():  # the guard bounds it
                     file.write(chunk)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -275,11 +272,11 @@ class Api:
 
     async def indexing_events(self, request: Request) -> Response:
         async def events() -> AsyncIterator[str]:
-            told = None
+            sent = None
             while True:
                 state = self.indexing.state()
-                if state != told:
-                    told = state
+                if state != sent:
+                    sent = state
                     yield _event("state", state.model_dump())
                 if state.state not in ("running", "stopping"):
                     return
@@ -308,14 +305,14 @@ class Api:
 
         async def events() -> AsyncIterator[str]:
             job.listen(+1)
-            told: dict[str, dict[str, Any]] = {}
+            sent: dict[str, dict[str, Any]] = {}
             silent = 0.0
             try:
                 while True:
                     ended, latest = job.ended, dict(job.latest)  # in this order: what comes before the end is not lost
                     for event, record in latest.items():
-                        if told.get(event) is not record:
-                            told[event], silent = record, 0.0
+                        if sent.get(event) is not record:
+                            sent[event], silent = record, 0.0
                             yield _event(event, record)
                     if ended:
                         yield _event(job.state, job.ending)
@@ -356,20 +353,19 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        service.start()
+        service.start()  # where an app is mounted, nothing runs this, and the first request starts it
         yield
         api.jobs.stop_all()
         indexing.stop()
         service.close()
 
     async def page(request: Request) -> Response:
-        service.start()  # for an app that is mounted where nothing runs its lifespan
         root = request.scope.get("root_path", "")
         if request.scope["path"] == root:  # relative addresses need the slash
             return RedirectResponse(request.url.path + "/")
         return FileResponse(STATIC / "index.html", media_type="text/html")
 
-    own = [Route(one.path, _started(service, one.run), methods=[one.method]) for one in api.endpoints()]
+    own = [Route(one.path, one.run, methods=[one.method]) for one in api.endpoints()]
     routes: list[Any] = [Mount(API, routes=own)]  # so that a wrong method is not looked for among the page's files
     routes += [
         Mount(f"/panels/{name}", StaticFiles(directory=panel.assets), name=f"panel-{name}")
@@ -387,14 +383,6 @@ def create_app(
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.state.service = service
     return Guard(app, token, hosts, UPLOAD_BYTES)
-
-
-def _started(service: Service, run: Callable[[Request], Awaitable[Response]]) -> Any:
-    async def endpoint(request: Request) -> Response:
-        service.start()
-        return await run(request)
-
-    return endpoint
 
 
 async def _read(request: Request, model: type[Any]) -> Any:

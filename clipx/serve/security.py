@@ -80,7 +80,10 @@ class Guard:
             await self.app(scope, self._bounded(scope, receive), send_guarded)
         except Refused as refused:
             if not started:
-                await _answer(send_guarded, refused, scope["method"])
+                from starlette.responses import JSONResponse
+
+                answer = JSONResponse({"error": refused.line}, refused.status, {"connection": "close"})
+                await answer(scope, receive, send_guarded)
 
     def _check_source(self, scope: Any) -> None:
         """Raise Refused for another Host, Origin or site than the page's own."""
@@ -152,11 +155,3 @@ def _netloc(origin: str) -> str:
 def _name_of(host: str) -> str:
     """``localhost:80`` -> ``localhost``; ``[::1]:80`` -> ``[::1]``."""
     return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-
-
-async def _answer(send: Any, refused: Refused, method: str) -> None:
-    from starlette.responses import JSONResponse
-
-    response = JSONResponse({"error": refused.line}, refused.status, {"connection": "close"})
-    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})

@@ -70,7 +70,7 @@ class Service:
     # The index and the space ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Load the space and the index, in the background."""
+        """Load the space and the index in the background; whoever needs them calls this, so it may be called again."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._open, name="clipx-load", daemon=True).start()
@@ -104,6 +104,7 @@ class Service:
     @property
     def space(self) -> JointSpace:
         """The space, once it is loaded. Raises Refused where it cannot be."""
+        self.start()
         if not self._ready.wait(LOADING_S):
             raise Refused(503, "the space is still loading")
         if self._space is None:
@@ -130,15 +131,15 @@ class Service:
 
     def about(self) -> dict[str, Any]:
         """The index, the space and its folders, as ``schemas.About`` has them."""
+        self.start()
         if not self.ready or self._space is None:
             return {"index": None, "space": None, "folders": [], "ready": self.ready, "error": self.error}
         record, folders = None, []
         if self._index is not None:
             with self._searching:
-                stats = self._index.stats()
+                counts = self._index.counts()
             folders = self._indexed_folders(self._index)
-            counts = {name: stats["modalities"][name] for name in sorted(stats["modalities"])}
-            record = {"name": self.name, "files": stats["files"], "modalities": counts}
+            record = {"name": self.name, "files": sum(counts.values()), "modalities": dict(sorted(counts.items()))}
         space = {"name": self._space.name, "id": self._space.id}
         return {"index": record, "space": space, "folders": folders, "ready": True, "error": None}
 
@@ -184,7 +185,7 @@ class Service:
         kinds = asked.modalities
         only = kinds[0] if kinds is not None and len(kinds) == 1 else None  # which is faster than the same in SQL
         with self._searching:
-            known = only is None or only in index.stats()["modalities"]
+            known = only is None or only in index.counts()
             hits = index.search(terms, asked.k, only, where, asked.min_confidence) if known else []
         took, likely = time.perf_counter() - begun, any(hit.confidence >= LIKELY for hit in hits)
         end = schemas.EndRecord(count=len(hits), likely=likely, search_ms=_ms(took))

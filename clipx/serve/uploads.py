@@ -93,12 +93,15 @@ class Uploads:
     """A few uploads.
 
     Attributes:
-        folder: where they lie until ``close`` deletes it.
+        folder: where they lie.
+        close: deletes everything; called at the latest when this object goes.
     """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="clipx-serve-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # where nobody calls close
+        self.close = weakref.finalize(
+            self, shutil.rmtree, self.folder, ignore_errors=True
+        )  # also where nobody calls it
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = Lock()
 
@@ -131,10 +134,6 @@ class Uploads:
             found = self._kept.pop(name, None)
         if found is not None:
             found.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Delete everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def suffix_by_content(head: bytes, name: str) -> str:
