@@ -259,14 +259,14 @@ export class ShapeView {
   #drag(event) {
     const before = this.#pointers.get(event.pointerId);
     if (!before) return;
-    const apart = () => {
+    const spread = () => {
       const [a, b] = this.#pointers.values();
       return Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
     };
     if (this.#pointers.size === 2) {
-      const old = apart();
+      const old = spread();
       this.#pointers.set(event.pointerId, event);
-      this.#zoom(old / Math.max(1, apart()));
+      this.#zoom(old / Math.max(1, spread()));
       return;
     }
     this.#pointers.set(event.pointerId, event);
