@@ -589,6 +589,35 @@ def test_indexing_is_stopped_and_goes_on(tmp_path, space_folder, panels, monkeyp
     assert Index.open(tmp_path / "new.index").stats()["files"] == 9
 
 
+def test_a_server_that_ends_waits_for_the_batch_that_is_encoded(tmp_path, space_folder, panels, monkeypatch):
+    from clipx.modalities.image import Image as Pictures
+    from clipx.serve.indexing import Indexing
+
+    folder, held, go = make_files(tmp_path / "files"), threading.Event(), threading.Event()
+    whole, stop = Pictures.parts, Indexing.stop
+
+    def slow(self, samples):
+        held.set()
+        assert go.wait(30)
+        return whole(self, samples)
+
+    def stopping(self):
+        found = stop(self)
+        go.set()
+        return found
+
+    monkeypatch.setattr(Pictures, "parts", slow)
+    monkeypatch.setattr(Indexing, "stop", stopping)
+    app = clipx.serve.app(tmp_path / "new.index", space_folder, folders=[folder])
+    with testclient.TestClient(app, BASE) as client:
+        root = client.get("api/v1/folders").json()["folders"][0]["id"]
+        client.post("api/v1/indexing", json={"folders": [root]})
+        assert held.wait(30)
+    assert "clipx-index" not in [thread.name for thread in threading.enumerate()]
+    with Index.open(tmp_path / "new.index") as index:  # which is not left locked
+        assert index.add([folder]).added + len(index) >= 9
+
+
 def test_a_page_without_folders_does_not_index(client):
     assert client.get("api/v1/folders").json()["folders"] == []
     refused(client.post("api/v1/indexing", json={}), 403, "does not index")

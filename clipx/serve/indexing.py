@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LISTED = 2000  # folders, and files that are counted, of one folder
 FAILURES_SHOWN = 200
+ENDING_S = 20.0  # how long the server waits for a batch when it ends
 COUNTS = ("added", "updated", "reused", "unchanged", "removed")
 
 
@@ -104,6 +105,7 @@ class Indexing:
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._state = schemas.IndexingState(state="idle")
         self._paths: list[str] = []
+        self._thread: threading.Thread | None = None
         self._began = 0.0
 
     def state(self) -> schemas.IndexingState:
@@ -129,7 +131,8 @@ class Indexing:
             self._paths = list(paths or self._paths)
             self._began, self._state = time.monotonic(), schemas.IndexingState(state="running")
             self._stop.clear()
-        threading.Thread(target=self._run, args=(self._db,), name="clipx-index", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(self._db,), name="clipx-index", daemon=True)
+        self._thread.start()
         return self.state()
 
     def stop(self) -> schemas.IndexingState:
@@ -139,6 +142,12 @@ class Indexing:
                 self._state = self._state.model_copy(update={"state": "stopping"})
                 self._stop.set()
         return self.state()
+
+    def close(self) -> None:
+        """Stop, and wait for the batch that is being encoded: a process must not end within native code."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(ENDING_S)
 
     def _progress(self, done: int, total: int) -> None:
         with self._lock:

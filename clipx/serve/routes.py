@@ -356,7 +356,7 @@ def create_app(
         service.start()  # where an app is mounted, nothing runs this, and the first request starts it
         yield
         api.jobs.stop_all()
-        indexing.stop()
+        await threaded(indexing.close)
         service.close()
 
     async def page(request: Request) -> Response:
