@@ -60,7 +60,8 @@ def test_typing_searches_and_finds_what_the_index_finds(open_page, site_db, spac
     page = open_page()
     box = page.get_by_role("searchbox")
     with page.expect_response(lambda answer: "a cat" in (answer.request.post_data or "")) as caught:
-        box.press_sequentially("a cat")
+        box.focus()
+        page.keyboard.insert_text("a cat")  # at once: a pause within a word searches for half of it, which is refused
     asked = json.loads(caught.value.request.post_data)
     assert asked["terms"] == [{"text": "a cat", "weight": 1}] and asked["min_confidence"] == 0
     expect(page.locator(".status")).to_have_text(f"{ALL} results")
@@ -382,7 +383,7 @@ def test_everything_by_keyboard(open_page):
     page.keyboard.press("/")
     expect(box).to_be_focused()
     expect(box).to_have_value("")
-    page.keyboard.type("cat + night")
+    page.keyboard.insert_text("cat + night")  # at once, as above
     page.keyboard.press("Enter")
     expect(page.locator(".search-top .chip")).to_have_count(2)
     page.keyboard.press("Shift+Tab")
