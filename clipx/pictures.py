@@ -157,6 +157,16 @@ def on_white(picture: Picture, where: str | PathLike | None = None) -> Picture:
     return rgb
 
 
+def read_rgb(path: str | PathLike) -> np.ndarray:
+    """A photo of any mode as (3, H, W) float32 RGB in [0, 1], upright, transparency laid on white.
+
+    Raises:
+        FileError: see ``open_picture``.
+    """
+    rgb = np.asarray(on_white(open_picture(path), path))
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255
+
+
 def _from_lab(picture: Picture) -> Picture:
     from PIL import ImageCms
 

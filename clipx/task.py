@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from clipx._signals import stop_asked
 from clipx.errors import ClipxError, FileError, InputError
-from clipx.files import write_tensors
+from clipx.files import sha256_of, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,6 +146,79 @@ class Task(ABC, Generic[Input, Result]):
     @abstractmethod
     def example(cls) -> tuple[Any, list[Input]]:
         """A quick config and at least two different inputs, made in code; the contract suite runs on them."""
+
+
+class PerInputTask(Task[Input, Result]):
+    """A task that makes its results one after another: a step is one input, and a partial result a finished one.
+
+    A subclass says how one result is made, and how it is kept in a checkpoint.
+    """
+
+    @abstractmethod
+    def make(self, one: Input) -> Result:
+        """The result of one input."""
+
+    @abstractmethod
+    def pack(self, result: Result) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A result as tensors and as JSON."""
+
+    @abstractmethod
+    def unpack(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> Result:
+        """The result that ``pack`` took."""
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the results besides the space and the inputs, as JSON."""
+        return {one.name: getattr(self.config, one.name) for one in fields(self.Config)}
+
+    def digest(self, one: Input) -> str:
+        """A hash of an input, by default of a tensor's shape and values."""
+        return sha256_of(repr(one.shape).encode() + one.cpu().numpy().tobytes())  # type: ignore[attr-defined]
+
+    def run(
+        self,
+        inputs: Sequence[Input],
+        *,
+        on_progress: OnProgress | None = None,
+        on_partial: Callable[[int, Result, bool], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+        checkpoint: str | PathLike | None = None,
+        resume: bool = False,
+    ) -> list[Result]:
+        """See ``Task.run``."""
+        if checkpoint is not None and not resume:
+            require_no_checkpoint(checkpoint)
+        kept = [] if checkpoint is None else self._checkpoints(inputs, checkpoint)
+        results: dict[int, Result] = {}
+        if on_progress:
+            on_progress(0, len(inputs), "")
+        with stopping(stop) as asked:
+            for i, one in enumerate(inputs):
+                results[i] = self._kept(one, *kept[i]) if kept else self.make(one)
+                if on_partial:
+                    on_partial(i, results[i], True)
+                if on_progress:
+                    on_progress(i + 1, len(inputs), "")
+                if asked():  # after the last input, too: Ctrl-C must not be lost
+                    raise Stopped(results)
+        for path, _ in kept:
+            path.unlink(missing_ok=True)
+        return list(results.values())
+
+    def _kept(self, one: Input, path: Path, identity: dict[str, Any]) -> Result:
+        """The result of an input, from its checkpoint if there is one."""
+        if path.exists():
+            return self.unpack(*load_checkpoint(path, identity))
+        found = self.make(one)
+        save_checkpoint(path, identity, *self.pack(found))
+        return found
+
+    def _checkpoints(self, inputs: Sequence[Input], folder: str | PathLike) -> list[tuple[Path, dict[str, Any]]]:
+        """The checkpoint of each input, and what identifies the run and the input in it."""
+        digests = [self.digest(one) for one in inputs]
+        every = sha256_of(" ".join(digests).encode())
+        space = f"{self.space.id} {self.space.dtype}"
+        shared = {"task": self.name, "config": self.settings(), "space": space, "inputs": every}
+        return [(checkpoint_path(folder, i), shared | {"input": digest}) for i, digest in enumerate(digests)]
 
 
 @contextmanager

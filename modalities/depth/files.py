@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipx import pictures
 from clipx.errors import FileError, InputError
 from clipx.files import read_table, table_path
-from clipx.pictures import on_white, open_picture
+from clipx.pictures import open_picture
 
 NYU8_M = 9.99547  # metres of a full byte
 MAX_MM = 65534  # 65535 says invalid
@@ -115,8 +116,7 @@ def read_rgb(path: str | PathLike) -> Tensor:
     Raises:
         FileError: see ``clipx.pictures.open_picture``.
     """
-    rgb = np.asarray(on_white(open_picture(path), path))
-    return torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pictures.read_rgb(path))
 
 
 def read_depth(path: str | PathLike, encoding: str = "mm16") -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
@@ -14,25 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.files import sha256_of, write_whole
+from clipx.files import write_whole
 from clipx.modalities.depth import show
 from clipx.modalities.depth.estimator import EstimateConfig, Estimator, default_config
 from clipx.modalities.depth.files import depth_png, read_rgb
 from clipx.modalities.depth.maps import DepthMap
 from clipx.space import JointSpace
-from clipx.task import (
-    OnProgress,
-    Stopped,
-    Task,
-    checkpoint_path,
-    load_checkpoint,
-    require_no_checkpoint,
-    save_checkpoint,
-    stopping,
-)
+from clipx.task import PerInputTask
 
 
-class DepthTask(Task[Tensor, DepthMap]):
+class DepthTask(PerInputTask[Tensor, DepthMap]):
     """Estimates the depth of photos: (3, H, W) RGB in [0, 1] -> ``DepthMap`` of H x W on the CPU.
 
     Args:
@@ -55,67 +46,27 @@ class DepthTask(Task[Tensor, DepthMap]):
         """Read a photo."""
         return read_rgb(path)
 
-    def run(
-        self,
-        inputs: Sequence[Tensor],
-        *,
-        on_progress: OnProgress | None = None,
-        on_partial: Callable[[int, DepthMap, bool], None] | None = None,
-        stop: Callable[[], bool] | None = None,
-        checkpoint: str | PathLike | None = None,
-        resume: bool = False,
-    ) -> list[DepthMap]:
-        """See ``Task.run``; a step is one photo, and partial results are finished maps."""
-        if checkpoint is not None and not resume:
-            require_no_checkpoint(checkpoint)
-        paths = [None if checkpoint is None else checkpoint_path(checkpoint, i) for i in range(len(inputs))]
-        identities = [None] * len(inputs) if checkpoint is None else self._identities(inputs)
-        results: dict[int, DepthMap] = {}
-        if on_progress:
-            on_progress(0, len(inputs), "")
-        with stopping(stop) as asked:
-            for i, photo in enumerate(inputs):
-                results[i] = self._kept(photo, paths[i], identities[i])
-                if on_partial:
-                    on_partial(i, results[i], True)
-                if on_progress:
-                    on_progress(i + 1, len(inputs), "")
-                if asked():  # after the last photo, too: Ctrl-C must not be lost
-                    raise Stopped(results)
-        for path in paths:
-            if path is not None:
-                path.unlink(missing_ok=True)
-        return list(results.values())
+    def make(self, one: Tensor) -> DepthMap:
+        """The map of a photo."""
+        (found,) = self.estimator(one[None])
+        responses = None if found.responses is None else found.responses.cpu()
+        return replace(found, depth=found.depth.cpu(), responses=responses)
 
-    def _kept(self, photo: Tensor, path: Path | None, identity: dict[str, Any] | None) -> DepthMap:
-        """The map of a photo, from its checkpoint if there is one."""
-        if path is None or identity is None:
-            return self._estimated(photo)
-        if path.exists():
-            tensors, state = load_checkpoint(path, identity)
-            return DepthMap(tensors["depth"], state["unit"], tensors.get("responses"), tuple(state["words"]))
-        found = self._estimated(photo)
-        responses = {} if found.responses is None else {"responses": found.responses}
-        state = {"unit": found.unit, "words": list(found.words)}
-        save_checkpoint(path, identity, {"depth": found.depth, **responses}, state)
-        return found
+    def pack(self, result: DepthMap) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See ``PerInputTask.pack``."""
+        responses = {} if result.responses is None else {"responses": result.responses}
+        return {"depth": result.depth, **responses}, {"unit": result.unit, "words": list(result.words)}
 
-    def _estimated(self, photo: Tensor) -> DepthMap:
-        (found,) = self.estimator(photo[None])
-        return replace(
-            found, depth=found.depth.cpu(), responses=None if found.responses is None else found.responses.cpu()
-        )
+    def unpack(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> DepthMap:
+        """See ``PerInputTask.unpack``."""
+        return DepthMap(tensors["depth"], state["unit"], tensors.get("responses"), tuple(state["words"]))
 
-    def _identities(self, photos: Sequence[Tensor]) -> list[dict[str, Any]]:
-        """What identifies the run, and each photo in it."""
+    def settings(self) -> dict[str, Any]:
+        """The config, a fit by its hash."""
         config = {one.name: getattr(self.estimator.config, one.name) for one in fields(EstimateConfig)}
         if (fit := config["fit"]) is not None:
             config["fit"] = fit.sha256()
-        space = f"{self.space.id} {self.space.dtype}"
-        digests = [sha256_of(repr(photo.shape).encode() + photo.cpu().numpy().tobytes()) for photo in photos]
-        every = sha256_of(" ".join(digests).encode())
-        shared = {"task": self.name, "config": config, "space": space, "inputs": every}
-        return [shared | {"input": digest} for digest in digests]
+        return config
 
     def save(
         self,

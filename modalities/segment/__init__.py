@@ -1,0 +1,16 @@
+"""Segmentation: which of the given words each pixel of a photo shows."""
+
+from __future__ import annotations
+
+from clipx._lazy import at_first_use
+
+_HOMES = {
+    "Confusion": "metrics",
+    "MaskedPhotos": "data",
+    "read_masks": "data",
+}
+
+__all__ = list(_HOMES)
+
+# `clipx --help` loads this package's commands and needs no torch for it.
+__getattr__ = at_first_use(__name__, _HOMES)
