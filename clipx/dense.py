@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ def dense_logits(
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     flip: bool = False,
+    scales: Sequence[float] = (1.0,),
     size: tuple[int, int] | None = None,
     normalize: bool = True,
     path: str = "value",
@@ -36,6 +38,7 @@ def dense_logits(
             at once when None. Towers that take one size only see each window resampled to it.
         stride: steps of the window, half of it by default; the last window ends at the border.
         flip: average with the mirrored picture.
+        scales: average over the picture resampled by these factors; a window is of as many pixels in each.
         size: (H, W) of the answer; that of the pixels by default.
         normalize: as in ``JointSpace.encode_image``.
         path: as in ``JointSpace.dense_image``.
@@ -55,17 +58,32 @@ def dense_logits(
     size = canvas if size is None else _pair(size, "size")
     if window is None and stride is not None:
         raise InputError("a stride needs a window", where="dense_logits")
-    boxes = None
-    if window is not None:
-        boxes = list(_boxes(canvas, _pair(window, "window"), None if stride is None else _pair(stride, "stride")))
+    if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
+        raise InputError(f"scales must be positive numbers, got {scales!r}", where="dense_logits")
+    tile = None if window is None else _pair(window, "window")
+    step = None if stride is None else _pair(stride, "stride")
 
     def see(view: Tensor) -> Tensor:
-        if boxes is None:
+        if tile is None:
             return _resize(_cell_logits(space, view, weights, normalize, path), size)
+        boxes = list(_boxes((int(view.shape[-2]), int(view.shape[-1])), tile, step))
         return _resize(_windowed(space, view, weights, boxes, normalize, path), size)
 
-    logits = see(pixels)
-    return (logits + see(pixels.flip(-1)).flip(-1)) / 2 if flip else logits
+    views = [_scaled(space, pixels, scale, normalize) for scale in scales]
+    seen = [see(view) for view in views]
+    if flip:
+        seen += [see(view.flip(-1)).flip(-1) for view in views]
+    return sum(seen[1:], seen[0]) / len(seen)
+
+
+def _scaled(space: JointSpace, pixels: Tensor, scale: float, normalize: bool) -> Tensor:
+    """The pixels resampled as the space's preprocessing does, at least one pixel high and wide."""
+    if scale == 1:
+        return pixels
+    pixels = space.checked(pixels, normalize)
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[-2:])
+    found = space.preprocess.sample(pixels, (height, width))
+    return found.clamp(0, 1) if normalize else found
 
 
 def _cell_logits(space: JointSpace, pixels: Tensor, weights: Tensor, normalize: bool, path: str) -> Tensor:

@@ -63,8 +63,7 @@ class MaskedPhoto:
     def _drawn(self) -> np.ndarray:
         from PIL import Image, ImageDraw
 
-        assert self.size is not None
-        height, width = self.size
+        height, width = self.size or (0, 0)
         canvas = Image.new("L", (width, height), 0)
         pen = ImageDraw.Draw(canvas)
         for label, outlines, (left, top, wide, high) in self.polygons:
