@@ -121,8 +121,13 @@ class JointSpace:
         return getattr(torch, self.backend.dtype)
 
     def supports(self, capability: str) -> bool:
-        """Whether the image tower can do ``"dense"``, ``"tokens"``, ``"stages"`` or ``"attention"``."""
+        """Whether the image tower can do ``"dense"``, ``"tokens"``, ``"stages"``, ``"keys"`` or ``"attention"``."""
         return self.backbone.supports(capability)
+
+    @property
+    def dense_paths(self) -> tuple[str, ...]:
+        """What ``dense_image`` takes as its path, see ``Backbone.dense``; () where the tower has no dense features."""
+        return self.backbone.dense_paths
 
     def train(self, mode: bool = True) -> JointSpace:
         """Does nothing: the space is frozen."""
@@ -249,7 +254,7 @@ class JointSpace:
         Args:
             pixels: (N, 3, H, W); timm towers take ``image_size`` only, or ``resize``.
             normalize: as in ``encode_image``.
-            path: ``"value"`` or ``"token"``, see ``Backbone.dense``.
+            path: one of ``dense_paths``, or ``"maskclip"``, which is ``"value"``; see ``Backbone.dense``.
             resize: squash to ``image_size`` first, whatever the aspect ratio.
             unit: what is of unit norm: each ``"cell"``, or each ``"picture"``, whose cells have squared norms of mean
                 1. Where a picture's vector is the mean of its cells, those of the background are short.
@@ -264,6 +269,15 @@ class JointSpace:
         if unit == "cell":
             return unit_rows(cells)
         return cells / cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp(min=1e-12)
+
+    def keys_image(self, pixels: Tensor, normalize: bool = True, resize: bool = False) -> Tensor:
+        """Pixels -> (N, C, h, w): each place's key in the last attention, heads side by side; sizes as in
+        ``dense_image``.
+
+        Raises:
+            UnsupportedError: the tower has no keys. InputError: as in ``encode_image``.
+        """
+        return self._look(self.backbone.keys, pixels, normalize, resize)
 
     def stages(
         self, pixels: Tensor, normalize: bool = True, resize: bool = False, last: str | None = None

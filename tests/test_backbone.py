@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from clipx import backbone as bb
 from clipx.backbone import build, hub, tokenizer, towers
 from clipx.backbone.config import agreed_preprocess, recorded_quick_gelu
+from clipx.backbone.towers.paths import DENSE_PATHS
 from clipx.errors import InputError, MissingDependencyError, SpaceError, UnsupportedError
 
 
@@ -57,7 +58,7 @@ CAPABILITIES = {
     "vit-custom-blocks": {"tokens", "stages"},
     "coca": {"stages", "attention"},
     "timm-siglip": {"dense", "stages", "attention"},  # this trunk keeps a class token; SigLIP's own have none
-    "timm-class-token": {"stages", "attention"},
+    "timm-class-token": {"dense", "tokens", "stages", "attention"},
     "timm-convnext": {"stages"},
 }
 
@@ -171,8 +172,8 @@ def test_vit_value_path_does_not_run_what_it_replaces(backbones):
         for hook in hooks:
             hook.remove()
     assert ran == list(tower.blocks[:-1])
-    tokens, _ = tower._run(x)
-    whole = tower.visual.ln_post(tower._value_path(tokens[-2]))[:, 1:] @ tower.visual.proj
+    tokens, grid = tower._run(x)
+    whole = tower.visual.ln_post(DENSE_PATHS["value"](tokens[:-1], tower._last(), grid)) @ tower.visual.proj
     assert torch.equal(found.flatten(2).mT, whole)
 
 

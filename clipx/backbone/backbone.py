@@ -14,6 +14,7 @@ from clipx.backbone.domain_clip import DomainCLIP
 from clipx.backbone.tokenizer import Tokenizer
 from clipx.backbone.towers import tower_of
 from clipx.backbone.towers.base import relative_difference
+from clipx.backbone.towers.paths import path_name
 from clipx.backbone.weights import freeze, state_sha256
 from clipx.domains import PHOTO
 from clipx.errors import InputError, SpaceError, UnsupportedError
@@ -82,7 +83,7 @@ class Backbone:
         return self.tower.any_size
 
     def supports(self, capability: str) -> bool:
-        """Whether this tower can do ``"dense"``, ``"tokens"``, ``"stages"`` or ``"attention"``.
+        """Whether this tower can do ``"dense"``, ``"tokens"``, ``"stages"``, ``"keys"`` or ``"attention"``.
 
         ``"class_attention"``: whether that is the attention of a class token, block by block, rather than a pool's.
         """
@@ -191,12 +192,41 @@ class Backbone:
 
         Args:
             x: normalised pixels.
-            path: ``"value"`` sends each location through the last attention's value and output projections and
-                skips its mixing (MaskCLIP, Zhou et al., ECCV 2022), which keeps the location; ``"token"`` projects the
-                plain last patch tokens (as PointCLIP V2 does), ViT only.
+            path: what the last attention does, one of ``dense_paths``. The rest of its block stays unless said.
+
+                ``"value"``, also named ``"maskclip"``: each place sees its own value alone (MaskCLIP, Zhou et al., ECCV
+                2022). ``"token"``: the block as it is, patch tokens projected (PointCLIP V2). ``"sclip"``: attention
+                of queries to queries plus keys to keys (SCLIP, Wang et al., ECCV 2024). ``"clearclip"``: queries to
+                queries; no residual, no feed-forward (ClearCLIP, Lan et al., ECCV 2024). ``"naclip"``: keys to keys
+                plus a Gaussian around each place; neither (NACLIP, Hajimiri et al., WACV 2025). ``"sc-clip"``: outliers
+                replaced, attention by the cosines of a middle block, blocks fused; neither (SC-CLIP, Bai et al., 2024).
+
+        Raises:
+            InputError: no path of that name. UnsupportedError: the tower does not have it.
         """
-        self._require("tokens" if path == "token" else "dense")
-        return self.tower.dense(x.to(self.device, self.dtype), path)
+        name = path_name(path)
+        if name not in self.dense_paths:
+            self._require("tokens" if name == "token" else "dense")
+            raise UnsupportedError(
+                f"this image tower ({type(self.model.visual).__name__}) has no dense path {path!r}; it has "
+                f"{', '.join(self.dense_paths)}",
+                where=self.architecture,
+                remedy="take one of those, or a ViT space, such as ViT-B-32-quickgelu/openai",
+            )
+        return self.tower.dense(x.to(self.device, self.dtype), name)
+
+    @property
+    def dense_paths(self) -> tuple[str, ...]:
+        """What ``dense`` takes as its path; () where the tower has no dense features."""
+        return self.tower.paths
+
+    def keys(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C, h, w): each place's key in the last attention, its heads side by side.
+
+        Places whose keys have a high cosine show the same thing (MaskCLIP's key smoothing).
+        """
+        self._require("keys")
+        return self.tower.keys(x.to(self.device, self.dtype))
 
     def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         """(N, 3, H, W) -> features by stage, each (N, C, h, w), from the first to the last, or to the one named.

@@ -15,10 +15,15 @@ class Tower:
 
     capabilities: frozenset[str] = frozenset()
     stride: tuple[int, int]
-    any_size = True  # whether dense, stages and attention take sizes other than the tower's own
+    any_size = True  # whether dense, stages, keys and attention take sizes other than the tower's own
+    paths: tuple[str, ...] = ()  # of ``paths.DENSE_PATHS``, those that ``dense`` takes
 
     def dense(self, x: Tensor, path: str) -> Tensor:
-        """(N, 3, H, W) -> (N, D, h, w) in the joint space, by the path ``"value"`` or ``"token"``."""
+        """(N, 3, H, W) -> (N, D, h, w) in the joint space, by one of ``paths``."""
+        raise NotImplementedError
+
+    def keys(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, C, h, w): the keys of the last attention, its heads side by side."""
         raise NotImplementedError
 
     def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipx.backbone.towers.base import Tower, attention_weights, mix, relative_difference, resize_positions
+from clipx.backbone.towers.base import Tower, attention_weights, mix, relative_difference, resize_positions, to_map
+from clipx.backbone.towers.paths import MIXING, AttentionParts, heads_of, merged, pooled
 
 
 class ResNetTower(Tower):
-    """Stages, the value path of the attention pool as dense features, and the pool's attention."""
+    """Stages, dense features by the attention pool over the places, and the pool's attention."""
 
-    capabilities = frozenset({"dense", "stages", "attention"})
+    capabilities = frozenset({"dense", "stages", "attention", "keys"})
+    paths = tuple(MIXING)
     stride = (32, 32)
 
     def __init__(self, visual: Any):
@@ -35,8 +37,25 @@ class ResNetTower(Tower):
         return self.pool(found["layer4"]), found
 
     def dense(self, x: Tensor, path: str) -> Tensor:
-        tokens = self.stages(x)["layer4"].permute(0, 2, 3, 1)  # (N, h, w, C)
-        return self.pool.c_proj(self.pool.v_proj(tokens)).permute(0, 3, 1, 2)
+        features = self.stages(x)["layer4"]
+        grid = features.shape[-2], features.shape[-1]
+        return to_map(pooled(path, self._parts(grid), features.flatten(2).mT, grid), grid)
+
+    def keys(self, x: Tensor) -> Tensor:
+        features = self.stages(x)["layer4"]
+        grid = features.shape[-2], features.shape[-1]
+        return to_map(merged(self._parts(grid).key(features.flatten(2).mT)), grid)
+
+    def _parts(self, grid: tuple[int, int]) -> AttentionParts:
+        """The pool over places without their mean: queries and keys know the place, values are what it shows alone."""
+        pool = self.pool
+        positions = resize_positions(pool.positional_embedding, self.grid, grid)[1:]
+        return AttentionParts(
+            query=lambda x: heads_of(pool.q_proj(x + positions.to(x.dtype)), pool.num_heads),
+            key=lambda x: heads_of(pool.k_proj(x + positions.to(x.dtype)), pool.num_heads),
+            value=lambda x: heads_of(pool.v_proj(x), pool.num_heads),
+            out=lambda mixed: pool.c_proj(merged(mixed)),
+        )
 
     def attention(self, x: Tensor) -> Tensor:
         tokens = self._pool_tokens(self.stages(x)["layer4"])
@@ -61,12 +80,17 @@ class ResNetTower(Tower):
             q_proj_weight=pool.q_proj.weight, k_proj_weight=pool.k_proj.weight, v_proj_weight=pool.v_proj.weight,
             need_weights=True, average_attn_weights=False,
         )[1]  # fmt: skip
-        pooled = pool.c_proj(mix(weights[:, :, :1], pool.v_proj(tokens)))[:, 0]
+        places = stages["layer4"].flatten(2).mT
+        parts = self._parts((stages["layer4"].shape[-2], stages["layer4"].shape[-1]))
+        own_places = attention_weights(merged(parts.query(places)), merged(parts.key(places)), pool.num_heads)
+        among = weights[..., 1:, 1:] / weights[..., 1:, 1:].sum(-1, keepdim=True)  # without the mean token
+        one = pool.c_proj(mix(weights[:, :, :1], pool.v_proj(tokens)))[:, 0]
         return {
             **{
                 f"stage {name}": relative_difference(stages[name], other)
                 for name, other in zip(stages, own, strict=True)
             },
             "attention weights": relative_difference(weights, theirs),
-            "projected class token": relative_difference(pooled, encoded),
+            "attention among places": relative_difference(own_places, among),
+            "projected class token": relative_difference(one, encoded),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,11 +13,11 @@ from clipx.backbone.towers.base import (
     Tower,
     attention_weights,
     first_inputs,
-    mix,
     relative_difference,
     resize_positions,
     to_map,
 )
+from clipx.backbone.towers.paths import DENSE_PATHS, AttentionParts, LastBlock, by_parts_difference, heads_of, merged
 
 
 class ViTTower(Tower):
@@ -29,8 +29,14 @@ class ViTTower(Tower):
         plain = all(isinstance(block.attn, nn.MultiheadAttention) for block in self.blocks)
         joint = visual.attn_pool is None and visual.proj is not None and visual.pool_type in ("tok", "avg")
         self.capabilities = frozenset(
-            ["stages", *["attention", "class_attention"] * plain, *["dense"] * (plain and joint), *["tokens"] * joint]
+            ["stages", *["attention", "class_attention", "keys"] * plain]
+            + ["dense"] * (plain and joint)
+            + ["tokens"] * joint
         )
+        possible = {"token"} if joint else set()
+        if plain and joint:  # earlier blocks calibrate the last, so that there must be some
+            possible = set(DENSE_PATHS) - ({"sc-clip"} if len(self.blocks) < 2 else set())
+        self.paths = tuple(name for name in DENSE_PATHS if name in possible)
 
     def stages(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         return self._maps(*self._run(x))
@@ -46,13 +52,13 @@ class ViTTower(Tower):
         return {f"block{i}": to_map(t[:, 1:], grid) for i, t in enumerate(tokens[1:])}
 
     def dense(self, x: Tensor, path: str) -> Tensor:
-        if path == "token":
-            tokens, grid = self._run(x)
-            last = tokens[-1]
-        else:
-            tokens, grid = self._run(x, self.blocks[:-1])  # the value path is what becomes of the last
-            last = self._value_path(tokens[-1])
-        return to_map(self.visual.ln_post(last)[:, 1:] @ self.visual.proj, grid)
+        tokens, grid = self._run(x, self.blocks[:-1])  # the path is what becomes of the last
+        return to_map(self.visual.ln_post(DENSE_PATHS[path](tokens, self._last(), grid)) @ self.visual.proj, grid)
+
+    def keys(self, x: Tensor) -> Tensor:
+        tokens, grid = self._run(x, self.blocks[:-1])
+        last = self._last()
+        return to_map(merged(last.attention.key(last.norm(tokens[-1][:, 1:]))), grid)
 
     def attention(self, x: Tensor) -> Tensor:
         with first_inputs([block.attn for block in self.blocks]) as inputs:
@@ -76,14 +82,21 @@ class ViTTower(Tower):
             tokens.append(block(tokens[-1]))
         return tokens, grid
 
-    def _value_path(self, x: Tensor) -> Tensor:
-        """The last block, every token attending to itself alone."""
-        block = self.blocks[-1]
+    def _last(self) -> LastBlock:
+        block: Any = self.blocks[-1]
         attn = block.attn
-        _, _, w = attn.in_proj_weight.chunk(3)
-        _, _, b = attn.in_proj_bias.chunk(3)
-        x = x + block.ls_1(attn.out_proj(F.linear(block.ln_1(x), w, b)))
-        return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+        def part(i: int) -> Callable[[Tensor], Tensor]:
+            w, b = (t.chunk(3)[i] for t in (attn.in_proj_weight, attn.in_proj_bias))
+            return lambda y: heads_of(F.linear(y, w, b), attn.num_heads)
+
+        return LastBlock(
+            attention=AttentionParts(part(0), part(1), part(2), lambda mixed: block.ls_1(attn.out_proj(merged(mixed)))),
+            norm=block.ln_1,
+            feed_forward=lambda x: block.ls_2(block.mlp(block.ln_2(x))),
+            whole=block,
+            prefix=1,
+        )
 
     def self_test(self, x: Tensor, encoded: Tensor) -> dict[str, float]:
         tokens, _ = self._run(x)
@@ -95,8 +108,8 @@ class ViTTower(Tower):
             weights = self.attention(x)
             for i, block in enumerate(self.blocks):
                 normed = block.ln_1(tokens[i])
-                mixed, torchs = block.attn(normed, normed, normed, need_weights=True, average_attn_weights=False)
+                _, torchs = block.attn(normed, normed, normed, need_weights=True, average_attn_weights=False)
                 found[f"attention weights of block {i}"] = relative_difference(weights[:, i], torchs)
-            values = F.linear(normed, block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)[2]
-            found["value path"] = relative_difference(block.attn.out_proj(mix(weights[:, -1], values)), mixed)
+        if "dense" in self.capabilities:
+            found["last block by its parts"] = by_parts_difference(self._last(), tokens[-2], tokens[-1])
         return found
