@@ -106,18 +106,21 @@ def test_pamr_is_the_papers_formula():
 def test_guided_is_the_papers_formula():
     rng = np.random.default_rng(0)
     photo, logits = rng.random((3, 9, 11)), rng.random((1, 9, 11))
-    guide, p, eps, r = np.tensordot([0.299, 0.587, 0.114], photo, 1), logits[0], 1e-2, 2
+    p, eps, r = logits[0], 1e-2, 2
 
     def window(maps, y, x):
-        return maps[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1]
+        return maps[..., max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1].reshape(*maps.shape[:-2], -1)
 
-    a, b = np.zeros_like(p), np.zeros_like(p)
+    a, b = np.zeros_like(photo), np.zeros_like(p)
     for y in range(9):
         for x in range(11):
-            i, q = window(guide, y, x), window(p, y, x)
-            a[y, x] = ((i * q).mean() - i.mean() * q.mean()) / (i.var() + eps)
-            b[y, x] = q.mean() - a[y, x] * i.mean()
-    expected = [[window(a, y, x).mean() * guide[y, x] + window(b, y, x).mean() for x in range(11)] for y in range(9)]
+            i, q = window(photo, y, x), window(p, y, x)
+            mean = i.mean(1)
+            a[:, y, x] = np.linalg.solve(np.cov(i, ddof=0) + eps * np.eye(3), (i * q).mean(1) - mean * q.mean())
+            b[y, x] = q.mean() - a[:, y, x] @ mean
+    expected = [
+        [window(a, y, x).mean(1) @ photo[:, y, x] + window(b, y, x).mean() for x in range(11)] for y in range(9)
+    ]
     found = guided(torch.from_numpy(logits), torch.from_numpy(photo), r, eps)[0]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-8)
 

@@ -17,7 +17,6 @@ from clipx.errors import InputError
 STRIP = 2**21  # pixels of a strip; PAMR holds 16 numbers for each
 SLIC_PIXELS = 2**20  # a larger photo is scaled down for its superpixels
 AROUND = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-GREY = (0.299, 0.587, 0.114)  # weights of R, G, B (ITU-R BT.601)
 
 
 def pamr(logits: Tensor, photo: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16)) -> Tensor:
@@ -89,13 +88,13 @@ def superpixels(logits: Tensor, photo: Tensor, count: int = 400, compactness: fl
 
 
 def guided(logits: Tensor, photo: Tensor, radius: int = 16, eps: float = 1e-3) -> Tensor:
-    """Guided filter: in each window logits are linear in the photo's brightness (He et al., TPAMI 2013, eq. 5 to 8).
+    """Guided filter: in each window logits are linear in the photo's colour (He et al., TPAMI 2013, eq. 19 to 21).
 
     Args:
         logits: (K, H, W).
         photo: (3, H, W) in [0, 1].
         radius: of the square windows, in pixels, at least 1.
-        eps: variances of brightness far below it are smoothed away; above 0.
+        eps: variances of colour far below it are smoothed away; above 0.
 
     Raises:
         InputError: shapes that do not agree, or numbers out of range.
@@ -105,14 +104,21 @@ def guided(logits: Tensor, photo: Tensor, radius: int = 16, eps: float = 1e-3) -
         raise InputError(f"a guided filter needs a radius of at least 1 and eps above 0, got {radius} and {eps}")
 
     def refine(part: Tensor, seen: Tensor) -> Tensor:
-        guide = (seen * seen.new_tensor(GREY)[:, None, None]).sum(0, keepdim=True)
-        centre = guide.mean()  # variances as differences of squares are exact only near 0
-        guide = guide - centre
+        guide = seen - seen.mean((1, 2), keepdim=True)  # a mean of squares less a squared mean is exact near 0 only
         mean, mean_part = _box_mean(guide, radius), _box_mean(part, radius)
-        slope = (_box_mean(guide * part, radius) - mean * mean_part) / (
-            (_box_mean(guide.square(), radius) - mean.square()).clamp(min=0) + eps
-        )
-        return _box_mean(slope, radius) * guide + _box_mean(mean_part - slope * mean, radius)
+        rows = [  # of the covariance of the colours, and eps on its diagonal: (3, H, W) each
+            _box_mean(guide[i] * guide, radius) - mean[i] * mean + eps * guide.new_tensor(axis)[:, None, None]
+            for i, axis in enumerate(((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+        ]
+        with_part = [_box_mean(guide[i] * part, radius) - mean[i] * mean_part for i in range(3)]
+        inverse = [torch.linalg.cross(rows[i - 2], rows[i - 1], dim=0) for i in range(3)]  # times the determinant
+        determinant = (rows[0] * inverse[0]).sum(0)
+        found, offset = torch.zeros_like(part), mean_part
+        for i in range(3):
+            slope = sum((inverse[i][j] / determinant * with_part[j] for j in range(3)), torch.zeros_like(part))
+            found = found + _box_mean(slope, radius) * guide[i]
+            offset = offset - slope * mean[i]
+        return found + _box_mean(offset, radius)
 
     return _in_strips(refine, logits, photo, halo=2 * radius)
 
