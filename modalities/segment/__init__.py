@@ -6,8 +6,14 @@ from clipx._lazy import at_first_use
 
 _HOMES = {
     "Confusion": "metrics",
+    "LabelRegion": "maps",
     "MaskedPhotos": "data",
+    "SegmentConfig": "config",
+    "SegmentTask": "task",
+    "Segmentation": "maps",
+    "Segmenter": "segmenter",
     "read_masks": "data",
+    "segment": "segmenter",
 }
 
 __all__ = list(_HOMES)

@@ -31,9 +31,9 @@ class Confusion:
             raise InputError(f"a mask of {predicted.shape} pixels, the truth has {truth.shape}")
         judged = truth != self.ignored
         self.table += confusion(predicted[judged], truth[judged], len(self.table))
+        filled = _filled(truth, judged)
         for label in np.unique(truth[judged]):
-            found = boundary_f(predicted == label, truth == label, judged)
-            self.boundary[label] += found, 1
+            self.boundary[label] += boundary_f(predicted == label, filled == label), 1
 
     @property
     def per_class(self) -> np.ndarray:
@@ -68,32 +68,34 @@ class Confusion:
         }
 
 
-def boundary_f(predicted: np.ndarray, truth: np.ndarray, judged: np.ndarray, tolerance: float = TOLERANCE) -> float:
+def boundary_f(predicted: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> float:
     """Harmonic mean of how much of each boundary lies near the other one (Martin et al., TPAMI 2004).
 
     Args:
         predicted, truth: (H, W) bool.
-        judged: (H, W) bool; a boundary against pixels that are not judged is none.
         tolerance: how near, as a share of the diagonal; at least one pixel.
     """
     from scipy.ndimage import distance_transform_edt
 
     near = max(1.0, tolerance * float(np.hypot(*truth.shape)))
-    edges = [_edge(mask, judged) for mask in (predicted, truth)]
+    edges = _edge(predicted), _edge(truth)
     if not edges[0].any() or not edges[1].any():
         return float(edges[0].any() == edges[1].any())
     share = [float((distance_transform_edt(~other)[own] <= near).mean()) for own, other in (edges, edges[::-1])]
     return 2 * share[0] * share[1] / sum(share) if sum(share) else 0.0
 
 
-def _edge(mask: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """Pixels of the mask beside a judged pixel that is not of it."""
-    beside = np.zeros_like(mask)
-    for axis in (0, 1):
-        for step in (1, -1):
-            moved = np.roll(mask, step, axis) | ~np.roll(judged, step, axis)
-            line: list[Any] = [slice(None), slice(None)]
-            line[axis] = 0 if step == 1 else -1
-            moved[tuple(line)] = True  # the picture's border is no boundary
-            beside |= ~moved
-    return mask & judged & beside
+def _edge(mask: np.ndarray) -> np.ndarray:
+    """Pixels of the mask with a neighbour that is not of it; the picture's border is no boundary."""
+    inner = np.pad(mask, 1, constant_values=True)
+    return mask & ~(inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:])
+
+
+def _filled(truth: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """The truth, pixels that are not judged being of the nearest class: VOC has a band of them along each boundary."""
+    from scipy.ndimage import distance_transform_edt
+
+    if judged.all() or not judged.any():
+        return truth
+    rows, columns = distance_transform_edt(~judged, return_distances=False, return_indices=True)
+    return truth[rows, columns]

@@ -1,0 +1,239 @@
+"""clipx segment: photos -> which of the labels each pixel shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from clipx.cli._options import RunOptions, takes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clipx.errors import ClipxError
+    from clipx.modalities.segment.config import SegmentConfig
+    from clipx.modalities.segment.maps import Segmentation
+    from clipx.modalities.segment.task import SegmentTask
+
+SUFFIXES = (".png", ".npz", "-overlay.png")  # of the files of a segmentation
+
+
+@dataclass(frozen=True)
+class SegmentFlags:
+    """What decides a segmentation."""
+
+    background: Annotated[
+        str,
+        typer.Option(
+            "--background",
+            help="What is none of the labels: auto (where no label comes above what unrelated words reach), words that "
+            "compete with the labels (wall,floor), or none, and every pixel gets a label.",
+        ),
+    ] = "auto"
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Pixels whose best label is less probable are background. Default: 0.4."),
+    ] = None
+    path: Annotated[
+        str,
+        typer.Option(
+            "--path",
+            help="Of the dense features: value (maskclip), token, sclip, clearclip, naclip, sc-clip, as the space has "
+            "them. auto: naclip, else value.",
+        ),
+    ] = "auto"
+    side: Annotated[
+        int | None,
+        typer.Option(
+            "--side", help="Pixels of the shorter side of what the tower sees. Default: 1.25 of its own.", min=1
+        ),
+    ] = None
+    scales: Annotated[str | None, typer.Option("--scales", help="Average over the photo at these factors: 1,1.5.")] = (
+        None
+    )
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored photo.")] = False
+    window: Annotated[
+        int | None, typer.Option("--window", help="Look through overlapping windows of this many pixels.", min=1)
+    ] = None
+    stride: Annotated[int | None, typer.Option("--stride", help="Steps of the window. Default: half of it.", min=1)] = (
+        None
+    )
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Of the softmax over labels. Default: the space's own.")
+    ] = None
+    denoise: Annotated[
+        float, typer.Option("--denoise", help="Leave out labels that are nowhere this probable (MaskCLIP).")
+    ] = 0.0
+    smooth_keys: Annotated[
+        float, typer.Option("--smooth-keys", help="Let pixels less sure than this follow similar places (MaskCLIP).")
+    ] = 0.0
+    refine: Annotated[
+        Literal["none", "pamr", "superpixels", "guided"],
+        typer.Option("--refine", help="Move borders to edges of the photo."),
+    ] = "superpixels"
+
+
+@takes("prompts", "space", "device", "dtype", "seed", "as_json", "config")
+def segment(
+    files: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos of any size.")],
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels", "-l", help="What to find: cat,grass,sky or @file; sofa|couch is one label by two words."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="For one photo a .png file, and others beside it; or a folder.")
+    ] = Path("clipx-segments"),
+    cutout: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cutout", help="Also write the photo with all but this label transparent; several may be given."
+        ),
+    ] = None,
+    *,
+    how: SegmentFlags,
+    run: RunOptions,
+) -> None:
+    """Find which of the labels each pixel of a photo shows.
+
+    Writes a mask (a palette PNG as in PASCAL VOC: 0 is background, k the k-th
+    label), an overlay with a legend, and an .npz with the logits. --json has the
+    share, box and confidence of each label. A cut-out is a mask for clipx sketch:
+    it draws the object alone.
+
+    A photo that cannot be read is named at the end, and the exit status is then 2.
+    Ctrl-C ends the command once the photo in work is written.
+
+    Example: clipx segment cat.jpg --labels cat,sofa,floor --cutout cat -o cat-mask.png
+    """
+    from clipx.api import parse_labels
+    from clipx.cli._output import print_table, report
+    from clipx.errors import InputError
+    from clipx.files import check_present, make_folder
+    from clipx.modalities.segment.task import SegmentTask
+
+    check_present(files)
+    plan = segment_config(tuple(parse_labels(labels)), how, run.prompts)
+    cutouts = list(dict.fromkeys(cutout or ()))
+    for label in cutouts:
+        if label not in plan.names:
+            raise InputError(f"{label!r} is not among the labels", where="--cutout", remedy=", ".join(plan.names))
+    stems = _stems(out, files, cutouts)
+    task = SegmentTask(run.open_space(backend="torch"), plan)
+    if out.suffix.lower() != ".png":
+        make_folder(out)
+    failures: dict[str, ClipxError] = {}
+    results, stopped = _segment(task, files, stems, cutouts, failures)
+    space = task.space
+    record = report("segment", results, space=space.name, space_id=space.id, settings=config_record(task))
+    rows = [
+        (result["source"], one["label"], f"{100 * one['share']:.1f} %", f"{100 * one['confidence']:.0f} %")
+        for result in results
+        for one in sorted(result["labels"], key=lambda one: -one["share"])
+        if one["box"] is not None
+    ]
+
+    def table() -> None:
+        print_table(("photo", "label", "share", "confidence"), rows)
+
+    if stopped:
+        run.emit(record, table)
+        raise KeyboardInterrupt
+    run.conclude(record, failures, table)
+
+
+def segment_config(labels: tuple[str, ...], flags: SegmentFlags, prompts: str | None) -> SegmentConfig:
+    """The flags as a config. Raises InputError."""
+    from clipx.api import parse_labels
+    from clipx.modalities.segment.config import SegmentConfig
+
+    values = asdict(flags)
+    values["background"] = tuple(parse_labels(flags.background))
+    values["scales"] = (1.0,) if flags.scales is None else _factors(flags.scales)
+    if flags.threshold is None:
+        del values["threshold"]
+    return SegmentConfig(labels=labels, prompts=prompts, **values)
+
+
+def config_record(task: SegmentTask) -> dict[str, Any]:
+    """The config as JSON's own types, with the path that was taken."""
+    return asdict(task.config) | {"path": task.segmenter.path}
+
+
+def _factors(text: str) -> tuple[float, ...]:
+    from clipx.errors import InputError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"expected numbers such as 1,1.5, got {text!r}", where="--scales") from error
+
+
+def _stems(out: Path, files: Sequence[Path], cutouts: Sequence[str]) -> list[Path]:
+    """The beginnings of the files' names, one for each photo. Raises InputError where a photo would be overwritten."""
+    from clipx.cli._output import check_writable, distinct_names
+    from clipx.errors import InputError
+    from clipx.modalities.segment.task import file_name
+
+    one_file = out.suffix.lower() == ".png"
+    if one_file and len(files) > 1:
+        raise InputError(f"{len(files)} masks do not fit into one file", where=out, remedy="name a folder")
+    if not one_file and out.suffix:
+        raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
+    stems = [out.with_suffix("")] if one_file else [out / f"{name}-mask" for name in distinct_names(files)]
+    suffixes = [*SUFFIXES, *(f"-{file_name(label)}.png" for label in cutouts)]
+    if len(set(suffixes)) < len(suffixes):
+        raise InputError("two cut-outs, or one and the overlay, have the same file name", where="--cutout")
+    photos = {path.resolve() for path in files}
+    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in suffixes):
+        if written.resolve() in photos:
+            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
+    if one_file:
+        check_writable(out)
+    return stems
+
+
+def _segment(
+    task: SegmentTask,
+    files: Sequence[Path],
+    stems: Sequence[Path],
+    cutouts: Sequence[str],
+    failures: dict[str, ClipxError],
+) -> tuple[list[dict[str, Any]], bool]:
+    """Segment and write photo after photo: their records, and whether Ctrl-C ended it."""
+    from clipx.errors import ClipxError
+    from clipx.progress import progress
+    from clipx.task import stopping
+
+    results = []
+    with stopping(None) as stop, progress("segmenting", len(files)) as advance:
+        for path, stem in zip(files, stems, strict=True):
+            try:
+                photo = task.load(path)
+                (found,) = task.run([photo], stop=lambda: False)
+                written = task.save(found, stem, photo=photo, cutouts=cutouts, settings=config_record(task))
+            except ClipxError as error:
+                failures[str(path)] = error
+            else:
+                results.append(_record(path, photo, found, written))
+            advance(1)
+            if stop():
+                return results, True
+    return results, False
+
+
+def _record(path: Path, photo: Tensor, found: Segmentation, written: Sequence[Path]) -> dict[str, Any]:
+    labels = [asdict(one) for one in found.regions()]
+    return {
+        "source": str(path),
+        "height": photo.shape[-2],
+        "width": photo.shape[-1],
+        "background": float((found.mask == 0).mean()),
+        "labels": labels,
+        "files": [str(file) for file in written],
+    }

@@ -1,0 +1,86 @@
+"""What decides a segmentation, as one value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from clipx.errors import InputError
+
+AUTO, NONE = "auto", "none"
+MOST_LABELS = 254  # values of an 8-bit mask: 0 is the background, 255 is ignored
+REFINEMENTS = ("none", "pamr", "superpixels", "guided")
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """What decides a segmentation.
+
+    Args:
+        labels: what to find; ``"dog|puppy"`` names one label by several words, of which the best counts.
+        background: what a pixel is where no label fits: ``("auto",)``, a level above which everyday nouns seldom come
+            (see ``Segmenter``); words that compete with the labels; or ``("none",)``, and every pixel gets a label.
+        threshold: a pixel whose best label is less probable than this is background.
+        prompts: a set's name or a template with {}; the photo set by default.
+        path: of the dense features, see ``JointSpace.dense_image``; ``"auto"`` is the best that the tower has.
+        side: pixels of the photo's shorter side when the tower looks at it; by default 1.25 times its own size.
+        scales: average over the photo resampled by these factors.
+        flip: average with the mirrored photo.
+        window, stride: see ``clipx.dense.dense_logits``; by default the whole photo, and windows of twice the tower's
+            size where a photo is more than four times as large as that.
+        temperature: of the softmax over labels; by default one over the space's logit scale.
+        denoise: labels whose highest probability is below this are left out, as in MaskCLIP; 0 keeps all.
+        smooth_keys: pixels whose best probability is below this take that of places with similar keys (MaskCLIP);
+            0 leaves them.
+        refine: how borders are moved to edges of the photo: ``"none"``, ``"pamr"``, ``"superpixels"``, ``"guided"``.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    labels: tuple[str, ...] = ()
+    background: tuple[str, ...] = (AUTO,)
+    threshold: float = 0.4
+    prompts: str | None = None
+    path: str = AUTO
+    side: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    window: int | None = None
+    stride: int | None = None
+    temperature: float | None = None
+    denoise: float = 0.0
+    smooth_keys: float = 0.0
+    refine: str = "none"
+
+    def __post_init__(self) -> None:
+        if any(not word.strip() for label in (*self.labels, *self.background) for word in label.split("|")):
+            raise InputError("a label is empty", where="labels")
+        if repeated := sorted({label for label in self.labels if self.labels.count(label) > 1}):
+            raise InputError(f"{repeated[0]!r} is given twice", where="labels")
+        if len(self.labels) > MOST_LABELS:
+            raise InputError(f"{len(self.labels)} labels, a mask has {MOST_LABELS}", where="labels")
+        if not self.background:
+            raise InputError("is empty", where="background", remedy="auto, none, or words")
+        for name in ("threshold", "denoise", "smooth_keys"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"must be between 0 and 1, got {getattr(self, name)!r}", where=name)
+        for name in ("side", "window", "stride"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"must be a number of pixels, got {value!r}", where=name)
+        if not self.scales or not all(0.1 <= scale <= 10 for scale in self.scales):
+            raise InputError(f"must be factors between 0.1 and 10, got {self.scales!r}", where="scales")
+        if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"must be above 0, got {self.temperature!r}", where="temperature")
+        if self.refine not in REFINEMENTS:
+            raise InputError(f"no refinement {self.refine!r}", where="refine", remedy=", ".join(REFINEMENTS))
+        if len(self.labels) == 1 and self.background == (NONE,):
+            raise InputError(
+                "one label and no background: every pixel is it", where="labels", remedy="name more, or a background"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels as they are shown: the first word of each."""
+        return tuple(label.split("|")[0].strip() for label in self.labels)

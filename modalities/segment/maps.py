@@ -1,0 +1,103 @@
+"""The result of a segmentation: logits, from which the mask of any size follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIP_VALUES = 2**24  # logits that are enlarged at a time: 64 MiB
+
+
+@dataclass(frozen=True)
+class LabelRegion:
+    """What a mask says of one label.
+
+    Args:
+        label: its name.
+        share: of the photo's pixels, from 0 to 1.
+        box: left, top, right, bottom of its pixels, right and bottom exclusive; None where it has none.
+        confidence: mean probability over its pixels; 0 where it has none.
+    """
+
+    label: str
+    share: float
+    box: tuple[int, int, int, int] | None
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Which label each pixel of a photo shows.
+
+    Args:
+        labels: the K names.
+        logits: (1 + K, h, w) float32 on the CPU, the background's first; -inf there where there is none. They are of
+            the photo as the tower saw it, at a lower resolution than the photo.
+        size: (H, W) of the photo.
+        threshold: a pixel whose best label is less probable than this is background.
+    """
+
+    labels: tuple[str, ...]
+    logits: Tensor
+    size: tuple[int, int]
+    threshold: float = 0.0
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) uint8: 0 for the background, k for the label k - 1."""
+        return self._resolved[0]
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(H, W) float16 in [0, 1]: of what the mask says."""
+        return self._resolved[1]
+
+    @property
+    def has_background(self) -> bool:
+        """Whether a pixel may be none of the labels."""
+        return self.threshold > 0 or bool(torch.isfinite(self.logits[0]).any())
+
+    @cached_property
+    def _resolved(self) -> tuple[np.ndarray, np.ndarray]:
+        mask, sure = np.zeros(self.size, np.uint8), np.zeros(self.size, np.float16)
+        for rows, logits in self._strips():
+            probabilities = logits.softmax(0)
+            best, label = probabilities[1:].max(0)
+            found = (best >= self.threshold) & (best > probabilities[0])
+            mask[rows] = torch.where(found, label + 1, 0).numpy()
+            other = torch.maximum(probabilities[0], 1 - best)  # background by its own logit, or since no label fits
+            sure[rows] = torch.where(found, best, other).numpy()
+        return mask, sure
+
+    def _strips(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of the photo, a part at a time, and their logits: bilinear between cell centres."""
+        (height, width), count = self.size, len(self.logits)
+        filled = self.logits.clamp(min=-1e4)  # between -inf and a number lies no number
+        step = max(1, STRIP_VALUES // max(1, count * width))
+        source = ((torch.arange(height) + 0.5) * filled.shape[1] / height - 0.5).clamp(0, filled.shape[1] - 1)
+        for top in range(0, height, step):
+            at = source[top : top + step]
+            upper = at.floor().long()
+            lower = (upper + 1).clamp(max=filled.shape[1] - 1)
+            share = (at - upper)[None, :, None]
+            part = filled[:, upper] * (1 - share) + filled[:, lower] * share
+            yield slice(top, top + step), F.interpolate(part[None], (len(at), width), mode="bilinear")[0]
+
+    def regions(self) -> list[LabelRegion]:
+        """What the mask says of each label, in the order of the labels."""
+        found = []
+        for value, label in enumerate(self.labels, 1):
+            own = self.mask == value
+            if not own.any():
+                found.append(LabelRegion(label, 0.0, None, 0.0))
+                continue
+            rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+            box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+            found.append(LabelRegion(label, float(own.mean()), box, float(self.probability[own].astype(float).mean())))
+        return found

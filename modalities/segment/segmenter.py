@@ -1,0 +1,195 @@
+"""Photos -> segmentations, by words and a frozen space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clipx.dense import dense_logits
+from clipx.errors import InputError
+from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
+from clipx.modalities.segment.denoise import denoise_prompts, smooth_keys
+from clipx.modalities.segment.maps import Segmentation
+from clipx.modalities.segment.refine import REFINEMENTS
+from clipx.pictures import read_rgb
+from clipx.space import JointSpace
+from clipx.zeroshot import ZeroShotClassifier
+
+LARGER = 1.25  # the photo's shorter side, in sides of the tower's own picture
+LONGEST = 4096  # pixels: a side of what the tower looks at
+NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
+WHOLE = 4.0  # areas of the tower's own picture: larger photos are seen through windows
+NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/segment.md
+PATHS = ("naclip", "value", "token")  # the first that a tower has is what "auto" takes
+
+
+class Segmenter:
+    """Segments photos by words.
+
+    The background of ``("auto",)`` is a level of its own at each place: mean + 2.5 standard deviations of the cosines
+    of 300 everyday nouns with it. A label that does not come above what unrelated words reach there is not shown
+    there, however many labels there are.
+
+    Args:
+        space: its image tower needs dense features.
+        config: with labels.
+
+    Raises:
+        InputError: no labels. VocabularyError: words that the space never saw. UnsupportedError: no dense features.
+    """
+
+    def __init__(self, space: JointSpace, config: SegmentConfig):
+        if not config.labels:
+            raise InputError("no labels", where="segment", remedy="name what to find: --labels cat,grass,sky")
+        self.space, self.config = space, config
+        self.path = best_path(space) if config.path == AUTO else config.path
+        groups = [[word.strip() for word in label.split("|")] for label in config.labels]
+        if config.background not in ((AUTO,), (NONE,)):
+            known = {word.casefold() for group in groups for word in group}
+            words = [word.strip() for text in config.background for word in text.split("|")]
+            groups.insert(0, [word for word in words if word.casefold() not in known] or words)
+        words = list(dict.fromkeys(word for group in groups for word in group))
+        classifier = ZeroShotClassifier(space, words, config.prompts or "photo")
+        self._groups = [torch.tensor([words.index(word) for word in group]) for group in groups]
+        self._weights = torch.from_numpy(classifier.weights.vectors)
+        if config.background == (AUTO,):
+            self._weights = torch.cat([self._weights, null_vectors(space)])
+        self._words = len(words)
+
+    def __call__(self, photo: Tensor) -> Segmentation:
+        """A photo (3, H, W), float RGB in [0, 1], segmented.
+
+        Raises:
+            InputError: see ``JointSpace.dense_image``.
+        """
+        config = self.config
+        seen = self.seen(photo)
+        cosines = self._cosines(seen)
+        labels = torch.stack([cosines[group].max(0).values for group in self._groups])
+        if config.background == (AUTO,):
+            null = cosines[self._words :]
+            level = null.mean(0) + NULL_DEVIATIONS * null.std(0, correction=0)
+            labels = torch.cat([level[None], labels])
+        elif config.background == (NONE,):
+            labels = torch.cat([torch.full_like(labels[:1], -torch.inf), labels])
+        logits = labels * (self.space.logit_scale if config.temperature is None else 1 / config.temperature)
+        logits = self._refined(self._cleaned(logits, seen), seen)
+        threshold = 0.0 if config.background == (NONE,) else config.threshold
+        return Segmentation(config.names, logits.float().cpu(), (photo.shape[-2], photo.shape[-1]), threshold)
+
+    def seen(self, photo: Tensor) -> Tensor:
+        """The photo as the tower looks at it: (1, 3, h, w), its shorter side ``config.side``, no side above 4096."""
+        pixels = self.space.checked(photo[None])
+        height, width = pixels.shape[-2:]
+        side = self.config.side
+        if side is None:
+            side = round((LARGER if self.space.backbone.any_size else 1) * min(self.space.image_size))
+        scale = min(side / min(height, width), LONGEST / max(height, width))
+        shape = max(1, round(height * scale)), max(1, round(width * scale))
+        return self.space.preprocess.sample(pixels, shape).clamp(0, 1)
+
+    def _cosines(self, seen: Tensor) -> Tensor:
+        """(1, 3, h, w) -> (words, h / 4, w / 4) cosines of each place with each word."""
+        config, own = self.config, self.space.image_size
+        window, stride = config.window, config.stride
+        if window is None and not self.space.backbone.any_size:
+            window = min(own)
+        elif window is None and seen.shape[-2] * seen.shape[-1] > WHOLE * own[0] * own[1]:
+            window, stride = 2 * min(own), min(own)
+        size = max(1, seen.shape[-2] // 4), max(1, seen.shape[-1] // 4)
+        with torch.inference_mode():
+            logits = dense_logits(
+                self.space, seen, self._weights, window=window, stride=stride, flip=config.flip, scales=config.scales,
+                size=size, path=self.path,
+            )  # fmt: skip
+        return logits[0] / self.space.logit_scale
+
+    def _cleaned(self, logits: Tensor, seen: Tensor) -> Tensor:
+        """Without labels that are nowhere probable; what is unsure as places with similar keys have it."""
+        config = self.config
+        if config.denoise:
+            logits = torch.cat([logits[:1], denoise_prompts(logits[1:], config.denoise)])
+        if config.smooth_keys:
+            with torch.inference_mode():
+                keys = self.space.keys_image(seen)
+                probabilities = F.interpolate(logits.softmax(0)[None], keys.shape[-2:], mode="bilinear")
+                smooth = smooth_keys(probabilities, keys, config.smooth_keys)
+                smooth = smooth / smooth.sum(1, keepdim=True).clamp(min=1e-12)
+                logits = F.interpolate(smooth, logits.shape[-2:], mode="bilinear")[0].clamp(min=1e-12).log()
+        return logits
+
+    def _refined(self, logits: Tensor, seen: Tensor) -> Tensor:
+        """At the resolution of what the tower saw, with borders at its edges.
+
+        Only what wins somewhere is refined, as refinement averages each label by itself.
+        """
+        if self.config.refine == "none":
+            return logits
+        fine = F.interpolate(logits.clamp(min=NOWHERE)[None], seen.shape[-2:], mode="bilinear")[0]
+        winners = logits.flatten(1).argmax(0).unique()
+        with torch.inference_mode():
+            fine[winners] = REFINEMENTS[self.config.refine](fine[winners], seen[0])
+        if torch.isinf(logits[0]).all():
+            fine[0] = -torch.inf
+        return fine
+
+
+def best_path(space: JointSpace) -> str:
+    """The path that ``"auto"`` takes: NACLIP's where the tower has one, else the value path."""
+    return next((path for path in PATHS if path in space.dense_paths), PATHS[1])
+
+
+def segment(
+    path: str | PathLike | Iterable[str | PathLike],
+    labels: Sequence[str],
+    space: str | JointSpace | None = None,
+    device: str = "cpu",
+    **config: Any,
+) -> Any:
+    """Segment a photo, or each of several, by words.
+
+    >>> segment("cat.jpg", ["cat", "sofa"]).mask     # doctest: +SKIP
+    array([[0, 0, 2, ...
+
+    Args:
+        path: one file, or several.
+        labels: what to find; ``"sofa|couch"`` is one label by two words.
+        space: what ``clipx.load_space`` takes, or a ``JointSpace``.
+        device: where a space given by name is loaded.
+        **config: fields of ``SegmentConfig``, such as ``background=("wall", "floor")``.
+
+    Returns:
+        A ``Segmentation``; of several files a list of them.
+    """
+    from clipx.spaces.loading import load_space
+
+    if not isinstance(space, JointSpace):
+        space = load_space(space, device, backend="torch")
+    segmenter = Segmenter(space, SegmentConfig(labels=tuple(labels), **config))
+    if isinstance(path, str | PathLike):
+        return segmenter(torch.from_numpy(read_rgb(path)))
+    return [segmenter(torch.from_numpy(read_rgb(one))) for one in path]
+
+
+@lru_cache(maxsize=8)
+def _null_words(count: int) -> Sequence[str]:
+    from clipx.index.vocabulary import everyday_nouns
+
+    words = everyday_nouns()
+    return words[:: max(1, len(words) // count)][:count]
+
+
+def null_vectors(space: JointSpace) -> Tensor:
+    """(B, D) vectors of everyday nouns that the space takes, for a level that unrelated words seldom reach."""
+    words = [word for word in _null_words(NULL_WORDS) if not space.unknown(word)]
+    if not words:
+        raise InputError(
+            "the space knows no everyday noun", where=space.name, remedy="name the background: --background wall,floor"
+        )
+    return torch.from_numpy(space.encode_text([f"a photo of a {word}." for word in words]))
