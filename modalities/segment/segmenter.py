@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from clipx.dense import dense_logits
 from clipx.errors import InputError
 from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
-from clipx.modalities.segment.denoise import denoise_prompts, smooth_keys
+from clipx.modalities.segment.denoise import ABSENT, denoise_prompts, smooth_keys
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
 from clipx.pictures import read_rgb
@@ -114,7 +114,11 @@ class Segmenter:
         """Without labels that are nowhere probable; what is unsure as places with similar keys have it."""
         config = self.config
         if config.denoise:
-            logits = torch.cat([logits[:1], denoise_prompts(logits[1:], config.denoise)])
+            clean = denoise_prompts(logits, config.denoise)
+            if config.background != (NONE,):  # which is never left out, and gets what the absent labels had
+                absent = (clean[1:] == ABSENT).flatten(1).all(1)
+                clean[0] = torch.cat([logits[:1], logits[1:][absent]]).logsumexp(0)
+            logits = clean
         if config.smooth_keys:
             with torch.inference_mode():
                 keys = self.space.keys_image(seen)
