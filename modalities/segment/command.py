@@ -67,7 +67,7 @@ class SegmentFlags:
     ] = None
     denoise: Annotated[
         float, typer.Option("--denoise", help="Leave out labels that are nowhere this probable (MaskCLIP).")
-    ] = 0.0
+    ] = 0.5
     smooth_keys: Annotated[
         float, typer.Option("--smooth-keys", help="Let pixels less sure than this follow similar places (MaskCLIP).")
     ] = 0.0

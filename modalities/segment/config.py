@@ -49,9 +49,9 @@ class SegmentConfig:
     window: int | None = None
     stride: int | None = None
     temperature: float | None = None
-    denoise: float = 0.0
+    denoise: float = 0.5
     smooth_keys: float = 0.0
-    refine: str = "none"
+    refine: str = "superpixels"
 
     def __post_init__(self) -> None:
         if any(not word.strip() for label in (*self.labels, *self.background) for word in label.split("|")):
