@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ def dense_logits(
     size: tuple[int, int] | None = None,
     normalize: bool = True,
     path: str = "value",
+    combine: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """What each pixel shows: logit scale * cosine of every place with every label.
 
@@ -42,9 +43,11 @@ def dense_logits(
         size: (H, W) of the answer; that of the pixels by default.
         normalize: as in ``JointSpace.encode_image``.
         path: as in ``JointSpace.dense_image``.
+        combine: (N, K, h, w) logits of cells -> (N, C, h, w), before they are enlarged: of many labels a few maps.
 
     Returns:
-        (N, K, H, W) float32 logits, bilinear between cell centres. Gradients reach pixels and labels.
+        (N, K, H, W), or with ``combine`` (N, C, H, W), float32 logits, bilinear between cell centres. Gradients reach
+        pixels and labels.
 
     Raises:
         InputError: shapes, sizes or steps that are out of range.
@@ -63,11 +66,15 @@ def dense_logits(
     tile = None if window is None else _pair(window, "window")
     step = None if stride is None else _pair(stride, "stride")
 
+    def cells(view: Tensor) -> Tensor:
+        found = _cell_logits(space, view, weights, normalize, path)
+        return found if combine is None else combine(found)
+
     def see(view: Tensor) -> Tensor:
         if tile is None:
-            return _resize(_cell_logits(space, view, weights, normalize, path), size)
+            return _resize(cells(view), size)
         boxes = list(_boxes((int(view.shape[-2]), int(view.shape[-1])), tile, step))
-        return _resize(_windowed(space, view, weights, boxes, normalize, path), size)
+        return _resize(_windowed(view, boxes, cells), size)
 
     views = [_scaled(space, pixels, scale, normalize) for scale in scales]
     seen = [see(view) for view in views]
@@ -92,22 +99,16 @@ def _cell_logits(space: JointSpace, pixels: Tensor, weights: Tensor, normalize: 
     return space.logit_scale * torch.einsum("ndhw,kd->nkhw", features, weights)
 
 
-def _windowed(
-    space: JointSpace,
-    pixels: Tensor,
-    weights: Tensor,
-    boxes: list[tuple[int, int, int, int]],
-    normalize: bool,
-    path: str,
-) -> Tensor:
+def _windowed(pixels: Tensor, boxes: list[tuple[int, int, int, int]], cells: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean of the logits of all windows that cover a pixel: (N, K, H, W)."""
-    shape = len(pixels), len(weights), *pixels.shape[-2:]
-    total, count = torch.zeros(shape, device=space.device), torch.zeros(shape[-2:], device=space.device)
+    total = count = torch.zeros(())  # their shapes are those of the first window's labels
     for top, left, height, width in boxes:
         rows, columns = slice(top, top + height), slice(left, left + width)
-        logits = _cell_logits(space, pixels[..., rows, columns], weights, normalize, path)
-        border = left, shape[-1] - left - width, top, shape[-2] - top - height
-        total = total + F.pad(_resize(logits, (height, width)), border)  # not in place: gradients flow
+        logits = _resize(cells(pixels[..., rows, columns]), (height, width))
+        if not total.ndim:
+            total = logits.new_zeros(*logits.shape[:2], *pixels.shape[-2:])
+            count = logits.new_zeros(pixels.shape[-2:])
+        total[..., rows, columns] += logits
         count[rows, columns] += 1
     return total / count
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from os import PathLike
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
 WHOLE = 4.0  # areas of the tower's own picture: larger photos are seen through windows
 NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/segment.md
 PATHS = ("naclip", "value", "token")  # the first that a tower has is what "auto" takes
+
+_NULL_VECTORS: WeakKeyDictionary[JointSpace, Tensor] = WeakKeyDictionary()  # 300 texts are seconds of a CLIP's time
 
 
 class Segmenter:
@@ -59,7 +61,9 @@ class Segmenter:
         self._groups = [torch.tensor([words.index(word) for word in group]) for group in groups]
         self._weights = torch.from_numpy(classifier.weights.vectors)
         if config.background == (AUTO,):
-            self._weights = torch.cat([self._weights, null_vectors(space)])
+            if space not in _NULL_VECTORS:
+                _NULL_VECTORS[space] = null_vectors(space)
+            self._weights = torch.cat([self._weights, _NULL_VECTORS[space]])
         self._words = len(words)
 
     def __call__(self, photo: Tensor) -> Segmentation:
@@ -70,15 +74,7 @@ class Segmenter:
         """
         config = self.config
         seen = self.seen(photo)
-        cosines = self._cosines(seen)
-        labels = torch.stack([cosines[group].max(0).values for group in self._groups])
-        if config.background == (AUTO,):
-            null = cosines[self._words :]
-            level = null.mean(0) + NULL_DEVIATIONS * null.std(0, correction=0)
-            labels = torch.cat([level[None], labels])
-        elif config.background == (NONE,):
-            labels = torch.cat([torch.full_like(labels[:1], -torch.inf), labels])
-        logits = labels * (self.space.logit_scale if config.temperature is None else 1 / config.temperature)
+        logits = self._logits(seen)
         logits = self._refined(self._cleaned(logits, seen), seen)
         threshold = 0.0 if config.background == (NONE,) else config.threshold
         return Segmentation(config.names, logits.float().cpu(), (photo.shape[-2], photo.shape[-1]), threshold)
@@ -94,8 +90,8 @@ class Segmenter:
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         return self.space.preprocess.sample(pixels, shape).clamp(0, 1)
 
-    def _cosines(self, seen: Tensor) -> Tensor:
-        """(1, 3, h, w) -> (words, h / 4, w / 4) cosines of each place with each word."""
+    def _logits(self, seen: Tensor) -> Tensor:
+        """(1, 3, h, w) -> (1 + labels, h / 4, w / 4), the background's first."""
         config, own = self.config, self.space.image_size
         window, stride = config.window, config.stride
         if window is None and not self.space.backbone.any_size:
@@ -104,11 +100,21 @@ class Segmenter:
             window, stride = 2 * min(own), min(own)
         size = max(1, seen.shape[-2] // 4), max(1, seen.shape[-1] // 4)
         with torch.inference_mode():
-            logits = dense_logits(
+            (logits,) = dense_logits(
                 self.space, seen, self._weights, window=window, stride=stride, flip=config.flip, scales=config.scales,
-                size=size, path=self.path,
+                size=size, path=self.path, combine=self._combined,
             )  # fmt: skip
-        return logits[0] / self.space.logit_scale
+        if config.background == (NONE,):
+            logits = torch.cat([torch.full_like(logits[:1], -torch.inf), logits])
+        return logits if config.temperature is None else logits / (config.temperature * self.space.logit_scale)
+
+    def _combined(self, logits: Tensor) -> Tensor:
+        """(N, words, h, w) -> (N, labels, h, w), where there is a background (N, 1 + labels, h, w)."""
+        found = [logits[:, group].amax(1) for group in self._groups]
+        if self.config.background == (AUTO,):
+            null = logits[:, self._words :]
+            found.insert(0, null.mean(1) + NULL_DEVIATIONS * null.std(1, correction=0))
+        return torch.stack(found, 1)
 
     def _cleaned(self, logits: Tensor, seen: Tensor) -> Tensor:
         """Without labels that are nowhere probable; what is unsure as places with similar keys have it."""
@@ -181,17 +187,16 @@ def segment(
     return [segmenter(torch.from_numpy(read_rgb(one))) for one in path]
 
 
-@lru_cache(maxsize=8)
-def _null_words(count: int) -> Sequence[str]:
+def null_vectors(space: JointSpace) -> Tensor:
+    """(B, D) vectors of 300 everyday nouns, of those that the space takes.
+
+    Raises:
+        InputError: it takes none of them.
+    """
     from clipx.index.vocabulary import everyday_nouns
 
-    words = everyday_nouns()
-    return words[:: max(1, len(words) // count)][:count]
-
-
-def null_vectors(space: JointSpace) -> Tensor:
-    """(B, D) vectors of everyday nouns that the space takes, for a level that unrelated words seldom reach."""
-    words = [word for word in _null_words(NULL_WORDS) if not space.unknown(word)]
+    nouns = everyday_nouns()
+    words = [word for word in nouns[:: len(nouns) // NULL_WORDS][:NULL_WORDS] if not space.unknown(word)]
     if not words:
         raise InputError(
             "the space knows no everyday noun", where=space.name, remedy="name the background: --background wall,floor"
