@@ -8,10 +8,12 @@ _HOMES = {
     "Confusion": "metrics",
     "LabelRegion": "maps",
     "MaskedPhotos": "data",
+    "Head": "head",
     "SegmentConfig": "config",
     "SegmentTask": "task",
     "Segmentation": "maps",
     "Segmenter": "segmenter",
+    "load_head": "head",
     "read_masks": "data",
     "segment": "segmenter",
 }

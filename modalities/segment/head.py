@@ -1,0 +1,146 @@
+"""A head on the frozen tower's stages, learned from masks of base labels (LSeg, Li et al., ICLR 2022).
+
+>>> head = load_head("head.safetensors", space)                                            # doctest: +SKIP
+>>> dense = head.dense(space, pixels)          # (N, D, h, w), in place of space.dense_image   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clipx.errors import FileError, SpaceMismatchError
+from clipx.files import read_bytes, write_tensors
+from clipx.modalities.segment.features import Features, frozen_features, side_by_side
+from clipx.modalities.segment.groups import GroupNetwork
+from clipx.space import JointSpace
+
+SUFFIX = ".safetensors"
+
+
+class HeadNetwork(nn.Module):
+    """Dense vectors and stages -> dense vectors, by a 1x1 convolution of low rank whose result is added.
+
+    It starts as the dense vectors themselves: the last layer begins at zero. The rank is low so that few labels cannot
+    take over the whole space from the labels that training does not see.
+
+    Args:
+        dim: D, of the dense vectors.
+        channels: C, of the stages.
+        rank: between the two layers.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dim: int, channels: int, rank: int):
+        super().__init__()
+        self.shape = {"dim": dim, "channels": channels, "rank": rank}
+        self.mix = nn.Conv2d(dim + channels, rank, 1, bias=False)
+        self.out = nn.Conv2d(rank, dim, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def forward(self, features: Features, strength: float = 1.0) -> Tensor:
+        """(N, D, h, w) unit vectors; ``strength`` in [0, 1] is how far they go from the dense vectors' to its own."""
+        both = side_by_side(features, self.mean, self.std)
+        plain = F.normalize(features.dense, dim=1)
+        learned = F.normalize(features.dense + self.out(self.mix(both)), dim=1)
+        return F.normalize(plain.lerp(learned, strength), dim=1)
+
+
+NETWORKS: dict[str, type[HeadNetwork] | type[GroupNetwork]] = {"lseg": HeadNetwork, "groups": GroupNetwork}
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A trained head of one space; made by ``fit_head`` or ``fit_groups``, or from a file by ``load_head``.
+
+    Args:
+        kind: one of ``NETWORKS``.
+        network: what was learned.
+        space_id: the only space whose features it takes.
+        strength: in [0, 1], how far it goes from the untrained vectors; groups go all the way.
+        base: the labels it learned from; () where it learned from none.
+        settings: how it learned, as JSON has it.
+    """
+
+    kind: str
+    network: HeadNetwork | GroupNetwork
+    space_id: str
+    strength: float
+    base: tuple[str, ...]
+    settings: dict[str, Any]
+
+    def dense(self, space: JointSpace, pixels: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W) in [0, 1], any size -> (N, D, h, w) unit vectors, as ``space.dense_image`` gives.
+
+        Raises:
+            SpaceMismatchError: another space. InputError: what are no pixels.
+        """
+        _require_space(self.space_id, space)
+        found = frozen_features(space, pixels)
+        with torch.no_grad():
+            return self.network.to(found.dense.device)(found, self.strength)
+
+    def save(self, path: str | PathLike) -> Path:
+        """Write one .safetensors file, its facts as JSON in the header.
+
+        Raises:
+            FileError: another suffix, or the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix != SUFFIX:
+            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
+        facts = {name: getattr(self, name) for name in _FACTS} | {"shape": self.network.shape}
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        write_tensors(path, tensors, {"clipx-segment-head": json.dumps(facts)}, parents=True)
+        return path
+
+
+_FACTS = ("kind", "space_id", "strength", "base", "settings")
+
+
+def load_head(path: str | PathLike, space: JointSpace) -> Head:
+    """Read what ``Head.save`` wrote. Nothing in the file is run.
+
+    Raises:
+        FileError: missing, unreadable, or no head. SpaceMismatchError: made in another space.
+    """
+    from safetensors.torch import load as from_bytes
+
+    data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
+    try:
+        tensors = from_bytes(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        facts = json.loads(header["__metadata__"]["clipx-segment-head"])
+        network = NETWORKS[facts["kind"]](**facts.pop("shape"))
+        network.load_state_dict(tensors)
+        head = Head(network=network.eval(), **(facts | {"base": tuple(facts["base"])}))
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()) or not 0 <= head.strength <= 1:
+            raise ValueError("values are out of range")
+    except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
+        raise FileError(
+            f"is no segmentation head ({error.__class__.__name__}: {error})",
+            where=path,
+            remedy="train one with clipx train segment",
+        ) from error
+    _require_space(head.space_id, space, path)
+    return head
+
+
+def _require_space(made_in: str, space: JointSpace, where: str | PathLike | None = None) -> None:
+    if made_in != space.id:
+        raise SpaceMismatchError(
+            f"the head was made in space {made_in}, this is {space.id}",
+            where=where,
+            remedy="take that space, or train again with clipx train segment",
+        )
