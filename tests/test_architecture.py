@@ -18,7 +18,7 @@ CORE = sorted((ROOT / "clipx").rglob("*.py"))
 MODALITIES = sorted((ROOT / "modalities").rglob("*.py"))
 HEAVY = {
     *("lance", "matplotlib", "numba", "open3d", "open_clip", "PIL", "pyarrow", "ray", "rich", "safetensors"),
-    *("scipy", "skimage", "soundfile", "timm", "torchaudio", "torchvision", "transformers", "trimesh"),
+    *("pycocotools", "scipy", "skimage", "soundfile", "timm", "torchaudio", "torchvision", "transformers", "trimesh"),
 }
 
 
@@ -196,6 +196,7 @@ def test_what_is_imported_is_declared():
         name: {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in project["optional-dependencies"][extra]}
         for names, extra in (
             (EXPORTING, "export"),
+            ({"clipx.modalities.detect.evaluate"}, "detect"),
             ({"clipx.index.ray_engine"}, "ray"),
             (SERVING, "serve"),
             ({"clipx.mcp_server"}, "mcp"),

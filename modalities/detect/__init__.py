@@ -1,0 +1,17 @@
+"""Detection: boxes of the things that words name, in photos, with a frozen joint space."""
+
+from __future__ import annotations
+
+from clipx._lazy import at_first_use
+
+_HOMES = {
+    "Detections": "boxes",
+    "Grounding": "boxes",
+    "Phrase": "boxes",
+    "Proposals": "boxes",
+}
+
+__all__ = list(_HOMES)
+
+# `clipx --help` loads this package's commands and needs no torch for them.
+__getattr__ = at_first_use(__name__, _HOMES)
