@@ -5,10 +5,15 @@ from __future__ import annotations
 from clipx._lazy import at_first_use
 
 _HOMES = {
+    "DetectConfig": "config",
     "Detections": "boxes",
+    "Detector": "detector",
     "Grounding": "boxes",
     "Phrase": "boxes",
     "Proposals": "boxes",
+    "RegionEncoder": "regions",
+    "detect": "detector",
+    "propose": "proposals",
 }
 
 __all__ = list(_HOMES)
