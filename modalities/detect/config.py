@@ -46,10 +46,10 @@ class DetectConfig:
     prompts: str = "photo"
     background: Sequence[str] = ()
     proposals: str = "selective"
-    limit: int = 500
+    limit: int = 300
     regions: Literal["dense", "crops", "both"] = "dense"
     path: str = "value"
-    short_sides_px: Sequence[int] = (360, 540, 720)
+    short_sides_px: Sequence[int] = (540,)
     ring: float = 1.4
     crop_scales: Sequence[float] = (1.0, 1.5)
     crop_limit: int = 100
@@ -63,9 +63,11 @@ class DetectConfig:
 
     def __post_init__(self):
         for name in ("labels", "background", "short_sides_px", "crop_scales"):
-            if isinstance(getattr(self, name), str):
-                raise InputError(f"{name} must be a list, got the text {getattr(self, name)!r}")
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # how a frozen dataclass sets its own
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple):
+                what = f"the text {value!r}" if isinstance(value, str) else type(value).__name__
+                raise InputError(f"{name} must be a list, got {what}")
+            object.__setattr__(self, name, tuple(value))  # how a frozen dataclass sets its own
         if self.regions not in HOWS:
             raise InputError(f"regions must be {', '.join(HOWS)}, got {self.regions!r}")
         for name in ("limit", "crop_limit", "top"):

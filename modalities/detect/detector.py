@@ -14,9 +14,9 @@ from torch import Tensor
 from clipx.errors import InputError
 from clipx.modalities.detect.boxes import Detections, Proposals, as_boxes, non_maximum_suppression
 from clipx.modalities.detect.config import DetectConfig
-from clipx.modalities.detect.photos import read_photo
 from clipx.modalities.detect.proposals import method_named, propose
 from clipx.modalities.detect.regions import RegionEncoder
+from clipx.pictures import read_rgb
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -44,7 +44,7 @@ def detect(
 
         space = load_space(space, backend="torch") if space else load_space(backend="torch")
     detector = Detector(space, DetectConfig(labels=labels, **settings))
-    return detector(photo if isinstance(photo, Tensor) else read_photo(photo))
+    return detector(photo if isinstance(photo, Tensor) else torch.from_numpy(read_rgb(photo)))
 
 
 class Detector:

@@ -50,7 +50,7 @@ class RegionEncoder:
         head: Callable[[Tensor, np.ndarray], Tensor] | None = None,
         *,
         path: str = "value",
-        short_sides_px: Sequence[int] = (360, 540, 720),
+        short_sides_px: Sequence[int] = (540,),
         ring: float = 1.4,
         crop_scales: Sequence[float] = (1.0, 1.5),
         seed: int = 0,

@@ -1,0 +1,207 @@
+"""clipx detect: photos -> the boxes of what words name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from clipx.cli._options import RunOptions, takes
+
+if TYPE_CHECKING:
+    from clipx.errors import ClipxError
+    from clipx.modalities.detect.boxes import Detections, Proposals
+    from clipx.modalities.detect.config import DetectConfig
+    from clipx.modalities.detect.task import DetectTask
+
+SUFFIXES = (".json", ".png")  # of the files of a photo
+THRESHOLD, TOP = 0.3, 20  # of clipx detect: what is drawn for people
+
+
+@dataclass(frozen=True)
+class DetectFlags:
+    """How boxes are proposed, scored and selected; what is left out is as in ``DetectConfig``."""
+
+    background: Annotated[
+        str | None, typer.Option("--background", help="Words of what else there is, never an answer: a,b,c or @file.")
+    ] = None
+    proposals: Annotated[
+        str | None,
+        typer.Option("--proposals", help="selective (default), components, grid, or one that is installed."),
+    ] = None
+    limit: Annotated[int | None, typer.Option("--limit", help="Of proposals in a photo.", min=1)] = None
+    regions: Annotated[
+        Literal["dense", "crops", "both"] | None,
+        typer.Option(
+            "--regions", help="How a box is looked at: in one map of the photo (default), as crops, or as both."
+        ),
+    ] = None
+    path: Annotated[str | None, typer.Option("--path", help="Of the dense map, see the docs of the space.")] = None
+    crop_limit: Annotated[int | None, typer.Option("--crop-limit", help="Boxes that are cropped.", min=1)] = None
+    temperature: Annotated[float | None, typer.Option("--temperature", help="Of the softmax over labels.")] = None
+    overlap: Annotated[
+        float | None, typer.Option("--overlap", help="IoU above which the lower of two boxes of a label goes.")
+    ] = None
+    threshold: Annotated[float | None, typer.Option("--threshold", help="The lowest score, in [0, 1].")] = None
+    top: Annotated[int | None, typer.Option("--top", help="The most boxes in a photo.", min=1)] = None
+
+
+@takes("space", "device", "dtype", "seed", "prompts", "as_json", "config")
+def detect(
+    files: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos of any size.")],
+    labels: Annotated[str, typer.Option("--labels", help="What to look for: a,b,c or @file, one a line.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="For one photo a .png file, and a .json beside it; or a folder.")
+    ] = Path("clipx-detect"),
+    boxes: Annotated[
+        Path | None,
+        typer.Option("--boxes", help="Choose from the boxes of this file: COCO JSON, or CSV (path,left,top,...)."),
+    ] = None,
+    crop: Annotated[
+        Path | None, typer.Option("--crop", help="Also write each box that is found as a .png file to this folder.")
+    ] = None,
+    *,
+    detection: DetectFlags,
+    run: RunOptions,
+) -> None:
+    """Find what words name in photos: a box, a label and a score for each.
+
+    Boxes come from selective search. The score of a box says how much more of a
+    label it shows than what is around it, beside the other labels; with one label
+    the surroundings alone decide. Writes the photo with boxes, and COCO JSON.
+
+    A photo that cannot be read is named at the end, and the exit status is then 2.
+
+    Example: clipx detect street.jpg --labels car,bicycle,dog -o street-boxes.png
+    """
+    from clipx.api import parse_labels
+    from clipx.cli._output import print_table, report
+    from clipx.files import check_present, make_folder
+    from clipx.modalities.detect.proposals.files import read_proposals
+    from clipx.modalities.detect.task import DetectTask
+
+    check_present(files)
+    plan = detect_config(parse_labels(labels), detection, run, {"threshold": THRESHOLD, "top": TOP})
+    given = None if boxes is None else read_proposals(boxes)
+    stems = _stems(out, files)
+    task = DetectTask(run.open_space(backend="torch"), plan)
+    for folder in [out] * (out.suffix.lower() != ".png") + [crop] * (crop is not None):
+        make_folder(folder)
+    failures: dict[str, ClipxError] = {}
+    results, stopped = _detect(task, files, stems, given, boxes, crop, failures)
+    space = task.space
+    record = report("detect", results, space=space.name, space_id=space.id, settings=settings_of(plan))
+
+    def table() -> None:
+        found = [(r["source"], one) for r in results for one in r["detections"]]
+        rows = [(name, one["label"], f"{one['score']:.3f}", *(f"{v:.0f}" for v in one["box"])) for name, one in found]
+        print_table(("photo", "label", "score", "left", "top", "right", "bottom"), rows)
+
+    if stopped:
+        run.emit(record, table)
+        raise KeyboardInterrupt
+    run.conclude(record, failures, table)
+
+
+def _detect(
+    task: DetectTask,
+    files: Sequence[Path],
+    stems: Sequence[Path],
+    given: Mapping[str, Proposals] | None,
+    file: Path | None,
+    crop: Path | None,
+    failures: dict[str, ClipxError],
+) -> tuple[list[dict[str, Any]], bool]:
+    """Photo after photo: the records of what was found, and whether Ctrl-C ended it."""
+    from clipx.errors import ClipxError
+    from clipx.modalities.detect.proposals.files import proposals_of
+    from clipx.progress import progress
+    from clipx.task import stopping
+
+    results = []
+    with stopping(None) as stop, progress("detecting", len(files)) as advance:
+        for path, stem in zip(files, stems, strict=True):
+            try:
+                photo = task.load(path)
+                own = None if given is None or file is None else proposals_of(given, path, file)
+                found = task.detector(photo, own)
+            except ClipxError as error:
+                failures[str(path)] = error
+            else:
+                written = task.save(found, stem, name=path.name, photo=photo, settings=settings_of(task.config))
+                crops = [] if crop is None else _write_crops(crop, stem, photo, found)
+                results.append(_record(path, found, written, crops))
+            advance(1)
+            if stop():
+                return results, True
+    return results, False
+
+
+def _write_crops(folder: Path, stem: Path, photo: Any, found: Detections) -> list[Path]:
+    """One file for each detection, numbered from the best."""
+    from clipx.files import write_whole
+    from clipx.modalities.detect.show import crop_png
+
+    written = []
+    for number, (box, name) in enumerate(zip(found.boxes, found.names, strict=True), 1):
+        word = "".join(c if c.isalnum() else "-" for c in name)[:40]
+        path = folder / f"{stem.name.removesuffix('-boxes')}-{number:02d}-{word}.png"
+        write_whole(path, crop_png(photo, box))
+        written.append(path)
+    return written
+
+
+def _record(path: Path, found: Detections, files: Sequence[Path], crops: Sequence[Path]) -> dict[str, Any]:
+    rows = zip(found.names, found.scores.tolist(), found.boxes.tolist(), strict=True)
+    detections = [{"label": label, "score": score, "box": box} for label, score, box in rows]
+    about = {"source": str(path), "height": found.size[0], "width": found.size[1], "detections": detections}
+    return about | {"files": [str(f) for f in files], "crops": [str(f) for f in crops]}
+
+
+# ----------------------------------------------------------------------------------------- flags, for clipx eval, too
+
+
+def detect_config(
+    labels: Sequence[str], flags: DetectFlags, run: RunOptions, defaults: Mapping[str, Any] | None = None
+) -> DetectConfig:
+    """The flags as a config. Raises InputError."""
+    from clipx.api import parse_labels
+    from clipx.cli._work import read_prompts
+    from clipx.modalities.detect.config import DetectConfig
+
+    given = {one.name: getattr(flags, one.name) for one in fields(flags)}
+    changes: dict[str, Any] = dict(defaults or {}) | {name: v for name, v in given.items() if v is not None}
+    if flags.background is not None:
+        changes["background"] = parse_labels(flags.background)
+    if run.prompts is not None:
+        changes["prompts"] = read_prompts(run.prompts)
+    return DetectConfig(labels=labels, seed=run.seed, **changes)
+
+
+def settings_of(config: DetectConfig) -> dict[str, Any]:
+    """The config as JSON's own types."""
+    values = {one.name: getattr(config, one.name) for one in fields(config)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _stems(out: Path, files: Sequence[Path]) -> list[Path]:
+    """The beginnings of the files' names, one for each photo. Raises InputError where a photo would be overwritten."""
+    from clipx.cli._output import check_writable, distinct_names
+    from clipx.errors import InputError
+
+    one_file = out.suffix.lower() == ".png"
+    if one_file and len(files) > 1:
+        raise InputError(f"{len(files)} pictures do not fit into one file", where=out, remedy="name a folder")
+    if not one_file and out.suffix.lower() in (".jpg", ".jpeg", ".json", ".webp", ".tif", ".tiff"):
+        raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
+    stems = [out.with_suffix("")] if one_file else [out / f"{name}-boxes" for name in distinct_names(files)]
+    photos = {path.resolve() for path in files}
+    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in SUFFIXES):
+        if written.resolve() in photos:
+            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
+    if one_file:
+        check_writable(out)
+    return stems
