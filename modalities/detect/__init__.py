@@ -8,11 +8,16 @@ _HOMES = {
     "DetectConfig": "config",
     "Detections": "boxes",
     "Detector": "detector",
+    "GroundConfig": "grounder",
+    "Grounder": "grounder",
     "Grounding": "boxes",
+    "HubDetector": "hub",
     "Phrase": "boxes",
     "Proposals": "boxes",
     "RegionEncoder": "regions",
     "detect": "detector",
+    "ground": "grounder",
+    "noun_phrases": "phrases",
     "propose": "proposals",
 }
 
