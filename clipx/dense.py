@@ -27,6 +27,7 @@ def dense_logits(
     size: tuple[int, int] | None = None,
     normalize: bool = True,
     path: str = "value",
+    features: Callable[[Tensor], Tensor] | None = None,
     combine: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """What each pixel shows: logit scale * cosine of every place with every label.
@@ -43,6 +44,7 @@ def dense_logits(
         size: (H, W) of the answer; that of the pixels by default.
         normalize: as in ``JointSpace.encode_image``.
         path: as in ``JointSpace.dense_image``.
+        features: (N, 3, H, W) pixels -> (N, D, h, w) unit vectors, in place of ``JointSpace.dense_image``.
         combine: (N, K, h, w) logits of cells -> (N, C, h, w), before they are enlarged: of many labels a few maps.
 
     Returns:
@@ -67,7 +69,10 @@ def dense_logits(
     step = None if stride is None else _pair(stride, "stride")
 
     def cells(view: Tensor) -> Tensor:
-        found = _cell_logits(space, view, weights, normalize, path)
+        if features is not None:
+            found = space.logit_scale * torch.einsum("ndhw,kd->nkhw", features(view), weights)
+        else:
+            found = _cell_logits(space, view, weights, normalize, path)
         return found if combine is None else combine(found)
 
     def see(view: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ def test_photos_of_any_shape(tiny_vit_space, shape, refine):
 
 
 def test_a_panorama_is_seen_through_windows(tiny_vit_space):
-    """No pass of the tower sees more than four times its own area, so that attention stays bounded."""
+    """No pass of the tower sees more than eight times its own area, so that attention stays bounded."""
     seen = []
     inner = tiny_vit_space.backbone.tower.dense
 
@@ -165,7 +165,7 @@ def test_a_panorama_is_seen_through_windows(tiny_vit_space):
         Segmenter(tiny_vit_space, config())(photo(100, 2000))
     finally:
         del tiny_vit_space.backbone.tower.dense
-    assert len(seen) > 5 and max(h * w for h, w in seen) <= 4 * 32 * 32
+    assert len(seen) > 5 and max(h * w for h, w in seen) <= 8 * 32 * 32
 
 
 def test_a_tower_of_one_size():

@@ -38,6 +38,10 @@ class SegmentFlags:
         float | None,
         typer.Option("--threshold", help="Pixels whose best label is less probable are background. Default: 0.4."),
     ] = None
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="A head by clipx train segment, in place of --path.", show_default=False),
+    ] = None
     path: Annotated[
         str,
         typer.Option(
@@ -150,6 +154,7 @@ def segment(
 def segment_config(labels: tuple[str, ...], flags: SegmentFlags, prompts: str | None) -> SegmentConfig:
     """The flags as a config. Raises InputError."""
     from clipx.api import parse_labels
+    from clipx.cli._work import read_prompts
     from clipx.modalities.segment.config import SegmentConfig
 
     values = asdict(flags)
@@ -157,7 +162,7 @@ def segment_config(labels: tuple[str, ...], flags: SegmentFlags, prompts: str | 
     values["scales"] = (1.0,) if flags.scales is None else _factors(flags.scales)
     if flags.threshold is None:
         del values["threshold"]
-    return SegmentConfig(labels=labels, prompts=prompts, **values)
+    return SegmentConfig(labels=labels, prompts=read_prompts(prompts), **values)
 
 
 def config_record(task: SegmentTask) -> dict[str, Any]:

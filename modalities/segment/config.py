@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from clipx.errors import InputError
 
@@ -21,13 +22,14 @@ class SegmentConfig:
         background: what a pixel is where no label fits: ``("auto",)``, a level above which everyday nouns seldom come
             (see ``Segmenter``); words that compete with the labels; or ``("none",)``, and every pixel gets a label.
         threshold: a pixel whose best label is less probable than this is background.
-        prompts: a set's name or a template with {}; the photo set by default.
+        prompts: what is said of a word, as ``ZeroShotClassifier`` takes it; the photo set by default.
+        head: a file by ``clipx train segment``, whose features take the place of the path's.
         path: of the dense features, see ``JointSpace.dense_image``; ``"auto"`` is the best that the tower has.
         side: pixels of the photo's shorter side when the tower looks at it; by default 1.25 times its own size.
         scales: average over the photo resampled by these factors.
         flip: average with the mirrored photo.
-        window, stride: see ``clipx.dense.dense_logits``; by default the whole photo, and windows of twice the tower's
-            size where a photo is more than four times as large as that.
+        window, stride: see ``clipx.dense.dense_logits``; by default the whole photo, and with a transformer windows of
+            twice its own side where the photo is more than eight times its own picture.
         temperature: of the softmax over labels; by default one over the space's logit scale.
         denoise: labels whose highest probability is below this are left out, as in MaskCLIP; 0 keeps all.
         smooth_keys: pixels whose best probability is below this take that of places with similar keys (MaskCLIP);
@@ -41,7 +43,8 @@ class SegmentConfig:
     labels: tuple[str, ...] = ()
     background: tuple[str, ...] = (AUTO,)
     threshold: float = 0.4
-    prompts: str | None = None
+    prompts: Any = None
+    head: str | None = None
     path: str = AUTO
     side: int | None = None
     scales: tuple[float, ...] = (1.0,)

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from clipx.modalities.segment.evaluate import Judged
     from clipx.space import JointSpace
 
-SWEPT = ("path", "threshold", "side", "flip", "window", "temperature", "denoise", "smooth_keys", "refine", "background")
+SWEPT = (
+    "head",
+    "path",
+    "threshold",
+    "side",
+    "flip",
+    "window",
+    "temperature",
+    "denoise",
+    "smooth_keys",
+    "refine",
+    "background",
+)
 
 
 @takes("where", "prompts", "space", "device", "dtype", "seed", "out", "as_json", "config")
@@ -112,9 +124,13 @@ def _variants(texts: Sequence[str]) -> list[dict[str, Any]]:
         name = name.replace("-", "_")
         if name not in SWEPT:
             raise InputError(f"no setting {name!r}", where="--sweep", remedy=f"known: {', '.join(SWEPT)}")
-        kind = {"path": str, "refine": str, "background": lambda v: tuple(v.split("+")), "flip": _truth}.get(
-            name, float
-        )
+        kind = {
+            "path": str,
+            "head": _file,
+            "refine": str,
+            "background": lambda v: tuple(v.split("+")),
+            "flip": _truth,
+        }.get(name, float)
         kind = int if name in ("side", "window") else kind
         try:
             axes[name] = [kind(value.strip()) for value in values.split(",")]  # type: ignore[operator]
@@ -124,6 +140,10 @@ def _variants(texts: Sequence[str]) -> list[dict[str, Any]]:
     for variant in found:
         SegmentConfig(**variant)  # raises now, not after the work
     return found
+
+
+def _file(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def _truth(text: str) -> bool:

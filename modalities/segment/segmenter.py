@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from clipx.dense import dense_logits
 from clipx.errors import InputError
 from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
 from clipx.modalities.segment.denoise import ABSENT, denoise_prompts, smooth_keys
+from clipx.modalities.segment.head import load_head
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
 from clipx.pictures import read_rgb
@@ -24,7 +26,7 @@ from clipx.zeroshot import ZeroShotClassifier
 LARGER = 1.25  # the photo's shorter side, in sides of the tower's own picture
 LONGEST = 4096  # pixels: a side of what the tower looks at
 NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
-WHOLE = 4.0  # areas of the tower's own picture: larger photos are seen through windows
+WHOLE = 8.0  # areas of a transformer's own picture: larger photos are seen through windows
 NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/segment.md
 PATHS = ("naclip", "value", "token")  # the first that a tower has is what "auto" takes
 
@@ -44,6 +46,7 @@ class Segmenter:
 
     Raises:
         InputError: no labels. VocabularyError: words that the space never saw. UnsupportedError: no dense features.
+        FileError, SpaceMismatchError: the head cannot be read, or is of another space.
     """
 
     def __init__(self, space: JointSpace, config: SegmentConfig):
@@ -51,11 +54,15 @@ class Segmenter:
             raise InputError("no labels", where="segment", remedy="name what to find: --labels cat,grass,sky")
         self.space, self.config = space, config
         self.path = best_path(space) if config.path == AUTO else config.path
+        self._features = None if config.head is None else partial(load_head(config.head, space).dense, space)
         groups = [[word.strip() for word in label.split("|")] for label in config.labels]
         if config.background not in ((AUTO,), (NONE,)):
             known = {word.casefold() for group in groups for word in group}
             words = [word.strip() for text in config.background for word in text.split("|")]
-            groups.insert(0, [word for word in words if word.casefold() not in known] or words)
+            others = [word for word in words if word.casefold() not in known]
+            if not others:
+                raise InputError("every word of the background is a label", where="background", remedy="name others")
+            groups.insert(0, others)
         words = list(dict.fromkeys(word for group in groups for word in group))
         classifier = ZeroShotClassifier(space, words, config.prompts or "photo")
         self._groups = [torch.tensor([words.index(word) for word in group]) for group in groups]
@@ -96,13 +103,17 @@ class Segmenter:
         window, stride = config.window, config.stride
         if window is None and not self.space.backbone.any_size:
             window = min(own)
-        elif window is None and seen.shape[-2] * seen.shape[-1] > WHOLE * own[0] * own[1]:
+        elif (
+            window is None
+            and not self.space.backbone.averages  # convolutions: memory grows as pixels do
+            and seen.shape[-2] * seen.shape[-1] > WHOLE * own[0] * own[1]
+        ):
             window, stride = 2 * min(own), min(own)
         size = max(1, seen.shape[-2] // 4), max(1, seen.shape[-1] // 4)
         with torch.inference_mode():
             (logits,) = dense_logits(
                 self.space, seen, self._weights, window=window, stride=stride, flip=config.flip, scales=config.scales,
-                size=size, path=self.path, combine=self._combined,
+                size=size, path=self.path, features=self._features, combine=self._combined,
             )  # fmt: skip
         if config.background == (NONE,):
             logits = torch.cat([torch.full_like(logits[:1], -torch.inf), logits])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipx.files import write_whole
+from clipx.files import sha256_of, write_whole
 from clipx.modalities.segment import show
 from clipx.modalities.segment.config import SegmentConfig
 from clipx.modalities.segment.maps import Segmentation
@@ -36,6 +36,11 @@ class SegmentTask(PerInputTask[Tensor, Segmentation]):
     def __init__(self, space: JointSpace, config: SegmentConfig | None = None):
         super().__init__(space, config)
         self.segmenter = Segmenter(space, self.config)
+
+    def settings(self) -> dict[str, Any]:
+        """The config, a head by its hash."""
+        head = self.config.head
+        return super().settings() | {"head": None if head is None else sha256_of(Path(head))}
 
     def load(self, path: str | PathLike) -> Tensor:
         """Read a photo."""
