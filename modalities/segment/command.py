@@ -78,7 +78,7 @@ class SegmentFlags:
     refine: Annotated[
         Literal["none", "pamr", "superpixels", "guided"],
         typer.Option("--refine", help="Move borders to edges of the photo."),
-    ] = "superpixels"
+    ] = "pamr"
 
 
 @takes("prompts", "space", "device", "dtype", "seed", "as_json", "config")

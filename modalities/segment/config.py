@@ -54,7 +54,7 @@ class SegmentConfig:
     temperature: float | None = None
     denoise: float = 0.5
     smooth_keys: float = 0.0
-    refine: str = "superpixels"
+    refine: str = "pamr"
 
     def __post_init__(self) -> None:
         if any(not word.strip() for label in (*self.labels, *self.background) for word in label.split("|")):

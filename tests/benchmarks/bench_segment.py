@@ -22,8 +22,8 @@ LABELS = ("cat", "dog", "sofa", "grass", "sky", "car", "person", "tree", "chair"
 CASES = {
     "default": {},
     "480 px, no refinement": {"side": 480, "refine": "none"},
-    "480 px, superpixels": {"side": 480},
-    "480 px, PAMR": {"side": 480, "refine": "pamr"},
+    "480 px, superpixels": {"side": 480, "refine": "superpixels"},
+    "480 px, PAMR": {"side": 480},
 }
 
 
