@@ -123,9 +123,9 @@ def test_key_smoothing_follows_keys(tiny_vit_space):
     torch.testing.assert_close(smooth.logits.exp().sum(0), torch.ones(smooth.logits.shape[1:]), rtol=0.02, atol=0.02)
 
 
-def test_auto_takes_the_neighbour_aware_path(tiny_vit_space):
+def test_auto_takes_the_neighbour_aware_path_of_a_transformer(tiny_vit_space, tiny_space):
     assert Segmenter(tiny_vit_space, config()).path == "naclip"
-    assert "naclip" in tiny_vit_space.dense_paths
+    assert Segmenter(tiny_space, config()).path == "value" and "naclip" in tiny_space.dense_paths
 
 
 def test_what_cannot_be_asked(space):

@@ -204,6 +204,10 @@ class Backbone:
         Raises:
             InputError: no path of that name. UnsupportedError: the tower does not have it.
         """
+        return self.tower.dense(x.to(self.device, self.dtype), self.known_path(path))
+
+    def known_path(self, path: str) -> str:
+        """A path's name among ``dense_paths``. Raises as ``dense``."""
         name = path_name(path)
         if name not in self.dense_paths:
             self._require("tokens" if name == "token" else "dense")
@@ -213,7 +217,7 @@ class Backbone:
                 where=self.architecture,
                 remedy="take one of those, or a ViT space, such as ViT-B-32-quickgelu/openai",
             )
-        return self.tower.dense(x.to(self.device, self.dtype), name)
+        return name
 
     @property
     def dense_paths(self) -> tuple[str, ...]:

@@ -28,7 +28,6 @@ LONGEST = 4096  # pixels: a side of what the tower looks at
 NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
 WHOLE = 8.0  # areas of a transformer's own picture: larger photos are seen through windows
 NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/segment.md
-PATHS = ("naclip", "value", "token")  # the first that a tower has is what "auto" takes
 
 _NULL_VECTORS: WeakKeyDictionary[JointSpace, Tensor] = WeakKeyDictionary()  # 300 texts are seconds of a CLIP's time
 
@@ -53,7 +52,7 @@ class Segmenter:
         if not config.labels:
             raise InputError("no labels", where="segment", remedy="name what to find: --labels cat,grass,sky")
         self.space, self.config = space, config
-        self.path = best_path(space) if config.path == AUTO else config.path
+        self.path = space.backbone.known_path(best_path(space) if config.path == AUTO else config.path)
         self._features = None if config.head is None else partial(load_head(config.head, space).dense, space)
         groups = [[word.strip() for word in label.split("|")] for label in config.labels]
         if config.background not in ((AUTO,), (NONE,)):
@@ -162,8 +161,11 @@ class Segmenter:
 
 
 def best_path(space: JointSpace) -> str:
-    """The path that ``"auto"`` takes: NACLIP's where the tower has one, else the value path."""
-    return next((path for path in PATHS if path in space.dense_paths), PATHS[1])
+    """The path that ``"auto"`` takes: NACLIP's in a transformer with a class token, elsewhere the value path.
+
+    For the attention pool of a ModifiedResNet only the value path has published figures.
+    """
+    return "naclip" if space.supports("class_attention") and "naclip" in space.dense_paths else "value"
 
 
 def segment(
