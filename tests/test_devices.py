@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 from PIL import Image, ImageOps
+from torch.nn import functional as F
 
 from clipx import _device
 from clipx.cli import main
@@ -383,3 +384,21 @@ def test_a_device_without_float64_says_so(device):
     assert space.encode_image(torch.rand(1, 3, 40, 40, dtype=torch.float64)).dtype == torch.float32
     values, vectors = _device.eigh(torch.eye(3).expand(2, 3, 3).to(device))
     assert values.device.type == vectors.device.type == device and values.cpu().eq(1).all()
+
+
+# Dense paths ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tiny_space", "tiny_vit_space"])
+def test_dense_paths_and_keys(where, name, request):
+    """Every path of a tower gives there what it gives here."""
+    device, dtype = where
+    space = request.getfixturevalue(name)
+    moved = there(space, device, getattr(torch, dtype))
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    for path in space.dense_paths:
+        found, expected = moved.dense_image(pixels, path=path), space.dense_image(pixels, path=path)
+        assert found.device.type == device
+        assert F.cosine_similarity(found.cpu(), expected, dim=1).min() > 1 - NEAR[dtype], path
+    keys = F.cosine_similarity(moved.keys_image(pixels).cpu(), space.keys_image(pixels), dim=1)
+    assert keys.min() > 1 - NEAR[dtype]

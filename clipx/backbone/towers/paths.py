@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -170,7 +171,9 @@ class SelfCalibrated:
             if count < 1:
                 return torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
             factor = local_outlier_factor(x.float(), count)
-            return factor > factor.quantile(1 - self.contamination, dim=1, keepdim=True)
+            at = (1 - self.contamination) * (x.shape[1] - 1)  # a quantile; torch's own needs float64 on the device
+            ordered, low = factor.sort(dim=1).values, math.floor(at)
+            return factor > ordered[:, low : low + 1].lerp(ordered[:, low + 1 : low + 2], at - low)
 
     def aggregated(self, x: Tensor, likeness: Tensor) -> Tensor:
         """Means of (N, L, C) weighted by the (N, L, L) cosines that are not below the least."""
