@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clipx.modalities.detect.task import DetectTask
 
 SUFFIXES = (".json", ".png")  # of the files of a photo
-THRESHOLD, TOP = 0.3, 20  # of clipx detect: what is drawn for people
+THRESHOLD, TOP = 0.2, 20  # of clipx detect: what is drawn for people
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class DetectFlags:
     path: Annotated[str | None, typer.Option("--path", help="Of the dense map, see the docs of the space.")] = None
     crop_limit: Annotated[int | None, typer.Option("--crop-limit", help="Boxes that are cropped.", min=1)] = None
     temperature: Annotated[float | None, typer.Option("--temperature", help="Of the softmax over labels.")] = None
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Logit of the background: a higher one gives fewer boxes.")
+    ] = None
     overlap: Annotated[
         float | None, typer.Option("--overlap", help="IoU above which the lower of two boxes of a label goes.")
     ] = None

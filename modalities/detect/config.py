@@ -31,7 +31,9 @@ class DetectConfig:
             with ``"both"`` the best by their dense scores.
         dense_weight: of ``"both"``, in [0, 1]: the exponent of the dense probability in the geometric mean; that of the
             crops is the rest.
-        temperature: divides the logits before the softmax over labels.
+        temperature: divides the logits before the softmax over labels and background.
+        margin: the background's logit: a box that shows this much more of a label than what is around it is as likely
+            of the label as of nothing.
         objectness: the exponent of the proposal's own score, at least 0.
         overlap: IoU above which the lower of two boxes of a label is left out.
         threshold: detections of a lower score are left out.
@@ -54,9 +56,10 @@ class DetectConfig:
     crop_scales: Sequence[float] = (1.0, 1.5)
     crop_limit: int = 100
     dense_weight: float = 0.5
-    temperature: float = 4.0
+    temperature: float = 2.0
+    margin: float = 5.0
     objectness: float = 1.0
-    overlap: float = 0.45
+    overlap: float = 0.3
     threshold: float = 0.0
     top: int = 100
     seed: int = 0
@@ -88,6 +91,7 @@ _RANGES = (
     ("ring", 1.01, 100.0),
     ("dense_weight", 0.0, 1.0),
     ("temperature", 1e-6, math.inf),
+    ("margin", -1e6, 1e6),
     ("objectness", 0.0, math.inf),
     ("overlap", 0.0, 1.0),
     ("threshold", 0.0, 1.0),

@@ -103,10 +103,14 @@ class Detector:
         return selected(Detections(size, self.labels, boxes, *_flat(scores)), config)
 
     def probabilities(self, regions: RegionEncoder, photo: Tensor, boxes: np.ndarray) -> np.ndarray:
-        """(R, K) float64: softmax over labels, words of the background, and the background itself, whose logit is 0."""
-        logits = regions.logits(photo, boxes, self.weights).double() / self.config.temperature
-        every = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1).softmax(dim=1)
-        return every[:, : len(self.labels)].cpu().numpy()
+        """(R, K) float64: the labels' part of a softmax over them, the words of the background, and the background.
+
+        exp(l_k / t) / (exp(m / t) + sum over j of exp(l_j / t)), with logits l of ``RegionEncoder.logits``, temperature
+        t and margin m.
+        """
+        logits = regions.logits(photo, boxes, self.weights).double()
+        every = torch.cat([logits, logits.new_full((len(logits), 1), self.config.margin)], dim=1)
+        return (every / self.config.temperature).softmax(dim=1)[:, : len(self.labels)].cpu().numpy()
 
 
 def _flat(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
