@@ -197,6 +197,7 @@ def test_what_is_imported_is_declared():
         for names, extra in (
             (EXPORTING, "export"),
             ({"clipx.modalities.detect.evaluate"}, "detect"),
+            ({"clipx.modalities.detect.hub"}, "hub"),
             ({"clipx.index.ray_engine"}, "ray"),
             (SERVING, "serve"),
             ({"clipx.mcp_server"}, "mcp"),

@@ -200,7 +200,7 @@ def test_bad_input_is_one_line(detector, photo, call, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_is_read_without_the_network(folder, photo, monkeypatch):
+def test_a_folder_is_read_without_the_network(folder, photo, monkeypatch, capfd):
     import socket
 
     def refuse(*args, **options):
@@ -209,6 +209,7 @@ def test_a_folder_is_read_without_the_network(folder, photo, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert len(HubDetector(str(folder)).ground(photo, "cup")) == 1
+    assert capfd.readouterr().err == ""  # no progress bar
 
 
 def test_what_is_no_detector_is_one_line(tmp_path):
@@ -237,3 +238,12 @@ def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingDependencyError, match=r"clipx-modalities\[hub\]"):
         HubDetector(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["owlv2"], indirect=True)
+def test_the_command_takes_a_model(run_json, here, folder):
+    record = run_json(f"ground photo.png --model {folder} --top 2 -o found.png", TEXT)
+    (result,) = record["results"]
+    assert [one["name"] for one in result["categories"]] == ["a red cup", "a table"]
+    assert record["model"] == str(folder) and (here / "found.png").exists()
+    assert all(0 <= one["score"] <= 1 for one in result["annotations"])

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from clipx._quiet import suppress_logging
 from clipx.errors import ClipxError, FileError, InputError, SpaceError, first_line
 from clipx.modalities.detect.boxes import Detections, Grounding, area, non_maximum_suppression
 from clipx.modalities.detect.grounder import best_boxes
@@ -163,7 +164,7 @@ def _loaded(name: str, device: str) -> tuple[Any, Any]:
     with fetching(name):  # which also says what a missing package is part of
         from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        with _read_locally(folder) if folder.is_dir() else nullcontext():
+        with _read_locally(folder) if folder.is_dir() else nullcontext(), suppress_logging():
             kind = AutoConfig.from_pretrained(name, **options).model_type
             if kind not in KNOWN:
                 raise SpaceError(f"is of kind {kind!r}, no zero-shot detector", where=name, remedy=REMEDY)
@@ -174,13 +175,23 @@ def _loaded(name: str, device: str) -> tuple[Any, Any]:
 
 @contextmanager
 def _read_locally(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with a folder's files into one line; the network has no part in it."""
+    """Turn what goes wrong with a folder's files into one line, and show no progress bar of half a second.
+
+    The network has no part in it.
+    """
+    from transformers.utils import logging as notes
+
+    shown = notes.is_progress_bar_enabled()
+    notes.disable_progress_bar()
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, ClipxError | ImportError):
             raise
         raise SpaceError(f"is no detector: {first_line(error)}", where=folder, remedy=REMEDY) from error
+    finally:
+        if shown:
+            notes.enable_progress_bar()
 
 
 def _as_picture(photo: Tensor) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 from clipx.errors import InputError, MissingDependencyError
@@ -73,9 +74,7 @@ def spoken_phrase(phrase: str) -> str:
 
 def _by_spacy(sentence: str) -> list[tuple[int, int]]:
     try:
-        import spacy
-
-        chunks = spacy.load(SPACY_MODEL)(sentence).noun_chunks
+        chunks = import_module("spacy").load(SPACY_MODEL)(sentence).noun_chunks
     except (ImportError, OSError) as error:  # OSError: the model is not there
         remedy = f"pip install spacy && python -m spacy download {SPACY_MODEL}, or take the rules"
         raise MissingDependencyError("the chunker spacy is not installed", remedy=remedy) from error
