@@ -61,11 +61,11 @@ def _lines(found: Grounding, font: Any, width: float) -> list[list[tuple[str, in
     parts += [(word, None) for word in found.sentence[end:].split()]
     lines: list[list[tuple[str, int | None]]] = [[]]
     filled = 0.0
-    for word, phrase in parts:
+    for word, own in parts:
         length = font.getlength(f"{word} ")
         if lines[-1] and filled + length > width:
             lines.append([])
             filled = 0.0
-        lines[-1].append((f"{word} ", phrase))
+        lines[-1].append((f"{word} ", own))
         filled += length
     return lines
