@@ -44,12 +44,20 @@ PUBLIC = {
         "Depth", "DepthMap", "EstimateConfig", "Estimator", "Fit", "FitConfig", "Intrinsics", "cloud_ply",
         "depth_metrics", "depth_png", "estimate", "fit_depth", "load_fit", "read_depth", "read_pairs", "read_rgb",
     ],
+    "clipx.modalities.detect": [
+        "DetectConfig", "Detections", "Detector", "GroundConfig", "Grounder", "Grounding", "HubDetector", "Phrase",
+        "Proposals", "RegionEncoder", "detect", "ground", "noun_phrases", "propose",
+    ],
     "clipx.modalities.pointcloud": [
         "PROJECTIONS", "Cloud", "Mesh", "PointCloud", "pointclip_v1", "project", "read_geometry",
     ],
     "clipx.modalities.pointcloud.projection": [
         "PROJECTIONS", "SETTINGS", "Projection", "ViewWeights", "get_projection", "mesh_raster", "ortho_splat",
         "pointclip_v1", "pointclip_v2", "project", "resized", "shaded", "to_input",
+    ],
+    "clipx.modalities.segment": [
+        "Confusion", "Head", "LabelRegion", "MaskedPhotos", "SegmentConfig", "SegmentTask", "Segmentation",
+        "Segmenter", "load_head", "read_masks", "segment",
     ],
     "clipx.modalities.sketch": ["Sketch"],
     "clipx.training": [
@@ -171,6 +179,10 @@ def plotter(tmp_path):
     import_module("clipx.modalities.sketch.plotter").hpgl('<svg width="9mm" height="9mm"/>', "hp7475a")
 
 
+def detect(tmp_path):
+    import_module("clipx.modalities.detect.evaluate").CocoFigures([], [])
+
+
 def heic(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     import_module("clipx.pictures").open_picture(tmp_path / "a.heic")
@@ -194,6 +206,7 @@ def serve(tmp_path):
 
 NEEDS = {  # extra -> (the module that is absent, who asks for it, the install line)
     "export": ("onnxscript", export, "pip install 'clipx-modalities[export]'"),
+    "detect": ("pycocotools", detect, "pip install 'clipx-modalities[detect]'"),
     "heic": ("pillow_heif", heic, "pip install 'clipx-modalities[heic]'"),
     "las": ("laspy", las, "pip install 'clipx-modalities[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-modalities[h5]'"),

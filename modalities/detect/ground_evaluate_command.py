@@ -57,7 +57,8 @@ def evaluate(
     if found.unknown:
         note(f"left out, since the space does not know them: {', '.join(found.unknown)}")
     results = [{"row": name, "n": len(photos), **own} for name, own in grounding_summary(found, run.seed).items()]
-    about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos), "where": list(run.where or ())}
+    about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos)}
+    about["where"] = list(run.where or ())
     about |= {"unknown": list(found.unknown), "space": joint.name, "space_id": joint.id, "seed": run.seed}
     settings = {**asdict(plan), "head": None if regions.head is None else str(regions.head)}
     run.emit(report("eval ground", results, **about, settings=settings), lambda: _print(results))

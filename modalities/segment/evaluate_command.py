@@ -213,5 +213,4 @@ def _print(rows: Sequence[Mapping[str, Any]], photos: MaskedPhotos) -> None:
     columns = ("row", "mIoU", "95 % interval", "in truth", "pixels", "boundary F", "shuffled words")
     print_table(columns, [cells(row) for row in rows], title)
     if len(rows) == 1:
-        print()
         print_table(("class", "IoU"), [(name, f"{iou:.1%}") for name, iou in rows[0]["per_class"].items()])

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_segment.py [--space lite] [--repeats 7]
 
 Both run in turn in one process; median and spread of the ratio. The encoder's own pass is that of the dense features of
-480 x 640 pixels without anything else. "default" looks at the photo as ``clipx segment`` does, at 1.25 times the size of
-the tower; "480 px" looks at all of its pixels.
+480 x 640 pixels without anything else. "default" looks at the photo as ``clipx segment`` does, with a shorter side of
+1.25 times the tower's; "480 px" looks at all of its pixels.
 """
 
 from __future__ import annotations
