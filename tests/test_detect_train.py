@@ -190,6 +190,10 @@ def test_the_command_trains_and_judges(run_json, run, here, data):
     assert (here / "head.safetensors").read_bytes() == before
     status, _, err = run("ground photo.png --head head.safetensors --proposals grid -o found.png", "a chair")
     assert status == 0, err
+    plain = run_json("detect photo.png --labels chair --proposals grid --threshold 0 -o plain.png")
+    found = run_json("detect photo.png --labels chair --proposals grid --threshold 0 --head head.safetensors -o b.png")
+    scores = [[one["score"] for one in r["results"][0]["detections"]] for r in (plain, found)]
+    assert scores[0] != scores[1] and found["settings"]["head"] == "head.safetensors"
 
 
 @pytest.mark.parametrize(

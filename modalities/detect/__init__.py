@@ -15,10 +15,15 @@ _HOMES = {
     "Phrase": "boxes",
     "Proposals": "boxes",
     "RegionEncoder": "regions",
+    "RegionHead": "head",
+    "TrainConfig": "train",
     "detect": "detector",
+    "gather": "train",
     "ground": "grounder",
+    "load_head": "head",
     "noun_phrases": "phrases",
     "propose": "proposals",
+    "train_head": "train",
 }
 
 __all__ = list(_HOMES)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from clipx.errors import ClipxError
     from clipx.modalities.detect.boxes import Detections, Proposals
     from clipx.modalities.detect.config import DetectConfig
+    from clipx.modalities.detect.head import RegionHead
     from clipx.modalities.detect.task import DetectTask
+    from clipx.space import JointSpace
 
 SUFFIXES = (".json", ".png")  # of the files of a photo
 THRESHOLD, TOP = 0.2, 20  # of clipx detect: what is drawn for people
@@ -63,6 +65,9 @@ def detect(
         Path | None,
         typer.Option("--boxes", help="Choose from the boxes of this file: COCO JSON, or CSV (path,left,top,...)."),
     ] = None,
+    head: Annotated[
+        Path | None, typer.Option("--head", help="A head by clipx train detect, in place of the dense map.")
+    ] = None,
     crop: Annotated[
         Path | None, typer.Option("--crop", help="Also write each box that is found as a .png file to this folder.")
     ] = None,
@@ -90,13 +95,14 @@ def detect(
     plan = detect_config(parse_labels(labels), detection, run, {"threshold": THRESHOLD, "top": TOP})
     given = None if boxes is None else read_proposals(boxes)
     stems = _stems(out, files)
-    task = DetectTask(run.open_space(backend="torch"), plan)
+    joint = run.open_space(backend="torch")
+    task = DetectTask(joint, plan, opened_head(head, joint))
     for folder in [out] * (out.suffix.lower() != ".png") + [crop] * (crop is not None):
         make_folder(folder)
     failures: dict[str, ClipxError] = {}
     results, stopped = _detect(task, files, stems, given, boxes, crop, failures)
     space = task.space
-    record = report("detect", results, space=space.name, space_id=space.id, settings=settings_of(plan))
+    record = report("detect", results, space=space.name, space_id=space.id, settings=settings_of(plan) | {"head": head})
 
     def table() -> None:
         found = [(r["source"], one) for r in results for one in r["detections"]]
@@ -182,6 +188,15 @@ def detect_config(
     if run.prompts is not None:
         changes["prompts"] = read_prompts(run.prompts)
     return DetectConfig(labels=labels, seed=run.seed, **changes)
+
+
+def opened_head(path: Path | None, space: JointSpace) -> RegionHead | None:
+    """The head of a file, which must be of the space; None of None."""
+    if path is None:
+        return None
+    from clipx.modalities.detect.head import load_head
+
+    return load_head(path, space)
 
 
 def settings_of(config: DetectConfig) -> dict[str, Any]:

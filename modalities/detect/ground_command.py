@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipx.modalities.detect.boxes import Grounding
-    from clipx.modalities.detect.head import RegionHead
-    from clipx.space import JointSpace
 
 
 @dataclass(frozen=True)
@@ -136,6 +134,7 @@ def _finder(
         detector = HubDetector(phrases.model, run.device)
         about: dict[str, Any] = {"model": phrases.model, "settings": how}
         return lambda photo: detector.ground(photo, sentence, top=phrases.top, chunker=phrases.chunker), about
+    from clipx.modalities.detect.command import opened_head
     from clipx.modalities.detect.grounder import GroundConfig, Grounder
 
     plan = GroundConfig(sentence, **how, **regions.settings())  # type: ignore[arg-type]
@@ -143,15 +142,6 @@ def _finder(
     grounder = Grounder(joint, plan, head=opened_head(regions.head, joint))
     settings = {**asdict(plan), "head": None if regions.head is None else str(regions.head)}
     return grounder, {"space": joint.name, "space_id": joint.id, "settings": settings}
-
-
-def opened_head(path: Path | None, space: JointSpace) -> RegionHead | None:
-    """The head of a file, which must be of the space; None of None."""
-    if path is None:
-        return None
-    from clipx.modalities.detect.head import load_head
-
-    return load_head(path, space)
 
 
 def _stem(out: Path, photo: Path) -> Path:

@@ -39,8 +39,8 @@ def evaluate(
     Example: clipx eval ground photos --where half=1
     """
     from clipx.cli._output import report
+    from clipx.modalities.detect.command import opened_head
     from clipx.modalities.detect.data import read_boxed, set_sha256
-    from clipx.modalities.detect.ground_command import opened_head
     from clipx.modalities.detect.grounder import GroundConfig
     from clipx.modalities.detect.grounding_evaluate import grounding_summary, judge_grounding
     from clipx.progress import note, task_progress
@@ -57,8 +57,11 @@ def evaluate(
     if found.unknown:
         note(f"left out, since the space does not know them: {', '.join(found.unknown)}")
     results = [{"row": name, "n": len(photos), **own} for name, own in grounding_summary(found, run.seed).items()]
-    about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos)}
-    about["where"] = list(run.where or ())
+    about: dict[str, Any] = {
+        "dataset": data.resolve().name,
+        "data_sha256": set_sha256(photos),
+        "where": list(run.where or ()),
+    }
     about |= {"unknown": list(found.unknown), "space": joint.name, "space_id": joint.id, "seed": run.seed}
     settings = {**asdict(plan), "head": None if regions.head is None else str(regions.head)}
     run.emit(report("eval ground", results, **about, settings=settings), lambda: _print(results))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import read_bytes, write_tensors
+from clipx.files import read_bytes, sha256_of, write_tensors
 from clipx.modalities.detect.boxes import scaled
 from clipx.modalities.detect.regions import _pooled
 from clipx.modalities.detect.views import MAX_CELLS
@@ -77,6 +77,10 @@ class RegionHead(nn.Module):
     def embed(self, features: Tensor) -> Tensor:
         """(R, channels) of ``region_features`` -> (R, D) unit rows."""
         return F.normalize(self.layers(features), dim=1)
+
+    def sha256(self) -> str:
+        """A hash of its weights."""
+        return sha256_of(b"".join(value.detach().cpu().numpy().tobytes() for value in self.state_dict().values()))
 
     def save(self, path: str | PathLike) -> None:
         """Write one .safetensors file, its facts as JSON in the header.

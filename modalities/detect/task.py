@@ -16,6 +16,7 @@ from clipx.modalities.detect.boxes import Detections
 from clipx.modalities.detect.coco import coco_json
 from clipx.modalities.detect.config import DetectConfig
 from clipx.modalities.detect.detector import Detector
+from clipx.modalities.detect.head import RegionHead
 from clipx.pictures import read_rgb
 from clipx.space import JointSpace
 from clipx.task import PerInputTask
@@ -25,15 +26,19 @@ class DetectTask(PerInputTask[Tensor, Detections]):
     """Finds what labels name in photos: (3, H, W) RGB in [0, 1] -> ``Detections``.
 
     Args:
-        space, config: see ``Detector``.
+        space, config, head: see ``Detector``.
     """
 
     name = "detect"
     Config = DetectConfig
 
-    def __init__(self, space: JointSpace, config: DetectConfig | None = None):
+    def __init__(self, space: JointSpace, config: DetectConfig | None = None, head: RegionHead | None = None):
         super().__init__(space, config)
-        self.detector = Detector(space, self.config)
+        self.detector, self.head = Detector(space, self.config, head), head
+
+    def settings(self) -> dict[str, Any]:
+        """See ``PerInputTask.settings``; a head decides, too."""
+        return super().settings() | {"head": None if self.head is None else self.head.sha256()}
 
     def load(self, path: str | PathLike) -> Tensor:
         """Read a photo."""

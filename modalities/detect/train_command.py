@@ -82,7 +82,7 @@ def train(
     head.save(out)
     rows = _judged(joint, photos[1::2], plan, head)
     about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos)}
-    about["where"] = list(run.where or ())
+    about |= {"where": list(run.where or ())}
     about |= {"file": str(out), "photos": len(photos[::2]), "space": joint.name, "space_id": joint.id}
     settings = {**asdict(plan), "novel": list(plan.novel), "base": head.settings["base"]}
     record = report("train detect", rows, **about, settings=settings, seed=run.seed)
