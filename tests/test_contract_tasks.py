@@ -76,8 +76,8 @@ def test_a_partial_scene_has_all_its_strokes(tiny_space):
 
 
 def test_tasks_are_found_by_name():
-    assert list(registered(TASKS)) == ["depth", "detect", "segment", "sketch"]
-    with pytest.raises(InputError, match="no task named 'smell'; installed: depth, detect, segment, sketch"):
+    assert list(registered(TASKS)) == ["depth", "detect", "ground", "segment", "sketch"]
+    with pytest.raises(InputError, match="no task named 'smell'; installed: depth, detect, ground, segment, sketch"):
         get_task("smell")
 
 
