@@ -103,7 +103,8 @@ def read_masks(data: str | PathLike, where: Sequence[tuple[str, str]] = (), spli
         data: a folder with ``labels.csv`` (columns path, mask) and ``classes.txt``, there or beside the folder of the
             masks; a VOC folder (JPEGImages, SegmentationClass, ImageSets/Segmentation); or a COCO ``instances`` JSON
             file beside its photos or a folder ``images`` of them.
-        where: keep the rows of a table whose columns have these values.
+        where: keep the rows of a table whose columns have these values; the column ``half``, 0 in even rows and 1 in
+            odd ones, counted from 0, need not be in it.
         split: the list of a VOC folder.
 
     Raises:
@@ -127,7 +128,7 @@ def read_masks(data: str | PathLike, where: Sequence[tuple[str, str]] = (), spli
 
 def _from_table(folder: Path, where: Sequence[tuple[str, str]]) -> MaskedPhotos:
     table = folder / "labels.csv"
-    rows = read_table(table)
+    rows = [row | {"half": str(i % 2)} for i, row in enumerate(read_table(table))]
     if rows and (missing := {"path", "mask", *(column for column, _ in where)} - set(rows[0])):
         raise FileError(f"has no column {sorted(missing)[0]}", where=table)
     kept = [row for row in rows if all(row[column] == value for column, value in where)]
