@@ -19,7 +19,8 @@ def coco_json(found: Sequence[tuple[str, Detections]], settings: Mapping[str, An
         settings: kept under ``info``.
     """
     labels = found[0][1].labels if found else ()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (name, one) in enumerate(found, 1):
         images.append({"id": number, "file_name": name, "height": one.size[0], "width": one.size[1]})
         for box, label, score in zip(one.boxes.tolist(), one.label_index.tolist(), one.scores.tolist(), strict=True):

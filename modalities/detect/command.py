@@ -97,8 +97,10 @@ def detect(
     stems = _stems(out, files)
     joint = run.open_space(backend="torch")
     task = DetectTask(joint, plan, opened_head(head, joint))
-    for folder in [out] * (out.suffix.lower() != ".png") + [crop] * (crop is not None):
-        make_folder(folder)
+    if out.suffix.lower() != ".png":
+        make_folder(out)
+    if crop is not None:
+        make_folder(crop)
     failures: dict[str, ClipxError] = {}
     results, stopped = _detect(task, files, stems, given, boxes, crop, failures)
     space = task.space

@@ -55,7 +55,7 @@ class DetectConfig:
     ring: float = 1.4
     crop_scales: Sequence[float] = (1.0, 1.5)
     crop_limit: int = 100
-    dense_weight: float = 0.5
+    dense_weight: float = 2 / 3
     temperature: float = 2.0
     margin: float = 5.0
     objectness: float = 1.0

@@ -67,7 +67,7 @@ class Detector:
         self.space, self.config = space, config
         self.labels = words.labels[: len(config.labels)]
         self.weights = torch.from_numpy(words.weights.vectors).to(space.device)  # (K + background words, D)
-        shared = {"path": config.path, "short_sides_px": config.short_sides_px, "ring": config.ring}
+        shared: dict[str, Any] = {"path": config.path, "short_sides_px": config.short_sides_px, "ring": config.ring}
         shared |= {"crop_scales": config.crop_scales, "seed": config.seed}
         self.dense = RegionEncoder(space, "dense", head, **shared) if config.regions != "crops" else None
         self.crops = RegionEncoder(space, "crops", **shared) if config.regions != "dense" else None

@@ -167,9 +167,9 @@ class CocoFigures:
         engine, rng = self.engine, np.random.default_rng(seed)
         kept, kept_eval = engine.evalImgs, engine.eval
         photos = len(engine.params.imgIds)
-        table = np.empty(len(kept), object)
-        table[:] = kept
-        table = table.reshape(-1, photos)
+        every = np.empty(len(kept), object)
+        every[:] = kept
+        table = every.reshape(-1, photos)  # label after label
         drawn = []
         with contextlib.redirect_stdout(io.StringIO()):
             for _ in range(resamples):

@@ -78,7 +78,7 @@ def objectness(boxes: np.ndarray, size: tuple[int, int], maps: Sequence[np.ndarr
     """
     coarse = maps[1:] or maps
     factor = np.array([coarse[0].shape[1] / size[1], coarse[0].shape[0] / size[0]] * 2, np.float32)
-    return np.mean([straddling(boxes * factor, one) for one in coarse], axis=0, dtype=np.float32)
+    return np.stack([straddling(boxes * factor, one) for one in coarse]).mean(axis=0)
 
 
 def ranked(boxes: np.ndarray, size: tuple[int, int], maps: Sequence[np.ndarray], limit: int) -> Proposals:
