@@ -101,10 +101,11 @@ def detect(
         make_folder(out)
     if crop is not None:
         make_folder(crop)
+    settings = settings_of(plan) | {"head": None if head is None else str(head)}
     failures: dict[str, ClipxError] = {}
-    results, stopped = _detect(task, files, stems, given, boxes, crop, failures)
+    results, stopped = _detect(task, files, stems, given, boxes, crop, settings, failures)
     space = task.space
-    record = report("detect", results, space=space.name, space_id=space.id, settings=settings_of(plan) | {"head": head})
+    record = report("detect", results, space=space.name, space_id=space.id, settings=settings)
 
     def table() -> None:
         found = [(r["source"], one) for r in results for one in r["detections"]]
@@ -124,6 +125,7 @@ def _detect(
     given: Mapping[str, Proposals] | None,
     file: Path | None,
     crop: Path | None,
+    settings: Mapping[str, Any],
     failures: dict[str, ClipxError],
 ) -> tuple[list[dict[str, Any]], bool]:
     """Photo after photo: the records of what was found, and whether Ctrl-C ended it."""
@@ -142,7 +144,7 @@ def _detect(
             except ClipxError as error:
                 failures[str(path)] = error
             else:
-                written = task.save(found, stem, name=path.name, photo=photo, settings=settings_of(task.config))
+                written = task.save(found, stem, name=path.name, photo=photo, settings=settings)
                 crops = [] if crop is None else _write_crops(crop, stem, photo, found)
                 results.append(_record(path, found, written, crops))
             advance(1)
