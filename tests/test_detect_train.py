@@ -142,6 +142,10 @@ def test_a_head_comes_back_from_its_file(regions, tiny_space, tiny_vit_space, co
     rows = RegionEncoder(tiny_space, head=again)(photo, boxes)
     torch.testing.assert_close(rows, head(photo, boxes).detach())
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
+    words = F.normalize(torch.rand(3, tiny_space.dim, generator=torch.Generator().manual_seed(0)), dim=1)
+    background = F.normalize(again.background.detach(), dim=0)  # which was learned, as ViLD's softmax has it
+    expected = tiny_space.logit_scale * (rows @ words.T - (rows @ background)[:, None])
+    torch.testing.assert_close(RegionEncoder(tiny_space, head=again).logits(photo, boxes, words), expected)
     found = Detector(tiny_space, DetectConfig(labels=("chair",), proposals="grid", limit=9), head=again)(photo)
     assert len(found)
     with pytest.raises(SpaceMismatchError, match="made in space"):

@@ -89,7 +89,8 @@ class RegionEncoder:
         """Logit scale * how much more of each label a box shows than the background: (R, K); 0 is as much.
 
         Dense: mean of the map in the box - mean of it in the ring around the box, times the label's vector; 0 where a
-        box leaves no ring. Crops, and with a head: (vector of the box - ``background``), times the label's vector.
+        box leaves no ring. Crops: (vector of the box - ``background``), times the label's vector. A head that has
+        learned a background: its vector times the label's, minus its vector times the background's.
 
         Args:
             photo, boxes: as in the call.
@@ -99,6 +100,9 @@ class RegionEncoder:
         with torch.no_grad():
             if not len(boxes):
                 return torch.zeros(0, len(weights), device=self.space.device)
+            if self.head is not None and hasattr(self.head, "background"):
+                vectors, background = self(photo, boxes), unit_rows(self.head.background[None])
+                return self.space.logit_scale * (vectors @ weights.T - vectors @ background.T)
             if self.how == "crops" or self.head is not None:
                 return self.space.logit_scale * (self(photo, boxes) - self.background(photo)) @ weights.T
             cells = dense_views(self.space, photo, self.short_sides_px, self.path)
