@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,3 +247,18 @@ def test_the_evaluation_prints_rows_and_controls(run_json, here):
     assert set(rows) == {GROUND, BOX, CENTRE, RANDOM}
     assert rows[CENTRE]["pointing"] == 1.0 and rows[GROUND]["pairs"] == 1
     assert record["unknown"] == ["zyzzyva"] and record["settings"]["proposals"] == "grid"
+
+
+def test_the_figures_of_the_page_are_those_of_the_record():
+    docs = Path(__file__).parents[1] / "docs"
+    record = json.loads((docs / "results" / "detect" / "ground.json").read_text())
+    page = (docs / "modalities" / "ground.md").read_text()
+    for one in record["results"]:
+        cells = []
+        for name in ("pointing", "accuracy"):
+            cells += [f"{one[name]:.1%} ({one[f'{name}_low']:.1%} to {one[f'{name}_high']:.1%})"]
+            cells += [f"{one[f'{name}_large']:.1%}"]
+        assert f"| {' | '.join(cells)} |" in page, one["row"]
+    trained = json.loads((docs / "results" / "detect" / "train.json").read_text())
+    for one in trained["results"]:
+        assert f"| {one['row']} | {one['base_ap50']:.1%} | {one['novel_ap50']:.1%} | {one['ap50']:.1%} |" in page

@@ -46,7 +46,8 @@ PUBLIC = {
     ],
     "clipx.modalities.detect": [
         "DetectConfig", "Detections", "Detector", "GroundConfig", "Grounder", "Grounding", "HubDetector", "Phrase",
-        "Proposals", "RegionEncoder", "detect", "ground", "noun_phrases", "propose",
+        "Proposals", "RegionEncoder", "RegionHead", "TrainConfig", "detect", "gather", "ground", "load_head",
+        "noun_phrases", "propose", "train_head",
     ],
     "clipx.modalities.pointcloud": [
         "PROJECTIONS", "Cloud", "Mesh", "PointCloud", "pointclip_v1", "project", "read_geometry",

@@ -23,7 +23,7 @@ def picture_png(found: Grounding, photo: Tensor) -> bytes:
     with Image.open(io.BytesIO(boxes_png(photo, found.boxes, _tags(found)))) as picture:
         picture.load()
     order = list(dict.fromkeys(_tags(found)))  # which gives boxes their colours
-    colors = [color(order.index(f"{k + 1}")) for k in range(len(found.phrases))]
+    colors = [_dark(color(order.index(f"{k + 1}"))) for k in range(len(found.phrases))]
     size = max(16, round(min(picture.size) / 26))
     font = ImageFont.load_default(size)
     lines = _lines(found, font, max(picture.width - size, 1))
@@ -38,6 +38,12 @@ def picture_png(found: Grounding, photo: Tensor) -> bytes:
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
+
+
+def _dark(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The colour as text on white can have it."""
+    red, green, blue = (round(0.65 * value) for value in rgb)
+    return red, green, blue
 
 
 def _tags(found: Grounding) -> list[str]:
