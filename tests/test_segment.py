@@ -24,12 +24,13 @@ from clipx.modalities.segment.evaluate import (
     one_label,
     words_of,
 )
+from clipx.modalities.segment.maps import without_islands
 from clipx.modalities.segment.metrics import Confusion, boundary_f
 from clipx.modalities.segment.show import cutout_png, mask_png, overlay_png, palette
 from clipx.modalities.segment.task import SegmentTask
 from clipx.space import random_space
 
-PLAIN = {"refine": "none", "denoise": 0.0}
+PLAIN = {"refine": "none", "denoise": 0.0, "islands": 0.0}
 
 
 def photo(h=64, w=96, seed=0):
@@ -191,6 +192,19 @@ def test_strips_are_the_whole(monkeypatch):
     assert (found.mask == expected).all()
     best = whole[1:].max(0).values.numpy()
     np.testing.assert_allclose(found.probability[expected > 0], best[expected > 0], atol=2e-3)
+
+
+def test_islands_join_what_is_around_them():
+    """A component of fewer pixels than the share becomes its surroundings; larger ones stay, and so does a lone one."""
+    mask = np.zeros((40, 50), np.uint8)
+    mask[5:15, 5:15], mask[8, 8], mask[30:32, 40:42], mask[31, 10] = 1, 2, 2, 1
+    sure = np.where(mask == 0, 0.75, 0.5).astype(np.float16)
+    clean, own = without_islands(mask, sure, 0.004)  # 8 pixels
+    expected = np.zeros((40, 50), np.uint8)
+    expected[5:15, 5:15] = 1
+    assert (clean == expected).all() and (own[30:32, 40:42] == 0.75).all() and own[8, 8] == 0.5
+    assert (without_islands(mask, sure, 0.0)[0] == mask).all()
+    assert (without_islands(mask, sure, 1.0)[0] == mask).all()
 
 
 def test_regions():

@@ -100,6 +100,39 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     return found
 
 
+OTHER_FORMATS = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr", ".json", ".npy", ".npz")
+
+
+def picture_stems(out: Path, files: Sequence[Path], ending: str, suffixes: Sequence[str]) -> list[Path]:
+    """The beginnings of the names of the files that are written of each photo.
+
+    Args:
+        out: a .png file for one photo, or a folder.
+        files: the photos.
+        ending: in a folder, what follows the photo's own name.
+        suffixes: what follows the beginnings.
+
+    Raises:
+        InputError: several photos and one file, a file that is no .png, or a photo that would be overwritten.
+        FileError: the file cannot be written.
+    """
+    from clipx.errors import InputError
+
+    one_file = out.suffix.lower() == ".png"
+    if one_file and len(files) > 1:
+        raise InputError(f"{len(files)} results do not fit into one file", where=out, remedy="name a folder")
+    if not one_file and out.suffix.lower() in OTHER_FORMATS:
+        raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
+    stems = [out.with_suffix("")] if one_file else [out / f"{name}{ending}" for name in distinct_names(files)]
+    photos = {path.resolve() for path in files}
+    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in suffixes):
+        if written.resolve() in photos:
+            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
+    if one_file:
+        check_writable(out)
+    return stems
+
+
 def _plain(value: Any) -> Any:
     """JSON's own types; NaN and infinity, which JSON does not have, become None."""
     if isinstance(value, dict):

@@ -105,7 +105,7 @@ def depth(
 
     Example: clipx depth room.jpg -o depth.png --cloud room.ply --fov 57
     """
-    from clipx.cli._output import print_table, report
+    from clipx.cli._output import picture_stems, print_table, report
     from clipx.files import check_present, make_folder
     from clipx.modalities.depth.fit import shipped_fits
     from clipx.modalities.depth.task import DepthTask
@@ -115,7 +115,7 @@ def depth(
     plan = estimate_config(
         estimate.preset, words_given(estimate), estimate.unit, estimate.flip, estimate.window, fitted
     )
-    stems = _stems(out, files)
+    stems = picture_stems(out, files, "-depth", SUFFIXES)
     _check_cloud(lift, files, estimate.unit)
     joint = run.open_space(backend="torch")
     if estimate.fit is None and plan == estimate_config("default", {}, flip=estimate.flip):  # words were not given
@@ -269,26 +269,6 @@ def _numbers(text: str, flag: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(f"expected numbers such as 1,2,3, got {text!r}", where=flag) from error
-
-
-def _stems(out: Path, files: Sequence[Path]) -> list[Path]:
-    """The beginnings of the files' names, one for each photo. Raises InputError where a photo would be overwritten."""
-    from clipx.cli._output import check_writable, distinct_names
-    from clipx.errors import InputError
-
-    one_file = out.suffix.lower() == ".png"
-    if one_file and len(files) > 1:
-        raise InputError(f"{len(files)} maps do not fit into one file", where=out, remedy="name a folder")
-    if not one_file and out.suffix.lower() in (".jpg", ".jpeg", ".npz", ".npy", ".exr", ".tif", ".tiff", ".webp"):
-        raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
-    stems = [out.with_suffix("")] if one_file else [out / f"{name}-depth" for name in distinct_names(files)]
-    photos = {path.resolve() for path in files}
-    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in SUFFIXES):
-        if written.resolve() in photos:
-            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
-    if one_file:
-        check_writable(out)
-    return stems
 
 
 def _check_cloud(lift: CloudFlags, files: Sequence[Path], unit: str) -> None:

@@ -79,6 +79,9 @@ class SegmentFlags:
         Literal["none", "pamr", "superpixels", "guided"],
         typer.Option("--refine", help="Move borders to edges of the photo."),
     ] = "pamr"
+    islands: Annotated[
+        float, typer.Option("--islands", help="Regions of a smaller share of the photo join what is around them.")
+    ] = 0.002
 
 
 @takes("prompts", "space", "device", "dtype", "seed", "as_json", "config")
@@ -116,7 +119,7 @@ def segment(
     Example: clipx segment cat.jpg --labels cat,sofa,floor --cutout cat -o cat-mask.png
     """
     from clipx.api import parse_labels
-    from clipx.cli._output import print_table, report
+    from clipx.cli._output import picture_stems, print_table, report
     from clipx.errors import InputError
     from clipx.files import check_present, make_folder
     from clipx.modalities.segment.task import SegmentTask
@@ -127,7 +130,7 @@ def segment(
     for label in cutouts:
         if label not in plan.names:
             raise InputError(f"{label!r} is not among the labels", where="--cutout", remedy=", ".join(plan.names))
-    stems = _stems(out, files, cutouts)
+    stems = picture_stems(out, files, "-mask", _suffixes(cutouts))
     task = SegmentTask(run.open_space(backend="torch"), plan)
     if out.suffix.lower() != ".png":
         make_folder(out)
@@ -179,28 +182,15 @@ def _factors(text: str) -> tuple[float, ...]:
         raise InputError(f"expected numbers such as 1,1.5, got {text!r}", where="--scales") from error
 
 
-def _stems(out: Path, files: Sequence[Path], cutouts: Sequence[str]) -> list[Path]:
-    """The beginnings of the files' names, one for each photo. Raises InputError where a photo would be overwritten."""
-    from clipx.cli._output import check_writable, distinct_names
+def _suffixes(cutouts: Sequence[str]) -> list[str]:
+    """Of the files of a photo. Raises InputError where two would be one."""
     from clipx.errors import InputError
     from clipx.modalities.segment.task import file_name
 
-    one_file = out.suffix.lower() == ".png"
-    if one_file and len(files) > 1:
-        raise InputError(f"{len(files)} masks do not fit into one file", where=out, remedy="name a folder")
-    if not one_file and out.suffix:
-        raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
-    stems = [out.with_suffix("")] if one_file else [out / f"{name}-mask" for name in distinct_names(files)]
-    suffixes = [*SUFFIXES, *(f"-{file_name(label)}.png" for label in cutouts)]
-    if len(set(suffixes)) < len(suffixes):
+    found = [*SUFFIXES, *(f"-{file_name(label)}.png" for label in cutouts)]
+    if len(set(found)) < len(found):
         raise InputError("two cut-outs, or one and the overlay, have the same file name", where="--cutout")
-    photos = {path.resolve() for path in files}
-    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in suffixes):
-        if written.resolve() in photos:
-            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
-    if one_file:
-        check_writable(out)
-    return stems
+    return found
 
 
 def _segment(

@@ -34,6 +34,7 @@ class SegmentConfig:
         denoise: labels whose highest probability is below this are left out, as in MaskCLIP; 0 keeps all.
         smooth_keys: pixels whose best probability is below this take that of places with similar keys (MaskCLIP);
             0 leaves them.
+        islands: connected pixels of one label that are a smaller share of the photo join what is around them.
         refine: how borders are moved to edges of the photo: ``"none"``, ``"pamr"``, ``"superpixels"``, ``"guided"``.
 
     Raises:
@@ -55,6 +56,7 @@ class SegmentConfig:
     denoise: float = 0.5
     smooth_keys: float = 0.0
     refine: str = "pamr"
+    islands: float = 0.002
 
     def __post_init__(self) -> None:
         if any(not word.strip() for label in (*self.labels, *self.background) for word in label.split("|")):
@@ -65,7 +67,7 @@ class SegmentConfig:
             raise InputError(f"{len(self.labels)} labels, a mask has {MOST_LABELS}", where="labels")
         if not self.background:
             raise InputError("is empty", where="background", remedy="auto, none, or words")
-        for name in ("threshold", "denoise", "smooth_keys"):
+        for name in ("threshold", "denoise", "smooth_keys", "islands"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"must be between 0 and 1, got {getattr(self, name)!r}", where=name)
         for name in ("side", "window", "stride"):

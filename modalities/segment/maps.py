@@ -41,12 +41,14 @@ class Segmentation:
             the photo as the tower saw it, at a lower resolution than the photo.
         size: (H, W) of the photo.
         threshold: a pixel whose best label is less probable than this is background.
+        islands: connected pixels of one label that are a smaller share of the photo than this join what is around them.
     """
 
     labels: tuple[str, ...]
     logits: Tensor
     size: tuple[int, int]
     threshold: float = 0.0
+    islands: float = 0.0
 
     @property
     def mask(self) -> np.ndarray:
@@ -73,7 +75,7 @@ class Segmentation:
             mask[rows] = torch.where(found, label + 1, 0).numpy()
             other = torch.maximum(probabilities[0], 1 - best)  # background by its own logit, or since no label fits
             sure[rows] = torch.where(found, best, other).numpy()
-        return mask, sure
+        return without_islands(mask, sure, self.islands)
 
     def _strips(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows of the photo, a part at a time, and their logits: bilinear between cell centres."""
@@ -101,3 +103,24 @@ class Segmentation:
             box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
             found.append(LabelRegion(label, float(own.mean()), box, float(self.probability[own].astype(float).mean())))
         return found
+
+
+def without_islands(mask: np.ndarray, sure: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """A mask and its probabilities, each small component replaced by the nearest pixel of a larger one.
+
+    Args:
+        mask, sure: (H, W).
+        share: components (4-connected) of fewer pixels than this share of all are small; where all are, they stay.
+    """
+    from scipy.ndimage import distance_transform_edt
+    from skimage.measure import label
+
+    least = share * mask.size
+    if least <= 1:
+        return mask, sure
+    parts = label(mask, background=-1, connectivity=1)
+    small = np.bincount(parts.ravel())[parts] < least
+    if not small.any() or small.all():
+        return mask, sure
+    rows, columns = distance_transform_edt(small, return_distances=False, return_indices=True)
+    return mask[rows, columns], sure[rows, columns]

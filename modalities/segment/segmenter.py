@@ -83,7 +83,8 @@ class Segmenter:
         logits = self._logits(seen)
         logits = self._refined(self._cleaned(logits, seen), seen)
         threshold = 0.0 if config.background == (NONE,) else config.threshold
-        return Segmentation(config.names, logits.float().cpu(), (photo.shape[-2], photo.shape[-1]), threshold)
+        size = int(photo.shape[-2]), int(photo.shape[-1])
+        return Segmentation(config.names, logits.float().cpu(), size, threshold, config.islands)
 
     def seen(self, photo: Tensor) -> Tensor:
         """The photo as the tower looks at it: (1, 3, h, w), its shorter side ``config.side``, no side above 4096."""

@@ -52,13 +52,14 @@ class SegmentTask(PerInputTask[Tensor, Segmentation]):
 
     def pack(self, result: Segmentation) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """See ``PerInputTask.pack``."""
-        about = {"labels": list(result.labels), "size": list(result.size), "threshold": result.threshold}
-        return {"logits": result.logits}, about
+        about = {name: getattr(result, name) for name in ("threshold", "islands")}
+        return {"logits": result.logits}, about | {"labels": list(result.labels), "size": list(result.size)}
 
     def unpack(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> Segmentation:
         """See ``PerInputTask.unpack``."""
         height, width = state["size"]
-        return Segmentation(tuple(state["labels"]), tensors["logits"], (height, width), state["threshold"])
+        others = state["threshold"], state["islands"]
+        return Segmentation(tuple(state["labels"]), tensors["logits"], (height, width), *others)
 
     def save(
         self,
@@ -109,6 +110,7 @@ def _npz(found: Segmentation, settings: Mapping[str, Any]) -> bytes:
         labels=np.array(found.labels),
         size=np.array(found.size),
         threshold=found.threshold,
+        islands=found.islands,
         settings=json.dumps(settings),
     )
     return file.getvalue()
