@@ -3,7 +3,8 @@
 views.png: what a space is shown of a mesh and of a cloud. depth.png: a room, its depth by a ridge and by words, and the
 truth.
 judged.png and words.png are made by examples/recipes/sketch (sheet.py, words.py) from data that is not in the clone.
-drawings.png: two photos that come with scikit-image, and drawings of them that come with the clone.
+drawings.png: two photos that come with scikit-image, and drawings of them that come with the clone. where.png: what is
+where in photos that come with scikit-image.
 """
 
 from __future__ import annotations
@@ -38,11 +39,23 @@ def main() -> None:
         run("depth", rooms / "room-2.jpg", "--fit", "rooms-words", "-o", out / "words.png")
         shown = rooms / "room-2.jpg", out / "ridge-color.png", out / "words-color.png", rooms / "room-2-true.png"
         save("depth", [Image.open(path) for path in shown])
+        where(out)
     rows = []
     for name in ("chelsea", "coffee"):
         photo = Image.open(Path(skimage.__file__).parent / "data" / f"{name}.png").convert("RGB")
         rows.append([photo, *(drawn(DATA / "drawings" / f"{name}-{count}.svg") for count in (4, 8, 16, 32))])
     save("drawings", *rows)
+
+
+def where(out: Path) -> None:
+    """A cat and a motorcycle segmented, and the phrases of a sentence boxed."""
+    data = Path(skimage.__file__).parent / "data"
+    labels = ["--labels", "cat,dog,sofa,motorcycle,car"]
+    for name in ("chelsea", "motorcycle_left"):
+        run("segment", data / f"{name}.png", *labels, "-o", out / f"{name}.png")
+    run("ground", data / "coffee.png", "a cup on a saucer beside a spoon", "-o", out / "found.png")
+    shown = "chelsea-overlay.png", "motorcycle_left-overlay.png", "found.png"
+    save("where", [Image.open(out / name) for name in shown])
 
 
 def run(*words: object) -> None:

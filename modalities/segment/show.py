@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 LONGEST_PX = 1600  # of the photo in the overlay
-OPACITY = 0.55
+OPACITY = 0.45
 GOLDEN = 0.61803398875  # turns between the hues of successive labels
 
 
