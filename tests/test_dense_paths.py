@@ -8,7 +8,7 @@ import torch
 from conftest import PREPROCESS, RESNET, TEXT, VIT
 
 from clipx import backbone as bb
-from clipx.backbone.towers.paths import DENSE_PATHS, local_outlier_factor
+from clipx.backbone.towers.paths import DENSE_PATHS, SelfCalibrated, _cosines, local_outlier_factor
 from clipx.dense import dense_logits
 from clipx.errors import InputError, SpaceError, UnsupportedError
 from clipx.space import random_space
@@ -414,3 +414,13 @@ def test_local_outlier_factor_finds_the_point_apart():
     x[0, 7] = 5
     factor = local_outlier_factor(x, 30)
     assert factor.argmax() == 7 and factor[0, 7] > 5 and factor[0].median() < 1.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tokens_that_are_nearly_the_same_have_weights(dtype):
+    """Rounding leaves rows of cosines that are all below their mean: SC-CLIP's softmax must not be of nothing."""
+    for seed in range(50):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(1, 1, 64, generator=generator) + 1e-3 * torch.randn(1, 49, 64, generator=generator)
+        weights = SelfCalibrated().weights(_cosines(x.to(dtype)))
+        torch.testing.assert_close(weights.sum(-1), torch.ones(1, 49))

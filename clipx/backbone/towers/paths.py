@@ -184,9 +184,15 @@ class SelfCalibrated:
         """Mean of softmax(k kT / sqrt d) and a softmax over the cosines above their mean, over the values."""
         parts, y = block.attention, block.norm(x)
         k, v = parts.key(y), parts.value(y)
-        above = likeness - likeness.mean((1, 2), keepdim=True)
-        weights = (self.sharpness * above).masked_fill(above < 0, -torch.inf).softmax(-1)
+        weights = self.weights(likeness).to(v.dtype)
         return parts.out((weights[:, None] @ v + F.scaled_dot_product_attention(k, k, v)) / 2)
+
+    def weights(self, likeness: Tensor) -> Tensor:
+        """(N, L, L) cosines -> the softmax over those above their mean, float32."""
+        likeness = likeness.float()
+        above = likeness - likeness.mean((1, 2), keepdim=True)
+        own = torch.eye(above.shape[-1], dtype=torch.bool, device=above.device)  # is 1 but for rounding, so never below
+        return (self.sharpness * above).masked_fill((above < 0) & ~own, -torch.inf).softmax(-1)
 
 
 def local_outlier_factor(x: Tensor, neighbours: int) -> Tensor:
