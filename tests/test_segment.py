@@ -141,6 +141,24 @@ def test_what_cannot_be_asked(space):
         Segmenter(space, config(path="no such"))(photo())
 
 
+def test_a_text_is_no_list_of_labels(space):
+    """It would be read letter by letter."""
+    with pytest.raises(InputError, match="labels: must be a list, got the text 'cat'"):
+        segment("photo.png", "cat", space=space)
+    with pytest.raises(InputError, match="background: must be a list, got the text 'none'"):
+        segment("photo.png", ["cat", "dog"], space=space, background="none")
+    with pytest.raises(InputError, match="no text"):
+        SegmentConfig(labels=("cat", 1))
+    assert SegmentConfig(labels=["cat", "dog"], background=["none"]).background == ("none",)
+
+
+@pytest.mark.parametrize("labels", [("cat|kitten", "cat|tom"), ("dog", "cat|dog"), ("Cat", "cat"), ("a cat", "a_cat")])
+def test_a_word_of_two_labels_is_refused(labels):
+    """The first of them would win everywhere, and two labels could have one name."""
+    with pytest.raises(InputError, match="given twice"):
+        SegmentConfig(labels=labels)
+
+
 # Any photo ------------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipx.errors import InputError
+from clipx.prompts import spoken
 
 AUTO, NONE = "auto", "none"
 MOST_LABELS = 254  # values of an 8-bit mask: 0 is the background, 255 is ignored
@@ -59,10 +60,22 @@ class SegmentConfig:
     islands: float = 0.002
 
     def __post_init__(self) -> None:
-        if any(not word.strip() for label in (*self.labels, *self.background) for word in label.split("|")):
-            raise InputError("a label is empty", where="labels")
-        if repeated := sorted({label for label in self.labels if self.labels.count(label) > 1}):
-            raise InputError(f"{repeated[0]!r} is given twice", where="labels")
+        for name in ("labels", "background", "scales"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple):  # a bare string would be read letter by letter
+                what = f"the text {value!r}" if isinstance(value, str) else type(value).__name__
+                raise InputError(f"must be a list, got {what}", where=name)
+            object.__setattr__(self, name, tuple(value))  # how a frozen dataclass sets its own
+        for name in ("labels", "background"):
+            if any(not isinstance(one, str) or not all(map(spoken, one.split("|"))) for one in getattr(self, name)):
+                raise InputError("a label is empty, or no text", where=name)
+        owner: dict[str, str] = {}
+        for label in self.labels:
+            for word in {spoken(word).casefold() for word in label.split("|")}:
+                if word in owner:
+                    what = f"{label!r} is" if label == owner[word] else f"{word!r} of {owner[word]!r} and {label!r} is"
+                    raise InputError(f"{what} given twice", where="labels", remedy="give each word to one label")
+                owner[word] = label
         if len(self.labels) > MOST_LABELS:
             raise InputError(f"{len(self.labels)} labels, a mask has {MOST_LABELS}", where="labels")
         if not self.background:

@@ -193,9 +193,10 @@ def segment(
     """
     from clipx.spaces.loading import load_space
 
+    settings = SegmentConfig(labels=labels, **config)  # type: ignore[arg-type]  # any list; refuses others
     if not isinstance(space, JointSpace):
         space = load_space(space, device, backend="torch")
-    segmenter = Segmenter(space, SegmentConfig(labels=tuple(labels), **config))
+    segmenter = Segmenter(space, settings)
     if isinstance(path, str | PathLike):
         return segmenter(torch.from_numpy(read_rgb(path)))
     return [segmenter(torch.from_numpy(read_rgb(one))) for one in path]
