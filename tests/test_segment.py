@@ -12,7 +12,7 @@ from conftest import VIT
 from PIL import Image
 from torch.nn import functional as F
 
-from clipx.errors import FileError, InputError
+from clipx.errors import FileError, InputError, UnsupportedError
 from clipx.index.vocabulary import everyday_nouns
 from clipx.modalities.segment import Segmentation, SegmentConfig, Segmenter, read_masks, segment
 from clipx.modalities.segment.evaluate import (
@@ -93,6 +93,35 @@ def test_one_label_is_not_everywhere(tiny_vit_space):
 def test_no_background_gives_every_pixel_a_label(space):
     found = Segmenter(space, config(background=("none",), threshold=1.0))(photo())
     assert set(np.unique(found.mask)) <= {1, 2} and not found.has_background
+
+
+@pytest.mark.parametrize("changes", [{"denoise": 0.5}, {"smooth_keys": 1.0, "threshold": 0.5}])
+def test_no_background_stays_none(tiny_vit_space, changes):
+    found = Segmenter(tiny_vit_space, config(["cat", "dog", "cup"], background=("none",), **changes))(photo())
+    assert torch.isneginf(found.logits[0]).all() and not found.has_background
+    assert not (found.mask == 0).any()
+
+
+def test_what_is_left_out_wins_nowhere(tiny_vit_space):
+    """At a low temperature logits of negative cosines are below MaskCLIP's -100."""
+    segmenter = Segmenter(tiny_vit_space, config(["cat", "dog"], background=("wall",), temperature=1e-3, denoise=0.5))
+    logits = torch.tensor([-150.0, -140, -170])[:, None, None].expand(3, 4, 4).clone()
+    clean = segmenter._cleaned(logits, photo()[None])
+    assert (clean.argmax(0) == 1).all()
+
+
+def test_key_smoothing_of_towers_without_keys_or_of_one_size():
+    """The first is refused before any photo is read, the second takes the photo squashed."""
+
+    def timm(name, pool, proj, dim):
+        vision = {"timm_model_name": name, "timm_pool": pool, "timm_proj": proj, "image_size": 160}
+        return {"embed_dim": dim, "custom_text": True, "vision_cfg": vision, "text_cfg": VIT["text_cfg"]}
+
+    plan = config(background=("wall",), smooth_keys=0.9)
+    with pytest.raises(UnsupportedError, match="no keys"):
+        Segmenter(random_space(timm("test_efficientnet", "avg", "linear", 32)), plan)
+    found = Segmenter(random_space(timm("test_vit", "map", "none", 64)), plan)(photo(50, 90))
+    assert found.mask.shape == (50, 90) and torch.isfinite(found.logits).all()
 
 
 def test_the_threshold_leaves_the_unsure_to_the_background(space):

@@ -11,6 +11,7 @@ from clipx.prompts import spoken
 
 AUTO, NONE = "auto", "none"
 MOST_LABELS = 254  # values of an 8-bit mask: 0 is the background, 255 is ignored
+COLDEST = 1e-3  # logits of cosines then lie within 1000
 REFINEMENTS = ("none", "pamr", "superpixels", "guided")
 
 
@@ -89,8 +90,8 @@ class SegmentConfig:
                 raise InputError(f"must be a number of pixels, got {value!r}", where=name)
         if not self.scales or not all(0.1 <= scale <= 10 for scale in self.scales):
             raise InputError(f"must be factors between 0.1 and 10, got {self.scales!r}", where="scales")
-        if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(f"must be above 0, got {self.temperature!r}", where="temperature")
+        if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= COLDEST):
+            raise InputError(f"must be at least {COLDEST:g}, got {self.temperature!r}", where="temperature")
         if self.refine not in REFINEMENTS:
             raise InputError(f"no refinement {self.refine!r}", where="refine", remedy=", ".join(REFINEMENTS))
         if len(self.labels) == 1 and self.background == (NONE,):

@@ -22,9 +22,14 @@ def denoise_prompts(logits: Tensor, threshold: float = 0.5) -> Tensor:
     Raises:
         InputError: another shape, or a threshold out of range.
     """
+    return logits.masked_fill(absent_classes(logits, threshold), ABSENT)
+
+
+def absent_classes(logits: Tensor, threshold: float = 0.5) -> Tensor:
+    """(N, K, 1, 1) or (K, 1, 1): the classes that ``denoise_prompts`` leaves out."""
     _check(logits, "logits", threshold)
     absent = logits.softmax(-3).amax((-2, -1), keepdim=True) < threshold
-    return logits.masked_fill(absent & ~absent.all(-3, keepdim=True), ABSENT)
+    return absent & ~absent.all(-3, keepdim=True)
 
 
 def smooth_keys(probabilities: Tensor, keys: Tensor, threshold: float = 1.0) -> Tensor:

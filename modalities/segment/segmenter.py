@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.dense import dense_logits
-from clipx.errors import InputError
+from clipx.errors import InputError, UnsupportedError
 from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
-from clipx.modalities.segment.denoise import ABSENT, denoise_prompts, smooth_keys
+from clipx.modalities.segment.denoise import absent_classes, smooth_keys
 from clipx.modalities.segment.head import load_head
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
@@ -27,7 +27,7 @@ LARGER = 1.25  # the photo's shorter side, in sides of the tower's own picture
 LONGEST = 4096  # pixels: a side of what the tower looks at
 NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
 WHOLE = 8.0  # areas of a transformer's own picture: larger photos are seen through windows
-NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/segment.md
+NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/modalities/segment.md
 
 _NULL_VECTORS: WeakKeyDictionary[JointSpace, Tensor] = WeakKeyDictionary()  # 300 texts are seconds of a CLIP's time
 
@@ -44,8 +44,8 @@ class Segmenter:
         config: with labels.
 
     Raises:
-        InputError: no labels. VocabularyError: words that the space never saw. UnsupportedError: no dense features.
-        FileError, SpaceMismatchError: the head cannot be read, or is of another space.
+        InputError: no labels. VocabularyError: words that the space never saw. UnsupportedError: no dense features, or
+            no keys to smooth by. FileError, SpaceMismatchError: the head cannot be read, or is of another space.
     """
 
     def __init__(self, space: JointSpace, config: SegmentConfig):
@@ -53,6 +53,10 @@ class Segmenter:
             raise InputError("no labels", where="segment", remedy="name what to find: --labels cat,grass,sky")
         self.space, self.config = space, config
         self.path = space.backbone.known_path(best_path(space) if config.path == AUTO else config.path)
+        if config.smooth_keys and not space.supports("keys"):
+            raise UnsupportedError(
+                "its image tower has no keys", where=space.name, remedy="leave smooth_keys at 0, or take a ViT space"
+            )
         self._features = None if config.head is None else partial(load_head(config.head, space).dense, space)
         groups = [[word.strip() for word in label.split("|")] for label in config.labels]
         if config.background not in ((AUTO,), (NONE,)):
@@ -129,21 +133,30 @@ class Segmenter:
 
     def _cleaned(self, logits: Tensor, seen: Tensor) -> Tensor:
         """Without labels that are nowhere probable; what is unsure as places with similar keys have it."""
-        config = self.config
-        if config.denoise:
-            clean = denoise_prompts(logits, config.denoise)
-            if config.background != (NONE,):  # which is never left out, and gets what the absent labels had
-                absent = (clean[1:] == ABSENT).flatten(1).all(1)
-                clean[0] = torch.cat([logits[:1], logits[1:][absent]]).logsumexp(0)
-            logits = clean
-        if config.smooth_keys:
-            with torch.inference_mode():
-                keys = self.space.keys_image(seen)
-                probabilities = F.interpolate(logits.softmax(0)[None], keys.shape[-2:], mode="bilinear")
-                smooth = smooth_keys(probabilities, keys, config.smooth_keys)
-                smooth = smooth / smooth.sum(1, keepdim=True).clamp(min=1e-12)
-                logits = F.interpolate(smooth, logits.shape[-2:], mode="bilinear")[0].clamp(min=1e-12).log()
-        return logits
+        if self.config.denoise:
+            logits = self._denoised(logits)
+        return self._smoothed(logits, seen) if self.config.smooth_keys else logits
+
+    def _denoised(self, logits: Tensor) -> Tensor:
+        """``denoise_prompts``, but that the background is never left out, and gets what the absent labels had."""
+        absent = absent_classes(logits, self.config.denoise)
+        clean = logits.masked_fill(absent, NOWHERE)  # MaskCLIP's -100 is above what present labels may have
+        clean[0] = logits[0]
+        if self.config.background != (NONE,):
+            clean[0] = torch.cat([logits[:1], logits[1:][absent[1:, 0, 0]]]).logsumexp(0)
+        return clean
+
+    def _smoothed(self, logits: Tensor, seen: Tensor) -> Tensor:
+        with torch.inference_mode():
+            keys = self.space.keys_image(seen, resize=not self.space.backbone.any_size)
+            probabilities = F.interpolate(logits.softmax(0)[None], keys.shape[-2:], mode="bilinear")
+            smooth = smooth_keys(probabilities, keys, self.config.smooth_keys)
+            smooth = smooth.clamp(min=0)  # cosines of keys may be negative
+            smooth = smooth / smooth.sum(1, keepdim=True).clamp(min=1e-12)
+            found = F.interpolate(smooth, logits.shape[-2:], mode="bilinear")[0].clamp(min=1e-12).log()
+            if self.config.background == (NONE,):
+                found[0] = -torch.inf
+        return found
 
     def _refined(self, logits: Tensor, seen: Tensor) -> Tensor:
         """At the resolution of what the tower saw, with borders at its edges.
