@@ -89,7 +89,7 @@ def train(
     read = _read(opened, photos, plan)
     head, results = _train(opened, read, config, out.with_suffix(""), flags.resume)
     head.save(out)
-    about = {"dataset": photos.name, "space": opened.name, "space_id": opened.id, "file": str(out)}
+    about: dict[str, Any] = {"dataset": photos.name, "space": opened.name, "space_id": opened.id, "file": str(out)}
     about |= {"head": head.kind, "strength": head.strength, "settings": head.settings | _settings(plan)}
     about |= {"photos": len(read.train), "test_photos": len(read.test)}
     about |= {"base": list(head.base), "novel": [read.classes[i] for i in read.novel], "seed": run.seed}
@@ -123,7 +123,7 @@ def _config(flags: TrainFlags, seed: int) -> Any:
     from clipx.modalities.segment.head_fit import HeadConfig
 
     own = {"rank": flags.rank, "keep": flags.keep, "strength": flags.strength}
-    given = {"steps": flags.steps, "lr": flags.lr} | (own if flags.head == "lseg" else {})
+    given: dict[str, Any] = {"steps": flags.steps, "lr": flags.lr} | (own if flags.head == "lseg" else {})
     given = {name: value for name, value in given.items() if value is not None}
     if flags.head == "groups":
         idle = {f"--{name}": value for name, value in own.items()} | {"--novel": flags.novel, "--fold": flags.fold}
