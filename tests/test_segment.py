@@ -367,6 +367,21 @@ def test_a_voc_folder(tmp_path):
     assert words_of(data.classes, data.background)[10] == "dining table|table"
 
 
+def test_a_list_that_a_voc_folder_does_not_have(tmp_path):
+    """Not all photos in its place: those to train on would be judged."""
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / name).mkdir(parents=True)
+    for stem in "ab":
+        Image.new("RGB", (5, 4)).save(tmp_path / "JPEGImages" / f"{stem}.jpg")
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "SegmentationClass" / f"{stem}.png")
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\nb\n")
+    with pytest.raises(FileError, match=r"no such list; --split train"):
+        read_masks(tmp_path)
+    assert [one.name for one in read_masks(tmp_path, [("half", "1")], "train").photos] == ["JPEGImages/b.jpg"]
+    with pytest.raises(InputError, match="has no column set"):
+        read_masks(tmp_path, [("set", "voc")], "train")
+
+
 def test_coco_annotations(tmp_path):
     Image.new("RGB", (20, 10)).save(tmp_path / "x.png")
     square = [2, 2, 8, 2, 8, 8, 2, 8]
@@ -397,6 +412,15 @@ def test_coco_annotations(tmp_path):
     truth = data.photos[0].truth()
     assert data.classes == ("background", "car", "bottle") and truth.shape == (10, 20)
     assert truth[5, 5] == 2 and truth[2, 7] == 1 and truth[0, 0] == 0 and truth[1, 13] == 255
+    found["annotations"][2]["iscrowd"] = 0
+    (tmp_path / "instances.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match="is no polygon"):
+        read_masks(tmp_path / "instances.json")
+    found["categories"] = [{"id": k, "name": str(k)} for k in range(255)]
+    found["annotations"] = found["annotations"][:2]
+    (tmp_path / "instances.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match="255 categories, a mask has 254"):
+        read_masks(tmp_path / "instances.json")
     (tmp_path / "instances.json").write_text('{"images": []}')
     with pytest.raises(FileError, match="no COCO instances file"):
         read_masks(tmp_path / "instances.json")

@@ -329,6 +329,22 @@ def test_command(here, run, run_json, space_folder):
     assert [row["features"] for row in run_json(groups)["results"]] == ["untrained", "k-means", "groups"]
 
 
+def test_a_voc_folder_is_learned_from_its_training_list(here, run_json, space_folder):
+    """And judged by the other list: no photo is in both."""
+    write_set(here / "set")
+    for name in ("JPEGImages", "ImageSets/Segmentation"):
+        (here / "voc" / name).mkdir(parents=True)
+    (here / "set" / "masks").rename(here / "voc" / "SegmentationClass")
+    for i in range(9):
+        Image.open(here / "set" / f"{i}.png").save(here / "voc" / "JPEGImages" / f"{i}.jpg")
+    (here / "voc" / "classes.txt").write_text("\n".join(CLASSES))
+    for name, stems in (("train", "01234"), ("val", "5678")):
+        (here / "voc" / "ImageSets" / "Segmentation" / f"{name}.txt").write_text("\n".join(stems))
+    record = run_json("train segment voc --steps 2 --short-side 96 --prompts {} -o head.safetensors")
+    assert record["photos"] + record["test_photos"] == 5
+    assert run_json("eval segment voc --background small --sweep head=head.safetensors")["n"] == 4
+
+
 @pytest.mark.parametrize(
     ("flags", "what"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def read_masks(data: str | PathLike, where: Sequence[tuple[str, str]] = (), spli
             masks; a VOC folder (JPEGImages, SegmentationClass, ImageSets/Segmentation); or a COCO ``instances`` JSON
             file beside its photos or a folder ``images`` of them.
         where: keep the rows of a table whose columns have these values; the column ``half``, 0 in even rows and 1 in
-            odd ones, counted from 0, need not be in it.
-        split: the list of a VOC folder.
+            odd ones, counted from 0, need not be in it, and is all that other sets have.
+        split: the list of a VOC folder; one without lists is taken whole.
 
     Raises:
         FileError: a file is missing or malformed. InputError: no rows, or rows of several lists of classes.
@@ -113,22 +113,29 @@ def read_masks(data: str | PathLike, where: Sequence[tuple[str, str]] = (), spli
     data = Path(data)
     if not data.exists():
         raise FileError("no such file or folder", where=data, remedy="check the path")
-    if data.is_file():
-        return _from_coco(data)
     if (data / "labels.csv").is_file():
         return _from_table(data, where)
-    if (data / "SegmentationClass").is_dir():
-        return _from_voc(data, split)
-    raise FileError(
-        "holds no photos with masks",
-        where=data,
-        remedy="give a folder with labels.csv (path, mask), a VOC folder, or a COCO instances file",
-    )
+    if data.is_file():
+        found = _from_coco(data)
+    elif (data / "SegmentationClass").is_dir():
+        found = _from_voc(data, split)
+    else:
+        raise FileError(
+            "holds no photos with masks",
+            where=data,
+            remedy="give a folder with labels.csv (path, mask), a VOC folder, or a COCO instances file",
+        )
+    if others := [column for column, _ in where if column != "half"]:
+        raise InputError(f"has no column {others[0]}", where=data, remedy="only a labels.csv has columns")
+    kept = [one for i, one in enumerate(found.photos) if all(value == str(i % 2) for _, value in where)]
+    if not kept:
+        raise InputError("no rows", where=data, remedy="check --where")
+    return replace(found, photos=kept)
 
 
 def _from_table(folder: Path, where: Sequence[tuple[str, str]]) -> MaskedPhotos:
     table = folder / "labels.csv"
-    rows = [row | {"half": str(i % 2)} for i, row in enumerate(read_table(table))]
+    rows = [{"half": str(i % 2)} | row for i, row in enumerate(read_table(table))]
     if rows and (missing := {"path", "mask", *(column for column, _ in where)} - set(rows[0])):
         raise FileError(f"has no column {sorted(missing)[0]}", where=table)
     kept = [row for row in rows if all(row[column] == value for column, value in where)]
@@ -173,6 +180,9 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 def _from_voc(folder: Path, split: str) -> MaskedPhotos:
     listed = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
     masks = folder / "SegmentationClass"
+    if listed.parent.is_dir() and not listed.is_file():
+        lists = ", ".join(sorted(path.stem for path in listed.parent.glob("*.txt")))
+        raise FileError("no such list", where=listed, remedy=f"--split {lists}" if lists else None)
     stems = read_text(listed).split() if listed.is_file() else sorted(path.stem for path in masks.glob("*.png"))
     photos = [MaskedPhoto(folder / "JPEGImages" / f"{s}.jpg", masks / f"{s}.png", f"JPEGImages/{s}.jpg") for s in stems]
     if not photos:
@@ -203,6 +213,10 @@ def _from_coco(path: Path) -> MaskedPhotos:
             for key, about in photos.items()
             if objects[key]
         ]
+        if len(names) >= IGNORED:
+            raise InputError(f"{len(names)} categories, a mask has {IGNORED - 1}", where=path)
+    except InputError:  # is a ValueError, too
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(
             "is no COCO instances file", where=path, remedy="it has images, annotations, categories"
@@ -219,4 +233,9 @@ def _area(annotation: Mapping[str, Any]) -> float:
 
 def _outlines(one: Mapping[str, Any], value: Mapping[int, int]) -> tuple[int, Any, Any]:
     shape = one["segmentation"]
+    if not isinstance(shape, list) and not one.get("iscrowd"):
+        raise InputError(
+            f"the annotation {one.get('id', '')} is no polygon",
+            remedy="save objects as polygons, or masks as palette PNGs",
+        )
     return value[one["category_id"]], shape if isinstance(shape, list) else None, one["bbox"]

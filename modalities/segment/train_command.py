@@ -58,6 +58,7 @@ def train(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="A folder with labels.csv: path,mask; a VOC folder; a COCO file.")
     ],
+    split: Annotated[str, typer.Option("--split", help="The list of a VOC folder that is learned from.")] = "train",
     *,
     flags: TrainFlags,
     out: Annotated[Path, typer.Option("--out", "-o", help="The head: one .safetensors file.")] = Path(
@@ -82,7 +83,7 @@ def train(
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
     if out.parent.exists():  # else it is made
         check_writable(out)
-    photos = read_masks(data, run.conditions())
+    photos = read_masks(data, run.conditions(), split)
     plan = _plan(flags, photos, run)
     config = _config(flags, run.seed)
     opened = run.open_space(backend="torch")
