@@ -254,6 +254,29 @@ def test_islands_join_what_is_around_them():
     assert (without_islands(mask, sure, 1.0)[0] == mask).all()
 
 
+def test_labels_that_are_nowhere_near_cost_nothing():
+    """The mask is the same, and what is enlarged is as many maps as have a share in it."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(6, 7, 9, generator=generator)
+    logits[[2, 4]] -= 60
+    logits[5, 3, 4] = 50  # at one place alone
+    found = Segmentation(tuple("abcde"), logits, (50, 33))
+    enlarged = F.interpolate(logits[None], (50, 33), mode="bilinear")[0].softmax(0)
+    assert found._rivals().tolist() == [0, 1, 3, 5]
+    best, label = enlarged[1:].max(0)
+    shown = best > enlarged[0]
+    assert (found.mask == torch.where(shown, label + 1, 0).numpy()).all()
+    np.testing.assert_allclose(found.probability[shown.numpy()], best[shown].numpy(), atol=2e-3)
+    alone = Segmentation(("a", "b"), torch.tensor([0.0, -90, -80])[:, None, None].expand(3, 2, 2), (5, 5))
+    assert alone._rivals().tolist() == [0, 2] and not alone.mask.any()
+
+
+def test_where_two_winners_meet_a_third_may_win():
+    """Between cells of different labels neither may be the best: what wins in no cell is not left out for that."""
+    logits = torch.tensor([[-99.0, -99], [10, -90], [-90, 10], [-25, -25]])[:, None]
+    assert 3 in Segmentation(("a", "b", "c"), logits, (1, 20)).mask
+
+
 def test_regions():
     logits = torch.full((3, 4, 6), -5.0)
     logits[0] = 0

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIP_VALUES = 2**24  # logits that are enlarged at a time: 64 MiB
+NEGLIGIBLE = 30.0  # a logit that much below another has a probability below 1e-13
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,32 @@ class Segmentation:
     @cached_property
     def _resolved(self) -> tuple[np.ndarray, np.ndarray]:
         mask, sure = np.zeros(self.size, np.uint8), np.zeros(self.size, np.float16)
-        for rows, logits in self._strips():
+        rivals = self._rivals()
+        for rows, logits in self._strips(rivals):
             probabilities = logits.softmax(0)
-            best, label = probabilities[1:].max(0)
+            best, place = probabilities[1:].max(0)
             found = (best >= self.threshold) & (best > probabilities[0])
-            mask[rows] = torch.where(found, label + 1, 0).numpy()
+            mask[rows] = torch.where(found, rivals[1:][place], 0).numpy()
             other = torch.maximum(probabilities[0], 1 - best)  # background by its own logit, or since no label fits
             sure[rows] = torch.where(found, best, other).numpy()
         return without_islands(mask, sure, self.islands)
 
-    def _strips(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of the photo, a part at a time, and their logits: bilinear between cell centres."""
-        (height, width), count = self.size, len(self.logits)
-        filled = self.logits.clamp(min=-1e4)  # between -inf and a number lies no number
+    def _rivals(self) -> Tensor:
+        """Places in the logits: the background, and the labels that have a share in any probability.
+
+        Of many labels most are nowhere near the best, and a large photo takes as long as it has rivals. What lies
+        between two cells is no lower than the lower of them, so that the highest minimum is below the best everywhere.
+        """
+        flat = self.logits.flatten(1)
+        high = flat.amax(1)
+        near = high > flat.amin(1).max() - NEGLIGIBLE
+        near[0] = near[1 + high[1:].argmax()] = True
+        return near.nonzero().flatten()
+
+    def _strips(self, rivals: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of the photo, a part at a time, and some of their logits: bilinear between cell centres."""
+        (height, width), count = self.size, len(rivals)
+        filled = self.logits[rivals].clamp(min=-1e4)  # between -inf and a number lies no number
         step = max(1, STRIP_VALUES // max(1, count * width))
         source = ((torch.arange(height) + 0.5) * filled.shape[1] / height - 0.5).clamp(0, filled.shape[1] - 1)
         for top in range(0, height, step):
