@@ -402,3 +402,47 @@ def test_dense_paths_and_keys(where, name, request):
         assert F.cosine_similarity(found.cpu(), expected, dim=1).min() > 1 - NEAR[dtype], path
     keys = F.cosine_similarity(moved.keys_image(pixels).cpu(), space.keys_image(pixels), dim=1)
     assert keys.min() > 1 - NEAR[dtype]
+
+
+@pytest.mark.parametrize("refine", ["none", "pamr", "superpixels", "guided"])
+@pytest.mark.parametrize("background", ["auto", "wall", "none"])
+def test_segment(where, background, refine, tiny_vit_space):
+    """A mask there is the mask here, whatever moves its borders."""
+    from clipx.modalities.segment import SegmentConfig, Segmenter
+
+    device, dtype = where
+    photo = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0))
+    photo = F.interpolate(photo[None], (60, 90), mode="bilinear")[0]
+    plan = SegmentConfig(labels=("cat", "dog|puppy"), background=(background,), refine=refine, threshold=0.0)
+    moved = Segmenter(there(tiny_vit_space, device, getattr(torch, dtype)), plan)(photo)
+    found = Segmenter(tiny_vit_space, plan)(photo)
+    assert moved.logits.device.type == "cpu" and moved.has_background == found.has_background
+    assert (moved.probability.astype(float) - found.probability).mean() == pytest.approx(0, abs=2 * NEAR[dtype])
+    assert (moved.mask == found.mask).mean() > 1 - 5 * NEAR[dtype]
+
+
+def test_segment_by_smooth_keys_and_windows(where, tiny_vit_space):
+    from clipx.modalities.segment import SegmentConfig, Segmenter
+
+    device, dtype = where
+    plan = SegmentConfig(
+        labels=("cat", "dog"), smooth_keys=0.9, window=24, flip=True, scales=(1.0, 1.5), path="sc-clip"
+    )
+    moved = Segmenter(there(tiny_vit_space, device, getattr(torch, dtype)), plan)
+    assert np.isfinite(moved(torch.rand(3, 50, 70)).probability).all()
+
+
+@pytest.mark.parametrize("kind", ["lseg", "groups"])
+def test_heads_of_segmentation(where, kind, tiny_space):
+    from clipx.modalities.segment.features import frozen_features
+    from clipx.modalities.segment.head import NETWORKS, Head
+
+    device, dtype = where
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    features = frozen_features(tiny_space, pixels)
+    network = NETWORKS[kind](features.dense.shape[1], features.stages.shape[1], 8).eval()
+    head = Head(kind, network, tiny_space.id, 0.5, (), {})
+    here = head.dense(tiny_space, pixels)
+    found = head.dense(there(tiny_space, device, getattr(torch, dtype)), pixels)
+    assert found.device.type == device
+    assert F.cosine_similarity(found.cpu(), here, dim=1).median() > 1 - NEAR[dtype]

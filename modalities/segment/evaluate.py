@@ -103,7 +103,7 @@ def one_label(space: JointSpace, words: Sequence[str], background: int | None, p
     classifier = ZeroShotClassifier(space, [word.split("|")[0] for word in words], prompts or "photo")
 
     def way(photo: Tensor, truth: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
+        with torch.no_grad():
             vector = space.encode_image(photo[None]).cpu().numpy()
         label = int((vector @ classifier.weights.vectors.T).argmax()) + 1
         return _as_classes(np.full(truth.shape, label, np.uint8), background)
@@ -121,7 +121,7 @@ def kmeans_oracle(segmenter: Segmenter) -> Way:
 
     def way(photo: Tensor, truth: np.ndarray) -> np.ndarray:
         space = segmenter.space
-        with torch.inference_mode():
+        with torch.no_grad():
             one_size = not space.backbone.any_size
             cells = space.dense_image(segmenter.seen(photo), path=segmenter.path, resize=one_size)[0]
         vectors = cells.flatten(1).T.contiguous().cpu().numpy()

@@ -80,8 +80,8 @@ def superpixels(logits: Tensor, photo: Tensor, count: int = 400, compactness: fl
     found = slic(
         small.permute(1, 2, 0).cpu().double().numpy(), n_segments=count, compactness=compactness, start_label=0
     )
-    index = torch.from_numpy(found).to(logits.device)
-    index = F.interpolate(index[None, None].double(), size, mode="nearest")[0, 0].long().flatten()
+    index = F.interpolate(torch.from_numpy(found)[None, None].double(), size, mode="nearest")  # not on the device:
+    index = index[0, 0].long().flatten().to(logits.device)  # MPS has no float64
     pixels = torch.bincount(index).clamp(min=1)
     sums = logits.new_zeros(len(logits), len(pixels)).index_add(1, index, logits.flatten(1))
     return (sums / pixels)[:, index].view_as(logits)

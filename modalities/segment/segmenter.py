@@ -114,7 +114,7 @@ class Segmenter:
         ):
             window, stride = 2 * min(own), min(own)
         size = max(1, seen.shape[-2] // 4), max(1, seen.shape[-1] // 4)
-        with torch.inference_mode():
+        with torch.no_grad():
             (logits,) = dense_logits(
                 self.space, seen, self._weights, window=window, stride=stride, flip=config.flip, scales=config.scales,
                 size=size, path=self.path, features=self._features, combine=self._combined,
@@ -147,7 +147,7 @@ class Segmenter:
         return clean
 
     def _smoothed(self, logits: Tensor, seen: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             keys = self.space.keys_image(seen, resize=not self.space.backbone.any_size)
             probabilities = F.interpolate(logits.softmax(0)[None], keys.shape[-2:], mode="bilinear")
             smooth = smooth_keys(probabilities, keys, self.config.smooth_keys)
@@ -167,7 +167,7 @@ class Segmenter:
             return logits
         fine = F.interpolate(logits.clamp(min=NOWHERE)[None], seen.shape[-2:], mode="bilinear")[0]
         winners = logits.flatten(1).argmax(0).unique()
-        with torch.inference_mode():
+        with torch.no_grad():
             fine[winners] = REFINEMENTS[self.config.refine](fine[winners], seen[0])
         if torch.isinf(logits[0]).all():
             fine[0] = -torch.inf
