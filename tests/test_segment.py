@@ -16,6 +16,7 @@ from clipx.errors import FileError, InputError, UnsupportedError
 from clipx.index.vocabulary import everyday_nouns
 from clipx.modalities.segment import Segmentation, SegmentConfig, Segmenter, read_masks, segment
 from clipx.modalities.segment.evaluate import (
+    Judged,
     all_background,
     by_words,
     chance,
@@ -496,6 +497,28 @@ def test_shuffled_words_exchange_columns(tmp_path, tiny_space):
     )
     about = chance(found["cat", "dog"], 0)
     assert 0 < about["p"] <= 1 and about["best"] == pytest.approx(max(plain, exchanged))
+
+
+def test_an_interval_is_that_of_drawn_photos():
+    """And a photo's own numbers grow with the classes, not with their square: thousands of photos are judged."""
+    rng, count = np.random.default_rng(0), 100
+    judged, tables = Judged(count), []
+    for _ in range(6):
+        predicted, truth = rng.integers(0, count, (2, 20, 20))
+        truth = np.where(truth < 90, predicted, truth)
+        judged.add(predicted, truth)
+        tables.append(Confusion(count))
+        tables[-1].add(predicted, truth)
+    assert sum(one.nbytes for one in judged.photos) < 6 * 8 * 4 * count
+    draws, rng = [], np.random.default_rng(3)
+    for _ in range(1000):
+        drawn = Confusion(count)
+        drawn.table = sum(tables[i].table for i in rng.integers(6, size=6))
+        draws.append(drawn.miou)
+    assert judged.interval(seed=3) == pytest.approx(tuple(np.quantile(draws, (0.025, 0.975))))
+    whole = Confusion(count)
+    whole.table = sum(one.table for one in tables)
+    assert judged.total.miou == whole.miou
 
 
 def test_controls(tmp_path, tiny_space):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,36 +38,36 @@ Way = Callable[[Tensor, np.ndarray], np.ndarray]
 """A photo (3, H, W) and its truth (H, W) -> a mask (H, W); only an oracle looks at the truth."""
 
 
-@dataclass
 class Judged:
-    """The tables of one way, photo by photo.
+    """What one way found, over any number of photos: of each only as many numbers as there are classes.
 
     Args:
         classes: K, how many there are.
-        photos: one table for each photo.
     """
 
-    classes: int
-    photos: list[Confusion] = field(default_factory=list)
+    def __init__(self, classes: int):
+        self.classes = classes
+        self.total = Confusion(classes)  # of all photos together
+        self.photos: list[np.ndarray] = []  # of each (K, 3): pixels of a class that are right, true, predicted
 
-    @property
-    def total(self) -> Confusion:
-        """The table of all photos together."""
-        found = Confusion(self.classes)
-        for one in self.photos:
-            found.table += one.table
-            found.boundary += one.boundary
-        return found
+    def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Count a photo, see ``Confusion.add``."""
+        one = Confusion(self.classes)
+        one.add(predicted, truth)
+        self.total.table += one.table
+        self.total.boundary += one.boundary
+        self.photos.append(np.stack([np.diag(one.table), one.table.sum(1), one.table.sum(0)], axis=1))
 
     def interval(self, seed: int = 0) -> tuple[float, float]:
         """95 % bootstrap interval of ``miou`` over the photos."""
-        tables = np.stack([one.table for one in self.photos])
-        found, rng = [], np.random.default_rng(seed)
+        counts, rng = np.stack(self.photos).astype(float), np.random.default_rng(seed)
+        size = len(counts)
+        found = []
         for _ in range(RESAMPLES):
-            drawn = Confusion(self.classes)
-            counts = np.bincount(rng.integers(len(tables), size=len(tables)), minlength=len(tables))
-            drawn.table = np.tensordot(counts, tables, 1)
-            found.append(drawn.miou)
+            drawn = np.bincount(rng.integers(size, size=size), minlength=size).astype(float)
+            right, true, predicted = np.tensordot(drawn, counts, 1).T
+            union = true + predicted - right
+            found.append((right[union > 0] / union[union > 0]).mean() if union.any() else np.nan)
         low, high = np.nanquantile(found, (0.025, 0.975))
         return float(low), float(high)
 
@@ -146,7 +145,7 @@ def _as_classes(mask: np.ndarray, background: int | None) -> np.ndarray:
 
 
 def judge(ways: Mapping[str, Way], data: MaskedPhotos, on_progress: OnProgress | None = None) -> dict[str, Judged]:
-    """Name -> tables on every photo.
+    """Name -> what it finds on all photos.
 
     Raises:
         FileError: a mask of another size than its photo, or with values that are no class.
@@ -161,9 +160,7 @@ def judge(ways: Mapping[str, Way], data: MaskedPhotos, on_progress: OnProgress |
         if wrong := sorted(set(np.unique(truth).tolist()) - {*range(count), IGNORED}):
             raise FileError(f"has the value {wrong[0]}, there are {count} classes", where=where)
         for name, way in ways.items():
-            table = Confusion(count)
-            table.add(way(photo, truth), truth)
-            found[name].photos.append(table)
+            found[name].add(way(photo, truth), truth)
         if on_progress:
             on_progress(done, len(data.photos), "")
     return found
