@@ -81,11 +81,14 @@ def dense_logits(
         boxes = list(_boxes((int(view.shape[-2]), int(view.shape[-1])), tile, step))
         return _resize(_windowed(view, boxes, cells), size)
 
-    views = [_scaled(space, pixels, scale, normalize) for scale in scales]
-    seen = [see(view) for view in views]
-    if flip:
-        seen += [see(view.flip(-1)).flip(-1) for view in views]
-    return sum(seen[1:], seen[0]) / len(seen)
+    total: Tensor | None = None  # of all looks, one at a time: each may be as large as the picture times the labels
+    for scale in scales:
+        view = _scaled(space, pixels, scale, normalize)
+        for mirrored in (False, True) if flip else (False,):
+            found = see(view.flip(-1)).flip(-1) if mirrored else see(view)
+            total = found if total is None else total + found
+    assert total is not None  # there is a scale
+    return total / (len(scales) * (1 + flip))
 
 
 def _scaled(space: JointSpace, pixels: Tensor, scale: float, normalize: bool) -> Tensor:

@@ -200,7 +200,8 @@ def test_photos_of_any_shape(tiny_vit_space, shape, refine):
     assert np.isfinite(found.probability).all()
 
 
-def test_a_panorama_is_seen_through_windows(tiny_vit_space):
+@pytest.mark.parametrize(("size", "scales"), [((100, 2000), (1.0,)), ((60, 100), (1.0, 4.0))])
+def test_a_panorama_is_seen_through_windows(tiny_vit_space, size, scales):
     """No pass of the tower sees more than eight times its own area, so that attention stays bounded."""
     seen = []
     inner = tiny_vit_space.backbone.tower.dense
@@ -211,7 +212,7 @@ def test_a_panorama_is_seen_through_windows(tiny_vit_space):
 
     tiny_vit_space.backbone.tower.dense = dense
     try:
-        Segmenter(tiny_vit_space, config())(photo(100, 2000))
+        Segmenter(tiny_vit_space, config(scales=scales))(photo(*size))
     finally:
         del tiny_vit_space.backbone.tower.dense
     assert len(seen) > 5 and max(h * w for h, w in seen) <= 8 * 32 * 32

@@ -110,9 +110,9 @@ class Segmenter:
         elif (
             window is None
             and not self.space.backbone.averages  # convolutions: memory grows as pixels do
-            and seen.shape[-2] * seen.shape[-1] > WHOLE * own[0] * own[1]
+            and seen.shape[-2] * seen.shape[-1] * max(config.scales) ** 2 > WHOLE * own[0] * own[1]
         ):
-            window, stride = 2 * min(own), min(own)
+            window, stride = 2 * min(own), stride or min(own)
         size = max(1, seen.shape[-2] // 4), max(1, seen.shape[-1] // 4)
         with torch.no_grad():
             (logits,) = dense_logits(
