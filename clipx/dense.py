@@ -81,14 +81,14 @@ def dense_logits(
         boxes = list(_boxes((int(view.shape[-2]), int(view.shape[-1])), tile, step))
         return _resize(_windowed(view, boxes, cells), size)
 
-    total: Tensor | None = None  # of all looks, one at a time: each may be as large as the picture times the labels
-    for scale in scales:
-        view = _scaled(space, pixels, scale, normalize)
-        for mirrored in (False, True) if flip else (False,):
-            found = see(view.flip(-1)).flip(-1) if mirrored else see(view)
-            total = found if total is None else total + found
-    assert total is not None  # there is a scale
-    return total / (len(scales) * (1 + flip))
+    def looks() -> Iterator[Tensor]:  # one at a time: each may be as large as the picture times the labels
+        for scale in scales:
+            view = _scaled(space, pixels, scale, normalize)
+            yield see(view)
+            if flip:
+                yield see(view.flip(-1)).flip(-1)
+
+    return sum(looks(), torch.zeros(())) / (len(scales) * (1 + flip))
 
 
 def _scaled(space: JointSpace, pixels: Tensor, scale: float, normalize: bool) -> Tensor:
