@@ -97,6 +97,11 @@ def test_features_are_dense_vectors_and_stages_on_one_grid(name, request):
 # LSeg -----------------------------------------------------------------------------------------------------------------
 
 
+def test_a_photo_in_memory_is_as_large_as_its_mask(data):
+    """One byte a pixel: all photos are held."""
+    assert {sample.truth.dtype for sample in data.train + data.test} == {torch.uint8}
+
+
 def test_a_head_starts_as_the_untrained_path(data):
     features = data.train[0].features
     untrained = F.normalize(features.dense, dim=1)
@@ -127,7 +132,7 @@ def test_the_loss_is_cross_entropy_of_base_pixels_at_a_fixed_scale(data):
                 terms.append(-logits[:, y, x].log_softmax(0)[data.base.index(label)])
     torch.testing.assert_close(found, torch.stack(terms).mean())
     kept = head_fit._loss(vectors, sample, place, data.text[data.base], keep=2.0) - found
-    cells = F.avg_pool2d((place[sample.truth][None] == 255)[:, :: int(step[0]), :: int(step[1])].float(), 2)
+    cells = F.avg_pool2d((place[sample.truth.long()][None] == 255)[:, :: int(step[0]), :: int(step[1])].float(), 2)
     apart = 1 - (vectors * F.normalize(sample.features.dense, dim=1)).sum(1)
     torch.testing.assert_close(kept, 2 * (cells * apart).mean())
 

@@ -39,7 +39,7 @@ class Sample:
     Args:
         features: of one photo.
         vector: (D,) the unit vector of the photo.
-        truth: (H, W) int64, places in the set's classes; ``IGNORED`` where a pixel is not judged.
+        truth: (H, W) uint8, places in the set's classes; ``IGNORED`` where a pixel is not judged.
     """
 
     features: Features
@@ -78,7 +78,7 @@ def read_samples(space: JointSpace, photos: Sequence[MaskedPhoto], classes: int,
     """
     for photo in photos:
         pixels = torch.from_numpy(np.ascontiguousarray(read_rgb(photo.photo)))[None].float()
-        truth = torch.from_numpy(photo.truth()).long()
+        truth = torch.from_numpy(photo.truth())
         if tuple(truth.shape) != tuple(pixels.shape[-2:]):
             raise InputError(
                 f"the mask has {tuple(truth.shape)} pixels, the photo {tuple(pixels.shape[-2:])}", where=photo.name

@@ -135,7 +135,8 @@ def _trained(
 def _loss(vectors: Tensor, sample: Sample, place: Tensor, text: Tensor, keep: float) -> Tensor:
     """Cross-entropy at pixels of the labels, at twice the grid; at the others how far the vectors have moved."""
     grid = 2 * vectors.shape[-2], 2 * vectors.shape[-1]
-    truth = place[F.interpolate(sample.truth[None, None].float(), grid, mode="nearest")[:, 0].long()]
+    rows, columns = (torch.arange(n) * m // n for n, m in zip(grid, sample.truth.shape, strict=True))  # the nearest
+    truth = place[sample.truth[rows][:, columns].long()][None]
     other = F.avg_pool2d((truth == IGNORED).float(), 2)  # of each cell
     loss = keep * (other * (1 - F.cosine_similarity(vectors, sample.features.dense, dim=1))).mean()
     if bool((truth == IGNORED).all()):
@@ -160,8 +161,9 @@ def measure(
     for sample in samples:
         logits = torch.einsum("ndhw,kd->nkhw", dense_of(sample.features), text[chosen])
         best = chosen[F.interpolate(logits, tuple(sample.truth.shape), mode="bilinear")[0].argmax(0)]
-        judged = torch.isin(sample.truth, chosen)
-        found.table += confusion(best[judged].numpy(), sample.truth[judged].numpy(), len(text))  # no boundaries
+        truth = sample.truth.long()
+        judged = torch.isin(truth, chosen)
+        found.table += confusion(best[judged].numpy(), truth[judged].numpy(), len(text))  # no boundaries
     return found
 
 
