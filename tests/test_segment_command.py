@@ -117,6 +117,15 @@ def test_eval_prints_rows_and_controls(call_json, here):
     assert 0 < first["shuffled"]["p"] <= 1 and "shuffled" not in record["results"][-1]
 
 
+def test_eval_of_a_set_without_a_background(call, call_json, here):
+    """Every pixel has a label, whatever --background says; a row with one would count it as the first class."""
+    write_set(here / "set", classes=("floor", "cat", "table"))
+    (row,) = call_json("eval segment set --sweep background=none")["results"]
+    assert row["settings"]["background"] == ["none"] and set(row["per_class"]) == {"floor", "cat", "table"}
+    status, _, err = call("eval segment set --sweep background=none,wall")
+    assert status == 2 and "the set has no background" in err
+
+
 def test_eval_of_rows(call, call_json, here):
     write_set(here / "set", classes=("background", "cat", "table"))
     record = call_json("eval segment set --where part=odd --background wall --labels cup,chair|table")

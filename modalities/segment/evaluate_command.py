@@ -79,11 +79,16 @@ def evaluate(
     Example: clipx eval segment VOCdevkit/VOC2012 --controls --sweep refine=none,pamr
     """
     from clipx.cli._output import report
+    from clipx.errors import InputError
+    from clipx.modalities.segment.config import NONE
 
     run.check_writable()
     photos, words, plan = _plan(data, labels, how, run, split)
+    variants = _variants(sweep or ())
+    if photos.background is None and any(one.get("background", (NONE,)) != (NONE,) for one in variants):
+        raise InputError("the set has no background", where="--sweep", remedy="leave the setting out")
     joint = run.open_space(backend="torch")
-    plans = {_name(variant): replace(plan, **variant) for variant in _variants(sweep or ())}
+    plans = {_name(variant): replace(plan, **variant) for variant in variants}
     found, paths = _judge(joint, plans, photos, words, controls)
     rows = _rows(found, plans, paths, photos, run.seed)
     about: dict[str, Any] = {"dataset": photos.name, "where": run.where or [], "n": len(photos.photos)}
