@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.modalities.segment import head_fit, load_head, read_masks
-from clipx.modalities.segment.features import Features, Sample, frozen_features
+from clipx.modalities.segment.features import Features, Sample, best_path, frozen_features
 from clipx.modalities.segment.group_fit import GroupConfig, fit_groups
 from clipx.modalities.segment.groups import GroupingBlock, GroupNetwork, kmeans_means
 from clipx.modalities.segment.head import HeadNetwork
@@ -90,6 +90,8 @@ def test_features_are_dense_vectors_and_stages_on_one_grid(name, request):
     chosen = ["layer2", "layer3", "layer4"] if name == "tiny_space" else ["block0", "block1", "block2"]
     assert found.stages.shape == (1, sum(stages[one].shape[1] for one in chosen), *stages[chosen[1]].shape[-2:])
     assert found.dense.shape == (1, space.dim, *found.stages.shape[-2:])
+    if found.dense.shape == (untrained := space.dense_image(pixels, path=best_path(space))).shape:
+        torch.testing.assert_close(found.dense, untrained)  # what clipx segment takes without a head
     width = stages[chosen[0]].shape[1]
     torch.testing.assert_close(found.stages[:, width : width + stages[chosen[1]].shape[1]], stages[chosen[1]])
 

@@ -24,7 +24,7 @@ class Features:
     """Of N photos: both maps on the grid of the last stage but one.
 
     Args:
-        dense: (N, D, h, w) unit vectors of the joint space, by the tower's default path.
+        dense: (N, D, h, w) unit vectors of the joint space, by ``best_path``.
         stages: (N, C, h, w), its last three stages side by side, or of equal ones three at even distances.
     """
 
@@ -47,6 +47,14 @@ class Sample:
     truth: Tensor
 
 
+def best_path(space: JointSpace) -> str:
+    """The path that ``"auto"`` takes: NACLIP's in a transformer with a class token, elsewhere the value path.
+
+    For the attention pool of a ModifiedResNet only the value path has published figures.
+    """
+    return "naclip" if space.supports("class_attention") and "naclip" in space.dense_paths else "value"
+
+
 def frozen_features(space: JointSpace, pixels: Tensor) -> Features:
     """Pixels (N, 3, H, W) in [0, 1] -> what a head reads; no gradients.
 
@@ -55,7 +63,7 @@ def frozen_features(space: JointSpace, pixels: Tensor) -> Features:
     """
     squash = not space.backbone.any_size
     with torch.no_grad():
-        dense = space.dense_image(pixels, resize=squash)
+        dense = space.dense_image(pixels, resize=squash, path=best_path(space))
         maps = list(space.stages(pixels, resize=squash).values())
     even = len({tuple(one.shape[-2:]) for one in maps[-STAGES:]}) == 1
     count = min(STAGES, len(maps))

@@ -16,6 +16,7 @@ from clipx.dense import dense_logits
 from clipx.errors import InputError, UnsupportedError
 from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
 from clipx.modalities.segment.denoise import absent_classes, smooth_keys
+from clipx.modalities.segment.features import best_path
 from clipx.modalities.segment.head import load_head
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
@@ -172,14 +173,6 @@ class Segmenter:
         if torch.isinf(logits[0]).all():
             fine[0] = -torch.inf
         return fine
-
-
-def best_path(space: JointSpace) -> str:
-    """The path that ``"auto"`` takes: NACLIP's in a transformer with a class token, elsewhere the value path.
-
-    For the attention pool of a ModifiedResNet only the value path has published figures.
-    """
-    return "naclip" if space.supports("class_attention") and "naclip" in space.dense_paths else "value"
 
 
 def segment(
