@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -21,6 +22,10 @@ VIT = {
     "text_cfg": TEXT,
 }
 PREPROCESS = {"mean": [0.5, 0.45, 0.4], "std": [0.25, 0.26, 0.27], "interpolation": "bicubic", "resize_mode": "squash"}
+
+# A deadline and this check measure how busy the machine is; what the code takes is measured in tests/benchmarks.
+settings.register_profile("clipx", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("clipx")
 
 
 def pytest_collection_finish(session):

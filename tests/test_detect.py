@@ -15,7 +15,7 @@ from clipx.errors import InputError
 from clipx.modalities.detect import boxes as bx
 from clipx.modalities.detect.boxes import Detections, Proposals
 from clipx.modalities.detect.config import DetectConfig
-from clipx.modalities.detect.detector import Detector, detect, selected
+from clipx.modalities.detect.detector import HALF, Detector, detect, scores, selected
 from clipx.modalities.detect.proposals import PROPOSALS, method_named, propose
 from clipx.modalities.detect.proposals.components import k_means
 from clipx.modalities.detect.proposals.segments import straddling
@@ -278,13 +278,45 @@ def test_both_is_the_weighted_geometric_mean(tiny_space, monkeypatch):
     given = Proposals(np.array([[0, 0, 5, 5], [3, 3, 9, 9]], np.float32), np.array([1.0, 0.25], np.float32))
     found = detector(torch.zeros(3, 10, 10), given)
     a, b = (np.array(shares[how]) for how in ("dense", "crops"))
-    expected = a ** (1 / 3) * b ** (2 / 3) * np.array([[1], [0.5]])
+    expected = scores(a ** (1 / 3) * b ** (2 / 3) * np.array([[1], [0.5]]), 2, config)
     assert found.scores == pytest.approx(sorted(expected.ravel(), reverse=True), abs=1e-6)
     assert found.label_index.tolist() == [1, 0, 0, 1] and found.boxes[0].tolist() == [0, 0, 5, 5]
 
 
+def test_a_score_says_the_same_of_few_words_and_of_many(tiny_space, monkeypatch):
+    """The same box, label and surroundings, among 1, 3 or 80 words that the photo does not show."""
+    found = []
+    for words in (1, 3, 80):
+        config = DetectConfig(labels=[f"{i} chair" for i in range(words)], temperature=1.5, margin=4.0)
+        logits = torch.zeros(2, words)
+        logits[0, 0] = 6.0
+        shares = (torch.cat([logits, torch.full((2, 1), 4.0)], dim=1).double() / 1.5).softmax(dim=1)[:, :-1].numpy()
+        found.append(scores(shares, words, config)[:, 0])
+    assert [row[1] for row in found] == pytest.approx([1 / (1 + HALF)] * 3)  # shows nothing
+    assert found[0][0] > 0.7 and found[1][0] == pytest.approx(found[2][0], abs=0.12)
+    assert (np.diff([row[0] for row in found]) > 0).all()
+
+
+def test_scores_keep_the_order_of_shares_and_bear_extreme_settings():
+    shares = np.array([0, 1e-300, 1e-9, 0.1, 0.5, 1.0])
+    for margin, temperature in ((5.0, 2.0), (1e6, 1e-6), (-1e6, 1e-6), (0.0, 1.0)):
+        found = scores(shares, 250, DetectConfig(margin=margin, temperature=temperature))
+        assert found.dtype == np.float32 and (np.diff(found) >= 0).all() and found[0] == 0 and found.max() <= 1
+    assert scores(np.array([HALF / (4 + math.e**2.5)]), 4, DetectConfig())[0] == pytest.approx(0.5)
+
+
+def test_the_second_best_is_left_out_far_below_the_best_of_its_label():
+    boxes = np.array([[i * 20, 0, i * 20 + 10, 10] for i in range(5)], np.float32)
+    found = Detections((40, 99), LABELS, boxes, np.array([0, 0, 0, 1, 1]), np.array([0.9, 0.8, 0.5, 0.4, 0.3], "f4"))
+    assert selected(found, quick(relative=0.7)).scores.tolist() == pytest.approx([0.9, 0.8, 0.4, 0.3])
+    assert selected(found, quick(relative=0.8, threshold=0.5)).scores.tolist() == pytest.approx([0.9, 0.8])
+    assert selected(found, quick(relative=1.0)).names == ["chair", "table"]
+    with pytest.raises(InputError, match="relative must be in"):
+        quick(relative=1.5)
+
+
 def test_selection_by_threshold_overlap_and_top():
-    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]], np.float32)
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]], np.float32).repeat(2, axis=0)
     found = Detections((40, 40), LABELS, boxes, np.array([0, 1] * 3), np.array([0.9, 0.5, 0.8, 0.6, 0.4, 0.1], "f4"))
     kept = selected(found, quick(overlap=0.5, threshold=0.2))
     assert list(zip(kept.names, [round(v, 3) for v in kept.scores.tolist()], strict=True)) == [

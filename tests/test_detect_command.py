@@ -232,3 +232,26 @@ def test_a_task_keeps_what_it_found(tiny_space, tmp_path):
     written = task.save(found, tmp_path / "one", name="x.png", photo=photos[0], settings={"a": 1})
     assert [path.name for path in written] == ["one.json", "one.png"]
     assert torch.equal(photos[0], DetectTask.example()[1][0])
+
+
+def test_a_photo_without_a_find_says_how_near_it_came(run, run_json, here):
+    write_photo("shape.png", composite(0)[0])
+    line = f"detect shape.png --labels chair,table -o found.png --threshold 0.99 {QUICK}"
+    (result,) = run_json(line)["results"]
+    assert result["detections"] == [] and 0 < result["best"]["score"] < 0.99
+    status, _, err = run(line)
+    label, score = result["best"]["label"], result["best"]["score"]
+    assert status == 0 and f"shape.png: nothing reaches --threshold 0.99; the best is {label} at {score:.3f}" in err
+    lower = err.split("(--threshold ")[1].split(" ")[0]  # what it says to do shows that box
+    (again,) = run_json(line.replace("0.99", lower))["results"]
+    assert again["detections"][0]["label"] == label and again["detections"][0]["score"] == pytest.approx(score)
+
+
+def test_a_threshold_that_is_given_decides_alone(run_json, here):
+    write_photo("shape.png", composite(0)[0])
+    settings = run_json(f"detect shape.png --labels chair,table {QUICK}")["settings"]
+    assert (settings["threshold"], settings["relative"], settings["top"]) == (0.35, 0.8, 20)
+    settings = run_json(f"detect shape.png --labels chair,table --threshold 0.1 {QUICK}")["settings"]
+    assert (settings["threshold"], settings["relative"], settings["top"]) == (0.1, 0.0, 20)
+    settings = run_json(f"detect shape.png --labels chair,table --relative 0.5 {QUICK}")["settings"]
+    assert (settings["threshold"], settings["relative"]) == (0.35, 0.5)

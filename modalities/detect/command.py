@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 SUFFIXES = (".json", ".png")  # of the files of a photo
-THRESHOLD, TOP = 0.2, 20  # of clipx detect: what is drawn for people
+TOP = 20  # of clipx detect: what is drawn for people
+CLEAR = {"threshold": 0.35, "relative": 0.8}  # where no --threshold is given, which else decides alone
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class DetectFlags:
         float | None, typer.Option("--overlap", help="IoU above which the lower of two boxes of a label goes.")
     ] = None
     threshold: Annotated[float | None, typer.Option("--threshold", help="The lowest score, in [0, 1].")] = None
+    relative: Annotated[
+        float | None, typer.Option("--relative", help="The lowest share of the best score of a label, in [0, 1].")
+    ] = None
     top: Annotated[int | None, typer.Option("--top", help="The most boxes in a photo.", min=1)] = None
 
 
@@ -79,7 +84,9 @@ def detect(
 
     Boxes come from selective search. The score of a box says how much more of a
     label it shows than what is around it, beside the other labels; with one label
-    the surroundings alone decide. Writes the photo with boxes, and COCO JSON.
+    the surroundings alone decide. Without --threshold a box is shown that reaches
+    0.35, and 0.8 times the best score of its label. Writes the photo with boxes, and
+    COCO JSON.
 
     A photo that cannot be read is named at the end, and the exit status is then 2.
 
@@ -92,7 +99,8 @@ def detect(
     from clipx.modalities.detect.task import DetectTask
 
     check_present(files)
-    plan = detect_config(parse_labels(labels), detection, run, {"threshold": THRESHOLD, "top": TOP})
+    shown = {"top": TOP} | (CLEAR if detection.threshold is None else {})
+    plan = detect_config(parse_labels(labels), detection, run, shown)
     given = None if boxes is None else read_proposals(boxes)
     stems = _stems(out, files)
     joint = run.open_space(backend="torch")
@@ -104,6 +112,8 @@ def detect(
     settings = settings_of(plan) | {"head": None if head is None else str(head)}
     failures: dict[str, ClipxError] = {}
     results, stopped = _detect(task, files, stems, given, boxes, crop, settings, failures)
+    for one in results:
+        _note_nothing(one, plan.threshold)
     space = task.space
     record = report("detect", results, space=space.name, space_id=space.id, settings=settings)
 
@@ -130,6 +140,7 @@ def _detect(
 ) -> tuple[list[dict[str, Any]], bool]:
     """Photo after photo: the records of what was found, and whether Ctrl-C ended it."""
     from clipx.errors import ClipxError
+    from clipx.modalities.detect.detector import selected
     from clipx.modalities.detect.proposals.files import proposals_of
     from clipx.progress import progress
     from clipx.task import stopping
@@ -140,13 +151,14 @@ def _detect(
             try:
                 photo = task.load(path)
                 own = None if given is None or file is None else proposals_of(given, path, file)
-                found = task.detector(photo, own)
+                every = task.detector.scored(photo, own)
+                found = selected(every, task.config)
             except ClipxError as error:
                 failures[str(path)] = error
             else:
                 written = task.save(found, stem, name=path.name, photo=photo, settings=settings)
                 crops = [] if crop is None else _write_crops(crop, stem, photo, found)
-                results.append(_record(path, found, written, crops))
+                results.append(_record(path, found, written, crops) | {"best": _best(every)})
             advance(1)
             if stop():
                 return results, True
@@ -172,6 +184,26 @@ def _record(path: Path, found: Detections, files: Sequence[Path], crops: Sequenc
     detections = [{"label": label, "score": score, "box": box} for label, score, box in rows]
     about = {"source": str(path), "height": found.size[0], "width": found.size[1], "detections": detections}
     return about | {"files": [str(f) for f in files], "crops": [str(f) for f in crops]}
+
+
+def _best(every: Detections) -> dict[str, Any] | None:
+    """The label and the score of the best box, whether it reaches the threshold or not; None without boxes."""
+    if not len(every):
+        return None
+    row = int(every.scores.argmax())
+    return {"label": every.names[row], "score": float(every.scores[row])}
+
+
+def _note_nothing(one: Mapping[str, Any], threshold: float) -> None:
+    """Say of a photo in which nothing was found how near the best box came."""
+    from clipx.progress import note
+
+    if one["detections"] or one["best"] is None:
+        return
+    label, score = one["best"]["label"], one["best"]["score"]
+    lower = f"{math.floor(score * 100) / 100:.2f}"
+    note(f"{one['source']}: nothing reaches --threshold {threshold:g}; the best is {label} at {score:.3f}"
+         f" (--threshold {lower} shows it)")  # fmt: skip
 
 
 # ----------------------------------------------------------------------------------------- flags, for clipx eval, too

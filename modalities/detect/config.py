@@ -37,6 +37,7 @@ class DetectConfig:
         objectness: the exponent of the proposal's own score, at least 0.
         overlap: IoU above which the lower of two boxes of a label is left out.
         threshold: detections of a lower score are left out.
+        relative: so are those whose score is below this share of the best one of their label in the photo.
         top: the most detections in a photo.
         seed: of the random crops that stand for the background.
 
@@ -61,6 +62,7 @@ class DetectConfig:
     objectness: float = 1.0
     overlap: float = 0.3
     threshold: float = 0.0
+    relative: float = 0.0
     top: int = 100
     seed: int = 0
 
@@ -95,4 +97,5 @@ _RANGES = (
     ("objectness", 0.0, math.inf),
     ("overlap", 0.0, 1.0),
     ("threshold", 0.0, 1.0),
+    ("relative", 0.0, 1.0),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -19,6 +18,8 @@ from clipx.modalities.detect.regions import RegionEncoder
 from clipx.pictures import read_rgb
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
+
+HALF = 3.0  # a box with this many times the share of one that shows nothing has a score of .5
 
 
 def detect(
@@ -82,6 +83,14 @@ class Detector:
         Raises:
             InputError: what is no photo, or boxes without area in it.
         """
+        return selected(self.scored(photo, proposals), self.config)
+
+    def scored(self, photo: Tensor, proposals: Proposals | None = None) -> Detections:
+        """Every label in every box that was looked at, box after box: what ``selected`` chooses from.
+
+        Args:
+            photo, proposals: as in the call.
+        """
         config = self.config
         if proposals is None:
             proposals = propose(photo, config.proposals, config.limit, self.space)
@@ -99,8 +108,9 @@ class Detector:
                 boxes, objectness = boxes[best], objectness[best]
                 cropped = self.probabilities(self.crops, photo, boxes)
                 shares = shares[best] ** config.dense_weight * cropped ** (1 - config.dense_weight)
-        scores = (shares * objectness[:, None]).astype(np.float32)
-        return selected(Detections(size, self.labels, boxes, *_flat(scores)), config)
+        every = scores(shares * objectness[:, None], len(self.weights), config)
+        labels = np.tile(np.arange(len(self.labels), dtype=np.int64), len(boxes))
+        return Detections(size, self.labels, np.repeat(boxes, len(self.labels), axis=0), labels, every.ravel())
 
     def probabilities(self, regions: RegionEncoder, photo: Tensor, boxes: np.ndarray) -> np.ndarray:
         """(R, K) float64: the labels' part of a softmax over them, the words of the background, and the background.
@@ -108,24 +118,36 @@ class Detector:
         exp(l_k / t) / (exp(m / t) + sum over j of exp(l_j / t)), with logits l of ``RegionEncoder.logits``, temperature
         t and margin m.
         """
-        logits = regions.logits(photo, boxes, self.weights).double()
+        logits = regions.logits(photo, boxes, self.weights).cpu().double()  # MPS has no float64
         every = torch.cat([logits, logits.new_full((len(logits), 1), self.config.margin)], dim=1)
-        return (every / self.config.temperature).softmax(dim=1)[:, : len(self.labels)].cpu().numpy()
+        return (every / self.config.temperature).softmax(dim=1)[:, : len(self.labels)].numpy()
 
 
-def _flat(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(R, K) -> label of each of the R * K pairs, and its score, row after row."""
-    return np.tile(np.arange(scores.shape[1], dtype=np.int64), len(scores)), scores.ravel()
+def scores(shares: np.ndarray, words: int, config: DetectConfig) -> np.ndarray:
+    """r / (r + ``HALF``), with r = share / share of a box that shows no more than what is around it: float32 in [0, 1].
+
+    Such a box has logits of 0, so its share is 1 / (words + exp(m / t)): the more words, the lower. A score says the
+    same whatever their number.
+
+    Args:
+        shares: of the softmax, times objectness; of any shape.
+        words: labels and words of the background.
+        config: ``margin`` m and ``temperature`` t of it.
+    """
+    nothing = np.logaddexp(np.log(words), config.margin / config.temperature)  # minus the logarithm of its share
+    with np.errstate(divide="ignore", over="ignore"):  # a share may be 0
+        return (1 / (1 + HALF * np.exp(-np.log(shares) - nothing))).astype(np.float32)
 
 
 def selected(found: Detections, config: DetectConfig) -> Detections:
     """Detections that reach the threshold, without those that overlap a better one of their label; the ``top`` best.
 
     Args:
-        found: of R boxes and K labels: (R, 4) boxes, and R * K labels and scores, row after row.
-        config: ``threshold``, ``overlap`` and ``top`` of it.
+        found: R boxes with labels and scores, in any order.
+        config: ``threshold``, ``relative``, ``overlap`` and ``top`` of it.
     """
-    boxes = np.repeat(found.boxes, len(found.labels), axis=0)
-    rows = np.flatnonzero(found.scores >= config.threshold)
-    kept = non_maximum_suppression(boxes[rows], found.scores[rows], config.overlap, found.label_index[rows])
-    return replace(found, boxes=boxes).of(rows[kept[: config.top]])
+    best = np.zeros(len(found.labels), np.float32)
+    np.maximum.at(best, found.label_index, found.scores)
+    rows = np.flatnonzero(found.scores >= np.maximum(config.threshold, config.relative * best[found.label_index]))
+    kept = non_maximum_suppression(found.boxes[rows], found.scores[rows], config.overlap, found.label_index[rows])
+    return found.of(rows[kept[: config.top]])
