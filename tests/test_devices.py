@@ -309,6 +309,20 @@ def test_sketch(line, any_device, ask):
     assert all(np.isfinite(value) for value in figures(found["results"]).values())
 
 
+FOUND_IN_PHOTOS = {
+    "dense": "detect fish.png --labels fish,house --limit 40 --threshold 0.2",
+    "both": "detect fish.png --labels fish,house --limit 20 --threshold 0.2 --regions both --proposals components",
+    "ground": "ground fish.png fish --limit 40",
+}
+
+
+@pytest.mark.parametrize("line", FOUND_IN_PHOTOS.values(), ids=FOUND_IN_PHOTOS)
+def test_detect_and_ground(line, any_device, ask):
+    expected, found = figures(ask(line)["results"]), figures(ask(f"{line} --device {any_device}")["results"])
+    assert found.keys() == expected.keys() and found
+    assert list(found.values()) == pytest.approx(list(expected.values()), abs=NEAR["float32"])
+
+
 @pytest.mark.parametrize("method", ["cache", "probe", *(pytest.param(m, marks=pytest.mark.gpu) for m in LEARNT)])
 def test_few_shot(method, any_device, ask):
     line = f"eval image pictures --train turned --method {method} --shots 1"

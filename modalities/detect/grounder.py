@@ -179,7 +179,7 @@ def region_scores(
     """
     photo = space.checked(photo[None])[0].clamp(0, 1)
     proposals = propose(photo, config.proposals, config.limit, space)
-    logits = regions.logits(photo, proposals.boxes, vectors).double().cpu().numpy() / config.temperature
+    logits = regions.logits(photo, proposals.boxes, vectors).cpu().double().numpy() / config.temperature
     logits += config.objectness * np.log(proposals.scores.astype(np.float64).clip(1e-9))[:, None]
     shares = np.exp(logits - logits.max(axis=0))
     return proposals.boxes, (shares / shares.sum(axis=0)).astype(np.float32)
