@@ -81,7 +81,7 @@ def test_tasks_are_found_by_name():
         get_task("smell")
 
 
-@pytest.mark.parametrize("package", ["depth", "detect", "sketch"])
+@pytest.mark.parametrize("package", ["depth", "detect", "segment", "sketch"])
 def test_only_commands_render_progress(package):
     """The library of a task reports by callback; bars and notes are the command line's."""
     for path in (Path(__file__).parents[1] / "modalities" / package).rglob("*.py"):
@@ -92,7 +92,7 @@ def test_only_commands_render_progress(package):
         assert not named & {"clipx.progress", "typer", "rich"}, path
 
 
-@pytest.mark.parametrize("package", ["depth", "detect", "sketch"])
+@pytest.mark.parametrize("package", ["depth", "detect", "segment", "sketch"])
 def test_imports_run_one_way(package):
     """No module of a task needs, in a function either, one that needs it; types do not count."""
     folder, name = Path(__file__).parents[1] / "modalities" / package, f"clipx.modalities.{package}"

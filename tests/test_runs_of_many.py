@@ -26,6 +26,8 @@ def photos(here, tiny_space, tmp_path, monkeypatch):
 SKETCH = "sketch {} -o out --strokes 2 --seeds 1 --steps 1"
 RUNS = {
     "depth": ("depth {} -o out", "source", "a.jpg b.jpg c.jpg"),
+    "segment": ("segment {} --labels cat,chair --background night -o out", "source", "a.jpg b.jpg c.jpg"),
+    "detect": ("detect {} --labels cat,chair -o out", "source", "a.jpg b.jpg c.jpg"),
     "sketch": (SKETCH, "source", "a.jpg b.jpg c.jpg"),
     "sketch of a meaning": (SKETCH, "source", "cloud.xyz torn.ply mesh.off"),
     "views": ("views {} -o out.png", "path", "cloud.xyz torn.ply mesh.off"),
@@ -61,7 +63,7 @@ def test_when_none_can_be_read_all_are_listed(photos, run, name):
     assert not Path("out.png").exists() and not [path for path in Path("out").glob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("name", ["depth", "sketch"])
+@pytest.mark.parametrize("name", ["depth", "segment", "detect", "sketch"])
 def test_files_named_alike_have_results_of_their_own(photos, run_json, name):
     line = RUNS[name][0]
     (photos / "other").mkdir()
@@ -70,10 +72,9 @@ def test_files_named_alike_have_results_of_their_own(photos, run_json, name):
     results = run_json(line.format("a.jpg a.png other/a.jpg c.jpg"))["results"]
     files = [file for result in results for file in result["files"]]
     assert len(results) == 4 and len(files) == len(set(files)) and all(Path(file).is_file() for file in files)
-    stems = {"depth": ["{}-depth.png"], "sketch": ["{}-2.svg"]}[name]
-    for stem in stems:
-        for own in ("a.jpg", "a.png", "a.jpg-2", "c"):
-            assert (Path("out") / stem.format(own)).is_file()
+    stems = {"depth": "{}-depth.png", "segment": "{}-mask.png", "detect": "{}-boxes.png", "sketch": "{}-2.svg"}
+    for own in ("a.jpg", "a.png", "a.jpg-2", "c"):
+        assert (Path("out") / stems[name].format(own)).is_file()
 
 
 def test_names_of_results_are_distinct():
