@@ -2,15 +2,17 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 from test_detect import composite
 
 from clipx.modalities.detect import evaluate as library
-from clipx.modalities.detect.boxes import Detections
+from clipx.modalities.detect.boxes import Detections, iou
 from clipx.modalities.detect.coco import coco_json
 from clipx.modalities.detect.data import BoxedPhoto, read_boxed
 from clipx.modalities.detect.proposals.files import proposals_of, read_proposals
@@ -255,3 +257,21 @@ def test_a_threshold_that_is_given_decides_alone(run_json, here):
     assert (settings["threshold"], settings["relative"], settings["top"]) == (0.1, 0.0, 20)
     settings = run_json(f"detect shape.png --labels chair,table --relative 0.5 {QUICK}")["settings"]
     assert (settings["threshold"], settings["relative"]) == (0.35, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "true"),
+    [
+        ("coffee.png", "cup", (176, 18, 425, 310)),
+        ("motorcycle_left.png", "motorcycle", (100, 105, 690, 452)),
+        ("chelsea.png", "cat", (25, 0, 395, 300)),
+    ],
+)
+@pytest.mark.parametrize("more", ["", ",dog,bicycle", ",banana,airplane,bus,clock,bed,toilet,fork,pizza,kite,sheep"])
+def test_the_obvious_thing_of_a_photo_is_found(run_json, name, word, true, more):
+    """By the default settings and the default space; without that, people think it is broken."""
+    folder = Path(skimage.data.__file__).parent
+    record = run_json(f"detect {folder / name} --labels {word}{more} --space lite -o found")
+    found = [one for one in record["results"][0]["detections"] if one["label"] == word]
+    overlaps = iou(np.array([one["box"] for one in found], np.float32).reshape(-1, 4), np.array([true], np.float32))
+    assert len(found) <= 3 and overlaps.max() >= 0.5
