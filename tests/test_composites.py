@@ -85,4 +85,3 @@ def test_ground(rows, made):
     hits = {name: row["pointing"] for name, row in rows("ground", made / "boxes.json").items()}
     assert hits["ground"] >= 0.6
     assert hits["ground"] > 1.3 * max(hits["control: the photo's centre"], hits["control: random words"])
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory

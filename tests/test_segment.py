@@ -83,6 +83,25 @@ def test_the_level_of_unrelated_words(tiny_vit_space):
     torch.testing.assert_close(found.logits[0], level, rtol=1e-4, atol=1e-3)
 
 
+def test_words_add_to_the_level_of_unrelated_ones(tiny_vit_space):
+    """background=auto,wall: the higher of both."""
+    many = tuple(everyday_nouns()[2::9])
+    both, level, words = (
+        Segmenter(tiny_vit_space, config(background=given, side=32))(photo()).logits
+        for given in (("auto", *many), ("auto",), many)
+    )
+    assert (both[0] >= torch.maximum(level[0], words[0]) - 1e-4).all(), "enlarging a maximum"
+    assert (both[0] - level[0]).abs().max() > 1e-3 and (both[0] - words[0]).abs().max() > 1e-3
+    torch.testing.assert_close(both[1:], level[1:])
+
+
+@pytest.mark.parametrize("word", ["atuo", "Auto", "NONE"])
+def test_a_misspelt_background_is_no_word(word):
+    with pytest.raises(InputError, match="looks like"):
+        config(background=(word,))
+    assert config(background=("stone", "cone")).background == ("stone", "cone")
+
+
 def test_one_label_is_not_everywhere(tiny_vit_space):
     """A softmax over one label says nothing; the level of unrelated words does."""
     with pytest.raises(InputError, match="one label and no background"):
@@ -319,7 +338,7 @@ def test_a_cut_out_is_the_photo_where_the_label_is(found):
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
     rgba = np.asarray(Image.open(io.BytesIO(cutout_png(found, pixels, "dog/puppy"))))
     assert ((rgba[..., 3] == 255) == (found.mask == 2)).all() and set(np.unique(rgba[..., 3])) == {0, 255}
-    assert (rgba[..., :3] == pixels).all()
+    assert (rgba[..., :3] == np.where(rgba[..., 3:] > 0, pixels, 0)).all()
 
 
 def test_the_overlay_names_what_it_shows(found):

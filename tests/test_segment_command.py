@@ -73,6 +73,21 @@ def test_a_drawing_takes_the_cut_out(segment_space, here):
     assert (load_mask("cat.png") == (cutout[..., 3] > 0)).all()
 
 
+def test_a_drawing_takes_the_mask(call, here):
+    """A dark colour of the palette is no background."""
+    from clipx.modalities.sketch.target import load_mask
+
+    assert call("segment photo.png --labels cat,table --background night --threshold 0 -o mask.png")[0] == 0
+    mask = np.asarray(Image.open("mask.png"))
+    assert mask.any() and (load_mask("mask.png") == (mask > 0)).all()
+
+
+def test_a_photo_without_the_labels_keeps_its_row(call, here):
+    status, out, err = call("segment photo.png --labels cat,table --threshold 1 --cutout cat -o mask.png")
+    assert status == 0 and "none of the labels" in out and "mask.png" in out
+    assert "photo.png: shows no cat; its cut-out is empty" in err
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -82,6 +97,7 @@ def test_a_drawing_takes_the_cut_out(segment_space, here):
         ("segment photo.png --labels cat,table --background cat", "every word of the background is a label"),
         ("segment photo.png --labels cat,table --background wall --cutout dog", "'dog' is not among the labels"),
         ("segment photo.png --labels cat,table --threshold 2", "threshold"),
+        ("segment photo.png --labels cat,table --head x.safetensors --path value", "a head brings its own features"),
         ("segment photo.png --labels cat,table --scales fine", "--scales"),
         ("segment photo.png --labels cat,table --path sc-clip --background wall", "'sc-clip'"),
         ("segment photo.png --labels cat,table -o photo.png", "is the photo itself"),

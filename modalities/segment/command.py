@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,7 +31,7 @@ class SegmentFlags:
         typer.Option(
             "--background",
             help="What is none of the labels: auto (where no label comes above what unrelated words reach), words that "
-            "compete with the labels (wall,floor), or none, and every pixel gets a label.",
+            "compete with the labels (wall,floor; auto,wall,floor for both), or none, and every pixel gets a label.",
         ),
     ] = "auto"
     threshold: Annotated[
@@ -89,9 +89,7 @@ def segment(
     files: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos of any size.")],
     labels: Annotated[
         str,
-        typer.Option(
-            "--labels", "-l", help="What to find: cat,grass,sky or @file; sofa|couch is one label by two words."
-        ),
+        typer.Option("--labels", help="What to find: cat,grass,sky or @file; sofa|couch is one label by two words."),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="For one photo a .png file, and others beside it; or a folder.")
@@ -138,20 +136,22 @@ def segment(
     results, stopped = _segment(task, files, stems, cutouts, failures)
     space = task.space
     record = report("segment", results, space=space.name, space_id=space.id, settings=config_record(task))
-    rows = [
-        (result["source"], one["label"], f"{100 * one['share']:.1f} %", f"{100 * one['confidence']:.0f} %")
-        for result in results
-        for one in sorted(result["labels"], key=lambda one: -one["share"])
-        if one["box"] is not None
-    ]
+    rows = [row for result in results for row in _shown(result)]
 
     def table() -> None:
-        print_table(("photo", "label", "share", "confidence"), rows)
+        print_table(("photo", "label", "share", "confidence", "mask"), rows)
 
     if stopped:
         run.emit(record, table)
         raise KeyboardInterrupt
     run.conclude(record, failures, table)
+
+
+def _shown(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The rows of a photo: the labels that it shows, the largest first."""
+    found = sorted((one for one in result["labels"] if one["box"] is not None), key=lambda one: -one["share"])
+    rows = [(one["label"], f"{one['share']:.1%}", f"{one['confidence']:.0%}") for one in found]
+    return [(result["source"], *row, result["files"][0]) for row in rows or [("none of the labels", "", "")]]
 
 
 def segment_config(labels: tuple[str, ...], flags: SegmentFlags, prompts: str | None) -> SegmentConfig:
@@ -202,7 +202,7 @@ def _segment(
 ) -> tuple[list[dict[str, Any]], bool]:
     """Segment and write photo after photo: their records, and whether Ctrl-C ended it."""
     from clipx.errors import ClipxError
-    from clipx.progress import progress
+    from clipx.progress import note, progress
     from clipx.task import stopping
 
     results = []
@@ -216,6 +216,8 @@ def _segment(
                 failures[str(path)] = error
             else:
                 results.append(_record(path, photo, found, written))
+                for empty in (one.label for one in found.regions() if one.box is None and one.label in cutouts):
+                    note(f"{path}: shows no {empty}; its cut-out is empty")
             advance(1)
             if stop():
                 return results, True

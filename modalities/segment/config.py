@@ -22,7 +22,8 @@ class SegmentConfig:
     Args:
         labels: what to find; ``"dog|puppy"`` names one label by several words, of which the best counts.
         background: what a pixel is where no label fits: ``("auto",)``, a level above which everyday nouns seldom come
-            (see ``Segmenter``); words that compete with the labels; or ``("none",)``, and every pixel gets a label.
+            (see ``Segmenter``); words that compete with the labels; ``("auto", "wall")``, both; or ``("none",)``, and
+            every pixel gets a label.
         threshold: a pixel whose best label is less probable than this is background.
         prompts: what is said of a word, as ``ZeroShotClassifier`` takes it; the photo set by default.
         head: a file by ``clipx train segment``, whose features take the place of the path's.
@@ -79,8 +80,9 @@ class SegmentConfig:
                 owner[word] = label
         if len(self.labels) > MOST_LABELS:
             raise InputError(f"{len(self.labels)} labels, a mask has {MOST_LABELS}", where="labels")
-        if not self.background:
-            raise InputError("is empty", where="background", remedy="auto, none, or words")
+        self._check_background()
+        if self.head is not None and self.path != AUTO:
+            raise InputError("a head brings its own features", where="path", remedy="leave the path out")
         for name in ("threshold", "denoise", "smooth_keys", "islands"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"must be between 0 and 1, got {getattr(self, name)!r}", where=name)
@@ -98,6 +100,16 @@ class SegmentConfig:
             raise InputError(
                 "one label and no background: every pixel is it", where="labels", remedy="name more, or a background"
             )
+
+    def _check_background(self) -> None:
+        if not self.background:
+            raise InputError("is empty", where="background", remedy="auto, none, or words")
+        if NONE in self.background and len(self.background) > 1:
+            raise InputError("none goes with no word", where="background")
+        for word in self.background:
+            for meant in (AUTO, NONE):
+                if word != meant and sorted(word.casefold()) == sorted(meant):  # its letters in another order or case
+                    raise InputError(f"{word!r} looks like {meant!r}", where="background", remedy=f"write {meant}")
 
     @property
     def names(self) -> tuple[str, ...]:

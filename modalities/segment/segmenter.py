@@ -60,18 +60,19 @@ class Segmenter:
             )
         self._features = None if config.head is None else partial(load_head(config.head, space).dense, space)
         groups = [[word.strip() for word in label.split("|")] for label in config.labels]
-        if config.background not in ((AUTO,), (NONE,)):
+        named = [word.strip() for text in config.background for word in text.split("|") if text not in (AUTO, NONE)]
+        if named:
             known = {word.casefold() for group in groups for word in group}
-            words = [word.strip() for text in config.background for word in text.split("|")]
-            others = [word for word in words if word.casefold() not in known]
+            others = [word for word in named if word.casefold() not in known]
             if not others:
                 raise InputError("every word of the background is a label", where="background", remedy="name others")
             groups.insert(0, others)
+        self._named = bool(named)
         words = list(dict.fromkeys(word for group in groups for word in group))
         classifier = ZeroShotClassifier(space, words, config.prompts or "photo")
         self._groups = [torch.tensor([words.index(word) for word in group]) for group in groups]
         self._weights = torch.from_numpy(classifier.weights.vectors)
-        if config.background == (AUTO,):
+        if AUTO in config.background:
             if space not in _NULL_VECTORS:
                 _NULL_VECTORS[space] = null_vectors(space)
             self._weights = torch.cat([self._weights, _NULL_VECTORS[space]])
@@ -127,9 +128,11 @@ class Segmenter:
     def _combined(self, logits: Tensor) -> Tensor:
         """(N, words, h, w) -> (N, labels, h, w), where there is a background (N, 1 + labels, h, w)."""
         found = [logits[:, group].amax(1) for group in self._groups]
-        if self.config.background == (AUTO,):
+        if AUTO in self.config.background:
             null = logits[:, self._words :]
-            found.insert(0, null.mean(1) + NULL_DEVIATIONS * null.std(1, correction=0))
+            level = null.mean(1) + NULL_DEVIATIONS * null.std(1, correction=0)
+            rest = [found[0]] if self._named else []
+            found = [torch.stack([level, *rest]).amax(0), *found[len(rest) :]]
         return torch.stack(found, 1)
 
     def _cleaned(self, logits: Tensor, seen: Tensor) -> Tensor:

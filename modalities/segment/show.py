@@ -109,10 +109,11 @@ def _percent(share: float) -> str:
 
 
 def cutout_png(found: Segmentation, photo: np.ndarray, label: str) -> bytes:
-    """The photo (H, W, 3) uint8 as RGBA, opaque where the mask says ``label``."""
+    """The photo (H, W, 3) uint8 as RGBA, opaque where the mask says ``label``, black and transparent elsewhere."""
     from PIL import Image
 
-    opaque = np.where(found.mask == found.labels.index(label) + 1, 255, 0).astype(np.uint8)
+    own = (found.mask == found.labels.index(label) + 1)[..., None]
+    rgba = np.where(own, np.concatenate([photo, np.full_like(photo[..., :1], 255)], 2), np.uint8(0))
     file = io.BytesIO()
-    Image.fromarray(np.dstack([photo, opaque]), "RGBA").save(file, "PNG")
+    Image.fromarray(rgba, "RGBA").save(file, "PNG", compress_level=3)  # 6 takes three times as long
     return file.getvalue()

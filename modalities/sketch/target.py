@@ -150,8 +150,12 @@ def _square(height: int, width: int) -> tuple[int, int, int]:
 
 
 def load_mask(path: str | PathLike) -> np.ndarray:
-    """(H, W) bool: the opaque half of a cut-out, the light half of any other picture. Raises FileError."""
+    """(H, W) bool: the opaque half of a cut-out, what a palette picture does not paint in its colour 0 (a mask by
+    ``clipx segment``, or of PASCAL VOC), the light half of any other picture. Raises FileError.
+    """
     picture = open_picture(path)
+    if picture.mode == "P" and not picture.has_transparency_data and (picture.getpalette() or [0])[:3] == [0, 0, 0]:
+        return np.asarray(picture) > 0
     if picture.has_transparency_data:
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
         if alpha.min() < 255:
