@@ -215,6 +215,15 @@ def test_eval_measures_beside_controls(run_json, boxed):
     assert present["results"][0]["present"] and present["data_sha256"] != record["data_sha256"]
 
 
+def test_eval_refuses_a_set_without_boxes(run, boxed):
+    path = boxed / "part" / "boxes.json"
+    record = json.loads(path.read_text())
+    for kept in ([], [one | {"iscrowd": 1} for one in record["annotations"]]):
+        path.write_text(json.dumps(record | {"annotations": kept}))
+        status, out, err = run(f"eval detect {boxed} {QUICK}")
+        assert (status, out) == (2, "") and "no photo has a box that counts" in err
+
+
 def test_eval_refuses_conditions_that_no_row_meets(run, boxed):
     assert "no photos; check --where" in run(f"eval detect {boxed} --where set=z")[2]
     assert "no column 'smell'" in run(f"eval detect {boxed} --where smell=1")[2]

@@ -1,6 +1,7 @@
 """The head of regions: its losses, its training, its file, and the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,16 @@ def test_regions_have_the_label_they_overlap_and_novel_ones_none(regions, tiny_s
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 4]], np.float32)
     assert matched(boxes, boxes[:1], [7], 9).tolist() == [7, 7, 9]
     assert matched(boxes, boxes[:0], [], 9).tolist() == [9, 9, 9]
+
+
+def test_true_boxes_without_area_are_left_out(tiny_space, data, config, regions):
+    """COCO's own files have some of no width; others lie beside the photo."""
+    photos = read_boxed(data)[::2]
+    flat = np.array([[10, 10, 10, 30], [300, 0, 320, 20]], np.float32)
+    first = replace(photos[0], boxes=np.concatenate([flat, photos[0].boxes]),
+                    labels=("chair", "table", *photos[0].labels), ignored=np.zeros(5, bool))  # fmt: skip
+    found = gather(tiny_space, [first, *photos[1:]], config)
+    assert torch.equal(found.targets, regions.targets) and torch.equal(found.crops, regions.crops)
 
 
 def test_training_lowers_the_loss_and_repeats(regions, tiny_space, config):

@@ -41,6 +41,7 @@ def evaluate(
     Example: clipx eval detect photos --where half=1
     """
     from clipx.cli._output import report
+    from clipx.errors import InputError
     from clipx.modalities.detect import evaluate as library
     from clipx.modalities.detect.command import detect_config, settings_of
     from clipx.modalities.detect.data import read_boxed, set_sha256
@@ -49,6 +50,8 @@ def evaluate(
     run.check_writable()
     plan = detect_config((), detect, run)
     photos = read_boxed(data, run.conditions())
+    if all(one.ignored.all() for one in photos):
+        raise InputError("no photo has a box that counts", where=data, remedy="give photos with boxes")
     joint = run.open_space(backend="torch")
     with task_progress("judging detections") as on_progress:
         rows = library.judge(joint, photos, plan, run.seed, present, on_progress)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from clipx.errors import ClipxError, InputError
 from clipx.files import sha256_of
-from clipx.modalities.detect.boxes import iou
+from clipx.modalities.detect.boxes import area, iou
 from clipx.modalities.detect.data import BoxedPhoto
 from clipx.modalities.detect.head import RegionHead, region_features
 from clipx.modalities.detect.proposals import propose
@@ -135,8 +135,8 @@ def gather(
     crops = RegionEncoder(space, "crops")
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for done, one in enumerate(photos, 1):
-        base = np.array([label in labels for label in one.labels], bool) & ~one.ignored
         photo = torch.from_numpy(read_rgb(one.path))
+        base = np.array([label in labels for label in one.labels], bool) & ~one.ignored & _within(one.boxes, photo)
         proposed = propose(photo, config.proposals, config.limit, space).boxes
         boxes = np.concatenate([one.boxes[base], proposed]).astype(np.float32)
         features, vectors = _computed(space, photo, boxes, config, crops, cache)
@@ -146,6 +146,12 @@ def gather(
             on_progress(done, len(photos), "")
     features, vectors, targets = (torch.cat(own) for own in zip(*parts, strict=True))
     return Regions(features, vectors, targets, labels)
+
+
+def _within(boxes: np.ndarray, photo: Tensor) -> np.ndarray:
+    """(B,) whether each box has area in the photo: published sets have some of no width, or beside the photo."""
+    height, width = photo.shape[1:]
+    return area(boxes.clip(0, np.array([width, height] * 2))) > 0
 
 
 def matched(boxes: np.ndarray, true: np.ndarray, names: Sequence[int], background: int) -> Tensor:
