@@ -43,7 +43,7 @@ class DetectFlags:
             "--regions", help="How a box is looked at: in one map of the photo (default), as crops, or as both."
         ),
     ] = None
-    path: Annotated[str | None, typer.Option("--path", help="Of the dense map, see the docs of the space.")] = None
+    path: Annotated[str | None, typer.Option("--path", help="Of the dense map, as of clipx segment.")] = None
     crop_limit: Annotated[int | None, typer.Option("--crop-limit", help="Boxes that are cropped.", min=1)] = None
     temperature: Annotated[float | None, typer.Option("--temperature", help="Of the softmax over labels.")] = None
     margin: Annotated[
@@ -93,7 +93,7 @@ def detect(
     Example: clipx detect street.jpg --labels car,bicycle,dog -o street-boxes.png
     """
     from clipx.api import parse_labels
-    from clipx.cli._output import print_table, report
+    from clipx.cli._output import picture_stems, print_table, report
     from clipx.files import check_present, make_folder
     from clipx.modalities.detect.proposals.files import read_proposals
     from clipx.modalities.detect.task import DetectTask
@@ -102,7 +102,7 @@ def detect(
     shown = {"top": TOP} | (CLEAR if detection.threshold is None else {})
     plan = detect_config(parse_labels(labels), detection, run, shown)
     given = None if boxes is None else read_proposals(boxes)
-    stems = _stems(out, files)
+    stems = picture_stems(out, files, "-boxes", SUFFIXES)
     joint = run.open_space(backend="torch")
     task = DetectTask(joint, plan, opened_head(head, joint))
     if out.suffix.lower() != ".png":
@@ -239,23 +239,3 @@ def settings_of(config: DetectConfig) -> dict[str, Any]:
     """The config as JSON's own types."""
     values = {one.name: getattr(config, one.name) for one in fields(config)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _stems(out: Path, files: Sequence[Path]) -> list[Path]:
-    """The beginnings of the files' names, one for each photo. Raises InputError where a photo would be overwritten."""
-    from clipx.cli._output import check_writable, distinct_names
-    from clipx.errors import InputError
-
-    one_file = out.suffix.lower() == ".png"
-    if one_file and len(files) > 1:
-        raise InputError(f"{len(files)} pictures do not fit into one file", where=out, remedy="name a folder")
-    if not one_file and out.suffix.lower() in (".jpg", ".jpeg", ".json", ".webp", ".tif", ".tiff"):
-        raise InputError(f"suffix {out.suffix!r} is not .png", where=out, remedy="name a .png file or a folder")
-    stems = [out.with_suffix("")] if one_file else [out / f"{name}-boxes" for name in distinct_names(files)]
-    photos = {path.resolve() for path in files}
-    for written in (stem.with_name(stem.name + suffix) for stem in stems for suffix in SUFFIXES):
-        if written.resolve() in photos:
-            raise InputError("is the photo itself", where=written, remedy="name another file or folder")
-    if one_file:
-        check_writable(out)
-    return stems

@@ -73,6 +73,11 @@ class DetectConfig:
                 what = f"the text {value!r}" if isinstance(value, str) else type(value).__name__
                 raise InputError(f"{name} must be a list, got {what}")
             object.__setattr__(self, name, tuple(value))  # how a frozen dataclass sets its own
+        for name in ("labels", "background"):
+            if several := [one for one in getattr(self, name) if isinstance(one, str) and "|" in one]:
+                raise InputError(f"{several[0]!r} is several words", where=name, remedy="give each word by itself")
+        if keywords := {"auto", "none"} & {str(word).casefold() for word in self.background}:
+            raise InputError(f"takes words, not {keywords.pop()}", where="background", remedy="leave it out")
         if self.regions not in HOWS:
             raise InputError(f"regions must be {', '.join(HOWS)}, got {self.regions!r}")
         for name in ("limit", "crop_limit", "top"):

@@ -105,6 +105,15 @@ def shuffled(found: Detections, seed: int) -> Detections:
 # --------------------------------------------------------------------------------------------------- COCO's figures
 
 
+def coco_tools() -> tuple[Any, Any]:
+    """The modules ``coco`` and ``cocoeval``. Raises MissingDependencyError: pycocotools is not installed."""
+    try:
+        return import_module("pycocotools.coco"), import_module("pycocotools.cocoeval")
+    except ImportError as error:
+        remedy = "pip install 'clipx-modalities[detect]'"
+        raise MissingDependencyError("average precision needs pycocotools", remedy=remedy) from error
+
+
 class CocoFigures:
     """Average precision over labels, or recall whatever the label, by pycocotools.
 
@@ -127,11 +136,7 @@ class CocoFigures:
         by_label: bool = True,
         most: int = MOST,
     ):
-        try:
-            coco, cocoeval = import_module("pycocotools.coco"), import_module("pycocotools.cocoeval")
-        except ImportError as error:
-            remedy = "pip install 'clipx-modalities[detect]'"
-            raise MissingDependencyError("average precision needs pycocotools", remedy=remedy) from error
+        coco, cocoeval = coco_tools()
         self.names = sorted({name for one in photos for name in (*one.vocabulary, *one.labels)} | {UNNAMED})
         with contextlib.redirect_stdout(io.StringIO()):
             truth, result = coco.COCO(), coco.COCO()

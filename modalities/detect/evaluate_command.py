@@ -48,6 +48,7 @@ def evaluate(
     from clipx.progress import note, task_progress
 
     run.check_writable()
+    library.coco_tools()  # now, not after the work
     plan = detect_config((), detect, run)
     photos = read_boxed(data, run.conditions())
     if all(one.ignored.all() for one in photos):

@@ -118,6 +118,8 @@ def load_head(path: str | PathLike, space: JointSpace) -> RegionHead:
     try:
         tensors = from_bytes(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        if "clipx-detect" not in header.get("__metadata__", {}):
+            raise ValueError("it does not say that it is one")
         facts = json.loads(header["__metadata__"]["clipx-detect"])
         channels, width, side = (int(facts[name]) for name in ("channels", "width", "short_side_px"))
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()) or min(channels, width, side) < 1:
@@ -128,9 +130,7 @@ def load_head(path: str | PathLike, space: JointSpace) -> RegionHead:
             return head.eval()
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         remedy = "make it with clipx train detect"
-        raise FileError(f"is no head of regions ({type(error).__name__}: {error})", where=path, remedy=remedy) from (
-            error
-        )
+        raise FileError(f"is no head of regions: {error}", where=path, remedy=remedy) from (error)
     raise SpaceMismatchError(
         f"the head was made in space {made_in}, this is {space.id}",
         where=path,

@@ -68,6 +68,7 @@ def train(
     from clipx.errors import FileError, InputError
     from clipx.modalities.detect.data import read_boxed, set_sha256
     from clipx.modalities.detect.head import SUFFIX
+    from clipx.progress import note
 
     if out.suffix != SUFFIX:
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
@@ -80,6 +81,7 @@ def train(
     joint = run.open_space(backend="torch")
     head = _train(joint, photos[::2], plan, run)
     head.save(out)
+    note(f"written to {out}")
     rows = _judged(joint, photos[1::2], plan, head)
     about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos)}
     about |= {"where": list(run.where or ())}

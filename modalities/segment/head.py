@@ -121,6 +121,8 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
     try:
         tensors = from_bytes(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        if "clipx-segment-head" not in header.get("__metadata__", {}):
+            raise ValueError("it does not say that it is one")
         facts = json.loads(header["__metadata__"]["clipx-segment-head"])
         network = NETWORKS[facts["kind"]](**facts.pop("shape"))
         network.load_state_dict(tensors)
@@ -129,7 +131,7 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
             raise ValueError("values are out of range")
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         raise FileError(
-            f"is no segmentation head ({error.__class__.__name__}: {error})",
+            f"is no segmentation head: {error}",
             where=path,
             remedy="train one with clipx train segment",
         ) from error

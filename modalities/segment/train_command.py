@@ -78,6 +78,7 @@ def train(
     from clipx.errors import FileError
     from clipx.modalities.segment.data import read_masks
     from clipx.modalities.segment.head import SUFFIX
+    from clipx.progress import note
 
     if out.suffix != SUFFIX:
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
@@ -90,6 +91,7 @@ def train(
     read = _read(opened, photos, plan)
     head, results = _train(opened, read, config, out.with_suffix(""), flags.resume)
     head.save(out)
+    note(f"written to {out}")
     about: dict[str, Any] = {"dataset": photos.name, "space": opened.name, "space_id": opened.id, "file": str(out)}
     about |= {"head": head.kind, "strength": head.strength, "settings": head.settings | _settings(plan)}
     about |= {"photos": len(read.train), "test_photos": len(read.test)}
