@@ -237,6 +237,14 @@ def test_a_panorama_is_seen_through_windows(tiny_vit_space, size, scales):
     assert len(seen) > 5 and max(h * w for h, w in seen) <= 8 * 32 * 32
 
 
+def test_many_labels_do_not_fill_the_memory(tiny_vit_space):
+    """Their maps at the size of what is seen are bounded; at the default size nothing changes."""
+    few, many = (Segmenter(tiny_vit_space, config(everyday_nouns()[:k])) for k in (2, 250))
+    large = Segmenter(tiny_vit_space, config(everyday_nouns()[:250], side=4096)).seen(torch.zeros(3, 300, 400))
+    assert 251 * large[0, 0].numel() == pytest.approx(2**28, rel=0.01)
+    assert many.seen(photo()).shape == few.seen(photo()).shape
+
+
 def test_a_tower_of_one_size():
     """It sees windows of its own size."""
     vision = {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none", "image_size": 160}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from os import PathLike
@@ -26,6 +27,7 @@ from clipx.zeroshot import ZeroShotClassifier
 
 LARGER = 1.25  # the photo's shorter side, in sides of the tower's own picture
 LONGEST = 4096  # pixels: a side of what the tower looks at
+MOST_LOGITS = 2**28  # of all labels at its size: 1 GiB
 NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
 WHOLE = 8.0  # areas of a transformer's own picture: larger photos are seen through windows
 NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/modalities/segment.md
@@ -93,13 +95,17 @@ class Segmenter:
         return Segmentation(config.names, logits.float().cpu(), size, threshold, config.islands)
 
     def seen(self, photo: Tensor) -> Tensor:
-        """The photo as the tower looks at it: (1, 3, h, w), its shorter side ``config.side``, no side above 4096."""
+        """The photo as the tower looks at it: (1, 3, h, w), its shorter side ``config.side``, no side above 4096.
+
+        It is smaller where the maps of many labels would be too large for memory.
+        """
         pixels = self.space.checked(photo[None])
         height, width = pixels.shape[-2:]
         side = self.config.side
         if side is None:
             side = round((LARGER if self.space.backbone.any_size else 1) * min(self.space.image_size))
-        scale = min(side / min(height, width), LONGEST / max(height, width))
+        most = MOST_LOGITS / (1 + len(self.config.labels))
+        scale = min(side / min(height, width), LONGEST / max(height, width), math.sqrt(most / (height * width)))
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         return self.space.preprocess.sample(pixels, shape).clamp(0, 1)
 
