@@ -135,7 +135,7 @@ def segment(
     failures: dict[str, ClipxError] = {}
     results, stopped = _segment(task, files, stems, cutouts, failures)
     space = task.space
-    record = report("segment", results, space=space.name, space_id=space.id, settings=config_record(task))
+    record = report("segment", results, space=space.name, space_id=space.id, settings=task.segmenter.record())
     rows = [row for result in results for row in _shown(result)]
 
     def table() -> None:
@@ -166,11 +166,6 @@ def segment_config(labels: tuple[str, ...], flags: SegmentFlags, prompts: str | 
     if flags.threshold is None:
         del values["threshold"]
     return SegmentConfig(labels=labels, prompts=read_prompts(prompts), **values)
-
-
-def config_record(task: SegmentTask) -> dict[str, Any]:
-    """The config as JSON's own types, with the path that was taken."""
-    return asdict(task.config) | {"path": task.segmenter.path}
 
 
 def _factors(text: str) -> tuple[float, ...]:
@@ -211,7 +206,7 @@ def _segment(
             try:
                 photo = task.load(path)
                 (found,) = task.run([photo], stop=lambda: False)
-                written = task.save(found, stem, photo=photo, cutouts=cutouts, settings=config_record(task))
+                written = task.save(found, stem, photo=photo, cutouts=cutouts, settings=task.segmenter.record())
             except ClipxError as error:
                 failures[str(path)] = error
             else:

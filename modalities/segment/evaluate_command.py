@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,8 +89,8 @@ def evaluate(
         raise InputError("the set has no background", where="--sweep", remedy="leave the setting out")
     joint = run.open_space(backend="torch")
     plans = {_name(variant): replace(plan, **variant) for variant in variants}
-    found, paths = _judge(joint, plans, photos, words, controls)
-    rows = _rows(found, plans, paths, photos, run.seed)
+    found, settings = _judge(joint, plans, photos, words, controls)
+    rows = _rows(found, settings, photos, run.seed)
     about: dict[str, Any] = {"dataset": photos.name, "where": run.where or [], "n": len(photos.photos)}
     about |= {"classes": list(photos.classes), "words": words, "space": joint.name, "space_id": joint.id}
     record = report("eval segment", rows, **about, seed=run.seed)
@@ -164,8 +164,8 @@ def _name(variant: Mapping[str, Any]) -> str:
 
 def _judge(
     joint: JointSpace, plans: Mapping[str, SegmentConfig], photos: MaskedPhotos, words: Sequence[str], controls: bool
-) -> tuple[dict[str, Judged], dict[str, str]]:
-    """The tables of every row, and the dense path of those by words."""
+) -> tuple[dict[str, Judged], dict[str, dict[str, Any]]]:
+    """The tables of every row, and the settings of those by words without their labels, which the record has."""
     from clipx.modalities.segment import evaluate as library
     from clipx.modalities.segment.segmenter import Segmenter
     from clipx.progress import task_progress
@@ -180,13 +180,13 @@ def _judge(
         ways[library.ORACLE] = library.kmeans_oracle(first)
     with task_progress("judging masks") as on_progress:
         found = library.judge(ways, photos, on_progress)
-    return found, {name: one.path for name, one in segmenters.items()}
+    records = {name: one.record() for name, one in segmenters.items()}
+    return found, {name: {k: v for k, v in one.items() if k != "labels"} for name, one in records.items()}
 
 
 def _rows(
     found: Mapping[str, Judged],
-    plans: Mapping[str, SegmentConfig],
-    paths: Mapping[str, str],
+    settings: Mapping[str, dict[str, Any]],
     photos: MaskedPhotos,
     seed: int,
 ) -> list[dict[str, Any]]:
@@ -195,10 +195,8 @@ def _rows(
     rows = []
     for name, judged in found.items():
         row: dict[str, Any] = {"row": name, "n": len(judged.photos), **summary(judged, photos.classes, seed)}
-        if name in plans:
-            settings = asdict(plans[name])
-            del settings["labels"]  # the record's words
-            row |= {"shuffled": chance(judged, photos.background, seed), "settings": settings | {"path": paths[name]}}
+        if name in settings:
+            row |= {"shuffled": chance(judged, photos.background, seed), "settings": settings[name]}
         rows.append(row)
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -94,6 +95,17 @@ class Segmenter:
         size = int(photo.shape[-2]), int(photo.shape[-1])
         return Segmentation(config.names, logits.float().cpu(), size, threshold, config.islands)
 
+    @property
+    def side(self) -> int:
+        """Pixels of the shorter side of what the tower sees."""
+        if self.config.side is not None:
+            return self.config.side
+        return round((LARGER if self.space.backbone.any_size else 1) * min(self.space.image_size))
+
+    def record(self) -> dict[str, Any]:
+        """The config as JSON's own types, its defaults that depend on the space filled in."""
+        return asdict(self.config) | {"path": None if self.config.head else self.path, "side": self.side}
+
     def seen(self, photo: Tensor) -> Tensor:
         """The photo as the tower looks at it: (1, 3, h, w), its shorter side ``config.side``, no side above 4096.
 
@@ -101,9 +113,7 @@ class Segmenter:
         """
         pixels = self.space.checked(photo[None])
         height, width = pixels.shape[-2:]
-        side = self.config.side
-        if side is None:
-            side = round((LARGER if self.space.backbone.any_size else 1) * min(self.space.image_size))
+        side = self.side
         most = MOST_LOGITS / (1 + len(self.config.labels))
         scale = min(side / min(height, width), LONGEST / max(height, width), math.sqrt(most / (height * width)))
         shape = max(1, round(height * scale)), max(1, round(width * scale))
