@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-LESS_WORK = {"draw_a_photo": ["--steps", "4", "--strokes", "4"], "few_shot": ["--shots", "2"]}
+LESS_WORK = {
+    "composites": ["--count", "2"],
+    "draw_a_photo": ["--steps", "4", "--strokes", "4"],
+    "few_shot": ["--shots", "2"],
+}
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
+    "composites": ["written to"],
     "depth_from_words": ["very far", "written to"],
     "draw_a_photo": ["loss of the plain view", "nano-vit says"],
     "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
@@ -19,6 +24,7 @@ SAYS = {
 }
 WRITES = {
     "add_a_modality": {"house.asc"},
+    "composites": {"images", "masks", "labels.csv", "classes.txt", "boxes.json"},
     "depth_from_words": {"depth.png", "depth.npz"},
     "draw_a_photo": {"photo.png", "drawing.svg", "drawing.png", "search.gif"},
     "few_shot": {"solids.safetensors"},
