@@ -93,7 +93,7 @@ def segment(
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="For one photo a .png file, and others beside it; or a folder.")
-    ] = Path("clipx-segments"),
+    ] = Path("clipx-segment"),
     cutout: Annotated[
         list[str] | None,
         typer.Option(
