@@ -6,6 +6,7 @@ import codecs
 import csv
 import hashlib
 import io
+import json
 import math
 import os
 import re
@@ -322,6 +323,21 @@ def write_tensors(
             raise FileError(f"cannot be written ({error})", where=path) from error
 
     write_whole(path, write, parents=parents)
+
+
+def parse_tensors(data: bytes, key: str) -> tuple[dict[str, Tensor], Any]:
+    """The tensors of a .safetensors file by name, and the JSON text that its header holds under a key.
+
+    Raises:
+        ValueError: the header has no such key. Else what safetensors and json raise for a damaged file.
+    """
+    from safetensors.torch import load
+
+    tensors = load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    if key not in header.get("__metadata__", {}):
+        raise ValueError(f"its header has no {key}")
+    return tensors, json.loads(header["__metadata__"][key])
 
 
 def require_regular(path: Path, about: os.stat_result) -> None:

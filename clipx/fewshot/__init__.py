@@ -19,7 +19,6 @@ an embedding then holds N * V rows, sample by sample and the views in one order,
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Hashable, Sequence
 from os import PathLike
 
@@ -34,7 +33,7 @@ from clipx.fewshot.cache import CacheModel
 from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.probe import LinearProbe
 from clipx.fewshot.view_search import ViewSearch
-from clipx.files import read_bytes
+from clipx.files import parse_tensors, read_bytes
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -100,12 +99,9 @@ def load_classifier(path: str | PathLike) -> FewShotClassifier:
     Raises:
         FileError: missing, unreadable, or not such a file.
     """
-    from safetensors.torch import load as from_bytes
-
     data = read_bytes(path, (SUFFIX,), max_bytes=4 * 2**30)
     try:
-        tensors = from_bytes(data)
-        about = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["clipx"])
+        tensors, about = parse_tensors(data, "clipx")
         return {cls.kind: cls for cls in _CLASSES}[about["kind"]]._restore(tensors, about)
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         raise FileError(

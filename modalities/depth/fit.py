@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
-from clipx.files import read_bytes, write_tensors
+from clipx.files import parse_tensors, read_bytes, write_tensors
 from clipx.modalities.depth.inputs import require_words, viewed
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
@@ -224,8 +224,6 @@ def load_fit(path: str | PathLike, space: JointSpace) -> Fit:
     Raises:
         FileError: missing, unreadable, or no depth fit. SpaceMismatchError: made in another space.
     """
-    from safetensors.torch import load as from_bytes
-
     if not Path(path).suffix:
         if str(path) not in (shipped := shipped_fits(space)):
             known = f"{space.name} comes with {', '.join(shipped) or 'none'}"
@@ -233,9 +231,7 @@ def load_fit(path: str | PathLike, space: JointSpace) -> Fit:
         path = shipped[str(path)]
     data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
     try:
-        tensors = from_bytes(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        facts = json.loads(header["__metadata__"]["clipx-depth"])
+        tensors, facts = parse_tensors(data, "clipx-depth")
         fit = Fit(tensors=tensors, **{name: facts[name] for name in _FACTS})
         fit = Fit(**{**vars(fit), "bins": tuple(fit.bins), "words": tuple(fit.words)})
         needed = _PROMPTS if fit.kind == "prompts" else _LINEAR

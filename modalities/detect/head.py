@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import read_bytes, sha256_of, write_tensors
+from clipx.files import parse_tensors, read_bytes, sha256_of, write_tensors
 from clipx.modalities.detect.boxes import scaled
 from clipx.modalities.detect.regions import _pooled
 from clipx.modalities.detect.views import MAX_CELLS
@@ -112,15 +112,9 @@ def load_head(path: str | PathLike, space: JointSpace) -> RegionHead:
     Raises:
         FileError: missing, unreadable, or no head. SpaceMismatchError: made in another space.
     """
-    from safetensors.torch import load as from_bytes
-
     data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
     try:
-        tensors = from_bytes(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        if "clipx-detect" not in header.get("__metadata__", {}):
-            raise ValueError("it does not say that it is one")
-        facts = json.loads(header["__metadata__"]["clipx-detect"])
+        tensors, facts = parse_tensors(data, "clipx-detect")
         channels, width, side = (int(facts[name]) for name in ("channels", "width", "short_side_px"))
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()) or min(channels, width, side) < 1:
             raise ValueError("tensors are not finite, or sizes below 1")
@@ -130,7 +124,7 @@ def load_head(path: str | PathLike, space: JointSpace) -> RegionHead:
             return head.eval()
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         remedy = "make it with clipx train detect"
-        raise FileError(f"is no head of regions: {error}", where=path, remedy=remedy) from (error)
+        raise FileError(f"is no head of regions: {error}", where=path, remedy=remedy) from error
     raise SpaceMismatchError(
         f"the head was made in space {made_in}, this is {space.id}",
         where=path,

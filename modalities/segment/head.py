@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import read_bytes, write_tensors
+from clipx.files import parse_tensors, read_bytes, write_tensors
 from clipx.modalities.segment.features import Features, frozen_features, side_by_side
 from clipx.modalities.segment.groups import GroupNetwork
 from clipx.space import JointSpace
@@ -115,15 +115,9 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
     Raises:
         FileError: missing, unreadable, or no head. SpaceMismatchError: made in another space.
     """
-    from safetensors.torch import load as from_bytes
-
     data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
     try:
-        tensors = from_bytes(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        if "clipx-segment-head" not in header.get("__metadata__", {}):
-            raise ValueError("it does not say that it is one")
-        facts = json.loads(header["__metadata__"]["clipx-segment-head"])
+        tensors, facts = parse_tensors(data, "clipx-segment-head")
         network = NETWORKS[facts["kind"]](**facts.pop("shape"))
         network.load_state_dict(tensors)
         head = Head(network=network.eval(), **(facts | {"base": tuple(facts["base"])}))
