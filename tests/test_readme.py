@@ -4,6 +4,7 @@ Real CLIPs become nano, as none can be fetched here, and long work is cut short.
 demo, the test line, DepthCLIP's preset (which needs RN50), and figures that need the authors' weights.
 """
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,21 @@ from test_docs import FENCE, command_lines
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs/search.md", *sorted((ROOT / "docs/modalities").glob("*.md"))]
-ELSEWHERE = ("demo", "reproduce", "depth room.jpg --preset depthclip", "train audio sounds --space S --tower sfx")
+ELSEWHERE = (
+    "ground kitchen.jpg a red cup on a table --model",
+    "sketch cat.jpg --mask cat-mask-cat.png",
+    "demo",
+    "reproduce",
+    "depth room.jpg --preset depthclip",
+    "train audio sounds --space S --tower sfx",
+)
 SHORT = {  # the words that a command begins with -> flags that make it short; the last one given counts
     "sketch": "--steps 2 --seeds 1 --strokes 4",
     "eval sketch": "--strokes 4 --steps 2 --seeds 1 --per-class 1 --dtype float32",
     "eval pointcloud": "--shots 2 --draws 1",
     "train audio": "--epochs 1 --batch-size 4",
+    "train detect": "--steps 2 --limit 8",
+    "train segment": "--steps 2",
     "train depth nyu --kind prompts": "--steps 1",
     "train depth nyu --space nano --kind linear": "--images 2",
 }
@@ -37,7 +47,10 @@ def write_files(folder):
     """What the pages call files of yours."""
     rng = np.random.default_rng(0)
     (folder / "examples").symlink_to(ROOT / "examples")
-    for name in ("photo.jpg", "room.jpg"):
+    runpy.run_path(str(ROOT / "examples/composites.py"))["write"](folder / "own", 6)
+    (folder / "words.txt").write_text("cat\ncar\n")
+    (folder / "own.csv").write_text("path,left,top,right,bottom\nstreet.jpg,20,10,60,50\nstreet.jpg,0,0,30,30\n")
+    for name in ("photo.jpg", "room.jpg", "kitchen.jpg"):
         Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(folder / name)
     y, x = np.mgrid[:60, :80]
     for name in ("cat.jpg", "street.jpg"):  # with an object
