@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -63,10 +63,10 @@ def single_threaded_pool(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 class _NumpyThreads:
-    """NumPy's matrix products in one thread while any pool of ours runs.
+    """Matrix products of arrays in one thread while any pool of ours runs.
 
-    The threads of OpenBLAS, which NumPy's wheels hold, wait for the next product by spinning: a product of a
-    millisecond was measured to cost 60 ms of a processor on which other threads of ours had work to do.
+    The threads of OpenBLAS, which NumPy's and SciPy's wheels hold, wait for the next product by spinning: a product of
+    a millisecond was measured to cost 60 ms of a processor on which other threads of ours had work to do.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class _NumpyThreads:
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._limits = _controller().limit(limits=1, user_api="blas")
+                self._limits = _controller(len(sys.modules)).limit(limits=1, user_api="blas")
                 self._limits.__enter__()
             self._inside += 1
 
@@ -87,8 +87,9 @@ class _NumpyThreads:
                 self._limits.__exit__(None, None, None)
 
 
-@cache
-def _controller() -> Any:
+@lru_cache(maxsize=1)
+def _controller(modules: int) -> Any:
+    """Of the libraries that are loaded, found again when there are other ``modules``: SciPy brings its own."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -1,5 +1,7 @@
 """Files are read while others are encoded; results and errors are those of one after another."""
 
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -196,6 +198,29 @@ def test_threads_that_read_pictures_leave_the_filters_of_warnings_as_they_were(t
         for thread in threads:
             thread.join()
         assert warnings.filters == before
+
+
+def test_a_library_that_is_loaded_after_the_first_pool_is_limited():
+    """SciPy's wheels hold an OpenBLAS of their own."""
+    code = """
+from threadpoolctl import threadpool_info
+from clipx._threads import single_threaded_pool
+
+def blas():
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+with single_threaded_pool(2):
+    first = len(blas())
+import scipy.linalg
+with single_threaded_pool(2):
+    found = blas()
+print(len(found) > first, set(found))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    later, found = done.stdout.split(maxsplit=1)
+    if later == "False":
+        pytest.skip("SciPy shares NumPy's library here")
+    assert found.strip() == "{1}", done.stderr
 
 
 def test_products_of_arrays_stay_in_their_thread_while_a_pool_runs():
