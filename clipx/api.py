@@ -65,7 +65,7 @@ def classify(
         One path: its predictions, best first. Several: one such list for each, in their order.
     """
     paths, one = _as_list(path)
-    space = _space(space, device)
+    space = opened_space(space, device)
     found: list[list[Prediction]] = [[] for _ in paths]
     for encoder, rows in _encoders(paths, modality, space, config):
         classifier = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
@@ -89,7 +89,7 @@ def embed(
     names with ``+``.
     """
     paths, _ = _as_list(paths)
-    space = _space(space, device)
+    space = opened_space(space, device)
     vectors = np.zeros((len(paths), space.dim), np.float32)
     encoders = _encoders(paths, modality, space, config)
     for encoder, rows in encoders:
@@ -174,18 +174,19 @@ def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:
     return ([path], True) if isinstance(path, str | PathLike) else (list(path), False)
 
 
-def _space(space: StrPath | JointSpace | None, device: str) -> JointSpace:
+def opened_space(space: StrPath | JointSpace | None, device: str = "cpu", backend: str = "auto") -> JointSpace:
+    """What ``clipx.load_space`` takes as a space, loaded once and kept; a space as it is; of None the default one."""
     from clipx.spaces.loading import default_name
 
     space = default_name() if space is None else space
-    return _load_once(fspath(space), device) if isinstance(space, str | PathLike) else space
+    return _load_once(fspath(space), device, backend) if isinstance(space, str | PathLike) else space
 
 
 @lru_cache(maxsize=2)
-def _load_once(name: str, device: str) -> JointSpace:
+def _load_once(name: str, device: str, backend: str) -> JointSpace:
     from clipx.spaces.loading import load_space
 
-    return load_space(name, device=device)
+    return load_space(name, device=device, backend=backend)
 
 
 def _encoders(

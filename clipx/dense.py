@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -68,11 +69,11 @@ def dense_logits(
     tile = None if window is None else _pair(window, "window")
     step = None if stride is None else _pair(stride, "stride")
 
-    def cells(view: Tensor) -> Tensor:
-        if features is not None:
-            found = space.logit_scale * torch.einsum("ndhw,kd->nkhw", features(view), weights)
-        else:
-            found = _cell_logits(space, view, weights, normalize, path)
+    if features is None:
+        features = partial(space.dense_image, normalize=normalize, path=path, resize=not space.backbone.any_size)
+
+    def cells(view: Tensor) -> Tensor:  # (N, 3, H, W) -> (N, K or C, h, w)
+        found = space.logit_scale * torch.einsum("ndhw,kd->nkhw", features(view), weights)
         return found if combine is None else combine(found)
 
     def see(view: Tensor) -> Tensor:
@@ -99,12 +100,6 @@ def _scaled(space: JointSpace, pixels: Tensor, scale: float, normalize: bool) ->
     height, width = (max(1, round(side * scale)) for side in pixels.shape[-2:])
     found = space.preprocess.sample(pixels, (height, width))
     return found.clamp(0, 1) if normalize else found
-
-
-def _cell_logits(space: JointSpace, pixels: Tensor, weights: Tensor, normalize: bool, path: str) -> Tensor:
-    """(N, 3, H, W) -> (N, K, h, w)."""
-    features = space.dense_image(pixels, normalize=normalize, path=path, resize=not space.backbone.any_size)
-    return space.logit_scale * torch.einsum("ndhw,kd->nkhw", features, weights)
 
 
 def _windowed(pixels: Tensor, boxes: list[tuple[int, int, int, int]], cells: Callable[[Tensor], Tensor]) -> Tensor:

@@ -135,8 +135,8 @@ def test_the_loss_is_cross_entropy_of_base_pixels_at_a_fixed_scale(data):
     torch.testing.assert_close(found, torch.stack(terms).mean())
     kept = head_fit._loss(vectors, sample, place, data.text[data.base], keep=2.0) - found
     cells = F.avg_pool2d((place[sample.truth.long()][None] == 255)[:, :: int(step[0]), :: int(step[1])].float(), 2)
-    apart = 1 - (vectors * F.normalize(sample.features.dense, dim=1)).sum(1)
-    torch.testing.assert_close(kept, 2 * (cells * apart).mean())
+    distance = 1 - (vectors * F.normalize(sample.features.dense, dim=1)).sum(1)
+    torch.testing.assert_close(kept, 2 * (cells * distance).mean())
 
 
 def test_training_raises_base_labels_on_photos_it_did_not_see(tiny_space, data, tmp_path):

@@ -179,7 +179,7 @@ def non_maximum_suppression(
     if not len(boxes) == len(scores) == len(groups):
         raise InputError(f"{len(boxes)} boxes, {len(scores)} scores and {len(groups)} groups: counts differ")
     kept = []
-    for group in np.unique(groups):  # each on its own: boxes that are shifted apart by group lose exactness
+    for group in np.unique(groups):  # each on its own: offsetting the boxes by group would round them
         rows = np.flatnonzero(groups == group)
         order = rows[np.argsort(-scores[rows], kind="stable")]
         ranks = torch.arange(len(order), 0, -1, dtype=torch.float32)  # in place of scores: ties keep their order

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipx.api import opened_space
 from clipx.errors import InputError
 from clipx.modalities.detect.boxes import Detections, Proposals, as_boxes, non_maximum_suppression
 from clipx.modalities.detect.config import DetectConfig
@@ -40,11 +41,7 @@ def detect(
         FileError: no readable picture. InputError: no labels, one twice, or a setting out of range. VocabularyError:
             an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
-    if not isinstance(space, JointSpace):
-        from clipx.spaces.loading import load_space
-
-        space = load_space(space, backend="torch") if space else load_space(backend="torch")
-    detector = Detector(space, DetectConfig(labels=labels, **settings))
+    detector = Detector(opened_space(space, backend="torch"), DetectConfig(labels=labels, **settings))
     return detector(photo if isinstance(photo, Tensor) else torch.from_numpy(read_rgb(photo)))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clipx.files import write_whole
 from clipx.modalities.detect.boxes import Grounding
+from clipx.modalities.detect.coco import annotation
 from clipx.modalities.detect.ground_show import picture_png
 from clipx.modalities.detect.grounder import GroundConfig, Grounder
 from clipx.pictures import read_rgb
@@ -91,14 +92,8 @@ def grounding_record(found: Grounding, source: str = "") -> dict[str, Any]:
         {"id": k, "name": phrase.text, "start": phrase.start, "end": phrase.end}
         for k, phrase in enumerate(found.phrases, 1)
     ]
-    annotations = []
     rows = zip(found.boxes.tolist(), found.phrase_index.tolist(), found.scores.tolist(), strict=True)
-    for number, ((left, top, right, bottom), phrase, score) in enumerate(rows, 1):
-        sides = [round(v, 3) for v in (left, top, right - left, bottom - top)]
-        annotations.append(
-            {"id": number, "image_id": 1, "category_id": phrase + 1, "bbox": sides}
-            | {"area": round(sides[2] * sides[3], 3), "iscrowd": 0, "score": round(score, 6)}
-        )
+    annotations = [annotation(n, 1, phrase + 1, box, score) for n, (box, phrase, score) in enumerate(rows, 1)]
     images = [{"id": 1, "file_name": source, "height": height, "width": width}]
     return {"images": images, "sentence": found.sentence, "categories": phrases, "annotations": annotations}
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipx.api import opened_space
 from clipx.errors import InputError
 from clipx.modalities.detect.boxes import Grounding, Phrase, non_maximum_suppression
 from clipx.modalities.detect.phrases import CHUNKERS, noun_phrases, spoken_phrase
@@ -141,11 +142,7 @@ def ground(
         FileError: no readable picture. InputError: no noun in the sentence, or a setting out of range. VocabularyError:
             an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
-    if not isinstance(space, JointSpace):
-        from clipx.spaces.loading import load_space
-
-        space = load_space(space, backend="torch") if space else load_space(backend="torch")
-    grounder = Grounder(space, GroundConfig(sentence, **settings))
+    grounder = Grounder(opened_space(space, backend="torch"), GroundConfig(sentence, **settings))
     return grounder(photo if isinstance(photo, Tensor) else torch.from_numpy(read_rgb(photo)))
 
 

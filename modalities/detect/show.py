@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 SHORT_PX, LONG_PX = 480, 1600  # what the drawn photo has at least on its shorter side, and at most on its longer one
-GOLDEN = 0.61803398875  # turns of hue from one label to the next: any number of labels stay apart
+GOLDEN = 0.61803398875  # turns of hue from one label to the next: hues differ, however many labels there are
 
 
 def boxes_png(photo: Tensor, boxes: np.ndarray, names: Sequence[str], scores: np.ndarray | None = None) -> bytes:

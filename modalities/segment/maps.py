@@ -107,16 +107,21 @@ class Segmentation:
 
     def regions(self) -> list[LabelRegion]:
         """What the mask says of each label, in the order of the labels."""
-        found = []
-        for value, label in enumerate(self.labels, 1):
-            own = self.mask == value
-            if not own.any():
-                found.append(LabelRegion(label, 0.0, None, 0.0))
-                continue
-            rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
-            box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-            found.append(LabelRegion(label, float(own.mean()), box, float(self.probability[own].astype(float).mean())))
-        return found
+        return list(self._regions)
+
+    @cached_property
+    def _regions(self) -> list[LabelRegion]:  # asked for by the table, the overlay and the notes
+        counts = np.bincount(self.mask.ravel(), minlength=1 + len(self.labels))
+        return [
+            self._region(value, label) if counts[value] else LabelRegion(label, 0.0, None, 0.0)
+            for value, label in enumerate(self.labels, 1)
+        ]
+
+    def _region(self, value: int, label: str) -> LabelRegion:
+        own = self.mask == value
+        rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+        box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return LabelRegion(label, float(own.mean()), box, float(self.probability[own].astype(float).mean()))
 
 
 def without_islands(mask: np.ndarray, sure: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipx.api import opened_space
 from clipx.dense import dense_logits
 from clipx.errors import InputError, UnsupportedError
 from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
@@ -63,17 +64,17 @@ class Segmenter:
             )
         self._features = None if config.head is None else partial(load_head(config.head, space).dense, space)
         groups = [[word.strip() for word in label.split("|")] for label in config.labels]
+        others: list[str] = []
         named = [word.strip() for text in config.background for word in text.split("|") if text not in (AUTO, NONE)]
         if named:
             known = {word.casefold() for group in groups for word in group}
             others = [word for word in named if word.casefold() not in known]
             if not others:
                 raise InputError("every word of the background is a label", where="background", remedy="name others")
-            groups.insert(0, others)
-        self._named = bool(named)
-        words = list(dict.fromkeys(word for group in groups for word in group))
+        words = list(dict.fromkeys(word for group in [others, *groups] for word in group))
         classifier = ZeroShotClassifier(space, words, config.prompts or "photo")
         self._groups = [torch.tensor([words.index(word) for word in group]) for group in groups]
+        self._others = torch.tensor([words.index(word) for word in others])  # those of the background
         self._weights = torch.from_numpy(classifier.weights.vectors)
         if AUTO in config.background:
             if space not in _NULL_VECTORS:
@@ -144,11 +145,12 @@ class Segmenter:
     def _combined(self, logits: Tensor) -> Tensor:
         """(N, words, h, w) -> (N, labels, h, w), where there is a background (N, 1 + labels, h, w)."""
         found = [logits[:, group].amax(1) for group in self._groups]
+        levels = [logits[:, self._others].amax(1)] if len(self._others) else []
         if AUTO in self.config.background:
             null = logits[:, self._words :]
-            level = null.mean(1) + NULL_DEVIATIONS * null.std(1, correction=0)
-            rest = [found[0]] if self._named else []
-            found = [torch.stack([level, *rest]).amax(0), *found[len(rest) :]]
+            levels.append(null.mean(1) + NULL_DEVIATIONS * null.std(1, correction=0))
+        if levels:
+            found.insert(0, torch.stack(levels).amax(0))
         return torch.stack(found, 1)
 
     def _cleaned(self, logits: Tensor, seen: Tensor) -> Tensor:
@@ -216,12 +218,8 @@ def segment(
     Returns:
         A ``Segmentation``; of several files a list of them.
     """
-    from clipx.spaces.loading import load_space
-
     settings = SegmentConfig(labels=labels, **config)  # type: ignore[arg-type]  # any list; refuses others
-    if not isinstance(space, JointSpace):
-        space = load_space(space, device, backend="torch")
-    segmenter = Segmenter(space, settings)
+    segmenter = Segmenter(opened_space(space, device, "torch"), settings)
     if isinstance(path, str | PathLike):
         return segmenter(torch.from_numpy(read_rgb(path)))
     return [segmenter(torch.from_numpy(read_rgb(one))) for one in path]
