@@ -154,10 +154,18 @@ class RunOptions:
         failures: Mapping[str, ClipxError],
         table: Callable[[], None],
         skipped: Mapping[str, int] | None = None,
+        stopped: bool = False,
     ) -> None:
-        """``emit`` at the end of a run over many files; see ``clipx.cli._work.conclude``."""
+        """``emit`` at the end of a run over many files; see ``clipx.cli._work.conclude``.
+
+        Raises:
+            KeyboardInterrupt: it was ``stopped``; the record holds what was done until then.
+        """
         from clipx.cli._work import conclude
 
+        if stopped:
+            self.emit(record, table)
+            raise KeyboardInterrupt
         conclude(record, failures, self.as_json, table, self.out, skipped)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
     from clipx.zeroshot import ZeroShotClassifier
 
+Made = TypeVar("Made")
 REAL_CLIP = "ViT-B-32-quickgelu/openai"
 SUFFIXES_SHOWN = 8
 
@@ -113,6 +114,42 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
             why += f": {counted(found.skipped)}"
         raise InputError(why, where=paths[0])
     return found
+
+
+def one_by_one(
+    what: str,
+    files: Sequence[Path],
+    stems: Sequence[Path],
+    make: Callable[[Path], Made],
+    write: Callable[[Path, Path, Made], dict[str, Any]],
+    failures: dict[str, ClipxError],
+) -> tuple[list[dict[str, Any]], bool]:
+    """File after file, of which only one is in memory: the records, and whether Ctrl-C or SIGTERM ended it.
+
+    Args:
+        what: shown beside the progress, such as "segmenting".
+        files: paths.
+        stems: where the results of each go, see ``picture_stems``.
+        make: reads a file and makes its result. A ClipxError goes to ``failures``, by the file's path.
+        write: (path, stem, result) -> the record, once all is written; what it raises ends the run. A run is stopped
+            between two files.
+        failures: is filled.
+    """
+    from clipx.task import stopping
+
+    results = []
+    with stopping(None) as stop, progress(what, len(files)) as advance:
+        for path, stem in zip(files, stems, strict=True):
+            try:
+                made = make(path)
+            except ClipxError as error:
+                failures[str(path)] = error
+            else:
+                results.append(write(path, stem, made))
+            advance(1)
+            if stop():
+                return results, True
+    return results, False
 
 
 def conclude(

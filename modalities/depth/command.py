@@ -136,10 +136,7 @@ def depth(
     def table() -> None:
         print_table(columns, rows, plan_unit(task.config))
 
-    if stopped:
-        run.emit(record, table)
-        raise KeyboardInterrupt
-    run.conclude(record, failures, table)
+    run.conclude(record, failures, table, stopped=stopped)
 
 
 def _estimate(
@@ -150,28 +147,17 @@ def _estimate(
     fitted: Path | None,
     failures: dict[str, ClipxError],
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Estimate and write photo after photo: the records of the maps, and whether Ctrl-C ended it.
+    """Estimate and write photo after photo; see ``one_by_one``."""
+    from clipx.cli._work import one_by_one
 
-    Only one photo is in memory at a time, so each is a run of its own. What cannot be read goes to ``failures``.
-    """
-    from clipx.errors import ClipxError
-    from clipx.progress import progress
-    from clipx.task import stopping
+    def make(path: Path) -> tuple[Tensor, DepthMap]:
+        photo = task.load(path)
+        return photo, task.make(photo)
 
-    results = []
-    with stopping(None) as stop, progress("estimating depth", len(files)) as advance:
-        for path, stem in zip(files, stems, strict=True):
-            try:
-                photo = task.load(path)
-                (found,) = task.run([photo], stop=lambda: False)  # it is one step; the map is written before it stops
-            except ClipxError as error:
-                failures[str(path)] = error
-            else:
-                results.append(_write(task, path, stem, photo, found, lift, fitted))
-            advance(1)
-            if stop():
-                return results, True
-    return results, False
+    def write(path: Path, stem: Path, made: tuple[Tensor, DepthMap]) -> dict[str, Any]:
+        return _write(task, path, stem, *made, lift, fitted)
+
+    return one_by_one("estimating depth", files, stems, make, write, failures)
 
 
 def _write(

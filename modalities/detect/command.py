@@ -13,6 +13,8 @@ import typer
 from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clipx.errors import ClipxError
     from clipx.modalities.detect.boxes import Detections, Proposals
     from clipx.modalities.detect.config import DetectConfig
@@ -122,10 +124,7 @@ def detect(
         rows = [(name, one["label"], f"{one['score']:.3f}", *(f"{v:.0f}" for v in one["box"])) for name, one in found]
         print_table(("photo", "label", "score", "left", "top", "right", "bottom"), rows)
 
-    if stopped:
-        run.emit(record, table)
-        raise KeyboardInterrupt
-    run.conclude(record, failures, table)
+    run.conclude(record, failures, table, stopped=stopped)
 
 
 def _detect(
@@ -138,31 +137,24 @@ def _detect(
     settings: Mapping[str, Any],
     failures: dict[str, ClipxError],
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Photo after photo: the records of what was found, and whether Ctrl-C ended it."""
-    from clipx.errors import ClipxError
+    """Detect and write photo after photo; see ``one_by_one``."""
+    from clipx.cli._work import one_by_one
     from clipx.modalities.detect.detector import selected
     from clipx.modalities.detect.proposals.files import proposals_of
-    from clipx.progress import progress
-    from clipx.task import stopping
 
-    results = []
-    with stopping(None) as stop, progress("detecting", len(files)) as advance:
-        for path, stem in zip(files, stems, strict=True):
-            try:
-                photo = task.load(path)
-                own = None if given is None or file is None else proposals_of(given, path, file)
-                every = task.detector.scored(photo, own)
-                found = selected(every, task.config)
-            except ClipxError as error:
-                failures[str(path)] = error
-            else:
-                written = task.save(found, stem, name=path.name, photo=photo, settings=settings)
-                crops = [] if crop is None else _write_crops(crop, stem, photo, found)
-                results.append(_record(path, found, written, crops) | {"best": _best(every)})
-            advance(1)
-            if stop():
-                return results, True
-    return results, False
+    def make(path: Path) -> tuple[Tensor, Detections]:
+        photo = task.load(path)
+        own = None if given is None or file is None else proposals_of(given, path, file)
+        return photo, task.detector.scored(photo, own)
+
+    def write(path: Path, stem: Path, made: tuple[Tensor, Detections]) -> dict[str, Any]:
+        photo, every = made
+        found = selected(every, task.config)
+        written = task.save(found, stem, name=path.name, photo=photo, settings=settings)
+        crops = [] if crop is None else _write_crops(crop, stem, photo, found)
+        return _record(path, found, written, crops) | {"best": _best(every)}
+
+    return one_by_one("detecting", files, stems, make, write, failures)
 
 
 def _write_crops(folder: Path, stem: Path, photo: Any, found: Detections) -> list[Path]:

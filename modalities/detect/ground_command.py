@@ -87,8 +87,7 @@ def ground(
 
     from clipx.cli._output import print_table, report
     from clipx.files import check_present, make_folder, write_whole
-    from clipx.modalities.detect.ground_show import picture_png
-    from clipx.modalities.detect.ground_task import grounding_json, grounding_record
+    from clipx.modalities.detect.ground_task import grounding_record, save_grounding
     from clipx.modalities.detect.show import crop_png
     from clipx.pictures import read_rgb
 
@@ -99,14 +98,12 @@ def ground(
     found = find(pixels)
     if out.suffix.lower() != ".png":
         make_folder(out)
-    files = {stem.with_name(f"{stem.name}.png"): picture_png(found, pixels)}
-    files[stem.with_name(f"{stem.name}.json")] = grounding_json(found, str(photo))
+    files = save_grounding(found, stem, pixels, str(photo))
     if crop is not None:
         make_folder(crop)
         for i, box in enumerate(found.boxes):
-            files[crop / f"{photo.stem}-{i + 1}-phrase-{found.phrase_index[i] + 1}.png"] = crop_png(pixels, box)
-    for path, data in files.items():
-        write_whole(path, data)
+            files.append(crop / f"{photo.stem}-{i + 1}-phrase-{found.phrase_index[i] + 1}.png")
+            write_whole(files[-1], crop_png(pixels, box))
     record = grounding_record(found, str(photo))
     result = {"source": str(photo), **record, "files": [str(path) for path in files]}
     rows = [

@@ -63,14 +63,7 @@ class GroundTask(PerInputTask[Tensor, Grounding]):
             photo: (3, H, W).
             source: the photo's path, for the JSON.
         """
-        stem = Path(stem)
-        files: dict[str, bytes] = {}
-        if photo is not None:
-            files[".png"] = picture_png(result, photo)
-        files[".json"] = grounding_json(result, source)
-        for suffix, data in files.items():
-            write_whole(stem.with_name(stem.name + suffix), data)
-        return [stem.with_name(stem.name + suffix) for suffix in files]
+        return save_grounding(result, stem, photo, source)
 
     @classmethod
     def example(cls) -> tuple[GroundConfig, list[Tensor]]:
@@ -83,6 +76,18 @@ class GroundTask(PerInputTask[Tensor, Grounding]):
             photos.append(photo)
         sentence = "a small chair on a table"
         return cls.Config(sentence, top=2, proposals="grid", limit=40, short_sides_px=(64,)), photos
+
+
+def save_grounding(found: Grounding, stem: str | PathLike, photo: Tensor | None, source: str = "") -> list[Path]:
+    """See ``GroundTask.save``; a detector of transformers finds groundings, too."""
+    stem = Path(stem)
+    files: dict[str, bytes] = {}
+    if photo is not None:
+        files[".png"] = picture_png(found, photo)
+    files[".json"] = grounding_json(found, source)
+    for suffix, data in files.items():
+        write_whole(stem.with_name(stem.name + suffix), data)
+    return [stem.with_name(stem.name + suffix) for suffix in files]
 
 
 def grounding_record(found: Grounding, source: str = "") -> dict[str, Any]:

@@ -141,10 +141,7 @@ def segment(
     def table() -> None:
         print_table(("photo", "label", "share", "confidence", "mask"), rows)
 
-    if stopped:
-        run.emit(record, table)
-        raise KeyboardInterrupt
-    run.conclude(record, failures, table)
+    run.conclude(record, failures, table, stopped=stopped)
 
 
 def _shown(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -195,28 +192,22 @@ def _segment(
     cutouts: Sequence[str],
     failures: dict[str, ClipxError],
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Segment and write photo after photo: their records, and whether Ctrl-C ended it."""
-    from clipx.errors import ClipxError
-    from clipx.progress import note, progress
-    from clipx.task import stopping
+    """Segment and write photo after photo; see ``one_by_one``."""
+    from clipx.cli._work import one_by_one
+    from clipx.progress import note
 
-    results = []
-    with stopping(None) as stop, progress("segmenting", len(files)) as advance:
-        for path, stem in zip(files, stems, strict=True):
-            try:
-                photo = task.load(path)
-                (found,) = task.run([photo], stop=lambda: False)
-                written = task.save(found, stem, photo=photo, cutouts=cutouts, settings=task.segmenter.record())
-            except ClipxError as error:
-                failures[str(path)] = error
-            else:
-                results.append(_record(path, photo, found, written))
-                for empty in (one.label for one in found.regions() if one.box is None and one.label in cutouts):
-                    note(f"{path}: shows no {empty}; its cut-out is empty")
-            advance(1)
-            if stop():
-                return results, True
-    return results, False
+    def make(path: Path) -> tuple[Tensor, Segmentation]:
+        photo = task.load(path)
+        return photo, task.make(photo)
+
+    def write(path: Path, stem: Path, made: tuple[Tensor, Segmentation]) -> dict[str, Any]:
+        photo, found = made
+        written = task.save(found, stem, photo=photo, cutouts=cutouts, settings=task.segmenter.record())
+        for empty in (one.label for one in found.regions() if one.box is None and one.label in cutouts):
+            note(f"{path}: shows no {empty}; its cut-out is empty")
+        return _record(path, photo, found, written)
+
+    return one_by_one("segmenting", files, stems, make, write, failures)
 
 
 def _record(path: Path, photo: Tensor, found: Segmentation, written: Sequence[Path]) -> dict[str, Any]:

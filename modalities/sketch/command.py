@@ -599,7 +599,4 @@ def _print(
             rows.append((one["source"], one["svg"], count, f"{one['loss']:.4f}", str(one["seed"])))
         print_table(("of", "drawing", "strokes", "loss", "seed"), rows)
 
-    if stopped:
-        run.emit(record, table)
-        raise KeyboardInterrupt
-    run.conclude(record, failures, table)
+    run.conclude(record, failures, table, stopped=stopped)
