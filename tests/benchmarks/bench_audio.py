@@ -17,14 +17,13 @@ import argparse
 import json
 import math
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from timing import seconds, spread
 from torch import Tensor
 
 from clipx.modalities.audio import fbsp
@@ -32,17 +31,6 @@ from clipx.modalities.audio.encoder import Audio
 from clipx.modalities.audio.towers import new_tower
 
 CLIP_S, CLIPS = 5, 8
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    low, median, high = np.percentile(values, [10, 50, 90])
-    return {"median": round(float(median), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
 
 
 def literal_filters(m: Tensor, fb: Tensor, fc: Tensor) -> Tensor:

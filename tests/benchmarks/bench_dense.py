@@ -9,28 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+from timing import seconds, spread
 
 from clipx.space import JointSpace, random_space
 
 ARCHITECTURES = ("ViT-B-16", "RN50")
 OTHER_SIZE = (480, 640)
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    low, median, high = np.percentile(values, [10, 50, 90])
-    return {"median": round(float(median), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
 
 
 def bench(space: JointSpace, size: tuple[int, int], repeats: int) -> dict[str, Any]:

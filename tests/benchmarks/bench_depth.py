@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+from timing import seconds, spread
 
 from clipx.modalities.depth import show
 from clipx.modalities.depth.estimator import Estimator
@@ -29,17 +27,6 @@ from clipx.space import random_space
 
 SIZE = (480, 640)
 ARCHITECTURES = ("ViT-B-32", "RN50")
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    low, median, high = np.percentile(values, [10, 50, 90])
-    return {"median": round(float(median), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def bench(architecture: str, repeats: int) -> dict[str, Any]:

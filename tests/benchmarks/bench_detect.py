@@ -14,28 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+from timing import seconds, spread
 
 import clipx
 from clipx.modalities.detect import DetectConfig, Detector, RegionEncoder, propose
 
 SIZE, PROPOSALS, LABELS = (480, 640), 100, 20
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    low, median, high = np.percentile(values, [10, 50, 90])
-    return {"median": round(float(median), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def made_photo() -> torch.Tensor:

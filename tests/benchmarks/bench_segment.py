@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 
 import torch
+from timing import seconds
 
 import clipx
 from clipx.modalities.segment import SegmentConfig, Segmenter
@@ -25,12 +25,6 @@ CASES = {
     "480 px, superpixels": {"side": 480, "refine": "superpixels"},
     "480 px, PAMR": {"side": 480},
 }
-
-
-def seconds(call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def main() -> None:
