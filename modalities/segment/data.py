@@ -41,6 +41,24 @@ class MaskedPhoto:
     size: tuple[int, int] | None = None
     polygons: Sequence[tuple[int, Sequence[Sequence[float]] | None, Sequence[float]]] = ()
 
+    def read(self, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The photo, (3, H, W) float32 RGB in [0, 1], and its ``truth``.
+
+        Args:
+            classes: K; a value of the mask is below it, or ``IGNORED``.
+
+        Raises:
+            FileError: a file cannot be read, the mask is of another size, or has a value that is no class.
+        """
+        from clipx.pictures import read_rgb
+
+        photo, truth, where = read_rgb(self.photo), self.truth(), self.mask or self.photo
+        if truth.shape != photo.shape[1:]:
+            raise FileError(f"a mask of {truth.shape} pixels, its photo has {photo.shape[1:]}", where=where)
+        if wrong := sorted(set(np.unique(truth).tolist()) - {*range(classes), IGNORED}):
+            raise FileError(f"has the value {wrong[0]}, there are {classes} classes", where=where)
+        return photo, truth
+
     def truth(self) -> np.ndarray:
         """(H, W) uint8 classes; ``IGNORED`` where a pixel is not judged.
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipx.errors import FileError
 from clipx.index.kmeans import spherical_kmeans
 from clipx.modalities.segment.data import IGNORED, MaskedPhotos
 from clipx.modalities.segment.metrics import Confusion
 from clipx.modalities.segment.segmenter import Segmenter
-from clipx.pictures import read_rgb
 from clipx.space import JointSpace
 from clipx.task import OnProgress
 from clipx.zeroshot import ZeroShotClassifier
@@ -153,12 +151,8 @@ def judge(ways: Mapping[str, Way], data: MaskedPhotos, on_progress: OnProgress |
     count = len(data.classes)
     found = {name: Judged(count) for name in ways}
     for done, one in enumerate(data.photos, 1):
-        photo, truth = torch.from_numpy(read_rgb(one.photo)), one.truth()
-        where = one.mask or one.photo
-        if truth.shape != tuple(photo.shape[1:]):
-            raise FileError(f"a mask of {truth.shape} pixels, its photo has {tuple(photo.shape[1:])}", where=where)
-        if wrong := sorted(set(np.unique(truth).tolist()) - {*range(count), IGNORED}):
-            raise FileError(f"has the value {wrong[0]}, there are {count} classes", where=where)
+        pixels, truth = one.read(count)
+        photo = torch.from_numpy(pixels)
         for name, way in ways.items():
             found[name].add(way(photo, truth), truth)
         if on_progress:

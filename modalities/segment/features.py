@@ -6,14 +6,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipx.errors import InputError
-from clipx.modalities.segment.data import IGNORED, MaskedPhoto
-from clipx.pictures import read_rgb
+from clipx.modalities.segment.data import MaskedPhoto
 from clipx.space import JointSpace
 
 STAGES = 3  # how many stages are read
@@ -82,20 +79,13 @@ def read_samples(space: JointSpace, photos: Sequence[MaskedPhoto], classes: int,
         short_side: pixels that a photo's shorter side is scaled to.
 
     Raises:
-        FileError: a file cannot be read. InputError: a photo and its mask differ in size, or a value is no class.
+        FileError: see ``MaskedPhoto.read``.
     """
     for photo in photos:
-        pixels = torch.from_numpy(np.ascontiguousarray(read_rgb(photo.photo)))[None].float()
-        truth = torch.from_numpy(photo.truth())
-        if tuple(truth.shape) != tuple(pixels.shape[-2:]):
-            raise InputError(
-                f"the mask has {tuple(truth.shape)} pixels, the photo {tuple(pixels.shape[-2:])}", where=photo.name
-            )
-        if bool(((truth >= classes) & (truth != IGNORED)).any()):
-            raise InputError(f"the mask has a value that is none of the {classes} classes", where=photo.name)
+        pixels, truth = (torch.from_numpy(values) for values in photo.read(classes))
         scale = short_side / min(truth.shape)
         size = max(1, round(truth.shape[0] * scale)), max(1, round(truth.shape[1] * scale))
-        seen = space.preprocess.sample(pixels.to(space.device), size).clamp(0, 1)
+        seen = space.preprocess.sample(pixels[None].to(space.device), size).clamp(0, 1)
         found = frozen_features(space, seen)
         with torch.no_grad():
             vector = space.encode_image(seen)[0].cpu()
