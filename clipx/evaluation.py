@@ -184,18 +184,14 @@ def _natural(name: str) -> tuple[int, str]:
     return (int(name) if name.isdecimal() else 10**9), name
 
 
-def require_shots(known: Any, names: Sequence[str], shots: int, methods: Sequence[str]) -> None:
+def require_shots(known: Any, names: Sequence[str], shots: int) -> None:
     """Raise InputError where a class has too few samples to learn from."""
     import numpy as np
 
-    from clipx.fewshot import shots_needed
-
-    needed = max((shots_needed(method, shots) for method in methods if method != ZERO_SHOT), default=0)
     counts = np.bincount(known, minlength=len(names))
-    if short := [f"{name} {count}" for name, count in zip(names, counts, strict=True) if count < needed]:
-        more = f" (the probe chooses its C on {needed - shots} more)" if needed > shots else ""
+    if short := [f"{name} {count}" for name, count in zip(names, counts, strict=True) if count < shots]:
         raise InputError(
-            f"too few samples for {shots} shots a class{more}: {', '.join(short)}",
+            f"too few samples for {shots} shots a class: {', '.join(short)}",
             where="--train",
             remedy="take fewer shots, or leave these classes out with --labels",
         )

@@ -46,19 +46,17 @@ def main() -> None:
     space = clipx.load_space()
     modality = clipx.get_modality("pointcloud")(space)
     names = sorted(SOLIDS)
-    each = 2 * args.shots + 8  # shots, as many to choose the probe's strength on, and eight to be tested on
+    each = args.shots + 8  # shots, and eight to be tested on
     truth = torch.arange(len(names)).repeat_interleave(each)
     vectors = modality.encode([cloud_of(name, seed) for name in names for seed in range(each)])
 
-    # Draws of one seed are nested: the rows of 2 * shots that are not among the shots are for validation.
     shots = few_shot_draw(truth.tolist(), args.shots)
-    held = sorted(set(few_shot_draw(truth.tolist(), 2 * args.shots)) - set(shots))
-    rest = sorted(set(range(len(truth))) - set(shots) - set(held))
+    rest = sorted(set(range(len(truth))) - set(shots))
 
     zeroshot = clipx.ZeroShotClassifier(space, names, modality.prompts)
     train, targets = vectors[shots], truth[shots]
     cache = CacheModel.fit(train, targets, zeroshot.weights, space.logit_scale)
-    probe = LinearProbe.fit(train, targets, names, 1, (vectors[held], truth[held]), "other draws of the same solids")
+    probe = LinearProbe.fit(train, targets, names)  # its strength is chosen by cross-validation on the shots
     for what, classifier in {"zero-shot": zeroshot, "cache": cache, "linear probe": probe}.items():
         right = classifier.logits(vectors[rest]).argmax(1) == truth[rest]
         print(f"{what:13} {right.float().mean():.0%} of {len(rest)} solids")

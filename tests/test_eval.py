@@ -81,29 +81,31 @@ def test_copies_are_told_whatever_their_file_says_of_them(run, sets):
         assert status == 2 and "6 samples to learn from are among those to test on" in err
 
 
-def test_the_probe_chooses_on_rows_that_it_neither_learns_nor_is_tested_on(sets, tiny_space, monkeypatch):
+def test_the_probe_learns_from_its_shots_alone(sets, tiny_space, monkeypatch):
     from clipx.fewshot import LinearProbe, few_shot_draw, fit_shots
     from clipx.zeroshot import ZeroShotClassifier
 
     seen, fit = [], LinearProbe.fit
-    monkeypatch.setattr(LinearProbe, "fit", lambda *given, **more: (seen.append(given), fit(*given, **more))[1])
+    monkeypatch.setattr(LinearProbe, "fit", lambda *given, **more: (seen.append((given, more)), fit(*given, **more))[1])
     labels = [i % 2 for i in range(40)]
     vectors = torch.nn.functional.normalize(
         torch.randn(40, tiny_space.dim, generator=torch.Generator().manual_seed(0)), dim=1
     )
     things = Embedding(vectors, tiny_space.id, "pointcloud", [str(i) for i in range(40)])
-    fit_shots("probe", things, labels, ZeroShotClassifier(tiny_space, ["chair", "table"]), 5, seed=3)
-    train, _, _, _, (held, _), _ = seen[0]
-    drawn = few_shot_draw([("chair", "table")[k] for k in labels], 5, 3)
-    assert [int(name) for name in train.ids] == drawn and len(held) == 8
-    assert not set(train.ids) & set(held.ids)
+    probe = fit_shots("probe", things, labels, ZeroShotClassifier(tiny_space, ["chair", "table"]), 5, seed=3)
+    (train, *_), more = seen[0]
+    assert [int(name) for name in train.ids] == few_shot_draw([("chair", "table")[k] for k in labels], 5, 3)
+    assert "validation" not in more and probe.settings["samples"] == 10
+    assert probe.settings["selection"] == "cross-validation on the shots" and probe.settings["folds"] == 4
+    one = fit_shots("probe", things, labels, ZeroShotClassifier(tiny_space, ["chair", "table"]), 1, seed=3)
+    assert (one.settings["selection"], one.settings["C"]) == ("fixed beforehand", 1.0)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("--train train.npz", "nothing is learnt from it"),
-        ("--method probe --shots 6 --train train.npz", "(the probe chooses its C on 4 more): chair 7, night_stand 7"),
+        ("--method probe --shots 8 --train train.npz", "too few samples for 8 shots a class: chair 7, night_stand 7"),
         ("--labels chair,night_stand,cup --shots 2 --train train.npz", "too few samples for 2 shots a class"),
         ("--sweep weights=1,1,1,1,1,1", "weights holds commas itself"),
         ("--seed -1", "seed must be at least 0"),

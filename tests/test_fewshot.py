@@ -378,7 +378,6 @@ def test_the_sweep_finds_a_peak_at_a_resolution_of_eight_a_decade():
 def test_a_probe_needs_one_way_to_c():
     held = (pooled(4), TARGETS)
     for options, message in [
-        ({}, "either a C or a validation split"),
         ({"c": 1.0, "validation": held, "split": "held"}, "either a C or a validation split"),
         ({"validation": held}, "needs a name"),
         ({"c": 0.0}, "C must be above 0"),
@@ -631,11 +630,13 @@ def test_shots_are_drawn_by_the_seed_and_the_split_is_remembered(method, monkeyp
     kept = first.settings
     assert (kept["split"], kept["shots"], kept["draw_seed"], kept["samples"]) == ("train half", 2, 0, 6)
     if method == "probe":
-        assert kept["validation"] == "2 more rows a class of train half" and kept["validation_samples"] == 6
+        assert kept["selection"] == "cross-validation on the shots" and kept["folds"] == 2
 
 
 def test_an_unknown_method_and_too_few_rows_are_refused():
-    with pytest.raises(InputError, match="one of cache, probe, adapter, view_weights"):
+    with pytest.raises(InputError, match=r"one of .*cache, probe, adapter, view_weights"):
         fit_shots("magic", stacked(sample_views(2)), TARGETS.tolist(), Words, 2, 0, VIEWS)
     with pytest.raises(InputError, match="too few rows for 8 shots"):
-        fit_shots("probe", stacked(sample_views(2)), TARGETS.tolist(), Words, 4, 0, VIEWS)
+        fit_shots("probe", stacked(sample_views(2)), TARGETS.tolist(), Words, 8, 0, VIEWS)
+    every = fit_shots("probe", stacked(sample_views(2)), TARGETS.tolist(), Words, 8, 0, VIEWS, short=True)
+    assert every.settings["samples"] == 18

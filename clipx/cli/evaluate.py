@@ -167,7 +167,7 @@ def _plan(modality: str, data: Path, options: EvalOptions, settings: Mapping[str
         raise InputError(f"more than {MOST_PANELS} tables for one picture", where="--confusion", remedy="sweep less")
     tested = read_data(data, cls, run.conditions())
     names, targets = targets_of(tested.labels, tested.classes if words is None else words)
-    few = _shots(tested, names, cls, data, options, methods)
+    few = _shots(tested, names, cls, data, options)
     return _Plan(modality, tested, names, targets, few, methods, chosen, variants)
 
 
@@ -177,7 +177,6 @@ def _shots(
     cls: type[Modality],
     data: Path,
     options: EvalOptions,
-    methods: Sequence[str],
 ) -> Shots | None:
     """The samples that few-shot classifiers learn from; None without ``--shots``."""
     from clipx.datasets import read_data
@@ -193,7 +192,7 @@ def _shots(
     shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
     require_disjoint(tested, shown)
     _, known = targets_of(shown.labels, names)
-    require_shots(known, names, shots, methods)
+    require_shots(known, names, shots)
     return Shots(shown, known, shots, options.draws)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
+from clipx.fewshot.selection import FIXED
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class InterViewAdapter(FewShotClassifier):
         InputError: fewer than two classes, a network of another dimension or with values that are not finite.
     """
 
-    kind, method = "inter_view_adapter", "adapter"
+    kind = "inter_view_adapter"
 
     def __init__(
         self,
@@ -146,9 +147,9 @@ class InterViewAdapter(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        text, scale, config = shots.zeroshot.weights, shots.zeroshot.logit_scale, AdapterConfig(seed=shots.seed)
-        device = "cpu" if shots.space is None else shots.space.device
-        return cls.fit(shots.embedding, shots.labels, text, scale, shots.views, config, shots.settings, device=device)
+        text, scale, config = shots.words.weights, shots.words.logit_scale, AdapterConfig(seed=shots.seed)
+        device, about = "cpu" if shots.space is None else shots.space.device, {**shots.settings, "selection": FIXED}
+        return cls.fit(shots.embedding, shots.targets, text, scale, shots.views, config, about, device=device)
 
     @property
     def _dim(self) -> int:

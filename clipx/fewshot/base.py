@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
 from clipx.files import write_tensors
 from clipx.zeroshot import Prediction
 
@@ -26,46 +28,59 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shots:
-    """What a method learns from under the protocol of ``fit_shots``.
+    """What a method learns from: a few labelled embeddings and nothing else.
 
     Args:
         embedding: S samples of V rows each.
-        labels: S classes, integers into ``zeroshot.labels``.
-        zeroshot: the zero-shot classifier, which provides class names, text weights and the logit scale.
+        targets: S classes, integers into ``names``; every class at least once.
+        names: K class names.
+        zeroshot: the zero-shot classifier of these names, which provides text weights, prompts and the logit scale;
+            None where words play no part.
         views: V.
-        count: shots of each class.
-        seed: of the draw, and of what the method itself draws.
-        split: name of the split that they were drawn from.
-        held_out: more samples of each class that are not trained on, and their classes; none for a method that does not
-            ask for them.
+        seed: of what the method itself draws.
         space: that of the embedding, for a method that learns through the text tower.
+        settings: what a classifier records of where its shots come from.
     """
 
     embedding: Embedding
-    labels: Sequence[int]
-    zeroshot: ZeroShotClassifier
-    views: int
-    count: int
-    seed: int
-    split: str
-    held_out: tuple[Embedding, Sequence[int]] | None = None
+    targets: Sequence[int]
+    names: tuple[str, ...]
+    zeroshot: ZeroShotClassifier | None = None
+    views: int = 1
+    seed: int = 0
     space: JointSpace | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What a classifier records of them."""
-        return {"split": self.split, "shots": self.count, "draw_seed": self.seed}
+    def count(self) -> int:
+        """The shots of the class that has most."""
+        return max(Counter(self.targets).values())
+
+    @property
+    def words(self) -> ZeroShotClassifier:
+        """The zero-shot classifier. Raises InputError without one."""
+        if self.zeroshot is None:
+            raise InputError("this method needs the classes as words", remedy="give a space or a zeroshot classifier")
+        return self.zeroshot
+
+    @property
+    def tower(self) -> JointSpace:
+        """The space whose text tower is learned through. Raises InputError without one."""
+        if self.space is None:
+            raise InputError("this method learns through a text tower", remedy="give it the space")
+        return self.space
 
 
 class FewShotClassifier(ABC):
     """What the classifiers below share; made by their ``fit``, or from a file by ``load_classifier``.
 
-    A method of ``clipx eval --method`` also has a name, ``method``, and is fitted by ``from_shots``.
+    A method of ``clipx eval --method`` is fitted by ``from_shots``; ``METHODS`` has their names.
 
     Attributes:
         kind: name of the class in saved files.
-        method: name of it under ``--method``.
-        validates: whether it is fitted with held-out samples beside the shots.
+        closed_form: whether it is fitted without gradient descent, in one pass over the shots.
+        uses_words: whether it cannot be fitted without the zero-shot classifier.
+        uses_tower: whether it cannot be fitted without the space's text tower.
         labels: K class names, in the order of the logits.
         space_id: the only space whose embeddings it takes.
         views: V, the rows of an embedding that make one input.
@@ -73,8 +88,9 @@ class FewShotClassifier(ABC):
     """
 
     kind: ClassVar[str]
-    method: ClassVar[str]
-    validates: ClassVar[bool] = False
+    closed_form: ClassVar[bool] = False
+    uses_words: ClassVar[bool] = True
+    uses_tower: ClassVar[bool] = False
     labels: tuple[str, ...]
     space_id: str
     views: int
@@ -83,7 +99,20 @@ class FewShotClassifier(ABC):
     @classmethod
     @abstractmethod
     def from_shots(cls, shots: Shots) -> Self:
-        """Fit as published, with nothing chosen by hand."""
+        """Fit as published; what is chosen is chosen on the shots alone, see ``clipx.fewshot.selection``.
+
+        Raises:
+            InputError: shots without words or without a space where the method needs them.
+            UnsupportedError: a text tower that takes no embeddings, for a method that learns through it.
+        """
+
+    def for_classes(self, zeroshot: ZeroShotClassifier) -> FewShotClassifier:
+        """What was learned, applied to other classes of the same space: those of ``zeroshot``.
+
+        Raises:
+            UnsupportedError: a method whose knowledge is of its own classes only.
+        """
+        raise UnsupportedError(f"{self.kind} learns its own classes only, and knows nothing of others")
 
     def logits(self, embedding: Embedding | Tensor) -> Tensor:
         """Scores of every input with every label: N * V rows -> (N, K).
@@ -170,6 +199,11 @@ def by_sample(embedding: Embedding | Tensor, space_id: str, dim: int, views: int
     if views < 1 or len(embedding) % views:
         raise InputError(f"{len(embedding)} rows are no multiple of {views} views")
     return rows.unflatten(0, (len(rows) // views, views))
+
+
+def pooled(samples: Tensor) -> Tensor:
+    """(N, V, D) -> (N, D) unit rows: the mean of the views, as text sees them."""
+    return F.normalize(samples.mean(dim=1), dim=1)
 
 
 def concatenated(samples: Tensor) -> Tensor:

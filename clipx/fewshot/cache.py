@@ -13,6 +13,7 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, checked_targets, class_names, counts, positive
+from clipx.fewshot.selection import FIXED
 
 
 class CacheModel(FewShotClassifier):
@@ -40,7 +41,7 @@ class CacheModel(FewShotClassifier):
         SpaceMismatchError: shots and weights of two spaces.
     """
 
-    kind = method = "cache"
+    kind, closed_form = "cache", True
 
     def __init__(
         self,
@@ -76,10 +77,8 @@ class CacheModel(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        zeroshot = shots.zeroshot
-        return cls.fit(
-            shots.embedding, shots.labels, zeroshot.weights, zeroshot.logit_scale, shots.views, shots.settings
-        )
+        words, about = shots.words, {**shots.settings, "selection": FIXED}
+        return cls.fit(shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views, about)
 
     @property
     def _dim(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
+from clipx.fewshot.selection import FIXED
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
 
@@ -61,7 +62,7 @@ class CoOp(FewShotClassifier):
         settings: JSON values to save with the classifier.
     """
 
-    kind = method = "coop"
+    kind, uses_tower = "coop", True
 
     def __init__(
         self,
@@ -132,12 +133,9 @@ class CoOp(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        """Raises InputError without a space."""
-        if shots.space is None:
-            raise InputError("CoOp learns through a text tower", where="fit_shots", remedy="give it the space")
         config = CoOpConfig(epochs=epochs_for(shots.count), seed=shots.seed)
-        names = shots.zeroshot.labels
-        return cls.fit(shots.embedding, shots.labels, names, shots.space, shots.views, config, shots.settings)
+        about = {**shots.settings, "selection": FIXED}
+        return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, about)
 
     @property
     def _dim(self) -> int:

@@ -14,6 +14,9 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, concatenated, counts
+from clipx.fewshot.selection import CROSS_VALIDATED, FIXED, Fold, score, stratified_folds
+
+DEFAULT_C = 1.0  # where nothing can be held out
 
 
 class LinearProbe(FewShotClassifier):
@@ -37,7 +40,7 @@ class LinearProbe(FewShotClassifier):
         InputError: fewer than two classes, mismatched shapes or values that are not finite.
     """
 
-    kind, method, validates = "linear_probe", "probe", True
+    kind, uses_words = "linear_probe", False
 
     def __init__(
         self,
@@ -70,26 +73,30 @@ class LinearProbe(FewShotClassifier):
         c: float | None = None,
         max_iter: int = 1000,
         settings: Mapping[str, Any] | None = None,
+        seed: int = 0,
     ) -> Self:
-        """Fit with a given C, or with the C that does best on a validation split.
+        """Fit with a given C, with the C that does best on a validation split, or by cross-validation on the samples.
 
         The sweep is CLIP's: C = 1e-6, 1e-4, ... 1e6, then halved intervals about the best, down to eight values a
         decade. Of equal accuracies the lower cross-entropy wins. The validation rows are not trained on afterwards.
+        Without C and validation, the samples themselves are divided into at most four folds, each held out once; where
+        a class has one sample, C = 1.
 
         Args:
             embedding: N training samples, V rows each.
             targets: (N,) their classes, integers in [0, K); every class at least once.
             labels: K >= 2 class names.
             views: V.
-            validation: embedding and targets of other rows, none of which may be a test row. Give this or ``c``.
+            validation: embedding and targets of other rows, none of which may be a test row. Not with ``c``.
             split: with ``validation``, the name of that split; it goes into ``settings`` with all that was tried.
             c: C > 0, the inverse of the strength of the penalty.
             max_iter: of L-BFGS. Whether it came to rest before stands in ``settings``.
             settings: JSON values to save with the classifier.
+            seed: of the folds.
 
         Raises:
-            InputError: a class without a row, mismatched lengths, not exactly one of ``validation`` and ``c``, a
-                validation split without a name, a number out of range.
+            InputError: a class without a row, mismatched lengths, both ``validation`` and ``c``, a validation split
+                without a name, a number out of range.
             SpaceMismatchError: training and validation vectors of two spaces.
         """
         names, dim = class_names(labels), embedding.vectors.shape[1]
@@ -99,8 +106,8 @@ class LinearProbe(FewShotClassifier):
 
         vectors = read(embedding)
         classes = checked_targets(targets, len(vectors), names)
-        if (validation is None) == (c is None):
-            raise InputError("a linear probe needs either a C or a validation split to choose it on")
+        if validation is not None and c is not None:
+            raise InputError("a linear probe takes either a C or a validation split to choose it on")
         if max_iter < 1 or (c is not None and not 0 < c < math.inf):
             raise InputError(f"C must be above 0 and max_iter at least 1, got {c} and {max_iter}")
 
@@ -108,36 +115,26 @@ class LinearProbe(FewShotClassifier):
         def fitted(value: float) -> tuple[Tensor, Tensor, bool]:
             return _logistic_regression(vectors, classes, len(names), value, max_iter)
 
-        chosen: dict[str, Any] = {"C": c}
+        chosen: dict[str, Any] = {"C": DEFAULT_C, "selection": FIXED} if c is None else {"C": c}
         if validation is not None:
             if not split:
                 raise InputError("the validation split needs a name", where="split", remedy="say which rows it is")
             held = read(validation[0])
             truth = checked_targets(validation[1], len(held), names, every_class=False)
-
-            def score(value: float) -> tuple[float, float]:
-                weight, bias, _ = fitted(value)
-                logits = held @ weight.T + bias
-                return float((logits.argmax(dim=1) == truth).double().mean()), -float(F.cross_entropy(logits, truth))
-
-            best, tried = _sweep(score)
-            chosen = {
-                "C": best,
-                "validation": split,
-                "validation_samples": len(held),
-                "swept": [{"C": value, "acc1": tried[value]} for value in sorted(tried)],
-            }
+            best, swept = _sweep(lambda value: score(_logits(held, fitted(value)), truth))
+            about = {"selection": split, "validation": split, "validation_samples": len(held)}
+            chosen = {"C": best, **about, "swept": swept}
+        elif c is None and (folds := stratified_folds(classes, seed)):
+            best, swept = _sweep(lambda value: _held_out(vectors, classes, len(names), value, max_iter, folds))
+            chosen = {"C": best, "selection": CROSS_VALIDATED, "folds": len(folds), "swept": swept}
         weight, bias, at_rest = fitted(float(chosen["C"]))
         how = {**chosen, "max_iter": max_iter, "converged": at_rest, **counts(classes, views)}
         return cls(names, embedding.space_id, weight.float(), bias.float(), views, {**(settings or {}), **how})
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        held, source = shots.held_out, None
-        if held is not None:
-            source = f"{len(held[1]) // len(set(held[1]))} more rows a class of {shots.split}"
-        names = shots.zeroshot.labels
-        return cls.fit(shots.embedding, shots.labels, names, shots.views, held, source, settings=shots.settings)
+        about = shots.settings
+        return cls.fit(shots.embedding, shots.targets, shots.names, shots.views, settings=about, seed=shots.seed)
 
     @property
     def _dim(self) -> int:
@@ -187,16 +184,32 @@ def _logistic_regression(
     return found[:, :d], found[:, d], rest
 
 
-def _sweep(score: Callable[[float], tuple[float, float]]) -> tuple[float, dict[float, float]]:
+def _logits(vectors: Tensor, probe: tuple[Tensor, Tensor, bool]) -> Tensor:
+    weight, bias, _ = probe
+    return vectors @ weight.T + bias
+
+
+def _held_out(
+    vectors: Tensor, targets: Tensor, classes: int, c: float, max_iter: int, folds: Sequence[Fold]
+) -> tuple[float, float]:
+    """The score of one C over all folds, each fitted without its held-out rows."""
+    logits = [
+        _logits(vectors[f.held], _logistic_regression(vectors[f.train], targets[f.train], classes, c, max_iter))
+        for f in folds
+    ]
+    return score(torch.cat(logits), torch.cat([targets[f.held] for f in folds]))
+
+
+def _sweep(scored: Callable[[float], tuple[float, float]]) -> tuple[float, list[dict[str, float]]]:
     """The C of the best score, and the accuracy of each C tried. Places are eighths of a decade, 1e-6 to 1e6."""
     scores: dict[int, tuple[float, float]] = {}
 
     def best(places: Sequence[int]) -> int:
-        scores.update({place: score(10.0 ** (place / 8)) for place in places})
+        scores.update({place: scored(10.0 ** (place / 8)) for place in places})
         return max(sorted(scores), key=scores.__getitem__)
 
     peak, step = best(range(-48, 49, 16)), 16
     while step > 1:
         step //= 2
         peak = best([place for place in (peak - step, peak + step) if -48 <= place <= 48])
-    return 10.0 ** (peak / 8), {10.0 ** (place / 8): accuracy for place, (accuracy, _) in scores.items()}
+    return 10.0 ** (peak / 8), [{"C": 10.0 ** (place / 8), "acc1": scores[place][0]} for place in sorted(scores)]

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, checked_targets, class_names, counts, positive
+from clipx.fewshot.selection import FIXED
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)  # the released code's
 MOST_WORK = 2**34  # combinations times samples times classes, some minutes; beyond, one view at a time is searched
@@ -39,7 +40,7 @@ class ViewSearch(FewShotClassifier):
         InputError: fewer than two classes, or unusable weights.
     """
 
-    kind, method = "view_search", "view_weights"
+    kind = "view_search"
 
     def __init__(
         self,
@@ -89,10 +90,8 @@ class ViewSearch(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        zeroshot = shots.zeroshot
-        return cls.fit(
-            shots.embedding, shots.labels, zeroshot.weights, zeroshot.logit_scale, shots.views, shots.settings
-        )
+        words, about = shots.words, {**shots.settings, "selection": FIXED}
+        return cls.fit(shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views, about)
 
     @property
     def _dim(self) -> int:
