@@ -60,7 +60,7 @@ class FeatureCache:
             raise InputError("the config has no JSON form, so its features cannot be cached") from error
         space = modality.space
         versions = clipx.__version__, version_of(modality.name)
-        name = f"{modality.name} {type(modality).__qualname__}" + (" views" if views else "")
+        name = f"{modality.name} {type(modality).__qualname__}" + (" by view" if views else "")
         dtype = f"torch.{space.backend.dtype}"
         decides = [*versions, name, config + modality.context, space.id, dtype, sha256_of(content)]
         return hashlib.sha256("\0".join(decides).encode()).hexdigest()
@@ -102,7 +102,7 @@ class CachedVectors:
     Args:
         folder: see ``FeatureCache``.
         dim: D of the space.
-        separate: whether parts of items are kept, or one vector of each item. Places are not kept.
+        separate: whether the views of items are kept, or one vector of each item. Places are not kept.
     """
 
     def __init__(self, folder: str | PathLike[str], dim: int, separate: bool = False):

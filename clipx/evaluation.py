@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from clipx.errors import InputError
+from clipx.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from clipx.datasets import LabelledData
     from clipx.embedding import Embedding
+    from clipx.fewshot import FewShotClassifier
     from clipx.modality import Modality
     from clipx.pipeline import Item
     from clipx.prompts import Prompts
@@ -20,16 +21,43 @@ if TYPE_CHECKING:
     from clipx.zeroshot import ZeroShotClassifier
 
 ZERO_SHOT = "zero_shot"
+SHUFFLED = "shuffled labels"
+SAME = 1e-5
+"""Distance of two unit vectors below which they are those of one input."""
 
 
 @dataclass(frozen=True)
 class Shots:
-    """M samples that few-shot classifiers learn from, their classes, how many of each class, and how many draws."""
+    """What few-shot classifiers learn from.
+
+    Args:
+        data: M samples.
+        targets: (M,) int, their classes.
+        counts: how many shots of each class, a row of results for each number.
+        draws: how often they are drawn.
+        short: take all the samples of a class that has fewer than wanted.
+        shuffled: beside each row, a control that learns from the same shots with their labels exchanged.
+    """
 
     data: LabelledData
     targets: Any
-    count: int
+    counts: Sequence[int]
     draws: int
+    short: bool = False
+    shuffled: bool = False
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Which classifiers are measured.
+
+    Args:
+        names: ``"zero_shot"``, or keys of ``clipx.fewshot.METHODS``.
+        optional: leave out, with the reason, those that the space or the modality does not allow.
+    """
+
+    names: Sequence[str]
+    optional: bool = False
 
 
 @dataclass
@@ -46,6 +74,9 @@ class Evaluation:
         seed: of the first draw of shots, and of the bootstraps.
         encode: (modality, items, separate) -> their vectors, a row for each view if ``separate``.
         classifier: (space, names, prompts) -> the classifier by words.
+
+    Attributes:
+        left_out: method -> why it is not measured, of ``Methods.optional``.
     """
 
     modality: str
@@ -57,62 +88,185 @@ class Evaluation:
     seed: int
     encode: Callable[[Modality, Sequence[Item], bool], Embedding]
     classifier: Callable[[JointSpace, Sequence[str], Prompts], ZeroShotClassifier]
+    left_out: dict[str, str] = field(default_factory=dict)
     _vectors_of: dict[str, Embedding] = field(default_factory=dict)
 
     def rows(
-        self, settings: Mapping[str, Any], name: str | None, prompts: Prompts | None, methods: Sequence[str]
+        self, settings: Mapping[str, Any], name: str | None, prompts: Prompts | None, methods: Methods
     ) -> Iterator[tuple[dict[str, Any], Any]]:
-        """A row of results, and its (K, K) table of what is taken for what, for each method.
+        """A row of results, and its (K, K) table of what is taken for what, for each method and number of shots.
 
         Args:
             settings: of the modality's ``Config``.
             name: what the row calls the prompts; None for the modality's own.
             prompts: the prompts; None for the modality's own.
-            methods: ``"zero_shot"``, or those of ``clipx.fewshot``.
+            methods: the classifiers.
         """
-        from clipx.api import make_modality
+        encoder, about = self._encoder(settings, name, prompts)
+        classifier = self.classifier(self.space, self.names, about.pop("templates"))
+        about["dropped_prompts"] = list(classifier.dropped_prompts)
+        for method in methods.names:
+            if method == ZERO_SHOT:
+                figures, table = self._zero_shot(encoder, classifier)
+                yield {"method": method, **about, **figures}, table
+                continue
+            try:
+                for count, shuffled in self._asked():
+                    found, table = self._few_shot(method, count, shuffled, encoder, classifier)
+                    yield {"method": method, **about, **found}, table
+            except UnsupportedError as error:
+                self._leave_out(method, methods, error)
+
+    def base_new_rows(
+        self, settings: Mapping[str, Any], name: str | None, prompts: Prompts | None, methods: Methods
+    ) -> Iterator[dict[str, Any]]:
+        """CoOp's base-to-new protocol: learn from shots of the first half of the classes, name both halves.
+
+        Each half is tested among its own classes, and ``harmonic_mean`` is that of the two accuracies. Zhou et al.,
+        "Conditional Prompt Learning for Vision-Language Models", CVPR 2022, arXiv 2203.05557, section 4.1.
+
+        Args:
+            settings, name, prompts, methods: see ``rows``. A method that cannot name classes without shots raises
+                UnsupportedError, or is left out.
+        """
+        import numpy as np
+
         from clipx.modality import bound
 
+        encoder, about = self._encoder(settings, name, prompts)
+        templates, cut = about.pop("templates"), (len(self.names) + 1) // 2
+        halves = [np.flatnonzero(self.targets < cut), np.flatnonzero(self.targets >= cut)]
+        base, new = (self.classifier(self.space, own, templates) for own in (self.names[:cut], self.names[cut:]))
+        if not all(len(half) for half in halves) or cut < 2:
+            raise InputError("base and new classes need samples each", where="--base-new", remedy="give more classes")
+        about["dropped_prompts"] = list(base.dropped_prompts)
+        for method in methods.names:
+            if method == ZERO_SHOT:
+                whole = self._vectors(bound(encoder, base), self.data)
+                logits = [[one.logits(whole[half.tolist()])] for one, half in zip((base, new), halves, strict=True)]
+                yield {"method": method, **about, **self._halves(logits, halves, cut)}
+                continue
+            try:
+                for count, shuffled in self._asked():
+                    found = self._few_shot_halves(method, count, shuffled, encoder, (base, new), halves)
+                    yield {"method": method, **about, **found}
+            except UnsupportedError as error:
+                self._leave_out(method, methods, error)
+
+    def _encoder(
+        self, settings: Mapping[str, Any], name: str | None, prompts: Prompts | None
+    ) -> tuple[Modality, dict[str, Any]]:
+        from clipx.api import make_modality
+
         encoder = make_modality(self.modality, self.space, settings)
-        classifier = self.classifier(self.space, self.names, encoder.prompts if prompts is None else prompts)
-        about = {
+        return encoder, {
             "prompts": name or encoder.prompts,
-            "dropped_prompts": list(classifier.dropped_prompts),
             "config": asdict(encoder.config),
             "tuned_on": encoder.tuned_on,
+            "templates": encoder.prompts if prompts is None else prompts,
         }
-        for method in methods:
-            row: dict[str, Any] = {"method": method, **about}
-            if method == ZERO_SHOT:
-                embedding = self._vectors(bound(encoder, classifier), self.data)
-                logits = [classifier.logits(embedding)]
-            else:
-                logits, row["draws"] = self._few_shot(method, encoder, classifier)
-                row["shots"] = self.shots.count if self.shots else 0
-                row["tuned_on"] = row["draws"][0]["settings"]["split"]
-            figures, table = figures_of(logits, self.targets, self.names, self.seed, self.data.folds)
-            yield row | figures, table
+
+    def _asked(self) -> Iterator[tuple[int, bool]]:
+        shots = cast(Shots, self.shots)
+        for count in shots.counts:
+            yield from ((count, shuffled) for shuffled in (False, True)[: 1 + shots.shuffled])
+
+    def _leave_out(self, method: str, methods: Methods, error: UnsupportedError) -> None:
+        if not methods.optional:
+            raise error
+        self.left_out[method] = str(error)
+
+    def _zero_shot(self, encoder: Modality, classifier: ZeroShotClassifier) -> tuple[dict[str, Any], Any]:
+        from clipx.figures import figures_of
+        from clipx.modality import bound
+
+        embedding = self._vectors(bound(encoder, classifier), self.data)
+        return figures_of([classifier.logits(embedding)], self.targets, self.names, self.seed, self.data.folds)
 
     def _few_shot(
-        self, method: str, encoder: Modality, classifier: ZeroShotClassifier
-    ) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-        """Logits (N, K), and how the classifier came about, for each draw of the shots."""
-        from clipx.fewshot import fit_shots
+        self, method: str, count: int, shuffled: bool, encoder: Modality, classifier: ZeroShotClassifier
+    ) -> tuple[dict[str, Any], Any]:
+        """The figures of one method at one number of shots, over all draws."""
+        from clipx.figures import best_labels, figures_of
+
+        test, draws, logits = self._views(encoder, self.data), [], []
+        for fitted in self._fitted(method, count, shuffled, encoder, classifier):
+            logits.append(fitted.logits(test).numpy())
+            right = float((best_labels(logits[-1])[:, 0] == self.targets).mean())
+            draws.append({"seed": self.seed + len(draws), "acc1": right, "settings": fitted.settings})
+        figures, table = figures_of(logits, self.targets, self.names, self.seed, self.data.folds)
+        return self._learned(method, count, shuffled, draws) | figures, table
+
+    def _few_shot_halves(
+        self,
+        method: str,
+        count: int,
+        shuffled: bool,
+        encoder: Modality,
+        classifiers: tuple[ZeroShotClassifier, ZeroShotClassifier],
+        halves: Sequence[Any],
+    ) -> dict[str, Any]:
+        base, new = classifiers
+        test, cut, draws = self._views(encoder, self.data), len(base.labels), []
+        views = len(test) // len(self.data.items)
+        parts = [test[[views * i + v for i in half.tolist() for v in range(views)]] for half in halves]
+        logits: list[list[np.ndarray]] = [[], []]
+        for fitted in self._fitted(method, count, shuffled, encoder, base):
+            both = fitted, fitted.for_classes(new)
+            found = [one.logits(part).numpy() for one, part in zip(both, parts, strict=True)]
+            for own, one in zip(logits, found, strict=True):
+                own.append(one)
+            figures = self._halves([[one] for one in found], halves, cut)["metrics"]
+            draws.append({"seed": self.seed + len(draws), **figures, "settings": fitted.settings})
+        return self._learned(method, count, shuffled, draws) | self._halves(logits, halves, cut)
+
+    def _halves(self, logits: Sequence[Sequence[np.ndarray]], halves: Sequence[Any], cut: int) -> dict[str, Any]:
+        """Figures of base and new classes; the harmonic mean is that of their mean accuracies."""
+        from clipx.figures import figures_of
+
+        names = self.names[:cut], self.names[cut:]
+        targets = self.targets[halves[0]], self.targets[halves[1]] - cut
+        base, new = (
+            figures_of(own, truth, some, self.seed)[0] for own, truth, some in zip(logits, targets, names, strict=True)
+        )
+        b, n = base["metrics"]["acc1"], new["metrics"]["acc1"]
+        return {
+            "metrics": {"base_acc1": b, "new_acc1": n, "harmonic_mean": 2 * b * n / (b + n) if b + n else 0.0},
+            "ci95": {"base_acc1": base["ci95"]["acc1"], "new_acc1": new["ci95"]["acc1"]},
+        }
+
+    def _fitted(
+        self, method: str, count: int, shuffled: bool, encoder: Modality, classifier: ZeroShotClassifier
+    ) -> Iterator[FewShotClassifier]:
+        """A classifier of each draw of the shots of the classes of ``classifier``."""
+        from clipx.fewshot import fit_shots, method_named
         from clipx.progress import progress
 
-        shots = cast(Shots, self.shots)
-        test, train = (self._vectors(encoder, data, separate=True) for data in (self.data, shots.data))
-        views = len(test) // len(self.data.items)
-        targets, logits, draws = shots.targets.tolist(), [], []
-        with progress(f"learning from {shots.count} shots ({method})", shots.draws) as advance:
+        shots, k = cast(Shots, self.shots), len(classifier.labels)
+        train = self._views(encoder, shots.data)
+        views = len(train) // len(shots.data.items)
+        require_distinct(self._views(encoder, self.data), train, [item.id for item in self.data.items])
+        if method_named(method).views and views == 1:
+            raise UnsupportedError(f"{method} weighs the views of a sample, and here a sample has one")
+        rows = [i for i, target in enumerate(shots.targets.tolist()) if target < k]
+        some = train[[views * i + v for i in rows for v in range(views)]]
+        targets = [int(shots.targets[i]) for i in rows]
+        with progress(f"learning from {count} shots ({method})", shots.draws) as advance:
             for seed in range(self.seed, self.seed + shots.draws):
-                about = shots.count, seed, views, shots.data.title
-                fitted = fit_shots(method, train, targets, classifier, *about, space=encoder.space)
-                logits.append(fitted.logits(test).numpy())
-                right = float((best_labels(logits[-1])[:, 0] == self.targets).mean())
-                draws.append({"seed": seed, "acc1": right, "settings": fitted.settings})
+                about = count, seed, views, shots.data.title
+                more = {"space": encoder.space, "short": shots.short, "shuffled": shuffled}
+                yield fit_shots(method, some, targets, classifier, *about, **more)
                 advance(1)
-        return logits, draws
+
+    def _learned(self, method: str, count: int, shuffled: bool, draws: list[dict[str, Any]]) -> dict[str, Any]:
+        from clipx.fewshot import method_named
+
+        control = SHUFFLED if shuffled else method_named(method).control
+        about = {"shots": count, "draws": draws, "tuned_on": draws[0]["settings"]["split"]}
+        return about | ({"control": control} if control else {})
+
+    def _views(self, encoder: Modality, data: LabelledData) -> Embedding:
+        return self._vectors(encoder, data, separate=True)
 
     def _vectors(self, encoder: Modality, data: LabelledData, separate: bool = False) -> Embedding:
         key = repr((encoder.config, encoder.context, data is self.data, separate))
@@ -121,71 +275,8 @@ class Evaluation:
         return self._vectors_of[key]
 
 
-def figures_of(
-    logits: Sequence[np.ndarray], targets: Any, names: Sequence[str], seed: int, folds: Sequence[str] = ()
-) -> tuple[dict[str, Any], Any]:
-    """Means over draws: figures, intervals, classes, and top-1 of each fold where the samples have one.
-
-    Args:
-        logits: of each draw, (N, K).
-        targets: (N,) int, the class of each sample.
-        names: of the K classes.
-        seed: of the bootstrap.
-        folds: the fold of each sample, or nothing.
-
-    Returns:
-        The figures, and the (K, K) counts of all draws: rows are classes, columns what they were taken for.
-    """
-    import numpy as np
-
-    from clipx import metrics
-
-    each = [metrics.classification(own, targets) for own in logits]
-    figures = {name: float(np.mean([own[name] for own in each])) for name in each[0]}
-    best = [best_labels(own) for own in logits]
-    hits = np.mean([own == targets[:, None] for own in best], axis=0)  # (N, 5)
-    intervals = {
-        name: list(metrics.bootstrap_ci95(hits[:, :k].sum(axis=1), seed))
-        for name, k in (("acc1", 1), ("acc5", 5))
-        if figures[name] == figures[name]  # acc5 is NaN under five classes
-    }
-    table = np.sum([metrics.confusion(own[:, 0], targets, len(names)) for own in best], axis=0)
-    classes = _classes(table, names, len(logits))
-    of_folds = {one: float(hits[np.asarray(folds) == one, 0].mean()) for one in sorted(set(folds) - {""}, key=_natural)}
-    found = {"metrics": figures, "ci95": intervals, "classes": classes}
-    return found | ({"folds": of_folds} if len(of_folds) > 1 else {}), table
-
-
-def _classes(table: Any, names: Sequence[str], draws: int) -> list[dict[str, Any]]:
-    """The recall of each class that has samples, and the class that it is most often taken for."""
-    import numpy as np
-
-    from clipx import metrics
-
-    recall, found = metrics.per_class_accuracy(table), []
-    for k, name in enumerate(names):
-        if not (total := int(table[k].sum())):
-            continue
-        wrong = np.where(np.arange(len(names)) == k, 0, table[k])
-        taken = int(wrong.argmax()) if wrong.any() else None
-        found.append(
-            {
-                "label": name,
-                "n": total // draws,
-                "recall": float(recall[k]),
-                "taken_for": None if taken is None else names[taken],
-                "taken": 0.0 if taken is None else float(wrong[taken] / total),
-            }
-        )
-    return found
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return (int(name) if name.isdecimal() else 10**9), name
-
-
 def require_shots(known: Any, names: Sequence[str], shots: int) -> None:
-    """Raise InputError where a class has too few samples to learn from."""
+    """Raise InputError where a class has fewer samples to learn from than that."""
     import numpy as np
 
     counts = np.bincount(known, minlength=len(names))
@@ -193,7 +284,7 @@ def require_shots(known: Any, names: Sequence[str], shots: int) -> None:
         raise InputError(
             f"too few samples for {shots} shots a class: {', '.join(short)}",
             where="--train",
-            remedy="take fewer shots, or leave these classes out with --labels",
+            remedy="take fewer shots, or all that such a class has with --short, or leave it out with --labels",
         )
 
 
@@ -202,6 +293,33 @@ def require_disjoint(test: LabelledData, train: LabelledData) -> None:
     if shared := len(set(test.samples) & set(train.samples)):
         raise InputError(
             f"{shared} samples to learn from are among those to test on", where="--train", remedy="see --train-where"
+        )
+
+
+def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str]) -> None:
+    """Raise InputError where the vectors to learn from are those of a sample to test on: the same thing in two files.
+
+    Vectors of one input differ by rounding where it is encoded in another batch, by less than ``SAME``.
+
+    Args:
+        test: N samples, a row for each of their V views.
+        train: samples of as many views each.
+        ids: N names of the samples to test on.
+    """
+    import numpy as np
+
+    views, copies = len(test) // len(ids), list[str]()
+    known = train.vectors.reshape(len(train) // views, -1)
+    for start in range(0, len(ids), 1024):  # (1024, M) products at a time
+        rows = test.vectors[start * views : (start + 1024) * views].reshape(-1, known.shape[1])
+        nearest = known[(rows @ known.T).argmax(axis=1)]
+        same = np.linalg.norm(rows - nearest, axis=1) < SAME
+        copies += [ids[start + i] for i in np.flatnonzero(same)]
+    if copies:
+        raise InputError(
+            f"{len(copies)} samples to test on have the vectors of samples to learn from, such as {copies[0]}",
+            where="--train",
+            remedy="leave the copies out with --where or --train-where",
         )
 
 
@@ -225,8 +343,3 @@ def targets_of(labels: Any, names: Any) -> tuple[list[str], Any]:
             remedy="add them, or leave their rows out with --where",
         )
     return list(names), np.array(found)
-
-
-def best_labels(logits: np.ndarray) -> np.ndarray:
-    """(N, 5) the best labels, best first. At equal scores the earlier label is the better."""
-    return (-logits).argsort(axis=1, stable=True)[:, :5]

@@ -62,7 +62,6 @@ class Cell:
 
 
 Place = Time | Box | View | Cell
-KINDS: tuple[type[Place], ...] = (Time, Box, View, Cell)
 
 
 @dataclass(frozen=True, eq=False)

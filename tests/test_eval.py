@@ -166,7 +166,7 @@ def test_each_projection_has_its_own_prompts(run_json, sets):
 
 
 def test_the_interval_is_that_of_the_mean_over_draws():
-    from clipx.evaluation import figures_of
+    from clipx.figures import figures_of
     from clipx.metrics import bootstrap_ci95
 
     targets = np.array([0, 1] * 20)
@@ -471,3 +471,121 @@ def test_a_modality_without_arrays_reads_no_rows_of_arrays(here):
     for data in (here / "set.npz", here / "own"):
         with pytest.raises(InputError, match=r"words has no samples in \.npz data sets"):
             read_data(data, Words)
+
+
+# Many shots, halves and leaks -----------------------------------------------------------------------------------------
+
+
+def test_every_number_of_shots_has_a_row_and_the_page_shows_them(run_json, sets):
+    line = (
+        "eval pointcloud test.npz --train train.npz --shots 4,1,2 --draws 2 --methods zero_shot,cache,probe --shuffled"
+    )
+    record = run_json(f"{line} --html page.html")
+    rows = [(row["method"], row.get("shots"), row.get("control")) for row in record["results"]]
+    asked = [(count, control) for count in (1, 2, 4) for control in (None, "shuffled labels")]
+    assert rows == [("zero_shot", None, None), *((name, *one) for name in ("cache", "probe") for one in asked)]
+    assert all(draw["settings"]["shuffled"] for row in record["results"] if "control" in row for draw in row["draws"])
+    page = (sets / "page.html").read_text()
+    assert page.count("<tr>") == 1 + len(rows) and "probe, 4 shots (control: shuffled labels)" in page
+    assert page.count("image/svg+xml") == 1 and "http" not in page.replace("http-equiv", "")
+    run_json(f"{line} --html again.html")
+    assert (sets / "again.html").read_text() == page
+
+
+def test_exchanged_labels_teach_nothing(run_json, sets):
+    line = "eval pointcloud test.npz --train train.npz --shots 7 --draws 5 --method probe --shuffled"
+    real, control = run_json(line)["results"]
+    assert real["metrics"]["acc1"] == 1 and control["metrics"]["acc1"] < 0.8
+
+
+def test_groups_of_methods_leave_out_what_the_space_does_not_allow(run_json, run, sets, monkeypatch):
+    from clipx.errors import UnsupportedError
+    from clipx.fewshot import METHODS, LinearProbe, Method
+
+    class Picky(LinearProbe):
+        uses_tower = True
+
+        @classmethod
+        def from_shots(cls, shots):
+            raise UnsupportedError("this text tower takes no embeddings")
+
+    kept = {name: METHODS[name] for name in ("cache", "probe", "view_weights")}
+    monkeypatch.setattr("clipx.fewshot.METHODS", kept | {"picky": Method(Picky)})
+    monkeypatch.setattr("clipx.fewshot.methods.METHODS", kept | {"picky": Method(Picky)})
+    line = "eval pointcloud test.npz --train train.npz --shots 2 --draws 1"
+    record = run_json(f"{line} --methods all")
+    assert [row["method"] for row in record["results"]] == ["zero_shot", "cache", "probe", "view_weights"]
+    assert record["left_out"] == {"picky": "this text tower takes no embeddings"}
+    assert [row["method"] for row in run_json(f"{line} --methods closed")["results"]] == ["zero_shot", "cache"]
+    status, _, err = run(f"{line} --method picky")
+    assert (status, err.count("\n")) == (2, 1) and "takes no embeddings" in err
+
+
+def test_short_classes_give_all_they_have(run_json, run, here):
+    np.savez("train.npz", points=clouds(13, 1), labels=np.array([0, 1] * 2 + [0] * 9), classes=NAMES)
+    np.savez("test.npz", points=clouds(6, 2), labels=np.arange(6) % 2, classes=NAMES)
+    line = "eval pointcloud test.npz --train train.npz --shots 4 --draws 1 --method cache"
+    status, _, err = run(line)
+    assert status == 2 and "too few samples for 4 shots a class: night_stand 2" in err and "--short" in err
+    (row,) = run_json(f"{line} --short")["results"]
+    assert row["draws"][0]["settings"]["samples"] == 6
+
+
+def test_a_copy_in_another_file_is_found_by_its_vector(run, here):
+    rng = np.random.default_rng(0)
+    for folder in ("train", "test"):
+        for name in ("chair", "night_stand"):
+            (here / folder / name).mkdir(parents=True)
+            for i in range(3):
+                picture = Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8))
+                picture.save(here / folder / name / f"{i}.png")
+    Image.open(here / "test/chair/1.png").save(here / "train/night_stand/copy.bmp")  # the pixels, in other bytes
+    line = "eval image test --train train --shots 3 --draws 1 --method cache"
+    status, out, err = run(line)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "1 samples to test on have the vectors of samples to learn from, such as chair/1.png" in err
+    (here / "train/night_stand/copy.bmp").unlink()
+    assert run(line)[0] == 0
+
+
+@pytest.fixture
+def four(here):
+    """Four classes of clouds, each stretched its own way."""
+    names = np.array(["bed", "chair", "night_stand", "table"])
+    stretch = np.array([[1, 0.1, 1], [0.1, 1, 0.1], [1, 1, 0.05], [0.05, 0.05, 1]], np.float32)
+    for file, count, seed in (("train.npz", 20, 1), ("test.npz", 12, 2)):
+        points = np.random.default_rng(seed).normal(size=(count, 40, 3)) * stretch[np.arange(count) % 4][:, None]
+        np.savez(file, points=points.astype(np.float32), labels=np.arange(count) % 4, classes=names)
+    return here
+
+
+def test_halves_are_tested_among_their_own_classes(run_json, run, four, monkeypatch):
+    from clipx.fewshot import METHODS, CacheModel, Method, ViewSearch
+
+    seen = []
+
+    class Carried(CacheModel):
+        """Its words alone, which can name other classes as well."""
+
+        @classmethod
+        def from_shots(cls, shots):
+            seen.append((shots.names, len(shots.targets)))
+            return super().from_shots(shots)
+
+        def for_classes(self, zeroshot):
+            return ViewSearch((1.0,) * self.views, zeroshot.weights, self.logit_scale)
+
+    monkeypatch.setitem(METHODS, "carried", Method(Carried))
+    line = "eval pointcloud test.npz --train train.npz --shots 2,5 --draws 2 --base-new"
+    words, *rows = run_json(f"{line} --method zero_shot,carried")["results"]
+    assert [row.get("shots") for row in rows] == [2, 5]
+    assert seen == [(("bed", "chair"), 4)] * 2 + [(("bed", "chair"), 10)] * 2  # no shot of a new class is shown
+    for row in (words, *rows):
+        b, n, h = (row["metrics"][name] for name in ("base_acc1", "new_acc1", "harmonic_mean"))
+        assert h == pytest.approx(2 * b * n / (b + n) if b + n else 0)
+        assert set(row["ci95"]) == {"base_acc1", "new_acc1"}
+    assert rows[0]["metrics"]["new_acc1"] in {k / 6 for k in range(7)}  # six samples of two classes
+    status, _, err = run(f"{line} --method probe")
+    assert status == 2 and "learns its own classes only" in err
+    status, _, err = run(f"{line} --confusion a.png --method carried")
+    assert status == 2 and "--confusion" in err

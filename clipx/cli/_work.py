@@ -43,16 +43,16 @@ def encode(
 ) -> Embedding:
     """Items -> one Embedding under a progress bar; vectors in the cache are not computed again.
 
-    With ``separate``, every item has a row for each of its parts. With ``failures``, an item that cannot be read or
+    With ``separate``, every item has a row for each of its views. With ``failures``, an item that cannot be read or
     encoded goes there by its id, and has no row; without, it ends the run.
     """
     from clipx import pipeline
     from clipx.cache import CachedVectors
-    from clipx.parts import KINDS
+    from clipx.parts import View
 
     store = None if cache is None else CachedVectors(cache, encoder.space.dim, separate)
     on_error: Literal["raise", "record"] = "raise" if failures is None else "record"
-    kinds, records = KINDS if separate else (), []
+    kinds, records = (View,) if separate else (), []
     with progress(f"encoding ({encoder.name})", len(items)) as advance:
         for batch in pipeline.encode(items, encoder, separate=kinds, cache=store, on_error=on_error, batch=batch_size):
             for one in batch:

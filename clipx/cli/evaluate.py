@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,11 +14,12 @@ from clipx.cli._flags import condition
 from clipx.cli._options import RunOptions, takes
 from clipx.errors import InputError
 from clipx.evaluation import ZERO_SHOT
+from clipx.progress import note
 
 if TYPE_CHECKING:
     from clipx.datasets import LabelledData
     from clipx.embedding import Embedding
-    from clipx.evaluation import Shots
+    from clipx.evaluation import Methods, Shots
     from clipx.modality import Modality
     from clipx.pipeline import Item
     from clipx.space import JointSpace
@@ -36,7 +37,8 @@ class EvalOptions:
         str, typer.Option("--regime", help="What the space was trained on, such as 'seen classes, new domain'.")
     ] = "unstated"
     shots: Annotated[
-        int | None, typer.Option("--shots", help="Labelled samples of each class to learn from.", min=1)
+        str | None,
+        typer.Option("--shots", help="Labelled samples of each class to learn from; several with commas: 1,2,4,8,16."),
     ] = None
     train: Annotated[
         Path | None, typer.Option("--train", help="Where shots are drawn from. Default: DATA, by --train-where.")
@@ -48,12 +50,23 @@ class EvalOptions:
         str | None,
         typer.Option(
             "--method",
-            help="zero_shot, cache (Tip-Adapter), probe (linear), adapter (PointCLIP's, its samples not augmented), "
-            "view_weights (fitted on the shots), coop (learned prompts); several with commas. Default: zero_shot; with "
-            "--shots zero_shot, cache, probe and adapter.",
+            "--methods",
+            help="zero_shot, gda, cache, probe, ... (docs: few-shot); several with commas; closed: all that train "
+            "nothing by gradient; all: all that the space and the modality allow. Default: zero_shot; with --shots "
+            "zero_shot, cache, gda and probe.",
             show_default=False,
         ),
     ] = None
+    short: Annotated[
+        bool, typer.Option("--short", help="Learn from all the samples of a class that has fewer than --shots.")
+    ] = False
+    base_new: Annotated[
+        bool,
+        typer.Option("--base-new", help="Learn from the first half of the classes, name both halves: CoOp's protocol."),
+    ] = False
+    shuffled: Annotated[
+        bool, typer.Option("--shuffled", help="Beside each row, a control: the same shots with their labels exchanged.")
+    ] = False
     draws: Annotated[
         int, typer.Option("--draws", help="How often shots are drawn, with seeds from --seed on.", min=1)
     ] = 5
@@ -67,6 +80,9 @@ class EvalOptions:
     ] = None
     confusion: Annotated[
         Path | None, typer.Option("--confusion", help="Draw what is taken for what into this .png file.")
+    ] = None
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page: accuracy over shots, drawn and as a table.")
     ] = None
 
 
@@ -96,26 +112,30 @@ def evaluate(
 
     Example: clipx eval image photos/ --where split=test --regime "unseen classes" --json
 
-    Example: clipx eval pointcloud test.npz --train train.npz --shots 16 --confusion mistakes.png
+    Example: clipx eval pointcloud test.npz --train train.npz --shots 1,2,4,8,16 --methods all --html shots.html
     """
-    from clipx.cli._confusion import confusion_png
+    from clipx.cli._eval_output import print_record, title_of
     from clipx.cli._output import report
     from clipx.datasets import rows_csv
     from clipx.files import write_whole
 
     run.check_writable()
     plan = _plan(modality, data, options, settings, run)
-    joint, found, tables = run.open_space(), [], []
-    for row, table in _measured(plan, joint, run):
-        found.append(row)
-        tables.append(table)
+    joint = run.open_space()
+    found, tables, left_out = _measure(plan, joint, run)
     learned = plan.shots.data if plan.shots else None
     if run.rows is not None:
         write_whole(run.rows, rows_csv(plan.data, learned))
     if options.confusion is not None:
-        write_whole(options.confusion, confusion_png([_title(row) for row in found], tables, plan.names))
-    record = report("eval", found, **_about(plan, joint, options, run))
-    run.emit(record, lambda: _print(record))
+        from clipx.cli._confusion import confusion_png
+
+        write_whole(options.confusion, confusion_png([title_of(row) for row in found], tables, plan.names))
+    record = report("eval", found, left_out=left_out, **_about(plan, joint, options, run))
+    if options.html is not None:
+        from clipx.cli._shots_page import shots_page
+
+        write_whole(options.html, shots_page(record))
+    run.emit(record, lambda: print_record(record))
 
 
 @dataclass(frozen=True)
@@ -127,6 +147,7 @@ class _Plan:
         data, names, targets: the samples, the candidates, and each sample's place among them.
         shots: what is learned from, if anything.
         methods: the classifiers.
+        base_new: whether the classes are halved.
         chosen: settings of the modality.
         variants: settings, and prompts, of each sweep's row.
     """
@@ -136,7 +157,8 @@ class _Plan:
     names: list[str]
     targets: Any
     shots: Shots | None
-    methods: list[str]
+    methods: Methods
+    base_new: bool
     chosen: dict[str, Any]
     variants: list[dict[str, Any]]
 
@@ -153,22 +175,26 @@ def _plan(modality: str, data: Path, options: EvalOptions, settings: Mapping[str
     from clipx.registry import get_modality
 
     confusion = options.confusion
-    if confusion is not None and confusion.suffix.lower() != ".png":
-        raise InputError(f"suffix {confusion.suffix!r} is not .png", where=confusion)
-    check_writable(confusion)
+    for path, suffix in ((confusion, ".png"), (options.html, ".html")):
+        if path is not None and path.suffix.lower() != suffix:
+            raise InputError(f"suffix {path.suffix!r} is not {suffix}", where=path)
+        check_writable(path)
+    if confusion is not None and options.base_new:
+        raise InputError("base and new classes are not taken for one another", where="--confusion")
     cls, chosen = get_modality(modality), settings_of([modality], settings)[modality]
     words = parse_labels(options.labels) if options.labels is not None else None
-    variants, methods = _sweep(options.sweep or [], cls), _methods(options.method, options.shots)
+    variants, counts = _sweep(options.sweep or [], cls), _counts(options.shots)
+    methods = _methods(options.method, counts)
     read_prompts(run.prompts)
     for variant in variants:  # refuses wrong values before anything is computed
         cls.Config(**chosen | _without_prompts(variant))
         read_prompts(variant.get("prompts"))
-    if confusion is not None and len(variants) * len(methods) > MOST_PANELS:
+    if confusion is not None and len(variants) * len(methods.names) * max(1, len(counts)) > MOST_PANELS:
         raise InputError(f"more than {MOST_PANELS} tables for one picture", where="--confusion", remedy="sweep less")
     tested = read_data(data, cls, run.conditions())
     names, targets = targets_of(tested.labels, tested.classes if words is None else words)
-    few = _shots(tested, names, cls, data, options)
-    return _Plan(modality, tested, names, targets, few, methods, chosen, variants)
+    few = _shots(tested, names, cls, data, options, counts)
+    return _Plan(modality, tested, names, targets, few, methods, options.base_new, chosen, variants)
 
 
 def _shots(
@@ -177,13 +203,14 @@ def _shots(
     cls: type[Modality],
     data: Path,
     options: EvalOptions,
+    counts: Sequence[int],
 ) -> Shots | None:
     """The samples that few-shot classifiers learn from; None without ``--shots``."""
     from clipx.datasets import read_data
     from clipx.evaluation import Shots, require_disjoint, require_shots, targets_of
 
-    shots, train, train_where = options.shots, options.train, options.train_where
-    if shots is None:
+    train, train_where = options.train, options.train_where
+    if not counts:
         if train is not None or train_where:
             raise InputError("nothing is learnt from it", where="--train", remedy="say how many --shots")
         return None
@@ -192,12 +219,12 @@ def _shots(
     shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
     require_disjoint(tested, shown)
     _, known = targets_of(shown.labels, names)
-    require_shots(known, names, shots)
-    return Shots(shown, known, shots, options.draws)
+    require_shots(known, names, 1 if options.short else max(counts))
+    return Shots(shown, known, counts, options.draws, options.short, options.shuffled)
 
 
-def _measured(plan: _Plan, space: JointSpace, run: RunOptions) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Every row of results with its table of what is taken for what."""
+def _measure(plan: _Plan, space: JointSpace, run: RunOptions) -> tuple[list[dict[str, Any]], list[Any], dict[str, str]]:
+    """Every row of results, its table of what is taken for what (none of halves), and the methods left out."""
     from clipx.cli._work import encode, make_classifier, read_prompts
     from clipx.evaluation import Evaluation
 
@@ -206,11 +233,20 @@ def _measured(plan: _Plan, space: JointSpace, run: RunOptions) -> Iterator[tuple
 
     about = plan.modality, space, plan.data, plan.names, plan.targets, plan.shots, run.seed
     evaluation = Evaluation(*about, vectors, make_classifier)
+    found: list[dict[str, Any]] = []
+    tables = []
     for variant in plan.variants:
         name = variant.get("prompts", run.prompts)
-        settings = plan.chosen | _without_prompts(variant)
-        for row, table in evaluation.rows(settings, name, read_prompts(name), plan.methods):
-            yield {**row, "sweep": variant}, table
+        asked = plan.chosen | _without_prompts(variant), name, read_prompts(name), plan.methods
+        if plan.base_new:
+            found += [{**row, "sweep": variant} for row in evaluation.base_new_rows(*asked)]
+            continue
+        for row, table in evaluation.rows(*asked):
+            found.append({**row, "sweep": variant})
+            tables.append(table)
+    for method, why in evaluation.left_out.items():
+        note(f"{method} is left out: {why}")
+    return found, tables, evaluation.left_out
 
 
 def _about(plan: _Plan, space: JointSpace, options: EvalOptions, run: RunOptions) -> dict[str, Any]:
@@ -233,7 +269,7 @@ def _about(plan: _Plan, space: JointSpace, options: EvalOptions, run: RunOptions
         "space": space.name,
         "space_id": space.id,
         "space_version": space.version,
-        "task": "classification",
+        "task": "base to new classes" if plan.base_new else "classification",
         "language": "en",
         "n": len(plan.targets),
         "labels": len(plan.names),
@@ -253,63 +289,37 @@ def _without_prompts(variant: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in variant.items() if name != "prompts"}
 
 
-def _print(record: Mapping[str, Any]) -> None:
-    from clipx.cli._output import print_table
-
-    rows = record["results"]
-    swept = list(dict.fromkeys(key for row in rows for key in row["sweep"]))
-
-    def cells(row: Mapping[str, Any]) -> list[str]:
-        figures, draws = row["metrics"], [draw["acc1"] for draw in row.get("draws", ())]
-        top5 = "" if figures["acc5"] is None else f"{figures['acc5']:.1%}"
-        tuned = row["tuned_on"] or "words alone"
-        spread = f"{min(draws):.1%} to {max(draws):.1%} of {len(draws)}" if draws else ""
-        name = row["method"] + (f", {row['shots']} shots" if "shots" in row else "")
-        interval = "{:.1%} to {:.1%}".format(*row["ci95"]["acc1"])
-        figure = f"{figures['acc1']:.1%}", interval, top5, f"{figures['mean_per_class_recall']:.1%}", spread, tuned
-        return [*(str(row["sweep"].get(key, "")) for key in swept), name, *figure]
-
-    split = "".join(f", {key} {' '.join(values)}" for key, values in record["subsets"].items())
-    title = f"{record['dataset']}{split}: {record['n']} samples, {record['labels']} labels, "
-    print_table(
-        (*swept, "method", "top-1", "95 % interval", "top-5", "mean recall", "draws", "learnt from"),
-        [cells(row) for row in rows],
-        title=f"{title}{record['modality']} in {record['space']} ({record['regime']})",
-    )
-    if len(rows) == 1:
-        if folds := rows[0].get("folds"):
-            print()
-            print_table(("fold", "top-1"), [(name, f"{right:.1%}") for name, right in folds.items()])
-        lines = [
-            (
-                one["label"],
-                str(one["n"]),
-                f"{one['recall']:.1%}",
-                f"{one['taken_for']} {one['taken']:.1%}" if one["taken_for"] else "",
-            )
-            for one in rows[0]["classes"]
-        ]
-        print()
-        print_table(("class", "n", "recall", "most often taken for"), lines)
+def _counts(text: str | None) -> list[int]:
+    """``--shots``: rising numbers of at least 1."""
+    if text is None:
+        return []
+    try:
+        counts = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        counts = [0]
+    if counts[0] < 1:
+        raise InputError(f"expected numbers from 1 on, such as 1,2,4, got {text!r}", where="--shots")
+    return counts
 
 
-def _title(row: Mapping[str, Any]) -> str:
-    varied = ", ".join(str(value) for value in row["sweep"].values())
-    return ": ".join(part for part in (varied, row["method"]) if part) + f" {row['metrics']['acc1']:.1%}"
-
-
-def _methods(text: str | None, shots: int | None) -> list[str]:
+def _methods(text: str | None, counts: Sequence[int]) -> Methods:
+    from clipx.evaluation import Methods
     from clipx.fewshot import METHODS
 
     if text is None:
-        return [ZERO_SHOT] if shots is None else [ZERO_SHOT, "cache", "probe", "adapter"]
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+        return Methods([ZERO_SHOT, "cache", "gda", "probe"] if counts else [ZERO_SHOT])
+    groups = {"all": list(METHODS), "closed": [name for name, one in METHODS.items() if one.classifier.closed_form]}
+    asked = list(dict.fromkeys(name.strip().replace("-", "_") for name in text.split(",")))
+    names = list(
+        dict.fromkeys(name for one in asked for name in ([ZERO_SHOT, *groups[one]] if one in groups else [one]))
+    )
     for name in names:
         if name != ZERO_SHOT and name not in METHODS:
-            raise InputError(f"unknown method {name!r}", where="--method", remedy=f"{ZERO_SHOT}, {', '.join(METHODS)}")
-        if name != ZERO_SHOT and shots is None:
+            known = ", ".join([ZERO_SHOT, *METHODS, *groups])
+            raise InputError(f"unknown method {name!r}", where="--method", remedy=known)
+        if name != ZERO_SHOT and not counts:
             raise InputError(f"{name} learns from shots", where="--method", remedy="say how many with --shots")
-    return names
+    return Methods(list(dict.fromkeys(names)), optional=not set(asked).isdisjoint(groups))
 
 
 def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:

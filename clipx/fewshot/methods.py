@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.adapter import InterViewAdapter
@@ -114,6 +116,7 @@ def fit_shots(
     split: str = "train",
     space: JointSpace | None = None,
     short: bool = False,
+    shuffled: bool = False,
 ) -> FewShotClassifier:
     """The protocol of few-shot figures: draw shots from a training split and fit one of ``METHODS`` on them alone.
 
@@ -130,6 +133,7 @@ def fit_shots(
         split: its name, which the classifier remembers.
         space: that of the embedding, for methods that learn through its text tower.
         short: take all the samples of a class that has fewer, instead of refusing.
+        shuffled: exchange the labels of the shots at random, as a control: what is then right is not learned.
 
     Raises:
         InputError: an unknown method, classes with too few samples, a method that chose on anything but the shots.
@@ -138,8 +142,11 @@ def fit_shots(
     chosen, names = method_named(method), zeroshot.labels
     drawn = few_shot_draw([names[k] for k in targets], shots, seed, short)
     rows = embedding[[views * i + v for i in drawn for v in range(views)]]
-    about = {"split": split, "shots": shots, "draw_seed": seed}
-    fitted = chosen.fit(Shots(rows, [targets[i] for i in drawn], names, zeroshot, views, seed, space, about))
+    own = [targets[i] for i in drawn]
+    if shuffled:
+        own = [own[i] for i in np.random.default_rng(seed).permutation(len(own))]
+    about = {"split": split, "shots": shots, "draw_seed": seed} | ({"shuffled": True} if shuffled else {})
+    fitted = chosen.fit(Shots(rows, own, names, zeroshot, views, seed, space, about))
     if fitted.settings.get("selection") not in SELECTIONS:
         raise InputError(
             f"its settings were chosen on {fitted.settings.get('selection', 'nothing that it names')}",

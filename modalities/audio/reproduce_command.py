@@ -36,7 +36,8 @@ def audioclip(
     from clipx.cli._output import report
     from clipx.cli._work import encode, make_classifier, read_prompts, versions
     from clipx.datasets import read_data
-    from clipx.evaluation import figures_of, targets_of
+    from clipx.evaluation import targets_of
+    from clipx.figures import figures_of
     from clipx.modalities.audio.encoder import Audio, AudioConfig
     from clipx.modalities.audio.reproduce import PAPER, PUBLISHED, compared, layout_in, released, rows_of
 

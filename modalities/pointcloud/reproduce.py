@@ -11,8 +11,8 @@ import numpy as np
 
 from clipx._arrays import to_array
 from clipx.errors import InputError
-from clipx.evaluation import figures_of
 from clipx.fewshot import ViewSearch, fit_shots
+from clipx.figures import figures_of
 from clipx.modalities.pointcloud.cloud import Cloud
 from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
 from clipx.modalities.pointcloud.projection import PROJECTIONS
