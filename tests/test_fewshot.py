@@ -20,8 +20,10 @@ from clipx.fewshot import (
     AdapterConfig,
     AdapterNetwork,
     CacheModel,
+    GaussianDiscriminant,
     InterViewAdapter,
     LinearProbe,
+    Prototype,
     ViewSearch,
     few_shot_draw,
     fit_shots,
@@ -86,12 +88,17 @@ def fitted(kind: str, again: int = 0):
         return CacheModel.fit(shots, TARGETS, TEXT, SCALE, views), things
     if kind == "linear_probe":
         return LinearProbe.fit(shots, TARGETS, LABELS, views, c=1.0), things
+    if kind == "gda":
+        return GaussianDiscriminant.fit(shots, TARGETS, LABELS, TEXT, SCALE, views), things
+    if kind == "prototype":
+        return Prototype.fit(shots, TARGETS, LABELS, SCALE, views), things
     if kind == "view_search":
         return ViewSearch.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS), stacked(sample_views(3))
     return InterViewAdapter.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS, QUICK), stacked(sample_views(3))
 
 
 LEARNERS = ["cache", "cache of views", "linear_probe", "linear_probe of views", "inter_view_adapter"]
+LEARNERS += ["gda", "gda of views", "prototype"]
 each = pytest.mark.parametrize("kind", [*LEARNERS, "view_search"])
 
 # What all of them promise.
@@ -193,6 +200,8 @@ def test_unusable_targets_are_refused(targets, message):
     for fit in (
         lambda: CacheModel.fit(pooled(2), targets, TEXT, SCALE),
         lambda: LinearProbe.fit(pooled(2), targets, LABELS, c=1.0),
+        lambda: GaussianDiscriminant.fit(pooled(2), targets, LABELS),
+        lambda: Prototype.fit(pooled(2), targets, LABELS),
         lambda: InterViewAdapter.fit(stacked(sample_views(2)), targets, TEXT, SCALE, VIEWS, QUICK),
     ):
         with pytest.raises(InputError, match=message) as error:
@@ -618,7 +627,7 @@ class Words:
     labels, weights, logit_scale = LABELS, TEXT, SCALE
 
 
-@pytest.mark.parametrize("method", ["cache", "probe", "adapter", "view_weights"])
+@pytest.mark.parametrize("method", ["cache", "probe", "adapter", "view_weights", "gda", "prototype"])
 def test_shots_are_drawn_by_the_seed_and_the_split_is_remembered(method, monkeypatch):
     monkeypatch.setattr("clipx.fewshot.AdapterConfig", functools.partial(AdapterConfig, epochs=2, batch_size=4))
     things = stacked(sample_views(2))

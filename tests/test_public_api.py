@@ -31,8 +31,8 @@ PUBLIC = {
     "clipx.backbone.towers": ["ResNetTower", "TimmTower", "Tower", "ViTTower", "resize_positions", "tower_of"],
     "clipx.fewshot": [
         "METHODS", "AdapterConfig", "AdapterNetwork", "CacheModel", "CoOp", "CoOpConfig", "FewShotClassifier",
-        "InterViewAdapter", "LinearProbe", "Method", "Shots", "ViewSearch", "few_shot_draw", "fit", "fit_shots",
-        "load_classifier", "method_named", "smoothed_cross_entropy",
+        "GaussianDiscriminant", "InterViewAdapter", "LinearProbe", "Method", "Prototype", "Shots", "ViewSearch",
+        "few_shot_draw", "fit", "fit_shots", "load_classifier", "method_named", "smoothed_cross_entropy",
     ],
     "clipx.backends": ["Backend", "OnnxBackend", "TorchBackend"],
     "clipx.index": ["Added", "Hit", "Index", "Store"],

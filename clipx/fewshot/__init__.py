@@ -26,8 +26,10 @@ from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
 from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.draws import few_shot_draw
+from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.methods import CLASSIFIERS, METHODS, Method, fit, fit_shots, method_named
 from clipx.fewshot.probe import LinearProbe
+from clipx.fewshot.prototype import Prototype
 from clipx.fewshot.view_search import ViewSearch
 from clipx.files import parse_tensors, read_bytes
 
@@ -39,9 +41,11 @@ __all__ = [
     "CoOp",
     "CoOpConfig",
     "FewShotClassifier",
+    "GaussianDiscriminant",
     "InterViewAdapter",
     "LinearProbe",
     "Method",
+    "Prototype",
     "Shots",
     "ViewSearch",
     "few_shot_draw",

@@ -15,7 +15,9 @@ from clipx.fewshot.base import FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
 from clipx.fewshot.coop import CoOp
 from clipx.fewshot.draws import few_shot_draw
+from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.probe import LinearProbe
+from clipx.fewshot.prototype import Prototype
 from clipx.fewshot.selection import SELECTIONS
 from clipx.fewshot.view_search import ViewSearch
 from clipx.prompts import Prompts
@@ -50,6 +52,8 @@ METHODS: dict[str, Method] = {
     "adapter": Method(InterViewAdapter, views=True),
     "view_weights": Method(ViewSearch, views=True),
     "coop": Method(CoOp),
+    "gda": Method(GaussianDiscriminant),
+    "prototype": Method(Prototype, control="the means of the shots alone, without words or training"),
 }
 """Name under ``--method`` -> the method."""
 
