@@ -559,7 +559,7 @@ def four(here):
     return here
 
 
-def test_halves_are_tested_among_their_own_classes(run_json, run, four, monkeypatch):
+def test_halves_are_tested_among_their_own_classes(run_json, run, four, any_word, monkeypatch):
     from clipx.fewshot import METHODS, CacheModel, Method, ViewSearch
 
     seen = []

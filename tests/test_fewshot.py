@@ -509,9 +509,9 @@ def test_gradients_reach_the_first_layers():
 
 
 def test_the_learning_rate_is_the_published_one():
-    from clipx.fewshot.adapter import _learning_rate
+    from clipx.fewshot.schedule import rate_of
 
-    rates = [_learning_rate(epoch, AdapterConfig()) for epoch in range(250)]
+    rates = [rate_of(epoch, AdapterConfig()) for epoch in range(250)]
     assert rates[:2] == [1e-5, 0.01] and rates[126] == pytest.approx(0.005)
     assert rates[249] == pytest.approx(0.01 * (1 + math.cos(math.pi * 248 / 250)) / 2)
 

@@ -164,10 +164,34 @@ class Backbone:
             UnsupportedError: the text tower is not CLIP's causal one.
         """
         text, length = self._causal_text(), embedded.shape[1]
-        cast = text.transformer.get_cast_dtype()
-        x = embedded.to(self.device, cast) + text.positional_embedding[:length].to(cast)
-        x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask[:length, :length]))
-        x, project = x[torch.arange(x.shape[0], device=x.device), end.to(x.device)], text.text_projection
+        x = self._read_embedded(embedded, text.positional_embedding[:length], text.attn_mask[:length, :length])
+        x = text.ln_final(x)
+        return self._project_text(x[torch.arange(x.shape[0], device=x.device), end.to(x.device)])
+
+    def encode_packed(self, embedded: Tensor, places: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
+        """K texts with a common beginning in one sequence, N of them: (N, L, W) -> (N, K, D), not normalised.
+
+        Args:
+            embedded: as ``embed_tokens`` makes them; the beginning once, then what each text has of its own.
+            places: (L,) where each token stands in its own text.
+            mask: (L, L), 0 where a token sees another and -inf where it does not.
+            ends: (K,) places in the sequence of the texts' end-of-text tokens.
+
+        Raises:
+            UnsupportedError: as ``encode_embedded``.
+        """
+        text = self._causal_text()
+        x = self._read_embedded(embedded, text.positional_embedding[places.to(self.device)], mask.to(self.device))
+        return self._project_text(text.ln_final(x[:, ends.to(x.device)]))
+
+    def _read_embedded(self, embedded: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """(N, L, W), the (L, W) embeddings of positions and the (L, L) mask -> (N, L, W) after the last block."""
+        transformer = self._causal_text().transformer
+        cast = transformer.get_cast_dtype()
+        return transformer(embedded.to(self.device, cast) + positions.to(cast), attn_mask=mask)
+
+    def _project_text(self, x: Tensor) -> Tensor:
+        project = self._causal_text().text_projection
         return x if project is None else project(x) if isinstance(project, nn.Module) else x @ project
 
     def _causal_text(self) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
+from clipx.fewshot.schedule import rate_of
 from clipx.fewshot.selection import FIXED
 
 
@@ -135,7 +136,7 @@ class InterViewAdapter(FewShotClassifier):
             loss = math.nan
             for epoch in range(config.epochs):
                 for group in optimizer.param_groups:
-                    group["lr"] = _learning_rate(epoch, config)
+                    group["lr"] = rate_of(epoch, config)
                 shown = samples(epoch) if epoch else first
                 loss = _train_epoch(network, optimizer, shown, classes, scale, text, config)
                 if not math.isfinite(loss):
@@ -234,13 +235,6 @@ def _view_cosines(adapted: Tensor, text: Tensor) -> Tensor:
     """(N, V * D), (K, D) unit rows -> (N, K): cosines of the views in a row with the text repeated for each."""
     views = adapted.shape[1] // text.shape[1]
     return F.normalize(adapted, dim=1) @ F.normalize(text.repeat(1, views), dim=1).T
-
-
-def _learning_rate(epoch: int, config: AdapterConfig) -> float:
-    """The cosine's own clock starts after the warm-up and is set to the whole number of epochs, as released."""
-    if epoch < config.warmup_epochs:
-        return config.warmup_lr
-    return config.lr * (1 + math.cos(math.pi * (epoch - config.warmup_epochs) / config.epochs)) / 2
 
 
 def _train_epoch(

@@ -114,6 +114,21 @@ class FewShotClassifier(ABC):
         """
         raise UnsupportedError(f"{self.kind} learns its own classes only, and knows nothing of others")
 
+    def attached(self, space: JointSpace) -> FewShotClassifier:
+        """This classifier with a text tower, for one that needs it to answer or for ``for_classes``; else itself.
+
+        Files hold no tower: what ``load_classifier`` returns is attached before it is used, whatever it is.
+
+        Raises:
+            SpaceMismatchError: another space than the classifier's.
+        """
+        if space.id != self.space_id:
+            raise SpaceMismatchError(
+                f"the classifier was fitted in space {self.space_id}, this is {space.id}",
+                remedy="take that space, or fit again",
+            )
+        return self
+
     def logits(self, embedding: Embedding | Tensor) -> Tensor:
         """Scores of every input with every label: N * V rows -> (N, K).
 

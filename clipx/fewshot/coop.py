@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.embedding import Embedding
-from clipx.errors import InputError, SpaceMismatchError
+from clipx.errors import InputError, SpaceMismatchError, UnsupportedError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
+from clipx.fewshot.schedule import rate_of
 from clipx.fewshot.selection import FIXED
-from clipx.prompt_learning import PromptLearner
+from clipx.prompt_learning import Position, PromptLearner
+from clipx.prompt_packing import packed_prompts
 from clipx.space import JointSpace
+
+if TYPE_CHECKING:
+    from clipx.zeroshot import ZeroShotClassifier
+
+ENDING = "."  # which the released code says behind every label
 
 
 @dataclass(frozen=True)
@@ -26,19 +33,23 @@ class CoOpConfig:
     The paper trains 50 epochs on 1 shot, 100 on 2 and 4, 200 on 8 and 16; ``epochs_for`` says so.
     """
 
-    vectors: int = field(default=16, metadata={"help": "of the context, before the label"})
-    per_label: bool = field(default=False, metadata={"help": "a context for each label"})
+    vectors: int = field(default=16, metadata={"help": "of the context"})
+    per_label: bool = field(default=False, metadata={"help": "a context for each label (class-specific)"})
+    position: Position = field(default="end", metadata={"help": "of the label: end, middle or front of the context"})
     epochs: int = field(default=200, metadata={"help": "passes over the shots"})
     batch_size: int = field(default=32, metadata={"help": "samples a step"})
     lr: float = field(default=0.002, metadata={"help": "peak learning rate of SGD"})
     momentum: float = field(default=0.9, metadata={"help": "of SGD"})
     weight_decay: float = field(default=5e-4, metadata={"help": "on the context"})
-    warmup_lr: float = field(default=1e-5, metadata={"help": "learning rate of the first epoch"})
+    warmup_epochs: int = field(default=1, metadata={"help": "epochs at the warm-up's learning rate"})
+    warmup_lr: float = field(default=1e-5, metadata={"help": "that learning rate"})
     seed: int = field(default=0, metadata={"help": "seed of context and order"})
 
     def __post_init__(self):
-        if min(self.vectors, self.epochs, self.batch_size) < 1 or self.seed < 0:
-            raise InputError("CoOp needs vectors, epochs and batch_size of at least 1, and a seed of at least 0")
+        if min(self.vectors, self.epochs, self.batch_size) < 1 or min(self.seed, self.warmup_epochs) < 0:
+            raise InputError("CoOp needs vectors, epochs and batch_size of at least 1, warm-up and seed of at least 0")
+        if self.position not in get_args(Position):
+            raise InputError(f"no position {self.position!r}", remedy=f"one of {', '.join(get_args(Position))}")
         if not all(0 <= v < math.inf for v in (self.lr, self.warmup_lr, self.momentum, self.weight_decay)):
             raise InputError("CoOp's learning rates, momentum and weight decay must be finite and at least 0")
 
@@ -49,10 +60,16 @@ def epochs_for(shots: int) -> int:
 
 
 class CoOp(FewShotClassifier):
-    """Labels behind a context that a few shots taught; the answer is still a cosine with a text of the space.
+    """Labels in a context that a few shots taught; the answer is still a cosine with a text of the space.
 
-    Method: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022. Shots are embeddings, so the
-    pictures are not augmented again in each epoch as the released code does. Of V views, the mean is what is looked at.
+    Method: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022, arXiv 2109.01134. With f the
+    shots, t_k the text tower's vector of label k in its context and s the logit scale, the context minimises the
+    cross-entropy of s f . t_k. As released: 16 vectors, one context for all labels or one for each, the label at its
+    end or in its middle, a full stop behind. Where the text tower adds up words, as that of ``lite``, a position has no
+    meaning, and the context is one vector of the joint space.
+
+    What differs: shots are embeddings, so the pictures are not augmented again in each epoch. Of V views, the mean is
+    what is looked at.
 
     Args:
         weights: K class weights, the learned prompts as the text tower reads them; their ids are the labels.
@@ -60,6 +77,7 @@ class CoOp(FewShotClassifier):
         logit_scale: of the space.
         views: V, the rows of each shot and input.
         settings: JSON values to save with the classifier.
+        space: for ``for_classes``; the answers need none.
     """
 
     kind, uses_tower = "coop", True
@@ -71,10 +89,11 @@ class CoOp(FewShotClassifier):
         logit_scale: float,
         views: int = 1,
         settings: Mapping[str, Any] | None = None,
+        space: JointSpace | None = None,
     ):
         self.labels, self.space_id, self.views = class_names(weights.ids), weights.space_id, views
         self.weights, self.context, self.logit_scale = weights, context, positive(logit_scale)
-        self.settings = dict(settings or {})
+        self.settings, self.space = dict(settings or {}), space
 
     @classmethod
     def fit(
@@ -108,7 +127,8 @@ class CoOp(FewShotClassifier):
             raise SpaceMismatchError(f"the shots live in space {embedding.space_id}, the labels in {space.id}")
         looks = by_sample(embedding, space.id, space.dim, views).detach().mean(dim=1).to(space.device)  # (N, D)
         classes = checked_targets(targets, len(looks), names).to(space.device)
-        learner = PromptLearner(space, names, config.vectors, per_label=config.per_label, seed=config.seed)
+        learner = _learner(space, names, config)
+        read = packed_prompts(learner)
         optimizer = torch.optim.SGD(
             [learner.context], lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
@@ -116,10 +136,9 @@ class CoOp(FewShotClassifier):
         loss = torch.tensor(math.nan)
         with torch.enable_grad():
             for epoch in range(config.epochs):
-                rate = config.lr * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
-                optimizer.param_groups[0]["lr"] = config.warmup_lr if epoch == 0 else rate
+                optimizer.param_groups[0]["lr"] = rate_of(epoch, config)
                 for batch in torch.randperm(len(looks), generator=draw).split(config.batch_size):
-                    logits = space.logit_scale * looks[batch] @ learner().T
+                    logits = space.logit_scale * looks[batch] @ read().T
                     loss = F.cross_entropy(logits, classes[batch])
                     optimizer.zero_grad()
                     loss.backward()
@@ -127,15 +146,40 @@ class CoOp(FewShotClassifier):
                 if not bool(loss.isfinite()):
                     raise InputError(f"the loss is {loss.item()} in epoch {epoch}", remedy="lower the learning rate")
         with torch.no_grad():
-            weights = Embedding(learner(), space.id, "text", names)
+            weights = Embedding(read(), space.id, "text", names)
         how = {**asdict(config), "loss": loss.item(), **counts(classes, views)}
-        return cls(weights, learner.context.detach(), space.logit_scale, views, {**(settings or {}), **how})
+        return cls(weights, learner.context.detach(), space.logit_scale, views, {**(settings or {}), **how}, space)
 
     @classmethod
-    def from_shots(cls, shots: Shots) -> Self:
-        config = CoOpConfig(epochs=epochs_for(shots.count), seed=shots.seed)
+    def from_shots(cls, shots: Shots, per_label: bool = False, position: Position = "end") -> Self:
+        """As published. Args: those of ``CoOpConfig`` that tell the variants apart. Raises as the base class's."""
+        config = CoOpConfig(per_label=per_label, position=position, epochs=epochs_for(shots.count), seed=shots.seed)
         about = {**shots.settings, "selection": FIXED}
         return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, about)
+
+    def attached(self, space: JointSpace) -> CoOp:
+        super().attached(space)
+        return CoOp(self.weights, self.context, self.logit_scale, self.views, self.settings, space)
+
+    def for_classes(self, zeroshot: ZeroShotClassifier) -> CoOp:
+        """The context around other class names.
+
+        Raises:
+            UnsupportedError: class-specific contexts. InputError: a loaded classifier that is not ``attached``.
+            SpaceMismatchError: class names of another space.
+        """
+        if self.settings["per_label"]:
+            raise UnsupportedError("class-specific contexts know their own classes only", remedy="take method coop")
+        if self.space is None:
+            raise InputError("other classes are read by the text tower", remedy="classifier.attached(space) first")
+        if zeroshot.weights.space_id != self.space_id:
+            raise SpaceMismatchError(f"the context is of {self.space_id}, the classes of {zeroshot.weights.space_id}")
+        config = CoOpConfig(**{one.name: self.settings[one.name] for one in fields(CoOpConfig)})
+        learner = _learner(self.space, zeroshot.labels, config)
+        with torch.no_grad():
+            learner.context.copy_(self.context)
+            weights = Embedding(packed_prompts(learner)(), self.space_id, "text", zeroshot.labels)
+        return CoOp(weights, self.context, self.logit_scale, self.views, self.settings, self.space)
 
     @property
     def _dim(self) -> int:
@@ -153,3 +197,15 @@ class CoOp(FewShotClassifier):
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
         weights = Embedding(tensors["weights"].numpy(), about["space_id"], "text", about["labels"])
         return cls(weights, tensors["context"], about["logit_scale"], about["views"], about["settings"])
+
+
+def _learner(space: JointSpace, labels: Sequence[str], config: CoOpConfig) -> PromptLearner:
+    return PromptLearner(
+        space,
+        labels,
+        config.vectors,
+        per_label=config.per_label,
+        seed=config.seed,
+        position=config.position,
+        ending=ENDING,
+    )

@@ -47,13 +47,20 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
+    # closed forms
+    "prototype": Method(Prototype, control="the means of the shots alone, without words or training"),
     "cache": Method(CacheModel),
+    "gda": Method(GaussianDiscriminant),
+    # trained on vectors
     "probe": Method(LinearProbe),
+    # views of a sample
     "adapter": Method(InterViewAdapter, views=True),
     "view_weights": Method(ViewSearch, views=True),
+    # prompts learned through the text tower
     "coop": Method(CoOp),
-    "gda": Method(GaussianDiscriminant),
-    "prototype": Method(Prototype, control="the means of the shots alone, without words or training"),
+    "coop_middle": Method(CoOp, {"position": "middle"}),
+    "coop_class": Method(CoOp, {"per_label": True}),
+    "coop_class_middle": Method(CoOp, {"per_label": True, "position": "middle"}),
 }
 """Name under ``--method`` -> the method."""
 
