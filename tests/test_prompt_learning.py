@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError, UnsupportedError, VocabularyError
@@ -299,12 +300,13 @@ def test_coop_refuses_shots_of_another_space(tiny_space, tiny_vit_space):
 
 
 def test_the_command_takes_coop(here, run_json):
-    count = 0
+    rng = np.random.default_rng(0)
     for label in ("cat", "cup"):
         for part in ("set", "shots"):
             (here / part / label).mkdir(parents=True)
             for i in range(3):
-                count += 1  # nothing that is learnt from is tested on
-                (here / part / label / f"{i}.png").write_bytes((here / "photo.png").read_bytes() + bytes(count))
+                Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(
+                    here / part / label / f"{i}.png"
+                )
     found = run_json("eval image set --shots 1 --method coop --train shots --draws 1")
     assert [row["method"] for row in found["results"]] == ["coop"]
