@@ -61,6 +61,7 @@ PUBLIC = {
         "Segmenter", "load_head", "read_masks", "segment",
     ],
     "clipx.modalities.sketch": ["Sketch"],
+    "clipx.modalities.video": ["Clip", "Film", "Shot", "Video", "VideoConfig", "shots"],
     "clipx.training": [
         "TrainConfig", "contrastive_loss", "plot_history", "prepare_folder", "scaled", "sigmoid_loss", "stop_asked",
         "train",
@@ -160,7 +161,7 @@ def open3d(tmp_path):
 
 
 def video(tmp_path):
-    import_module("clipx.modalities.sketch.film").find_ffmpeg()
+    import_module("clipx.films").pyav()
 
 
 def mask(tmp_path):
@@ -215,7 +216,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "mcp": ("mcp", mcp, "pip install 'clipx-modalities[mcp]'"),
     "open3d": ("open3d", open3d, "pip install 'clipx-modalities[open3d]'"),
     "plotter": ("vpype", plotter, "pip install 'clipx-modalities[plotter]'"),
-    "video": ("imageio_ffmpeg", video, "pip install 'clipx-modalities[video]'"),
+    "video": ("av", video, "pip install 'clipx-modalities[video]'"),
     "mask": ("rembg", mask, "pip install 'clipx-modalities[mask]'"),
     "serve": ("starlette", serve, "pip install 'clipx-modalities[serve]'"),
     "hub": ("transformers", hub, "pip install 'clipx-modalities[hub]'"),

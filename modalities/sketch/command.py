@@ -479,9 +479,10 @@ class _Output:
             what = f"importance is measured for up to {RANKED} strokes"
             raise InputError(what, where="--order", remedy="leave it out")
         if flags.mp4:
-            from clipx.modalities.sketch.film import find_ffmpeg
+            from clipx.films import pyav
+            from clipx.modalities.sketch.film import MP4_NEEDS
 
-            find_ffmpeg()  # now, not after the work
+            pyav(*MP4_NEEDS)  # now, not after the work
 
     def prepare(self, sources: Sequence[_Source], resume: bool) -> None:
         """Make the folder. Raises InputError or FileError for what cannot be written after the work."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipx.errors import InputError, MissingDependencyError, UnsupportedError
+from clipx.errors import InputError, UnsupportedError, first_line
+from clipx.films import pyav
 from clipx.modalities.sketch.curves import lengths_along, parts, until
 from clipx.modalities.sketch.raster import rasterize
 from clipx.modalities.sketch.svg import Strokes
@@ -28,6 +27,7 @@ GREYS = 16  # of a GIF in black: enough for a line's edge
 COLOURS = 127  # of a GIF in colour, besides white
 LEVELS = 32  # of red, green and blue that a GIF's colours are looked up by
 MP4_RATE_HZ = 30
+MP4_NEEDS = ("an MP4 needs PyAV", ", or take a GIF")  # arguments of ``clipx.films.pyav``
 
 
 def pixels(strokes: Strokes, scale: float = 1.0) -> np.ndarray:
@@ -149,24 +149,33 @@ def mp4(frames: Sequence[Strokes], seconds: float = 4.0, scale: float = 2.0) -> 
 
     Raises:
         InputError: as in ``gif``.
-        MissingDependencyError: imageio-ffmpeg is not installed, or brings no ffmpeg for this machine.
-        UnsupportedError: ffmpeg is one without H.264.
+        MissingDependencyError: PyAV is not installed.
+        UnsupportedError: its FFmpeg is one without H.264.
     """
     _check(frames, seconds)
-    ffmpeg = find_ffmpeg()
+    av = pyav(*MP4_NEEDS)
     shown = _evenly(len(frames), max(1, round(seconds * MP4_RATE_HZ)))
     shown += [shown[-1]] * round(HOLD_S * MP4_RATE_HZ)
     pictures = {i: _even(picture(frames[i], scale)) for i in set(shown)}
     height, width, _ = pictures[shown[0]].shape
-    with tempfile.TemporaryDirectory() as folder:  # MP4 is no format for a pipe
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    coded = {"crf": "20", "mbtree": "0"}  # by which x264's bytes differ from run to run
+    how = av.video.reformatter.Interpolation
+    exact = how.BICUBIC | how.ACCURATE_RND | how.BITEXACT  # else bytes depend on where in memory a picture lies
+    with tempfile.TemporaryDirectory() as folder:  # the index moves to the start of a file, which is read again for it
         path = Path(folder, "film.mp4")
-        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(MP4_RATE_HZ), "-i", "-"]
-        coded = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-        call = [ffmpeg, "-loglevel", "error", *raw, *coded, "-fflags", "+bitexact", str(path)]
-        done = subprocess.run(call, input=b"".join(pictures[i].tobytes() for i in shown), capture_output=True)
-        if done.returncode or not path.exists():
-            why = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[0]
-            raise UnsupportedError(f"ffmpeg cannot write the film: {why}", where=ffmpeg, remedy="take a GIF instead")
+        try:
+            with av.open(str(path), "w", container_options=options) as container:
+                stream = container.add_stream("libx264", MP4_RATE_HZ, options=coded)
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                stream.codec_context.thread_count = 1  # the bytes depend on it
+                for i in shown:
+                    frame = av.VideoFrame.from_ndarray(pictures[i], format="rgb24")
+                    container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=exact, threads=1)))
+                container.mux(stream.encode(None))
+        except (av.FFmpegError, ValueError) as error:  # ValueError: no encoder of that name
+            what = f"FFmpeg cannot write the film: {first_line(error)}"
+            raise UnsupportedError(what, remedy="take a GIF instead") from error
         return path.read_bytes()
 
 
@@ -236,13 +245,3 @@ def _with_one_palette(pictures: list[np.ndarray], grey: bool) -> list[Picture]:
 def _even(pixels: np.ndarray) -> np.ndarray:
     height, width, _ = pixels.shape
     return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), constant_values=255)
-
-
-def find_ffmpeg() -> str:
-    """The path of the ffmpeg that imageio-ffmpeg brings. Raises MissingDependencyError."""
-    try:
-        return import_module("imageio_ffmpeg").get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:  # RuntimeError: none for this machine
-        raise MissingDependencyError(
-            "an MP4 needs imageio-ffmpeg", remedy="pip install 'clipx-modalities[video]', or take a GIF"
-        ) from error
