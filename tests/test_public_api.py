@@ -30,8 +30,9 @@ PUBLIC = {
     ],
     "clipx.backbone.towers": ["ResNetTower", "TimmTower", "Tower", "ViTTower", "resize_positions", "tower_of"],
     "clipx.fewshot": [
-        "METHODS", "AdapterConfig", "AdapterNetwork", "CacheModel", "CoOp", "CoOpConfig", "FewShotClassifier",
-        "GaussianDiscriminant", "InterViewAdapter", "LinearProbe", "Method", "Prototype", "Shots", "ViewSearch",
+        "METHODS", "AdapterConfig", "AdapterNetwork", "CacheModel", "CoCoOp", "CoCoOpConfig", "CoOp", "CoOpConfig",
+        "FewShotClassifier", "GaussianDiscriminant", "InterViewAdapter", "LinearProbe", "MetaNet", "Method", "Prototype",
+        "Shots", "ViewSearch",
         "few_shot_draw", "fit", "fit_shots", "load_classifier", "method_named", "smoothed_cross_entropy",
     ],
     "clipx.backends": ["Backend", "OnnxBackend", "TorchBackend"],

@@ -1,7 +1,8 @@
 """Few-shot classification: a few labelled embeddings of any modality become a classifier.
 
 ``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP
-V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around labels.
+V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around labels,
+``CoCoOp`` what to say of each image.
 Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``predict``, and is saved as one
 .safetensors file. ``fit_shots`` is the protocol of few-shot figures.
 
@@ -24,6 +25,7 @@ from clipx.errors import FileError
 from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
 from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
+from clipx.fewshot.cocoop import CoCoOp, CoCoOpConfig, MetaNet
 from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.draws import few_shot_draw
 from clipx.fewshot.gda import GaussianDiscriminant
@@ -38,12 +40,15 @@ __all__ = [
     "AdapterConfig",
     "AdapterNetwork",
     "CacheModel",
+    "CoCoOp",
+    "CoCoOpConfig",
     "CoOp",
     "CoOpConfig",
     "FewShotClassifier",
     "GaussianDiscriminant",
     "InterViewAdapter",
     "LinearProbe",
+    "MetaNet",
     "Method",
     "Prototype",
     "Shots",

@@ -13,6 +13,7 @@ from clipx.errors import InputError
 from clipx.fewshot.adapter import InterViewAdapter
 from clipx.fewshot.base import FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
+from clipx.fewshot.cocoop import CoCoOp
 from clipx.fewshot.coop import CoOp
 from clipx.fewshot.draws import few_shot_draw
 from clipx.fewshot.gda import GaussianDiscriminant
@@ -61,6 +62,8 @@ METHODS: dict[str, Method] = {
     "coop_middle": Method(CoOp, {"position": "middle"}),
     "coop_class": Method(CoOp, {"per_label": True}),
     "coop_class_middle": Method(CoOp, {"per_label": True, "position": "middle"}),
+    "cocoop": Method(CoCoOp),
+    "cocoop_noise": Method(CoCoOp, {"noise": True}, control="prompts conditioned on noise instead of the image"),
 }
 """Name under ``--method`` -> the method."""
 
