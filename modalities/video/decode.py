@@ -22,7 +22,7 @@ from clipx.modalities.video.foreign import what_else
 from clipx.pictures import MAX_PIXELS
 
 _FORMATS = "mov,matroska,avi,gif,mpegts,mpeg,flv,asf,ogg"  # none names other files or URLs to be read
-_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # AVIs of old encoders are grey after a jump
+_INDEXED, _INDEXED_LATER = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # AVIs of old encoders are grey after a jump
 _WHOLE = ("h264", "hevc", "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "mpeg2video")  # after a keyframe
 JUMP_S = 0.6  # of film that a jump to a keyframe has to save: it empties the decoder, which costs about 15 frames
 BLIND_JUMP_S = 20.0  # likewise where the container does not say in advance where its keyframes are
@@ -274,7 +274,8 @@ class _Reader:
                 break
         if self._held is None and self._ahead is not None:
             return self._ahead
-        if self._ended and time >= self.end_s + _SLACK_S:
+        rounded = 0.0 if self._source.seconds is None else 0.5 / self._source.rate  # what headers say is
+        if self._ended and time >= self.end_s + rounded:
             return None
         return self._held
 
@@ -283,7 +284,7 @@ class _Reader:
         here = self._ahead[1] if self._ahead else self.end_s
         if self._keys is None or self._ended or time - here < JUMP_S:
             return
-        if len(self._keys):
+        if self._keys:
             where = self._keys[max(0, bisect_right(self._keys, time + _SLACK_S) - 1)]
             if where - here < JUMP_S:
                 return
@@ -297,8 +298,9 @@ class _Reader:
             frames = self._decoded()
             first = next(frames, None)
             if first is not None and first[1] <= time + _SLACK_S:
-                if not len(self._keys) and first[1] < here + JUMP_S:  # nothing was saved: keyframes are far apart
-                    self._blind_s *= 2
+                if not self._keys:
+                    self._keys = _keyframes(self._source, self._origin, jumped=True)
+                    self._blind_s *= 2 if first[1] < here + JUMP_S else 1  # nothing was saved: they are far apart
                 self._frames, self._ahead, self._held = frames, first, None
                 return
             back = 2 * back + 1.0  # the index of the container is not right
@@ -327,7 +329,7 @@ class _Reader:
                 else:
                     when = frame.pts * base - self._origin
                 lasts = frame.duration * base if frame.duration else 0.0
-                self.end_s = max(self.end_s, when + max(lasts, 1.5 / source.rate))
+                self.end_s = max(self.end_s, when + (lasts or 1 / source.rate))
                 last = when
                 yield frame, max(when, 0.0)
 
@@ -342,13 +344,20 @@ class _Reader:
         yield None
 
 
-def _keyframes(source: Source, origin: float) -> list[float] | None:
-    """When the keyframes of the container's index begin; [] where it has none (yet); None where jumps are no good."""
+def _keyframes(source: Source, origin: float, jumped: bool = False) -> list[float] | None:
+    """When the keyframes of the container's index begin; None where jumps are no good.
+
+    Args:
+        source: of the film.
+        origin: when it begins on the clock of its stream.
+        jumped: whether it was sought in. FFmpeg reads Matroska's index then: before, there are none.
+    """
     codec = source.stream.codec_context.codec.canonical_name
-    if source.container.format.name not in _SEEKABLE or codec not in _WHOLE:
+    kind = source.container.format.name
+    if kind not in (_INDEXED, _INDEXED_LATER) or codec not in _WHOLE:
         return None
     entries = source.stream.index_entries
-    if not len(entries):
+    if not len(entries) or not (jumped or kind == _INDEXED):
         return []
     first = source.stream.start_time
     delay = 0 if first is None else first - entries[0].timestamp  # the index is by time of decoding

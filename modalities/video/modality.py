@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import repeat
 from os import PathLike
 from typing import Any
@@ -112,7 +111,7 @@ class Video(Modality):
         if all(isinstance(sample, Clip) for sample in samples):
             yield from found
             return
-        with single_threaded_pool(1) as pool, closing(found):  # which decodes while this thread encodes
+        with single_threaded_pool(1) as pool:  # which decodes while this thread encodes
             for some in prefetch(lambda _: next(found, None), repeat(None), pool, _BATCHES_AHEAD):
                 if some is None:
                     return
