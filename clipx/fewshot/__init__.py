@@ -29,7 +29,7 @@ from clipx.fewshot.cocoop import CoCoOp, CoCoOpConfig, MetaNet
 from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.draws import few_shot_draw
 from clipx.fewshot.gda import GaussianDiscriminant
-from clipx.fewshot.methods import CLASSIFIERS, METHODS, Method, fit, fit_shots, method_named
+from clipx.fewshot.methods import CLASSIFIERS, METHODS, Method, cross_validated, fit, fit_shots, method_named
 from clipx.fewshot.probe import LinearProbe
 from clipx.fewshot.prototype import Prototype
 from clipx.fewshot.view_search import ViewSearch
@@ -53,6 +53,7 @@ __all__ = [
     "Prototype",
     "Shots",
     "ViewSearch",
+    "cross_validated",
     "few_shot_draw",
     "fit",
     "fit_shots",

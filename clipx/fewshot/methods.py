@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
@@ -19,7 +20,7 @@ from clipx.fewshot.draws import few_shot_draw
 from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.probe import LinearProbe
 from clipx.fewshot.prototype import Prototype
-from clipx.fewshot.selection import SELECTIONS
+from clipx.fewshot.selection import SELECTIONS, stratified_folds
 from clipx.fewshot.view_search import ViewSearch
 from clipx.prompts import Prompts
 from clipx.space import JointSpace
@@ -115,8 +116,38 @@ def fit(
     if zeroshot is None and space is not None:
         zeroshot = ZeroShotClassifier(space, names, prompts)
     place = {name: k for k, name in enumerate(names)}
-    targets = [place[label] for label in labels]
-    return chosen.fit(Shots(embedding, targets, names, zeroshot, views, seed, space, dict(settings or {})))
+    about = {"method": method, **(settings or {})}
+    return chosen.fit(Shots(embedding, [place[label] for label in labels], names, zeroshot, views, seed, space, about))
+
+
+def cross_validated(
+    embedding: Embedding,
+    labels: Sequence[str],
+    method: str = "gda",
+    *,
+    views: int = 1,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any] | None:
+    """The accuracy that ``fit`` reaches on samples it did not learn from: at most four folds, each held out once.
+
+    Args:
+        embedding, labels, method, views, seed, options: see ``fit``.
+
+    Returns:
+        ``acc1``, ``folds`` and ``n``; None where a class has one sample, which cannot be held out.
+    """
+    names = sorted(set(labels))
+    targets = torch.tensor([names.index(label) for label in labels])
+    right = 0
+    folds = stratified_folds(targets, seed)
+    for fold in folds:
+        train, held = ([i * views + v for i in part.tolist() for v in range(views)] for part in (fold.train, fold.held))
+        own = [labels[i] for i in fold.train.tolist()]
+        fitted = fit(embedding[train], own, method, views=views, seed=seed, **options)
+        best = fitted.logits(embedding[held]).argmax(dim=1).tolist()
+        right += sum(fitted.labels[k] == labels[i] for k, i in zip(best, fold.held.tolist(), strict=True))
+    return {"acc1": right / len(labels), "folds": len(folds), "n": len(labels)} if folds else None
 
 
 def fit_shots(

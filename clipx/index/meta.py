@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import clipx
 from clipx.errors import ContractError, FileError, InputError
 from clipx.files import write_whole
 from clipx.registry import get_modality, version_of
+from clipx.settings import plain, restored
 
 SCHEMA = 2
 NAME = "meta.json"
@@ -132,12 +132,12 @@ class Meta:
                     cls = get_modality(name)
                 except ContractError:
                     continue  # its files will fail one by one
-                config = _plain(asdict(cls.Config(**{**self.config_of(name), **given})))
+                config = plain(asdict(cls.Config(**{**self.config_of(name), **given})))
                 modalities[name] = {"config": config, "version": version_of(name)}
                 continue
             for key, value in given.items():
                 stored = modalities[name]["config"].get(key)
-                if _plain(value) != stored:
+                if plain(value) != stored:
                     raise InputError(
                         f"the index holds {name} with {key} = {stored!r}, not {value!r}",
                         remedy="leave it out, or move the whole index: clipx index --reembed",
@@ -179,9 +179,7 @@ class Meta:
     def config_of(self, name: str) -> dict[str, Any]:
         """The settings of a modality, as its ``Config`` takes them; its defaults for one that is not in the index."""
         stored = self.modalities.get(name, {}).get("config", {})
-        cls = get_modality(name)
-        kinds = {f.name: str(f.type) for f in fields(cls.Config)}
-        return {key: _restored(value, kinds.get(key, "")) for key, value in stored.items()}
+        return restored(get_modality(name).Config, stored)
 
 
 def only_begun(folder: Path) -> bool:
@@ -200,18 +198,3 @@ def is_index(folder: Path) -> bool:
 
 def _start(context: str) -> str:
     return context[:12] or "none"
-
-
-def _plain(value: Any) -> Any:
-    """In JSON's types, so that what was read compares with what is given; files by a name that holds in any folder."""
-    if isinstance(value, dict):
-        return {key: _plain(own) for key, own in value.items()}
-    if isinstance(value, os.PathLike) or (isinstance(value, str) and os.sep in value and os.path.exists(value)):
-        return os.path.abspath(Path(value).expanduser())
-    return json.loads(json.dumps(value))
-
-
-def _restored(value: Any, kind: str) -> Any:
-    if isinstance(value, list):
-        return tuple(_restored(item, "") for item in value)
-    return Path(value) if isinstance(value, str) and "Path" in kind else value
