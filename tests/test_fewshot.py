@@ -17,13 +17,18 @@ from torch.nn.functional import normalize
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.fewshot import (
+    APE,
+    CLAP,
     AdapterConfig,
     AdapterNetwork,
+    APETrained,
     CacheModel,
     GaussianDiscriminant,
     InterViewAdapter,
     LinearProbe,
+    ProLIP,
     Prototype,
+    TipAdapterF,
     ViewSearch,
     few_shot_draw,
     fit_shots,
@@ -92,14 +97,18 @@ def fitted(kind: str, again: int = 0):
         return GaussianDiscriminant.fit(shots, TARGETS, LABELS, TEXT, SCALE, views), things
     if kind == "prototype":
         return Prototype.fit(shots, TARGETS, LABELS, SCALE, views), things
+    if kind in (BESIDE := {"tip_adapter_f": TipAdapterF, "ape": APE, "ape_t": APETrained, "clap": CLAP}):
+        return BESIDE[kind].fit(shots, TARGETS, TEXT, SCALE, views), things
+    if kind == "prolip":
+        return ProLIP.fit(shots, TARGETS, TEXT, SCALE, views, lr=1e-2), things
     if kind == "view_search":
         return ViewSearch.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS), stacked(sample_views(3))
     return InterViewAdapter.fit(stacked(sample_views(2)), TARGETS, TEXT, SCALE, VIEWS, QUICK), stacked(sample_views(3))
 
 
 LEARNERS = ["cache", "cache of views", "linear_probe", "linear_probe of views", "inter_view_adapter"]
-LEARNERS += ["gda", "gda of views", "prototype"]
-each = pytest.mark.parametrize("kind", [*LEARNERS, "view_search"])
+LEARNERS += ["gda", "gda of views", "prototype", "tip_adapter_f", "ape", "ape of views", "ape_t", "clap"]
+each = pytest.mark.parametrize("kind", [*LEARNERS, "view_search", "prolip", "clap of views"])
 
 # What all of them promise.
 

@@ -23,20 +23,28 @@ from os import PathLike
 
 from clipx.errors import FileError
 from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
+from clipx.fewshot.ape import APE
+from clipx.fewshot.ape_t import APETrained
 from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
+from clipx.fewshot.clap import CLAP
 from clipx.fewshot.cocoop import CoCoOp, CoCoOpConfig, MetaNet
 from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.draws import few_shot_draw
 from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.methods import CLASSIFIERS, METHODS, Method, cross_validated, fit, fit_shots, method_named
 from clipx.fewshot.probe import LinearProbe
+from clipx.fewshot.prolip import ProLIP
 from clipx.fewshot.prototype import Prototype
+from clipx.fewshot.tip_adapter_f import TipAdapterF
 from clipx.fewshot.view_search import ViewSearch
 from clipx.files import parse_tensors, read_bytes
 
 __all__ = [
+    "APE",
+    "CLAP",
     "METHODS",
+    "APETrained",
     "AdapterConfig",
     "AdapterNetwork",
     "CacheModel",
@@ -50,8 +58,10 @@ __all__ = [
     "LinearProbe",
     "MetaNet",
     "Method",
+    "ProLIP",
     "Prototype",
     "Shots",
+    "TipAdapterF",
     "ViewSearch",
     "cross_validated",
     "few_shot_draw",

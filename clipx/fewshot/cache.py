@@ -86,11 +86,11 @@ class CacheModel(FewShotClassifier):
 
     def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         keys = self._read(self.keys).to(inputs.device)
-        votes = F.one_hot(self.targets.to(inputs.device), len(self.labels)).to(inputs)  # (S, K)
         affinity = inputs.flatten(1) @ keys.flatten(1).T / self.views  # (N, S)
         mean, text = inputs.mean(dim=1), torch.from_numpy(self.weights.vectors).to(inputs.device)
         words = self.logit_scale * mean @ text.T  # (N, K)
-        return words + self.alpha * torch.exp(-self.beta * (1 - affinity)) @ votes, F.normalize(mean, dim=1) @ text.T
+        logits = words + self.alpha * votes(affinity, self.targets, len(self.labels), self.beta)
+        return logits, F.normalize(mean, dim=1) @ text.T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         keys, weights = (torch.from_numpy(own.vectors) for own in (self.keys, self.weights))
@@ -105,3 +105,17 @@ class CacheModel(FewShotClassifier):
         settings = about["settings"]
         alpha, beta = settings["alpha"], settings["beta"]
         return cls(keys, tensors["targets"], weights, about["logit_scale"], about["views"], alpha, beta, settings)
+
+
+def votes(affinity: Tensor, targets: Tensor, classes: int, beta: float, weights: Tensor | None = None) -> Tensor:
+    """(N, S) cosines with the shots, (S,) their classes -> (N, K): exp(-beta (1 - cosine)) summed in each class.
+
+    Args:
+        affinity: (N, S).
+        targets: (S,).
+        classes: K.
+        beta: sharpness, >= 0.
+        weights: (S,) of the shots; 1 by default.
+    """
+    own = F.one_hot(targets.to(affinity.device), classes).to(affinity)  # (S, K)
+    return torch.exp(-beta * (1 - affinity)) @ (own if weights is None else own * weights[:, None])

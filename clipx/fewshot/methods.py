@@ -12,15 +12,20 @@ import torch
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.adapter import InterViewAdapter
+from clipx.fewshot.ape import APE
+from clipx.fewshot.ape_t import APETrained
 from clipx.fewshot.base import FewShotClassifier, Shots
 from clipx.fewshot.cache import CacheModel
+from clipx.fewshot.clap import CLAP
 from clipx.fewshot.cocoop import CoCoOp
 from clipx.fewshot.coop import CoOp
 from clipx.fewshot.draws import few_shot_draw
 from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.probe import LinearProbe
+from clipx.fewshot.prolip import ProLIP
 from clipx.fewshot.prototype import Prototype
 from clipx.fewshot.selection import SELECTIONS, stratified_folds
+from clipx.fewshot.tip_adapter_f import TipAdapterF
 from clipx.fewshot.view_search import ViewSearch
 from clipx.prompts import Prompts
 from clipx.space import JointSpace
@@ -52,9 +57,14 @@ METHODS: dict[str, Method] = {
     # closed forms
     "prototype": Method(Prototype, control="the means of the shots alone, without words or training"),
     "cache": Method(CacheModel),
+    "ape": Method(APE),
     "gda": Method(GaussianDiscriminant),
     # trained on vectors
     "probe": Method(LinearProbe),
+    "tip_adapter_f": Method(TipAdapterF),
+    "ape_t": Method(APETrained),
+    "clap": Method(CLAP),
+    "prolip": Method(ProLIP),
     # views of a sample
     "adapter": Method(InterViewAdapter, views=True),
     "view_weights": Method(ViewSearch, views=True),
