@@ -53,7 +53,8 @@ class ZeroShotClassifier:
         labels: K >= 1 different labels; upper case, ``_`` and white space make no difference between two.
         prompts: anything ``clipx.prompts.sentences`` takes. On an embedded space every word of them must be known, as
             the labels' must. Of a set given by name, such as ``"imagenet"`` with its 80, the templates with other words
-            are left out and stand in the attribute ``dropped_prompts``, unless none would remain.
+            are left out and stand in the attribute ``dropped_prompts``, unless none would remain. The attribute
+            ``prompts`` has those that are used, as a tuple of templates or as the dict that was given.
         none_threshold: a raw cosine in [-1, 1]. One more candidate, ``"none"``, then stands in the ranking with that
             cosine: it comes first exactly where every label's cosine is below the threshold.
 
@@ -70,9 +71,12 @@ class ZeroShotClassifier:
         if none_threshold is not None and not -1 <= none_threshold <= 1:  # NaN fails too
             raise InputError(f"none_threshold must be a cosine in [-1, 1], got {none_threshold}")
         space.require_words([spoken(label) for label in self.labels])  # asks nothing of an open vocabulary
-        prompts, self.dropped_prompts = _known_templates(space, prompts, spoken(self.labels[0]))
+        prompts, self.dropped_prompts = known_templates(space, prompts, spoken(self.labels[0]))
         texts = sentences(self.labels, prompts)
         space.require_words(chain(*texts) if isinstance(prompts, Mapping) else texts[0])  # of templates one is enough
+        self.prompts = (
+            prompts if isinstance(prompts, Mapping) else (prompts,) if isinstance(prompts, str) else tuple(prompts)
+        )
         self.logit_scale = space.logit_scale
         self.none_threshold = none_threshold
         self.weights = Embedding(_class_weights(space, texts), space.id, "text", self.labels)  # (K, D)
@@ -144,7 +148,7 @@ def _checked(labels: Sequence[str], reserved: str | None) -> tuple[str, ...]:
     return tuple(label.strip() for label in labels)
 
 
-def _known_templates(space: JointSpace, prompts: Prompts, label: str) -> tuple[Prompts, tuple[str, ...]]:
+def known_templates(space: JointSpace, prompts: Prompts, label: str) -> tuple[Prompts, tuple[str, ...]]:
     """The prompts to use, and the templates of a named set that are left out: they have words the space never saw."""
     if not isinstance(prompts, str) or "{}" in prompts:
         return prompts, ()

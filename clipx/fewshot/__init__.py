@@ -1,20 +1,17 @@
 """Few-shot classification: a few labelled embeddings of any modality become a classifier.
 
-``CacheModel`` (Tip-Adapter) trains nothing, ``LinearProbe`` is CLIP's own protocol, ``InterViewAdapter`` (PointCLIP
-V1) learns to mix the views of one thing, ``ViewSearch`` only weighs them, ``CoOp`` learns what to say around labels,
-``CoCoOp`` what to say of each image.
-Each answers as a ``ZeroShotClassifier`` does, by ``labels``, ``logits`` and ``predict``, and is saved as one
-.safetensors file. ``fit_shots`` is the protocol of few-shot figures.
+``fit`` makes one by the name of a method, of which ``METHODS`` has the list. Each answers as a ``ZeroShotClassifier``
+does, by ``labels``, ``logits`` and ``predict``, and is saved as one .safetensors file. ``fit_shots`` is the protocol of
+few-shot figures, ``clipx.fewshot.estimator`` the way into scikit-learn.
 
 Where a sample has V views, each of them can use the view vectors instead of their mean, which discards information:
 an embedding then holds N * V rows, sample by sample and the views in one order, for N targets and N answers. Of
 (N, V, D) vectors that is ``Embedding(vectors.reshape(-1, space.dim), space.id, "pointcloud")``.
 
->>> zeroshot = ZeroShotClassifier(space, classes)                                          # doctest: +SKIP
->>> shots = few_shot_draw(targets, 16, seed=0)                                             # doctest: +SKIP
->>> cache = CacheModel.fit(train[shots], targets[shots], zeroshot.weights, space.logit_scale)     # doctest: +SKIP
->>> cache.predict(test, top_k=1)[0][0].label                                               # doctest: +SKIP
-'chair'
+>>> classifier = fit(photos, ["robin", "crow", ...], "gda", space=space)                    # doctest: +SKIP
+>>> classifier.predict(others, top_k=1)[0][0].label                                        # doctest: +SKIP
+'robin'
+>>> classifier.save("birds.safetensors")                                                   # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -31,6 +28,7 @@ from clipx.fewshot.clap import CLAP
 from clipx.fewshot.cocoop import CoCoOp, CoCoOpConfig, MetaNet
 from clipx.fewshot.coop import CoOp, CoOpConfig
 from clipx.fewshot.draws import few_shot_draw
+from clipx.fewshot.entropy import EntropyPrompts
 from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.methods import CLASSIFIERS, METHODS, Method, cross_validated, fit, fit_shots, method_named
 from clipx.fewshot.probe import LinearProbe
@@ -52,6 +50,7 @@ __all__ = [
     "CoCoOpConfig",
     "CoOp",
     "CoOpConfig",
+    "EntropyPrompts",
     "FewShotClassifier",
     "GaussianDiscriminant",
     "InterViewAdapter",

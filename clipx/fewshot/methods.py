@@ -20,6 +20,7 @@ from clipx.fewshot.clap import CLAP
 from clipx.fewshot.cocoop import CoCoOp
 from clipx.fewshot.coop import CoOp
 from clipx.fewshot.draws import few_shot_draw
+from clipx.fewshot.entropy import EntropyPrompts
 from clipx.fewshot.gda import GaussianDiscriminant
 from clipx.fewshot.probe import LinearProbe
 from clipx.fewshot.prolip import ProLIP
@@ -68,7 +69,8 @@ METHODS: dict[str, Method] = {
     # views of a sample
     "adapter": Method(InterViewAdapter, views=True),
     "view_weights": Method(ViewSearch, views=True),
-    # prompts learned through the text tower
+    # prompts weighed or learned through the text tower
+    "entropy": Method(EntropyPrompts),
     "coop": Method(CoOp),
     "coop_middle": Method(CoOp, {"position": "middle"}),
     "coop_class": Method(CoOp, {"per_label": True}),
