@@ -10,14 +10,15 @@ from typing import Any
 from clipx.errors import MissingDependencyError
 
 KINDS = {
-    ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm",
-    ".mkv": "video/x-matroska", ".avi": "video/x-msvideo",
-}  # fmt: skip  # browsers refuse video/quicktime, and play what is in it
+    ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm",
+}  # fmt: skip  # what browsers play is what they know inside of it: they refuse video/quicktime and video/x-matroska
+UNPLAYED = (".avi",)  # which no browser plays
 
 
 def is_film(path: str | PathLike[str]) -> bool:
     """Whether a file's suffix is that of a film, other than an animated GIF."""
-    return Path(path).suffix.lower() in KINDS
+    suffix = Path(path).suffix.lower()
+    return suffix in KINDS or suffix in UNPLAYED
 
 
 def pyav(what: str = "films need PyAV", otherwise: str = "") -> Any:

@@ -91,6 +91,9 @@ class Modality(ABC):
         For suffixes that others use as well: ``notes.txt`` is skipped silently. A file that is named is read in any
         case. A file that cannot be opened is claimed, so that ``load`` says why. Of a file at a URL no more than the
         first 64 KB are there.
+
+        It also decides where two modalities own a suffix: a file goes to the one that overrides this and claims it,
+        and else to the one that does not look, which has those that cannot be opened too.
         """
         return True
 
@@ -150,6 +153,14 @@ class ShowsPictures(Protocol):
         """What the space looks at, (V, 3, H, W) floats in [0, 1], V >= 1."""
 
 
+@runtime_checkable
+class ShowsMoments(Protocol):
+    """A modality whose files show another picture at each time."""
+
+    def moment(self, path: str | PathLike, time_s: float) -> np.ndarray:
+        """What there is to see at a time in seconds, (3, H, W) floats in [0, 1]. Raises FileError as ``load`` does."""
+
+
 @dataclass(frozen=True, eq=False)
 class Shape:
     """What a person can turn and look at from all sides.
@@ -179,6 +190,11 @@ class DependsOnClassifier(Protocol):
 
     def bind(self, classifier: ZeroShotClassifier) -> Self:
         """Itself where they do not depend on it; else another instance, whose ``context`` names the classifier."""
+
+
+def looks_into_files(cls: type[Modality]) -> bool:
+    """Whether a modality decides file by file what it claims."""
+    return any("claims" in vars(base) for base in cls.__mro__ if base is not Modality)
 
 
 def bound(modality: Modality, classifier: ZeroShotClassifier) -> Modality:

@@ -94,7 +94,7 @@ def version_of(name: str) -> str:
 
 
 def modality_of(path: str | PathLike) -> str:
-    """The modality that reads this file, by its suffix.
+    """The modality that reads this file, by its suffix; where two own that, by a look into it (``Modality.claims``).
 
     Raises:
         InputError: no installed modality that works owns the suffix.
@@ -107,10 +107,25 @@ def modality_of(path: str | PathLike) -> str:
         if broken:
             remedy += f"; broken plug-ins: {', '.join(broken)} (see clipx modalities)"
         raise InputError(f"no modality reads {suffix or 'a file without suffix'}", where=path, remedy=remedy)
-    if len(owners[suffix]) > 1:
-        names = " and ".join(map(repr, owners[suffix]))
+    claiming = _claiming(owners[suffix], path) if is_shared(suffix) else owners[suffix]
+    if len(claiming) > 1:
+        names = " and ".join(map(repr, claiming))
         raise ContractError(f"modalities {names} both claim {suffix}", remedy="name one, or uninstall the other")
-    return owners[suffix][0]
+    return claiming[0]
+
+
+def is_shared(suffix: str) -> bool:
+    """Whether several modalities own a suffix, so that ``modality_of`` looks into files."""
+    return len(_suffixes()[0].get(suffix, ())) > 1
+
+
+def _claiming(names: list[str], path: str | PathLike) -> list[str]:
+    """Those that a file of a shared suffix goes to: see ``Modality.claims``."""
+    from clipx.modality import looks_into_files
+
+    looking = [name for name in names if looks_into_files(get_modality(name))]
+    claiming = [name for name in looking if get_modality(name).claims(path)]
+    return claiming or [name for name in names if name not in looking] or looking
 
 
 @lru_cache

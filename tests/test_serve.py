@@ -1,6 +1,7 @@
 """The page's server: what its API answers, whom it refuses, and that one slow client does not stop the others."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -400,6 +401,28 @@ def test_a_sound_is_played_in_parts(tmp_path, space_folder, panels, monkeypatch)
             own, _ = search(client, [{"file": hit["file"]}])
             assert own[0]["cosine"] == pytest.approx(1, abs=1e-4) and own[0]["start_s"] == hit["start_s"]
             assert other[0]["cosine"] == pytest.approx(1, abs=1e-4) and other[0]["start_s"] == start
+
+
+def test_a_film_is_shown_at_the_moment_and_played_from_it(tmp_path, space_folder, panels):
+    pytest.importorskip("av")
+    from films import grey, number, write_film
+    from PIL import Image
+
+    path = write_film(tmp_path / "a.mp4", [grey(0)] * 6 + [grey(35)] * 6, rate=1)
+    with Index.create(tmp_path / "my.index", clipx.load_space(space_folder), str(space_folder)) as index:
+        assert index.add([path], settings={"video": {"cut": "windows", "longest_s": 6.0}}).added == 1
+    with testclient.TestClient(clipx.serve.app(tmp_path / "my.index"), BASE) as client:
+        (hit,), _ = search(client, [{"text": "cat"}])
+        seen = client.get(f"api/v1/files/{hit['file']}/thumbnail")
+        shown = number(np.asarray(Image.open(io.BytesIO(seen.content))))
+        assert (hit["start_s"], shown) in ((0.0, 0), (6.0, 35))
+        preview = client.get(f"api/v1/files/{hit['file']}/preview").json()
+        assert (preview["kind"], preview["start_s"], preview["end_s"]) == ("film", hit["start_s"], hit["end_s"])
+        part = client.get(f"api/v1/{preview['url']}", headers={"range": "bytes=44-143"})
+        assert part.status_code == 206 and part.content == path.read_bytes()[44:144]
+        assert part.headers["content-type"] == "video/mp4"
+        sent = client.post("api/v1/uploads", content=path.read_bytes(), headers={"X-Filename": "b.mov"}).json()
+        assert sent["modality"] == "video" and sent["preview"]["kind"] == "film"
 
 
 # Who may ask ----------------------------------------------------------------------------------------------------------

@@ -1,13 +1,18 @@
 """The video modality: the mean of frames, shots with times, and the commands that read films."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
-from films import grey, write_film
+from films import grey, number, write_film
+from PIL import Image
 
 import clipx
 from clipx.errors import InputError
 from clipx.modalities.video import Clip, Film, Video, VideoConfig, shots
 from clipx.parts import Parts, Time
+from clipx.registry import modality_of
 
 pytest.importorskip("av")
 
@@ -114,3 +119,60 @@ def test_pooling_takes_parts_of_other_kinds(space):
     assert np.allclose(Video(space).pool(parts)[0, :2], np.sqrt(0.5)) and np.array_equal(
         Video(space).pool(parts)[1], rows[2]
     )
+
+
+# In an index ----------------------------------------------------------------------------------------------------------
+
+
+def gif(path, colours):
+    first, *rest = [Image.fromarray(np.full((40, 60, 3), colour, np.uint8)) for colour in colours]
+    first.save(path, save_all=True, append_images=rest, duration=500, loop=0)
+    return path
+
+
+def test_a_gif_that_moves_is_a_film_and_any_other_a_picture(tmp_path, monkeypatch, space):
+    moving, still = gif(tmp_path / "a.gif", [(200, 0, 0), (0, 0, 200)] * 3), gif(tmp_path / "b.gif", [(9, 200, 9)])
+    damaged = tmp_path / "c.gif"
+    damaged.write_bytes(moving.read_bytes()[:60])
+    assert [modality_of(path) for path in (moving, still, damaged, tmp_path / "none.gif")] == [
+        *("video", "image", "image", "image")
+    ]
+    assert Video(space).load(moving).times == (0.0, 1.0, 2.0)
+    with clipx.Index.create(tmp_path / "my.index", space) as index:
+        index.add([moving, still])
+        assert index.stats()["modalities"] == {"image": 1, "video": 1}
+        index.add([tmp_path])
+        assert index.stats()["modalities"] == {"image": 1, "video": 1}
+    monkeypatch.setitem(sys.modules, "av", None)  # without PyAV its first picture is a photo, as before
+    assert modality_of(moving) == "image"
+
+
+def test_a_film_is_found_with_its_time_and_shows_that_moment(tmp_path, space):
+    films = tmp_path / "films"
+    films.mkdir()
+    path = write_film(films / "a.mp4", [grey(0)] * 6 + [grey(35)] * 6, rate=1)
+    with clipx.Index.create(tmp_path / "my.index", space) as index:
+        index.add([films], settings={"video": {"cut": "windows", "longest_s": 6.0}})
+        wanted = Video(space).frame_parts([Video(space).load(path)]).vectors[8:9]
+        hit = index.search(clipx.Embedding(wanted, space.id, "video"), 1)[0]
+        assert (hit.path, hit.start_s, hit.end_s, hit.modality) == (str(path), 6.0, 12.0, "video")
+        shown = np.asarray(Image.open(io.BytesIO(index.moments([hit])[str(path)])))
+        assert number(shown) == 35
+        assert (
+            number(np.asarray(Image.open(io.BytesIO(index.thumbnails([str(path)])[str(path)])).crop((0, 0, 8, 8)))) == 0
+        )
+        path.write_bytes(b"gone bad")
+        assert index.moments([hit]) == {}
+
+
+def test_the_page_of_a_search_plays_a_film_from_the_moment(tmp_path):
+    from clipx.cli._results_page import results_page
+    from clipx.index import Hit
+
+    path = write_film(tmp_path / "a b.mp4", [grey(0)] * 6, rate=1)
+    hit = Hit(str(path), "video", 0.5, 0.5, 0.5, 0.5, ("dog",), 2.0, 4.5, 1)
+    page = results_page("dog", [hit], {str(path): b"jpeg"}, {str(path): "a b.mp4"}, "about")
+    assert f'src="{path.as_uri()}#t=2.00,4.50"' in page and 'poster="data:image/jpeg' in page and "%20" in path.as_uri()
+    assert "media-src data: file:" in page
+    path.unlink()
+    assert "<video" not in results_page("dog", [hit], {}, {str(path): "a b.mp4"}, "about")

@@ -14,9 +14,9 @@ def document(title: str, style: str, body: str, media: bool = False) -> str:
         title: of the window, plain text.
         style: CSS beside the shared colours and type.
         body: HTML.
-        media: whether it holds sounds.
+        media: whether it holds sounds, or shows films from where they lie.
     """
-    sources = "; media-src data:" if media else ""
+    sources = "; media-src data: file:" if media else ""
     return _FRAME.substitute(title=escape(title), style=style, body=body, media=sources)
 
 

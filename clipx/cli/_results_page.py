@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from clipx.cli._film import film_player
 from clipx.cli._html import data_uri, document
 from clipx.cli._sound import player
 
@@ -46,6 +47,7 @@ def _card(hit: Hit, thumbnail: bytes | None, name: str) -> str:
     if thumbnail is not None:
         shown = f"{hit.modality} {name}: {', '.join(hit.words)}"
         picture = f'<img src="{data_uri("image/jpeg", thumbnail)}" alt="{escape(shown, quote=True)}">'
+    picture = film_player(hit.path, hit.start_s, hit.end_s, name, thumbnail) or picture
     place = "" if hit.start_s is None or hit.end_s is None else f", {hit.start_s:.1f} to {hit.end_s:.1f} s"
     return _CARD.substitute(
         rank=hit.rank,
@@ -85,7 +87,7 @@ article { display: flex; flex-direction: column; min-width: 0; padding: 1rem; ba
   border: 1px solid var(--line); border-radius: .75rem }
 figure { display: grid; place-items: center; height: 11rem; margin: 0 0 .75rem; border-radius: .5rem;
   overflow: hidden; background: var(--well) }
-img { display: block; width: 100%; height: 11rem; object-fit: contain }
+img, video { display: block; width: 100%; height: 11rem; object-fit: contain }
 h2 { margin: 0; font-size: 1rem; line-height: 1.35; overflow-wrap: anywhere }
 h2 span:first-child { color: var(--quiet); font-weight: 400 }
 p { margin: 0 }

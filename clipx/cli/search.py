@@ -116,7 +116,8 @@ def _write_page(file: Path, index: Index, db: Path, query: str, hits: Sequence[H
     paths = [hit.path for hit in hits]
     about = f"Index {db}, {index.stats()['files']:,} files, space {index.space.name} ({index.space.id})."
     remark = "" if likely(hits) else UNLIKELY
-    page = results_page(query, hits, index.thumbnails(paths), {path: short(path) for path in paths}, about, remark)
+    thumbnails = {**index.thumbnails(paths), **index.moments(hits)}
+    page = results_page(query, hits, thumbnails, {path: short(path) for path in paths}, about, remark)
     write_whole(file, page)
     note(f"page: {file}")
 

@@ -27,6 +27,7 @@ from clipx.index.scan import absolute, find_files, listed
 from clipx.index.search import Hit, Searcher
 from clipx.index.steps import Engine, Options, Progress
 from clipx.index.store import Store, StoreFactory, store_name, thumbnails_of
+from clipx.index.thumbnail import moment
 from clipx.index.update import Added, add, move, remove
 
 if TYPE_CHECKING:
@@ -412,6 +413,11 @@ class Index:
     def thumbnails(self, paths: Sequence[str]) -> dict[str, bytes]:
         """Path -> a JPEG of what the space looked at, for those files that have one."""
         return thumbnails_of(self.store, paths)
+
+    def moments(self, hits: Iterable[Hit]) -> dict[str, bytes]:
+        """Path -> a JPEG of what the file shows at the place that was found, for those that show one at each time."""
+        found = {hit.path: moment(self.encoder(hit.modality), hit.path, hit.start_s, hit.end_s) for hit in hits}
+        return {path: picture for path, picture in found.items() if picture is not None}
 
     def __len__(self) -> int:
         """Number of rows: files, or their windows."""

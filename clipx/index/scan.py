@@ -15,8 +15,8 @@ from clipx.errors import ClipxError, FileError, InputError
 from clipx.index.meta import NAME as META
 from clipx.index.meta import is_index
 from clipx.index.remote import START, About, canonical, fetch, file_name, is_url, list_folder, look_up
-from clipx.modality import Modality
-from clipx.registry import get_modality, modality_of
+from clipx.modality import looks_into_files
+from clipx.registry import get_modality, is_shared, modality_of
 
 REQUESTS = 16  # for listings, at a time
 _NOT_UTF8 = "its name is not UTF-8"
@@ -256,7 +256,7 @@ def _take_listed(wanted: tuple[About, str]) -> Found | Failure | None:
             return Failure(about.url, _NOT_UTF8)
         if about.size is None:  # as on the web
             about = look_up(about.url)
-        if any("claims" in vars(base) for base in cls.__mro__ if base is not Modality):  # it looks into files
+        if looks_into_files(cls):
             start = fetch(about.url, START)
             if not cls.claims(start.path):
                 return None
@@ -301,7 +301,7 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
 def _reader(modality: str | None, owner: Callable[[str], str | None]) -> Callable[[str], str | None]:
     """path -> the modality that reads it, or None."""
     if modality is None:
-        return lambda path: owner(_suffix(path))
+        return lambda path: modality_of(path) if is_shared(_suffix(path)) and not is_url(path) else owner(_suffix(path))
     chosen = get_modality(modality).suffixes
     return lambda path: modality if not chosen or _suffix(path) in chosen else None
 

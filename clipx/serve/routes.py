@@ -105,6 +105,7 @@ class Api:
             Endpoint("GET", "/files/{file}/preview", self.preview, "How to show a file.", answers=schemas.Preview),
             Endpoint("GET", "/files/{file}/picture", self.picture, "A file as a JPEG.", media=jpeg),
             Endpoint("GET", "/files/{file}/sound", self.sound, "A sound; ranges work.", media=("audio/*",)),
+            Endpoint("GET", "/files/{file}/film", self.film, "A film; ranges work.", media=("video/*",)),
             Endpoint(
                 "GET", "/files/{file}/shape", self.shape, "A shape in binary.", media=("application/octet-stream",)
             ),
@@ -238,6 +239,10 @@ class Api:
         if isinstance(found, bytes):
             return Response(found, media_type="audio/wav")
         return FileResponse(found[0], media_type=found[1])
+
+    async def film(self, request: Request) -> Response:
+        path, kind = await threaded(self.service.film, request.path_params["file"])
+        return FileResponse(path, media_type=kind)
 
     async def shape(self, request: Request) -> Response:
         found = await threaded(self.service.shape, request.path_params["file"])

@@ -84,7 +84,7 @@ class EndRecord(_Model):
 class Preview(_Model):
     """How a file is shown; ``url`` is relative to the API."""
 
-    kind: Literal["picture", "sound", "shape", "none"]
+    kind: Literal["picture", "sound", "film", "shape", "none"]
     url: str | None = None
     reason: str | None = None
     width: int | None = None

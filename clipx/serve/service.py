@@ -23,7 +23,7 @@ from clipx.index.query import Term
 from clipx.index.remote import is_missing, is_url, item_of
 from clipx.index.scan import inside
 from clipx.index.search import LIKELY
-from clipx.index.thumbnail import thumbnail
+from clipx.index.thumbnail import moment, thumbnail
 from clipx.serve.items import Item, Names
 from clipx.serve.security import Refused
 from clipx.serve.uploads import HEAD_BYTES, Upload, Uploads, shown, suffix_by_content
@@ -355,10 +355,19 @@ class Service:
         if (upload := self.uploads.get(name)) is not None:
             return upload.thumbnail
         path, index = self.place(name)[0], self.index
+        if (seen := self._moment(name)) is not None:
+            return seen
         with self._seeing:
             if path not in self._thumbnails:
                 self._fetch_thumbnails(index, [path])
             return self._thumbnails.get(path)
+
+    def _moment(self, name: str) -> bytes | None:
+        """What a film shows at the place that was found; None for what is no film, or is not here."""
+        item = self.names.item(name)
+        if item.start_s is None or is_missing(item.path):
+            return None
+        return moment(self._encoder(item.modality), item.path, item.start_s, item.end_s)
 
     def _fetch_thumbnails(self, index: Index, paths: Sequence[str]) -> None:
         """Read those that are not kept, all at once."""
@@ -371,6 +380,7 @@ class Service:
 
     def preview(self, name: str) -> schemas.Preview:
         """How a file is shown."""
+        from clipx.films import KINDS
         from clipx.modality import ShowsPictures, ShowsShapes
         from clipx.sounds import is_sound, waveform
 
@@ -390,6 +400,8 @@ class Service:
                     start_s=place.start_s,
                     end_s=place.end_s,
                 )
+            if path.suffix.lower() in KINDS:
+                return schemas.Preview(kind="film", url=f"files/{name}/film", start_s=place.start_s, end_s=place.end_s)
             encoder = self._encoder(modality)
             if isinstance(encoder, ShowsShapes):
                 shape = encoder.shape(path)
@@ -447,6 +459,15 @@ class Service:
         if not is_sound(path):
             raise Refused(404, "this is no sound")
         return cut(path, 0.0, None, LONGEST_S)[0]
+
+    def film(self, name: str) -> tuple[Path, str]:
+        """The file and its media type, where browsers may play it."""
+        from clipx.films import KINDS
+
+        path, _ = self.local(name)
+        if (kind := KINDS.get(path.suffix.lower())) is None:
+            raise Refused(404, "this is no film that browsers play")
+        return path, kind
 
     def shape(self, name: str) -> bytes:
         """A file's shape, see ``shape_bytes``."""

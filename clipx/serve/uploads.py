@@ -33,6 +33,9 @@ _STARTS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
     (4, b"ftypavif", (".avif",)),
     (4, b"ftypavis", (".avif",)),
     *((4, b"ftyp" + brand, (".heic", ".heif")) for brand in sorted(HEIF_BRANDS)),
+    (4, b"ftyp", (".mp4", ".mov", ".m4v")),
+    (0, b"\x1aE\xdf\xa3", (".mkv", ".webm")),
+    (8, b"AVI ", (".avi",)),
     (0, b"\0\0\0\x0cjP  ", (".jp2",)),
     (8, b"WAVE", (".wav",)),
     (0, b"fLaC", (".flac",)),
@@ -162,7 +165,7 @@ def suffix_by_content(head: bytes, name: str) -> str:
     try:
         modality_of(f"x{suffix}")
     except InputError as error:
-        remedy = "drop a picture, a drawing, a sound, a cloud or a mesh"
+        remedy = "drop a picture, a drawing, a sound, a film, a cloud or a mesh"
         raise InputError("no modality reads such a file", where=shown(name), remedy=remedy) from error
     return suffix
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import repeat
 from os import PathLike
 from typing import Any
@@ -13,14 +14,16 @@ from clipx._arrays import TINY
 from clipx._batches import batches
 from clipx._threads import prefetch, single_threaded_pool
 from clipx.errors import ClipxError, InputError
-from clipx.films import KINDS, pyav
+from clipx.films import KINDS, UNPLAYED, pyav
 from clipx.modalities.video.config import VideoConfig
+from clipx.modalities.video.decode import frames_at, opened
 from clipx.modalities.video.films import Clip, Film, frames_of, read_film
+from clipx.modalities.video.gif import is_animated
 from clipx.modalities.video.windows import shots
 from clipx.modality import Modality
 from clipx.parts import Parts, Time
 
-SUFFIXES = tuple(KINDS)
+SUFFIXES = (*KINDS, *UNPLAYED, ".gif")
 _FRAMES_AT_ONCE = 32
 _BATCHES_AHEAD = 3  # decoded while one is encoded: 60 MB at 224 pixels
 
@@ -137,6 +140,13 @@ class Video(Modality):
         shown = sample.first[None] if isinstance(sample, Film) else sample.frames
         return shown / np.float32(255)
 
+    def moment(self, path: str | PathLike, time_s: float) -> np.ndarray:
+        """The frame at a time as the space looks at it, (3, H, W) in [0, 1]; the last one after the end."""
+        with opened(path) as source:
+            end = max(0.0, (source.seconds or time_s) - 0.5 / source.rate)
+            with closing(frames_at(source, [min(time_s, end)], self.space.preprocess.fitted)) as found:
+                return next(found).pixels / np.float32(255)
+
     @classmethod
     def example(cls) -> Clip:
         """An orange disc that crosses a blue slope, 6 frames of 48 x 64 in 6 s."""
@@ -146,6 +156,11 @@ class Video(Modality):
             disc = (x - step) ** 2 + y**2 < 0.2
             frames.append(np.stack([disc, disc * 0.6, ~disc * (y + 1) / 2]))
         return Clip((np.stack(frames) * 255).astype(np.uint8), tuple(map(float, range(6))), 6.0)
+
+    @classmethod
+    def claims(cls, path: str | PathLike) -> bool:
+        """Of GIFs those that move, and only where they can be read as films: all others are pictures."""
+        return not str(path).lower().endswith(".gif") or (cls.missing() is None and is_animated(path))
 
     @classmethod
     def missing(cls) -> str | None:

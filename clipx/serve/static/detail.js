@@ -9,7 +9,7 @@ const EXPLAINED = {
   "By chance": "How many unrelated files are expected to score as high (the e-value).",
   Score: "What the hits are ranked by; 1 at most.",
   Cosine: "How near the file and the query are in the joint space, from −1 to 1.",
-  Place: "The part of the sound that was found.",
+  Place: "The part of the sound or film that was found.",
   Changed: "When the file was last changed.",
 };
 

@@ -130,6 +130,7 @@ export function duration(seconds) {
 const KINDS = {
   image: { title: "Picture", many: "Pictures", icon: "picture" },
   audio: { title: "Sound", many: "Sounds", icon: "sound" },
+  video: { title: "Film", many: "Films", icon: "picture", moves: true },
   pointcloud: { title: "Shape", many: "Shapes", icon: "shape" },
   sketch: { title: "Drawing", many: "Drawings", icon: "pen" },
   depth: { title: "Depth map", many: "Depth maps", icon: "layers" },
@@ -138,7 +139,7 @@ const KINDS = {
 /**
  * How the page names a modality; one that it does not know goes by its own name.
  * @param {string} modality
- * @returns {{title: string, many: string, icon: string}}
+ * @returns {{title: string, many: string, icon: string, moves?: boolean}} moves: whether it has a picture at each time
  */
 export function kindOf(modality) {
   return KINDS[modality] ?? { title: modality, many: modality, icon: "file" };

@@ -1,4 +1,4 @@
-/** What a file looks or sounds like: the player of a sound, the turnable view of a shape, a picture. */
+/** What a file looks or sounds like: the player of a sound or a film, the turnable view of a shape, a picture. */
 
 import { url } from "./api.js";
 import { h, icon, kindOf, s } from "./dom.js";
@@ -23,6 +23,7 @@ export function previewOf(preview, name) {
   if (preview.kind === "sound") {
     return h("div", { class: "preview preview-sound" }, soundPlayer({ ...preview, url: url(preview.url), name }));
   }
+  if (preview.kind === "film") return h("div", { class: "preview" }, film(preview, name));
   if (preview.kind === "shape") return shape(preview, name);
   return h("div", { class: "preview preview-none" }, icon("file"), h("p", { text: preview.reason ?? "No preview" }));
 }
@@ -39,6 +40,12 @@ export function dispose(element) {
 }
 
 const views = new Map();
+
+/** A player that begins at the place that was found, and stops at its end. */
+function film({ url: source, start_s = null, end_s = null }, name) {
+  const place = start_s === null ? "" : `#t=${start_s.toFixed(2)},${end_s.toFixed(2)}`;
+  return h("video", { src: url(source) + place, controls: "", preload: "metadata", playsinline: "", "aria-label": name });
+}
 
 function shape(preview, name) {
   const size = preview.triangles

@@ -90,7 +90,7 @@ export class Results {
   #build(hit, key) {
     const kind = kindOf(hit.modality);
     const open = h("button", { type: "button", class: "card-open", onclick: () => this.#acts.onOpen(card.hit) });
-    const lasts = hit.start_s !== null; // its waveform comes when it is seen
+    const lasts = hit.start_s !== null && !kind.moves; // its waveform comes when it is seen
     const look = thumbnailOf(lasts ? { ...hit, thumbnail: false } : hit, { lazy: true });
     const well = h("div", { class: `well look-${hit.modality}` }, look);
     const words = h("span");
