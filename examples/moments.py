@@ -1,0 +1,125 @@
+"""Find the moment in films that were joined from clips at random.
+
+    python examples/moments.py
+    python examples/moments.py --data clips --films 5
+
+Clips are joined to films, the films are indexed, and each clip is asked for by its caption: the best hit must be of the
+right film, and its interval must overlap with the clip's by half of their union. Beside it stands how often the caption
+finds the clip where each clip is a film of its own: what the space cannot tell, no cutting can find.
+"""
+
+import argparse
+import csv
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import clipx
+from clipx.films import pyav
+
+DATA = Path(__file__).parent / "data"
+RATE_HZ, SIZE = 10, (320, 240)
+
+
+def frames_of(path: Path) -> Iterator[Image.Image]:
+    """A clip's frames at ``RATE_HZ``; a picture is one that the camera moves over for 4 s."""
+    if path.suffix == ".png":
+        picture = Image.open(path).convert("RGB").resize((300, 300))
+        for step in range(4 * RATE_HZ):
+            yield picture.crop((step // 2, step // 2, 280 + step // 2, 280 + step // 2))
+        return
+    with pyav().open(str(path)) as container:
+        due = 0.0
+        for frame in container.decode(video=0):
+            while frame.time >= due - 1e-6:
+                yield frame.to_image()
+                due += 1 / RATE_HZ
+
+
+def join(clips: list[Path], path: Path) -> list[tuple[float, float]]:
+    """Write a film of clips, one after the other; when each begins and ends, in seconds."""
+    av, count, places = pyav(), 0, []
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", RATE_HZ, options={"crf": "23", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for clip in clips:
+            begun = count
+            for picture in frames_of(clip):
+                picture.thumbnail(SIZE)
+                page = Image.new("RGB", SIZE)
+                page.paste(picture, ((SIZE[0] - picture.width) // 2, (SIZE[1] - picture.height) // 2))
+                container.mux(stream.encode(av.VideoFrame.from_image(page)))
+                count += 1
+            places.append((begun / RATE_HZ, count / RATE_HZ))
+        container.mux(stream.encode(None))
+    return places
+
+
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union of two intervals."""
+    both = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+    return both / (max(one[1], other[1]) - min(one[0], other[0]))
+
+
+def read(folder: Path | None) -> dict[Path, str]:
+    """Clip -> caption, "" for what is never asked for: labels.csv with path and caption, or the examples' pictures."""
+    if folder is None:
+        return {path: path.stem.replace("_", " ") for path in sorted(DATA.glob("*.png"))}
+    with open(folder / "labels.csv", encoding="utf-8", newline="") as file:
+        return {folder / row["path"]: row["caption"] for row in csv.DictReader(file)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for the films and the index; a temporary one by default")
+    parser.add_argument("--data", type=Path, help="folder of clips with labels.csv: path, caption")
+    parser.add_argument("--films", type=int, default=2, help="how many films are made of the clips")
+    parser.add_argument("--space", help="name of a joint space")
+    parser.add_argument("--fps", type=float, default=1.0, help="frames of a second that are looked at")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
+    out.mkdir(parents=True, exist_ok=True)
+    captions = read(args.data)
+    space = clipx.load_space(args.space) if args.space else clipx.load_space()
+
+    clips = list(captions)
+    random.Random(args.seed).shuffle(clips)
+    truth: dict[Path, tuple[Path, tuple[float, float]]] = {}
+    for number in range(args.films):
+        own, film = clips[number :: args.films], out / f"film{number}.mp4"
+        truth |= {clip: (film, place) for clip, place in zip(own, join(own, film), strict=True)}
+    alone = []
+    for number, clip in enumerate(clips):
+        join([clip], out / f"clip{number}.mp4")
+        alone.append(out / f"clip{number}.mp4")
+
+    asked = [clip for clip in clips if captions[clip]]
+    space.require_words([captions[clip] for clip in asked])
+    texts = space.encode_text([captions[clip] for clip in asked])
+    vectors = clipx.embed(alone, space=space, fps=args.fps).vectors
+    right = (texts @ vectors.T).argmax(1) == np.array([clips.index(clip) for clip in asked])
+
+    with clipx.Index.create(out / "my.index", space) as index:
+        index.add([out / f"film{number}.mp4" for number in range(args.films)], settings={"video": {"fps": args.fps}})
+        found = []
+        for clip in asked:
+            film, place = truth[clip]
+            hit = index.search(captions[clip], 1, modality="video", ranking="cosine")[0]
+            share = overlap(place, (hit.start_s, hit.end_s)) if hit.path == str(film.absolute()) else 0.0
+            found.append(share >= 0.5)
+            mark = "found" if found[-1] else "     "
+            where = f"{film.name} {place[0]:5.1f} to {place[1]:5.1f} s"
+            seen = f"{Path(hit.path).name} {hit.start_s:.1f} to {hit.end_s:.1f} s"
+            print(f"{mark} {captions[clip][:40]:40} {where}, hit {seen}")
+    print(f"{len(asked)} captions, {len(clips)} clips in {args.films} films")
+    print(f"R@1 of clips that are films of their own: {np.mean(right):.0%}")
+    print(f"R@1 at IoU 0.5 in films: {np.mean(found):.0%}")
+
+
+if __name__ == "__main__":
+    main()
