@@ -16,24 +16,29 @@ from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_text
 from clipx.modality import Modality, bound
+from clipx.parts import View
 from clipx.pipeline import embedding_of, encode_all, file_items
 from clipx.prompts import Prompts
 from clipx.registry import get_modality, modality_of
+from clipx.settings import restored
 from clipx.zeroshot import Prediction, ZeroShotClassifier
 
 if TYPE_CHECKING:
+    from clipx.fewshot import FewShotClassifier
     from clipx.space import JointSpace
 
 StrPath = str | PathLike[str]
 
 
 @overload
-def classify(path: StrPath, labels: Sequence[str], **options: Any) -> list[Prediction]: ...
+def classify(path: StrPath, labels: Sequence[str] | None = None, **options: Any) -> list[Prediction]: ...
 @overload
-def classify(path: Iterable[StrPath], labels: Sequence[str], **options: Any) -> list[list[Prediction]]: ...
+def classify(
+    path: Iterable[StrPath], labels: Sequence[str] | None = None, **options: Any
+) -> list[list[Prediction]]: ...
 def classify(
     path: StrPath | Iterable[StrPath],
-    labels: Sequence[str],
+    labels: Sequence[str] | None = None,
     modality: str | None = None,
     space: StrPath | JointSpace | None = None,
     top: int | None = None,
@@ -41,16 +46,17 @@ def classify(
     none_threshold: float | None = None,
     device: str = "cpu",
     batch_size: int = 32,
+    classifier: StrPath | FewShotClassifier | None = None,
     **config: Any,
 ) -> list[Prediction] | list[list[Prediction]]:
-    """Name what is in a file, or in each of several files, by words.
+    """Name what is in a file, or in each of several files, by words or by a classifier that learned from samples.
 
     >>> clipx.classify("chair.ply", ["chair", "table", "airplane"])[0].label   # doctest: +SKIP
     'chair'
 
     Args:
         path: one file, or several; their modalities may differ.
-        labels: the words to choose from.
+        labels: the words to choose from; None with a classifier.
         modality: a modality's name; taken from each file's suffix when left out.
         space: what ``clipx.load_space`` takes, loaded once and kept, or a ``JointSpace``; by default ``$CLIPX_SPACE``,
             else lite.
@@ -59,20 +65,66 @@ def classify(
         none_threshold: see ``ZeroShotClassifier``.
         device: where a space given by name is loaded.
         batch_size: how many samples are encoded at a time; as many are read meanwhile.
+        classifier: what ``clipx train classifier`` wrote, or what ``clipx.fewshot.load_classifier`` read of it. It
+            knows its classes, its modality and its space.
         **config: fields of the modality's ``Config``, such as ``up="z"``.
 
     Returns:
         One path: its predictions, best first. Several: one such list for each, in their order.
     """
     paths, one = _as_list(path)
-    space = opened_space(space, device)
-    found: list[list[Prediction]] = [[] for _ in paths]
+    if classifier is not None:
+        if labels is not None or prompts is not None or none_threshold is not None:
+            raise InputError("labels, prompts and none_threshold are for words", where="classify")
+        found = _by_classifier(paths, classifier, modality, space, top, device, batch_size, config)
+        return found[0] if one else found
+    if labels is None:
+        raise InputError("takes words or a classifier", where="classify", remedy="give labels or classifier")
+    space, found = opened_space(space, device), [[] for _ in paths]
     for encoder, rows in _encoders(paths, modality, space, config):
-        classifier = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
-        embedding = _encode(bound(encoder, classifier), [paths[i] for i in rows], batch_size)
-        for i, predictions in zip(rows, classifier.predict(embedding, top), strict=True):
+        by_words = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
+        embedding = _encode(bound(encoder, by_words), [paths[i] for i in rows], batch_size)
+        for i, predictions in zip(rows, by_words.predict(embedding, top), strict=True):
             found[i] = predictions
     return found[0] if one else found
+
+
+def _by_classifier(
+    paths: Sequence[StrPath],
+    classifier: StrPath | FewShotClassifier,
+    modality: str | None,
+    space: StrPath | JointSpace | None,
+    top: int | None,
+    device: str,
+    batch_size: int,
+    config: Mapping[str, Any],
+) -> list[list[Prediction]]:
+    from clipx.fewshot import load_classifier
+
+    fitted = load_classifier(classifier) if isinstance(classifier, str | PathLike) else classifier
+    name, stored, source = learned_from(fitted, modality)
+    space = opened_space(source if space is None else space, device)
+    encoder = make_modality(name, space, stored | dict(config))
+    items = file_items([Path(path) for path in paths])
+    views = (View,) if fitted.views > 1 else ()
+    embedding = embedding_of(encode_all(items, encoder, separate=views, batch=batch_size), encoder, bool(views))
+    return fitted.attached(space).predict(embedding, top) if paths else []
+
+
+def learned_from(classifier: FewShotClassifier, modality: str | None = None) -> tuple[str, dict[str, Any], str]:
+    """The modality that a classifier learned from, its settings as its ``Config`` takes them, and the space's name.
+
+    Raises:
+        InputError: a classifier that does not say so, or one of another modality than ``modality``.
+    """
+    about = classifier.settings
+    if not {"modality", "config", "space"} <= set(about):
+        raise InputError(
+            "the classifier does not say what files it names", remedy="make it with clipx train classifier"
+        )
+    if modality not in (None, about["modality"]):
+        raise InputError(f"the classifier was learned from {about['modality']}, not from {modality}")
+    return about["modality"], restored(get_modality(about["modality"]).Config, about["config"]), about["space"]
 
 
 def embed(

@@ -1,4 +1,4 @@
-"""Settings of a modality as JSON has them: what an index or a saved classifier keeps of a ``Config``."""
+"""What an index or a saved classifier keeps of a modality's ``Config`` and of its space, as JSON has it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, os.PathLike) or (isinstance(value, str) and os.sep in value and os.path.exists(value)):
         return os.path.abspath(Path(value).expanduser())
     return json.loads(json.dumps(value))
+
+
+def source_of(space: str | os.PathLike[str]) -> str:
+    """What ``clipx.load_space`` takes to load a space again from any working folder: a name, or an absolute path."""
+    here = Path(space).expanduser()
+    return str(here.resolve()) if here.is_dir() else os.fspath(space)
 
 
 def restored(config: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ PUBLIC = {
     "clipx.backbone.towers": ["ResNetTower", "TimmTower", "Tower", "ViTTower", "resize_positions", "tower_of"],
     "clipx.fewshot": [
         "AdapterConfig", "AdapterNetwork", "APE", "APETrained", "CacheModel", "CLAP", "CoCoOp", "CoCoOpConfig",
-        "CoOp", "CoOpConfig", "cross_validated", "EntropyPrompts", "few_shot_draw", "FewShotClassifier", "fit", "fit_shots",
-        "GaussianDiscriminant", "InterViewAdapter", "LinearProbe", "load_classifier", "MetaNet", "Method",
+        "CoOp", "CoOpConfig", "cross_validated", "EntropyPrompts", "few_shot_draw", "FewShotClassifier", "fit",
+        "fit_shots", "GaussianDiscriminant", "InterViewAdapter", "LinearProbe", "load_classifier", "MetaNet", "Method",
         "method_named", "METHODS", "ProLIP", "Prototype", "Shots", "smoothed_cross_entropy", "TipAdapterF",
         "ViewSearch",
     ],
@@ -192,6 +192,10 @@ def heic(tmp_path):
     import_module("clipx.pictures").open_picture(tmp_path / "a.heic")
 
 
+def sklearn(tmp_path):
+    runpy.run_path(str(ROOT / "clipx/fewshot/estimator.py"))
+
+
 def ray(tmp_path):
     import_module("clipx.index.ray_engine").RayEngine()
 
@@ -214,6 +218,7 @@ NEEDS = {  # extra -> (the module that is absent, who asks for it, the install l
     "heic": ("pillow_heif", heic, "pip install 'clipx-modalities[heic]'"),
     "las": ("laspy", las, "pip install 'clipx-modalities[las]'"),
     "h5": ("h5py", h5, "pip install 'clipx-modalities[h5]'"),
+    "sklearn": ("sklearn", sklearn, "pip install 'clipx-modalities[sklearn]'"),
     "ray": ("ray", ray, "pip install 'clipx-modalities[ray]'"),
     "mcp": ("mcp", mcp, "pip install 'clipx-modalities[mcp]'"),
     "open3d": ("open3d", open3d, "pip install 'clipx-modalities[open3d]'"),

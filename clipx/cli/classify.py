@@ -58,6 +58,8 @@ def classify(
 
     Example: clipx classify garden/ --classifier birds.safetensors
     """
+    from clipx.api import learned_from
+    from clipx.cli._flags import settings_of
     from clipx.cli._output import report
     from clipx.cli._work import encode, files_in
     from clipx.pipeline import file_items
@@ -66,15 +68,17 @@ def classify(
     if (labels is None) == (classifier is None):
         raise InputError("takes words or a classifier", where="classify", remedy="give --labels or --classifier")
     fitted = None if classifier is None else _read(classifier, run, none_threshold)
-    given = files_in(paths, run.modality if fitted is None else fitted.settings["modality"])
     if fitted is None:
-        space, groups = None, _by_words(given, labels or "", none_threshold, run, settings)
+        given, space = files_in(paths, run.modality), run.space
+        groups = _by_words(given, labels or "", none_threshold, run, settings)
     else:
-        space, groups = fitted.settings["space"], _by_classifier(given, fitted, settings)
+        name, config, source = learned_from(fitted, run.modality)
+        given, space = files_in(paths, name), run.space or source
+        groups = _by_classifier(given, fitted, name, config | settings_of([name], settings)[name])
     items = file_items(given.files)
     if not items:
         run.conclude(report("classify", []), given.failures, lambda: None, given.skipped)
-    joint = run.open_space(run.space or space)
+    joint = run.open_space(space, "torch" if fitted is not None and fitted.uses_tower else None)
     found: dict[str, tuple[str, list[Prediction]]] = {}
     modalities = {}
     for encoder, rows, namer in groups(joint):
@@ -125,24 +129,15 @@ def _read(path: Path, run: RunOptions, none_threshold: float | None) -> FewShotC
     if run.prompts is not None or none_threshold is not None:
         flag = "--prompts" if run.prompts is not None else "--none-threshold"
         raise InputError("is for words, and a classifier has its own classes", where=flag, remedy="leave it out")
-    fitted = load_classifier(path)
-    if not {"modality", "config", "space"} <= set(fitted.settings):
-        raise InputError("does not say what files it names", where=path, remedy="make it with clipx train classifier")
-    if run.modality not in (None, fitted.settings["modality"]):
-        raise InputError(f"was learned from {fitted.settings['modality']}, not {run.modality}", where=path)
-    return fitted
+    return load_classifier(path)
 
 
-def _by_classifier(given: Files, fitted: FewShotClassifier, settings: Mapping[str, Any]) -> Groups:
+def _by_classifier(given: Files, fitted: FewShotClassifier, name: str, config: dict[str, Any]) -> Groups:
     """space -> the modality that the classifier learned from, the positions of all files, and the classifier."""
     from clipx.api import make_modality
-    from clipx.cli._flags import settings_of
-    from clipx.registry import get_modality
-    from clipx.settings import restored
 
-    name = fitted.settings["modality"]
-    config = restored(get_modality(name).Config, fitted.settings["config"]) | settings_of([name], settings)[name]
-    return lambda space: [(make_modality(name, space, config), list(range(len(given.files))), fitted.attached(space))]
+    rows = list(range(len(given.files)))
+    return lambda space: [(make_modality(name, space, config), rows, fitted.attached(space))]
 
 
 def _print(named: Sequence[tuple[str, str, list[Prediction]]]) -> None:

@@ -68,11 +68,11 @@ def classifier(
     from clipx.api import make_modality
     from clipx.cli._flags import settings_of
     from clipx.cli._output import check_writable, report
-    from clipx.cli._work import encode, make_classifier, read_prompts
+    from clipx.cli._work import encode, make_classifier, read_prompts, space_name
     from clipx.datasets import read_data
     from clipx.fewshot import cross_validated, fit, method_named
     from clipx.registry import get_modality
-    from clipx.settings import plain
+    from clipx.settings import plain, source_of
 
     out, method = options.out, method_named(options.method)
     if out.suffix != SUFFIX:
@@ -84,7 +84,8 @@ def classifier(
     labels = [label.strip() for label in samples.labels]
     if len(counts := Counter(labels)) < 2:
         raise InputError(f"has one class, {labels[0]!r}", where=data, remedy="give two classes or more")
-    joint = run.open_space(backend="torch" if method.classifier.uses_tower else None)
+    source = space_name(run.space)
+    joint = run.open_space(source, "torch" if method.classifier.uses_tower else None)
     encoder = make_modality(name, joint, chosen)
     words = None
     if _reads_words(options, method.classifier.uses_words, joint, sorted(counts)):
@@ -93,7 +94,8 @@ def classifier(
     views = len(embedding) // len(labels)
     tower = joint if method.classifier.uses_tower else None
     how = {"zeroshot": words, "views": views, "seed": run.seed, "space": tower}
-    kept = {"modality": name, "config": plain(asdict(encoder.config)), "split": samples.title, "space": joint.name}
+    kept = {"modality": name, "config": plain(asdict(encoder.config)), "split": samples.title}
+    kept["space"] = source_of(source)
     fitted = fit(embedding, labels, options.method, settings=kept, **how)
     accuracy = cross_validated(embedding, labels, options.method, **how) if options.check else None
     fitted.save(out)

@@ -12,15 +12,21 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from clipx._arrays import unit_rows
 from clipx.embedding import Embedding
-from clipx.errors import InputError
+from clipx.errors import InputError, MissingDependencyError
 from clipx.fewshot.base import FewShotClassifier, Shots
 from clipx.fewshot.methods import method_named
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise MissingDependencyError(
+        "an estimator needs scikit-learn", remedy="pip install 'clipx-modalities[sklearn]'"
+    ) from error
 
 VECTORS = "vectors"  # the space and modality of arrays that say nothing of where they come from
 

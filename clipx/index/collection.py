@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import time
@@ -30,6 +29,7 @@ from clipx.index.meta import NAME, Meta, SpaceRecord, only_begun
 from clipx.index.snapshot import Snapshot, take_snapshot
 from clipx.index.store import KEPT, Entry, StoreFactory, entries_of, matrix, rows_of, writing
 from clipx.index.vocabulary import WORDS, Vocabulary
+from clipx.settings import source_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -345,11 +345,7 @@ def stored_embedding(collection: Collection, path: str, start_s: float | None) -
 
 def record_of(space: JointSpace, source: str | PathLike[str] | JointSpace) -> SpaceRecord:
     """Which space it is, and what ``clipx.load_space`` takes to load it again from any folder."""
-    if not isinstance(source, str | PathLike):
-        where = source.name
-    else:
-        here = Path(source).expanduser()
-        where = str(here.resolve()) if here.is_dir() else os.fspath(source)
+    where = source_of(source) if isinstance(source, str | PathLike) else source.name
     return SpaceRecord(space.id, space.name, space.version, space.dim, where)
 
 
