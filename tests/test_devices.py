@@ -201,7 +201,7 @@ def folder(tmp_path_factory):
     return here
 
 
-LEARNT = ("adapter", "coop")  # few-shot methods that train
+LEARNT = ("adapter", "coop", "tip_adapter_f", "ape_t", "clap", "prolip")  # few-shot methods that train
 known: dict[str, dict] = {}
 
 
@@ -323,7 +323,9 @@ def test_detect_and_ground(line, any_device, ask):
     assert list(found.values()) == pytest.approx(list(expected.values()), abs=NEAR["float32"])
 
 
-@pytest.mark.parametrize("method", ["cache", "probe", *(pytest.param(m, marks=pytest.mark.gpu) for m in LEARNT)])
+@pytest.mark.parametrize(
+    "method", ["cache", "probe", "gda", "ape", *(pytest.param(m, marks=pytest.mark.gpu) for m in LEARNT)]
+)
 def test_few_shot(method, any_device, ask):
     line = f"eval image pictures --train turned --method {method} --shots 1"
     ours, theirs = (figures(one["results"]) for one in (ask(line), ask(f"{line} --device {any_device}")))

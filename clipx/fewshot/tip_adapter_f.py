@@ -82,7 +82,8 @@ class TipAdapterF(TrainedCache):
         loss = descend(optimizer, loss_of, len(x), epochs, batch_size, cosine(lr), seed)
         how = {"alpha": alpha, "beta": beta, "lr": lr, "epochs": epochs, "batch_size": batch_size, "seed": seed}
         how |= {"loss": loss, **counts(classes, views)}
-        learned = keys.detach().cpu(), classes, torch.ones(len(x)), torch.from_numpy(weights.vectors)
+        words = torch.from_numpy(weights.vectors).clone()  # a file has them twice
+        learned = keys.detach().cpu(), classes, torch.ones(len(x)), words
         return cls(*learned, weights, scale, views, {**(settings or {}), **how})
 
     @classmethod
