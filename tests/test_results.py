@@ -319,6 +319,16 @@ def test_what_the_page_says_of_agents():
     assert f"by a file of the index {1000 * seconds['search by a file']:.0f} ms" in page
 
 
+def test_what_the_page_says_of_cocoop():
+    """`python tests/benchmarks/bench_cocoop.py --json --threads 1` wrote the record."""
+    page = (ROOT / "docs" / "prompt-learning.md").read_text()
+    found = json.loads((RESULTS / "benchmarks" / "cocoop.json").read_text())
+    ratio = found["ratio"]
+    assert ratio["median"] > 10 and f"{ratio['median']:.1f} times as fast" in page
+    assert f"{ratio['low']:.1f} to {ratio['high']:.1f}" in page
+    assert f"{found['our_tokens']} tokens instead of {found['released_tokens']:,}" in page
+
+
 def test_what_the_page_says_of_exported_spaces():
     """`python tests/benchmarks/bench_backends.py --json` wrote one record, `clipx eval` the figures of the other."""
     page = (ROOT / "docs" / "export.md").read_text()
