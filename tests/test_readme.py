@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from films import grey, write_film
 from PIL import Image
 from test_docs import FENCE, command_lines
 
@@ -56,6 +57,8 @@ def write_files(folder):
     for name in ("cat.jpg", "street.jpg"):  # with an object
         lit = np.where((x - 45) ** 2 + (y - 30) ** 2 < 18**2, 60, 200)[..., None] + rng.integers(0, 30, (60, 80, 3))
         Image.fromarray(lit.astype(np.uint8)).save(folder / name)
+    (folder / "films").mkdir()
+    write_film(folder / "films/walk.mp4", [grey(i) for i in range(8)], rate=2)
     (folder / "clipx-demo").mkdir()
     for name in ("chelsea", "coffee"):
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(folder / f"clipx-demo/{name}.png")
