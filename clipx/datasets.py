@@ -109,7 +109,7 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
             into ``classes`` (or ``names``), other arrays of N values as columns, scalars as facts about the samples,
             such as ``up``. Or any layout of the modality's own, see ``ReadsSets``.
         modality: who reads it.
-        where: (column, value) pairs that a row must all have; true and false match 1 and 0.
+        where: (column, value) pairs that a row must all have; ``"1|2"`` is either; true and false match 1 and 0.
 
     Returns:
         The rows kept. The classes are those of the whole set, whichever rows are kept.
@@ -296,7 +296,8 @@ def _matches(row: Mapping[str, str], where: Sequence[tuple[str, str]], data: Pat
     for column, _ in where:
         if column.casefold() not in cells:
             raise InputError(f"no column {column!r}", where=data, remedy=f"--where takes {', '.join(row)}")
-    return all(_folded(cells[column.casefold()]) == _folded(value) for column, value in where)
+    allowed = [(name.casefold(), {_folded(text), *map(_folded, text.split("|"))}) for name, text in where]
+    return all(_folded(cells[name]) in values for name, values in allowed)
 
 
 def _folded(value: str) -> str:

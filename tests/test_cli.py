@@ -517,6 +517,8 @@ def test_eval_counts_right_answers(run_json, labelled, monkeypatch):
 def test_where_filters_rows_in_every_form(run_json, run, labelled):
     assert run_json("eval image table --where split=test")["n"] == 2
     assert run_json("eval image table --where split=test --where label=chair")["n"] == 1
+    both = run_json("eval image table --where split=test|train|none")
+    assert both["n"] == run_json("eval image table")["n"] > 2
     for truth in ("1", "True", "true"):
         assert run_json(f"eval image set.npz --where is_test={truth}")["n"] == 2
     assert run_json("eval image folders --where label=chair")["n"] == 3

@@ -51,7 +51,11 @@ class RunOptions:
     ] = None
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", help="Keep rows with column=value; several must all hold.", show_default=False),
+        typer.Option(
+            "--where",
+            help="Keep rows with column=value, or one of several values: 'fold=1|2'; several --where must all hold.",
+            show_default=False,
+        ),
     ] = None
     prompts: Annotated[
         str | None,

@@ -124,11 +124,11 @@ def _parsed_name(file: Path) -> tuple[str, str, str] | None:
 
 def _wanted(file: Path, where: dict[str, str], any_variant: bool) -> bool:
     parsed = _parsed_name(file)
-    if parsed is None or where.get("split", parsed[1]).casefold() != parsed[1]:
+    if parsed is None or parsed[1] not in where.get("split", parsed[1]).casefold().split("|"):
         return False
     variant = parsed[2].casefold()
     if "variant" in where:
-        return variant == where["variant"].casefold()
+        return variant in where["variant"].casefold().split("|")
     return any_variant or not variant or variant.startswith("obj")
 
 
