@@ -16,7 +16,8 @@ from PIL import Image
 from test_docs import FENCE, command_lines
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "docs/search.md", *sorted((ROOT / "docs/modalities").glob("*.md"))]
+PAGES = [ROOT / f"docs/{name}.md" for name in ("search", "few-shot", "prompt-learning")]
+PAGES += sorted((ROOT / "docs/modalities").glob("*.md"))
 ELSEWHERE = (
     "ground kitchen.jpg a red cup on a table --model",
     "sketch cat.jpg --mask cat-mask-cat.png",
@@ -29,6 +30,7 @@ SHORT = {  # the words that a command begins with -> flags that make it short; t
     "sketch": "--steps 2 --seeds 1 --strokes 4",
     "eval sketch": "--strokes 4 --steps 2 --seeds 1 --per-class 1 --dtype float32",
     "eval pointcloud": "--shots 2 --draws 1",
+    "eval image photos --where split=test --train-where split=train": "--shots 1 --draws 1",
     "train audio": "--epochs 1 --batch-size 4",
     "train detect": "--steps 2 --limit 8",
     "train segment": "--steps 2",
@@ -93,10 +95,18 @@ def write_files(folder):
         rows.append(f"{i}.jpg,{i}.png,mm16,room,{('train', 'test')[i % 2]}")
     (folder / "nyu/labels.csv").write_text("\n".join(rows))
     rows = ["path,label,split"]
-    for name in ("watch", "airplane"):
-        Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / f"photos/{name}.png")
-        rows.append(f"{name}.png,{name},test")
+    for name in ("watch", "airplane", "cup", "chair"):
+        for split in ("test", "train"):
+            Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / f"photos/{name}-{split}.png")
+            rows.append(f"{name}-{split}.png,{name},{split}")
     (folder / "photos/labels.csv").write_text("\n".join(rows))
+    for i in range(6):
+        place = folder / "birds" / ("robin", "crow")[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(place / f"{i}.jpg")
+    (folder / "garden").mkdir()
+    for name in ("garden/new.jpg", "new.jpg"):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / name)
 
 
 def shortened(words):
