@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -132,8 +133,18 @@ class EntropyPrompts(PooledLinear):
         return self._of(zeroshot.labels, self.space, texts, self.settings, self.views)
 
 
+_LAST: WeakKeyDictionary[JointSpace, tuple[tuple[tuple[str, ...], tuple[str, ...]], Tensor]] = WeakKeyDictionary()
+
+
 def _texts(space: JointSpace, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """(T, K, D) unit rows."""
+    """(T, K, D) unit rows. The last ones of a space are kept, as draws of shots ask for the same."""
+    asked = tuple(names), tuple(templates)
+    if (known := _LAST.get(space)) is None or known[0] != asked:
+        _LAST[space] = known = asked, _read(space, names, templates)
+    return known[1]
+
+
+def _read(space: JointSpace, names: Sequence[str], templates: Sequence[str]) -> Tensor:
     said = sentences(names, templates)  # K lists of T
     space.require_words([said_of[0] for said_of in said] + said[0])
     rows = space.encode_text([said_of[t] for t in range(len(templates)) for said_of in said])
