@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +217,8 @@ def frames_at(source: Source, times: Iterable[float], fitted: Fitted) -> Iterato
     Raises:
         FileError: no frame at all can be decoded.
     """
-    reader, shown = _Reader(source), None
+    times, ahead = tee(times)
+    reader, shown = _Reader(source, ahead), None
     size: tuple[int, int] | None = None
 
     def as_the_first(height: int, width: int) -> tuple[int, int]:
@@ -247,9 +250,10 @@ class _Reader:
 
     Args:
         source: at its start.
+        times: that ``at`` will be asked for, so that the decoder may leave out pictures between them.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, times: Iterator[float]):
         self._source, self._origin = source, source.origin_s
         self._frames = self._decoded()
         self._held: tuple[Any, float] | None = None  # the last frame that begins at or before the last time
@@ -258,9 +262,14 @@ class _Reader:
         self.end_s = 0.0  # of what was decoded
         self._keys = _keyframes(source, self._origin)
         self._blind_s = BLIND_JUMP_S
+        self._times, self._next = times, deque[float]()  # those that no packet was as late as; those that are to come
+        steady = source.stream.base_rate and abs(float(source.stream.base_rate) / source.rate - 1) < 1e-3
+        self._lasts = 1.5 / source.rate if steady else math.inf  # what a picture is shown for at most
 
     def at(self, time: float) -> tuple[Any, float] | None:
         """The frame that is shown at a time and when it begins; None after the end. Times rise from call to call."""
+        while self._next and self._next[0] < time:
+            self._next.popleft()
         if self._begun and (self._ahead is None or self._ahead[1] <= time):
             self._jump(time)
         while not self._ended and (self._ahead is None or self._ahead[1] <= time + _SLACK_S):
@@ -314,6 +323,7 @@ class _Reader:
         source, av = self._source, pyav()
         last, base = None, float(source.stream.time_base)
         for packet in self._packets():
+            source.stream.codec_context.skip_frame = "DEFAULT" if self._may_be_wanted(packet) else "NONREF"
             try:
                 frames = source.stream.codec_context.decode(packet)
             except av.FFmpegError:
@@ -332,6 +342,18 @@ class _Reader:
                 self.end_s = max(self.end_s, when + (lasts or 1 / source.rate))
                 last = when
                 yield frame, max(when, 0.0)
+
+    def _may_be_wanted(self, packet: Any) -> bool:
+        """Whether the picture of a packet may be shown at a time that is to come, or else only others depend on it."""
+        if packet is None or packet.pts is None or math.isinf(self._lasts):
+            return True
+        start = float(packet.pts * packet.time_base) - self._origin
+        while not self._next or self._next[-1] < start + self._lasts:
+            if (time := next(self._times, None)) is None:
+                break
+            self._next.append(time)
+        first = bisect_left(self._next, start - _SLACK_S)
+        return first < len(self._next) and self._next[first] <= start + self._lasts
 
     def _packets(self) -> Iterator[Any]:
         """Those of the pictures from here on; at the end None, for which the decoder gives the frames it still has."""
