@@ -21,7 +21,7 @@ Fitted = Callable[[int, int], tuple[int, int]]
 """(height, width) of an upright picture -> (height, width) that it is resampled to."""
 
 
-def picture(frame: Any, fitted: Fitted, ratio: float = 1.0) -> np.ndarray:
+def picture(frame: Any, fitted: Fitted, ratio: float, scaler: Any) -> np.ndarray:
     """A frame -> (3, h, w) uint8, upright, (h, w) as ``fitted`` says.
 
     It is scaled down while its colours are converted, to at least ``clipx.pictures.ENOUGH`` times what is wanted; so
@@ -31,6 +31,7 @@ def picture(frame: Any, fitted: Fitted, ratio: float = 1.0) -> np.ndarray:
         frame: PyAV's.
         fitted: see ``Fitted``.
         ratio: width of a pixel over its height.
+        scaler: a PyAV ``VideoReformatter``, which is set up once for pictures that are alike.
     """
     from PIL import Image as pil
 
@@ -40,7 +41,7 @@ def picture(frame: Any, fitted: Fitted, ratio: float = 1.0) -> np.ndarray:
     size = fitted(*upright)
     enough = size[::-1] if turn[0, 0] == 0 else size
     height, width = (min(have, ENOUGH * want) for have, want in zip((height, width), enough, strict=True))
-    rgb = _turned(_rgb(frame, height, width), turn)
+    rgb = _turned(_rgb(frame, height, width, scaler), turn)
     picture = pil.fromarray(np.ascontiguousarray(rgb))
     if picture.size != size[::-1]:
         picture = picture.resize(size[::-1], pil.Resampling.BICUBIC)
@@ -78,7 +79,7 @@ def _turned(rgb: np.ndarray, turn: np.ndarray) -> np.ndarray:
     return rgb[:: int(down), :: int(across)]
 
 
-def _rgb(frame: Any, height: int, width: int) -> np.ndarray:
+def _rgb(frame: Any, height: int, width: int, scaler: Any) -> np.ndarray:
     """(height, width, 3) uint8."""
     reformatter = pyav().video.reformatter
     how = reformatter.Interpolation
@@ -92,12 +93,12 @@ def _rgb(frame: Any, height: int, width: int) -> np.ndarray:
         matrix = reformatter.Colorspace.ITU709 if frame.height > HD_ROWS else reformatter.Colorspace.ITU601
         options["src_colorspace"] = matrix
     if frame.color_trc in (PQ, HLG):
-        deep = frame.reformat(format="rgb48le", **options).to_ndarray()
+        deep = scaler.reformat(frame, format="rgb48le", **options).to_ndarray()
         return to_sdr(deep / np.float32(65_535), frame.color_trc, frame.color_primaries == BT2020)
     clear = frame.format.name in ("bgra", "rgba", "argb", "abgr", "pal8", "gbrap", "yuva420p", "ya8")
     if not clear:
-        return frame.reformat(format="rgb24", **options).to_ndarray()
-    rgba = frame.reformat(format="rgba", **options).to_ndarray()
+        return scaler.reformat(frame, format="rgb24", **options).to_ndarray()
+    rgba = scaler.reformat(frame, format="rgba", **options).to_ndarray()
     share = rgba[..., 3:] / np.float32(255)
     return (rgba[..., :3] * share + 255 * (1 - share) + 0.5).astype(np.uint8)
 

@@ -220,6 +220,7 @@ def frames_at(source: Source, times: Iterable[float], fitted: Fitted) -> Iterato
     times, ahead = tee(times)
     reader, shown = _Reader(source, ahead), None
     size: tuple[int, int] | None = None
+    scaler = pyav().video.reformatter.VideoReformatter()
 
     def as_the_first(height: int, width: int) -> tuple[int, int]:
         return size or fitted(height, width)
@@ -235,7 +236,7 @@ def frames_at(source: Source, times: Iterable[float], fitted: Fitted) -> Iterato
         if when == shown:
             continue
         shown = when
-        pixels = picture(frame, as_the_first, source.ratio)
+        pixels = picture(frame, as_the_first, source.ratio, scaler)
         size = pixels.shape[1], pixels.shape[2]
         yield Frame(pixels, when)
     source.losses.last_s = reader.end_s
