@@ -97,9 +97,9 @@ class EntropyPrompts(PooledLinear):
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
         """With the templates of the zero-shot classifier, or of the set "imagenet" where that has one only."""
-        space, prompts = shots.tower, shots.words.prompts
-        if isinstance(prompts, Mapping) or len(prompts) < 2:
-            prompts = known_templates(space, TEMPLATES, shots.names[0])[0]
+        space, given = shots.tower, shots.words.prompts
+        several = len(given) > 1 and not isinstance(given, Mapping)
+        prompts = given if several else known_templates(space, TEMPLATES, shots.names[0])[0]
         about = {**shots.settings, "selection": FIXED}
         return cls.fit(shots.embedding, shots.names, space, list(prompts), shots.views, settings=about)
 
