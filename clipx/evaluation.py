@@ -207,7 +207,8 @@ class Evaluation:
         halves: Sequence[Any],
     ) -> dict[str, Any]:
         base, new = classifiers
-        test, cut, draws = self._views(encoder, self.data), len(base.labels), []
+        test, cut = self._views(encoder, self.data), len(base.labels)
+        draws: list[dict[str, Any]] = []
         views = len(test) // len(self.data.items)
         parts = [test[[views * i + v for i in half.tolist() for v in range(views)]] for half in halves]
         logits: list[list[np.ndarray]] = [[], []]
@@ -253,9 +254,8 @@ class Evaluation:
         targets = [int(shots.targets[i]) for i in rows]
         with progress(f"learning from {count} shots ({method})", shots.draws) as advance:
             for seed in range(self.seed, self.seed + shots.draws):
-                about = count, seed, views, shots.data.title
-                more = {"space": encoder.space, "short": shots.short, "shuffled": shuffled}
-                yield fit_shots(method, some, targets, classifier, *about, **more)
+                about = count, seed, views, shots.data.title, encoder.space, shots.short, shuffled
+                yield fit_shots(method, some, targets, classifier, *about)
                 advance(1)
 
     def _learned(self, method: str, count: int, shuffled: bool, draws: list[dict[str, Any]]) -> dict[str, Any]:
@@ -314,7 +314,7 @@ def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str]) -> N
         rows = test.vectors[start * views : (start + 1024) * views].reshape(-1, known.shape[1])
         nearest = known[(rows @ known.T).argmax(axis=1)]
         same = np.linalg.norm(rows - nearest, axis=1) < SAME
-        copies += [ids[start + i] for i in np.flatnonzero(same)]
+        copies += [ids[start + i] for i in np.flatnonzero(same).tolist()]
     if copies:
         raise InputError(
             f"{len(copies)} samples to test on have the vectors of samples to learn from, such as {copies[0]}",

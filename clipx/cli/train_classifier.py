@@ -93,7 +93,7 @@ def classifier(
     embedding = encode(encoder, samples.items, run.batch_size, run.cache_folder(), separate=method.views)
     views = len(embedding) // len(labels)
     tower = joint if method.classifier.uses_tower else None
-    how = {"zeroshot": words, "views": views, "seed": run.seed, "space": tower}
+    how: dict[str, Any] = {"zeroshot": words, "views": views, "seed": run.seed, "space": tower}
     kept = {"modality": name, "config": plain(asdict(encoder.config)), "split": samples.title}
     kept["space"] = source_of(source)
     fitted = fit(embedding, labels, options.method, settings=kept, **how)
