@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy, normalize
 
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError, VocabularyError
+from clipx.errors import ClipxError, FileError, InputError, SpaceMismatchError, UnsupportedError, VocabularyError
 from clipx.fewshot import METHODS, CoCoOp, CoCoOpConfig, MetaNet, fit, fit_shots, load_classifier
 from clipx.fewshot.cocoop import _noise
 from clipx.space import random_space
@@ -182,6 +184,24 @@ def test_saved_and_loaded_it_answers_once_it_is_attached(space, fitted, tiny_spa
     path.write_bytes(path.read_bytes().replace(b"first.weight", b"first.waight"))
     with pytest.raises(FileError, match="is no few-shot classifier"):
         load_classifier(path)
+
+
+@pytest.mark.parametrize("damage", ["nan context", "nan meta_net.second.bias", "short context", "seed"])
+def test_damaged_files_are_refused_before_they_answer(space, fitted, damage, tmp_path):
+    path = fitted.save(tmp_path / "it.safetensors")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["clipx"])
+    tensors, (what, _, name) = load_file(path), damage.partition(" ")
+    if what == "nan":
+        tensors[name].view(-1)[0] = math.nan
+    elif what == "short":
+        tensors[name] = tensors[name][:-1].contiguous()
+    else:
+        about["settings"]["seed"] = -1
+    save_file(tensors, path, {"clipx": json.dumps(about)})
+    with pytest.raises(ClipxError) as error:
+        load_classifier(path).attached(space)
+    assert "\n" not in str(error.value)
 
 
 def test_predictions_are_the_softmax_of_the_logits(space, fitted):

@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
 from clipx.embedding import Embedding
@@ -259,6 +261,46 @@ def test_files_that_are_none_are_refused(tmp_path):
     for missing in (tmp_path / "gone.safetensors", tmp_path / "file"):
         with pytest.raises(FileError):
             load_classifier(missing)
+
+
+def edited(path, tensors=None, **facts):
+    """The file of a classifier with other tensors or facts."""
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["clipx"])
+    save_file({**load_file(path), **(tensors or {})}, path, {"clipx": json.dumps({**about, **facts})})
+    return path
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *({"views": views} for views in (None, "x", 0, True)),
+        *({"labels": labels} for labels in ([1, 2], "ab")),
+        {"space_id": 3},
+        {"settings": None},
+    ],
+    ids=str,
+)
+def test_files_with_facts_of_other_types_are_refused(facts, tmp_path):
+    weight, bias = unit(0, 2, DIM), torch.zeros(2)
+    path = Prototype(["a", "b"], "toy", weight, bias).save(tmp_path / "it.safetensors")
+    load_classifier(edited(path))
+    with pytest.raises(FileError, match="is no few-shot classifier") as error:
+        load_classifier(edited(path, **facts))
+    assert "\n" not in str(error.value)
+
+
+def test_tensors_of_files_are_finite_and_float32(tmp_path):
+    text = Embedding(unit(0, 3, DIM).numpy(), "toy", "text", ["a", "b", "c"])
+    path = TipAdapterF.fit(embedding(unit(1, 6, DIM)), [0, 1, 2] * 2, text, 100.0, epochs=1).save(
+        tmp_path / "it.safetensors"
+    )
+    keys = load_file(path)["keys"]
+    half = load_classifier(edited(path, {"keys": keys.half()}))
+    assert half.logits(embedding(unit(2, 4, DIM))).dtype == torch.float32
+    keys[0, 0] = math.nan
+    with pytest.raises(FileError, match="not finite in keys"):
+        load_classifier(edited(path, {"keys": keys}))
 
 
 # The draw.

@@ -22,7 +22,7 @@ from clipx.errors import FileError
 from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
 from clipx.fewshot.ape import APE
 from clipx.fewshot.ape_t import APETrained
-from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots
+from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots, checked_facts, finite
 from clipx.fewshot.cache import CacheModel
 from clipx.fewshot.clap import CLAP
 from clipx.fewshot.cocoop import CoCoOp, CoCoOpConfig, MetaNet
@@ -81,7 +81,7 @@ def load_classifier(path: str | PathLike) -> FewShotClassifier:
     data = read_bytes(path, (SUFFIX,), max_bytes=4 * 2**30)
     try:
         tensors, about = parse_tensors(data, "clipx")
-        return CLASSIFIERS[about["kind"]]._restore(tensors, about)
+        return CLASSIFIERS[about["kind"]]._restore(finite(tensors), checked_facts(about))
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         raise FileError(
             f"is no few-shot classifier ({error.__class__.__name__}: {error})",

@@ -264,3 +264,22 @@ def positive(logit_scale: float) -> float:
     if not 0 < logit_scale < math.inf:
         raise InputError(f"logit_scale must be above 0, got {logit_scale}")
     return float(logit_scale)
+
+
+def checked_facts(about: dict[str, Any]) -> dict[str, Any]:
+    """What the header of a file says, if it is of the types that ``save`` writes; else InputError."""
+    kinds = {"labels": list, "space_id": str, "views": int, "settings": dict}
+    wrong = [name for name, kind in kinds.items() if type(about.get(name)) is not kind]
+    if not wrong and (about["views"] < 1 or not all(isinstance(label, str) for label in about["labels"])):
+        wrong = ["views"] if about["views"] < 1 else ["labels"]
+    if wrong:
+        raise InputError(f"its header has no usable {', '.join(wrong)}")
+    return about
+
+
+def finite(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, those of floating types as float32. Raises InputError for values that are not finite."""
+    read = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    if bad := [name for name, tensor in read.items() if not bool(tensor.isfinite().all())]:
+        raise InputError(f"values that are not finite in {', '.join(bad)}")
+    return read

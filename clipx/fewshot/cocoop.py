@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -138,6 +138,9 @@ class CoCoOp(FewShotClassifier):
 
     def _reader(self, space: JointSpace) -> PromptLearner | PackedPrompts:
         learner = PromptLearner(space, self.labels, self.settings["template"], ending=ENDING).requires_grad_(False)
+        if learner.context.shape != self.context.shape:
+            given, taken = tuple(self.context.shape), tuple(learner.context.shape)
+            raise InputError(f"a context {given} for a text tower that takes {taken}", remedy="fit it again")
         learner.context.copy_(self.context)
         return packed_prompts(learner)
 
@@ -246,6 +249,7 @@ class CoCoOp(FewShotClassifier):
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
         settings, network = about["settings"], {n.removeprefix("meta_net."): t for n, t in tensors.items()}
+        CoCoOpConfig(**{one.name: settings[one.name] for one in fields(CoCoOpConfig)})  # refuses what it cannot use
         context = network.pop("context")
         meta_net = MetaNet(network["first.weight"].shape[1], context.shape[-1], settings["reduction"])
         meta_net.load_state_dict(network)
