@@ -161,3 +161,22 @@ def test_a_figure_that_is_missing_is_an_empty_cell():
     assert table(record).splitlines() == ["| a | b | d |", "|---:|---:|---:|", "| 1.0 |  |  |"]
     assert markdown(["x", "y"], [["word", ".306"]]).splitlines()[1] == "|---|---:|"
     assert with_tables("<!-- a -->\nold\n<!-- end -->", {"b": "new"}) == "<!-- a -->\nold\n<!-- end -->"
+
+
+def test_several_numbers_of_shots_are_columns():
+    def row(method, shots, accuracies, **more):
+        mean = sum(accuracies) / len(accuracies)
+        draws = [{"acc1": one} for one in accuracies]
+        return {"method": method, "shots": shots, "draws": draws, "metrics": {"acc1": mean}, "sweep": {}, **more}
+
+    words = {"method": "zero_shot", "metrics": {"acc1": 0.5}, "sweep": {}}
+    rows = [words, row("gda", 1, [0.4, 0.6]), row("gda", 16, [0.75, 0.85])]
+    rows += [row("gda", 1, [0.1, 0.3], control="shuffled labels"), row("prototype", 16, [0.7], control="the means")]
+    assert table({"results": rows}).splitlines() == [
+        "| method | 1 shot | 16 shots |",
+        "|---|---:|---:|",
+        "| zero_shot | 50.0% | 50.0% |",
+        "| gda | 50.0% (40.0% to 60.0%) | 80.0% (75.0% to 85.0%) |",
+        "| gda, shuffled labels | 20.0% (10.0% to 30.0%) |  |",
+        "| prototype |  | 70.0% (70.0% to 70.0%) |",
+    ]

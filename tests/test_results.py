@@ -348,3 +348,18 @@ def test_what_the_page_says_of_exported_spaces():
     assert f"| a whole process that names one photo | {seconds} |" in page
     sizes = [f"{lite['exports'][kind]['bytes'] / 1e6:.1f} MB" for kind in ("float32", "int8")]
     assert "({}; {} in 8 bits)".format(*sizes) in page
+
+
+FEW = {path.stem: json.loads(path.read_text()) for path in sorted((RESULTS / "few-shot").glob("*.json"))}
+FEW_SUITE = tomllib.loads((ROOT / "examples" / "recipes" / "few-shot" / "results.toml").read_text())["table"]
+
+
+def test_the_few_shot_tables_are_those_of_their_records():
+    text = (ROOT / "docs" / "few-shot.md").read_text()
+    assert {match[1] for match in MARK.finditer(text)} == set(FEW) == {plan["name"] for plan in FEW_SUITE}
+    assert with_tables(text, {name: table(record) for name, record in FEW.items()}) == text
+    assert (RESULTS / "few-shot" / "tables.md").read_text() == _page(FEW, {n: table(r) for n, r in FEW.items()})
+    for plan in FEW_SUITE:
+        (run,) = FEW[plan["name"]]["runs"]
+        assert run["commands"] == [plan["run"][0]["command"]] and run["space_id"] == load_space("lite").id
+        assert all(draw["settings"]["selection"] for row in run["results"] for draw in row.get("draws", ()))

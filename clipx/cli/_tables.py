@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from clipx.evaluation import SHUFFLED
+
 MARK = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -35,7 +37,8 @@ def table(measured: Mapping[str, Any]) -> str:
             for values in _rows(run, measured.get("rows", "results"))
         ]
         return markdown([heading for heading, _ in measured["columns"]], lines)
-    return _swept(runs)
+    shots = {row["shots"] for run in runs for row in run["results"] if "shots" in row}
+    return _over_shots(runs) if len(shots) > 1 else _swept(runs)
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -64,6 +67,23 @@ def _cell(form: str, values: Mapping[str, Any]) -> str:
         return "" if text == "None" else text
     except (KeyError, IndexError, TypeError):  # TypeError: null has no digits
         return ""
+
+
+def _over_shots(runs: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each method: the mean accuracy over draws for each number of shots, and the worst and best draw."""
+    results = [row for run in runs for row in run["results"]]
+    counts = sorted({row["shots"] for row in results if "shots" in row})
+    lines: dict[str, dict[int, str]] = {}
+    for row in results:
+        cells = lines.setdefault(row["method"] + (", shuffled labels" if row.get("control") == SHUFFLED else ""), {})
+        figure = f"{row['metrics']['acc1']:.1%}"
+        if "shots" not in row:
+            cells |= dict.fromkeys(counts, figure)
+        else:
+            draws = [draw["acc1"] for draw in row["draws"]]
+            cells[row["shots"]] = f"{figure} ({min(draws):.1%} to {max(draws):.1%})"
+    headings = [f"{count} shot{'s' if count > 1 else ''}" for count in counts]
+    return markdown(["method", *headings], [[name, *(own.get(n, "") for n in counts)] for name, own in lines.items()])
 
 
 def _swept(runs: Sequence[Mapping[str, Any]]) -> str:

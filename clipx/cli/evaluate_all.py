@@ -18,7 +18,7 @@ import typer
 from clipx.cli._options import RunOptions, takes
 from clipx.errors import FileError, InputError
 
-LONG = {"classes", "swept"}  # keys of a record that no table shows
+LONG = {"classes", "swept", "tried", "template_weights", "templates"}  # keys of a record that no table shows
 
 
 @dataclass(frozen=True)
