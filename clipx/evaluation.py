@@ -90,6 +90,7 @@ class Evaluation:
     classifier: Callable[[JointSpace, Sequence[str], Prompts], ZeroShotClassifier]
     left_out: dict[str, str] = field(default_factory=dict)
     _vectors_of: dict[str, Embedding] = field(default_factory=dict)
+    _distinct: set[int] = field(default_factory=set)
 
     def rows(
         self, settings: Mapping[str, Any], name: str | None, prompts: Prompts | None, methods: Methods
@@ -206,6 +207,10 @@ class Evaluation:
         classifiers: tuple[ZeroShotClassifier, ZeroShotClassifier],
         halves: Sequence[Any],
     ) -> dict[str, Any]:
+        from clipx.fewshot import method_named
+
+        if not method_named(method).names_others:  # known before it is trained
+            raise UnsupportedError(f"{method} learns its own classes only, and knows nothing of others")
         base, new = classifiers
         test, cut = self._views(encoder, self.data), len(base.labels)
         draws: list[dict[str, Any]] = []
@@ -246,7 +251,9 @@ class Evaluation:
         shots, k = cast(Shots, self.shots), len(classifier.labels)
         train = self._views(encoder, shots.data)
         views = len(train) // len(shots.data.items)
-        require_distinct(self._views(encoder, self.data), train, [item.id for item in self.data.items])
+        if id(train) not in self._distinct:  # the vectors are kept, so that no other has their id
+            require_distinct(self._views(encoder, self.data), train, [item.id for item in self.data.items])
+            self._distinct.add(id(train))
         if method_named(method).views and views == 1:
             raise UnsupportedError(f"{method} weighs the views of a sample, and here a sample has one")
         rows = [i for i, target in enumerate(shots.targets.tolist()) if target < k]

@@ -548,6 +548,15 @@ def test_a_copy_in_another_file_is_found_by_its_vector(run, here):
     assert run(line)[0] == 0
 
 
+def test_copies_are_looked_for_once_for_all_methods_and_shots(run_json, sets, monkeypatch):
+    from clipx import evaluation
+
+    looked, own = [], evaluation.require_distinct
+    monkeypatch.setattr(evaluation, "require_distinct", lambda *about: looked.append(1) or own(*about))
+    line = "eval pointcloud test.npz --train train.npz --shots 1,2 --draws 1 --method cache,prototype --shuffled"
+    assert len(run_json(f"{line} --sweep up=y,z")["results"]) == 16 and len(looked) == 2  # once for each encoding
+
+
 @pytest.fixture
 def four(here):
     """Four classes of clouds, each stretched its own way."""
@@ -560,7 +569,7 @@ def four(here):
 
 
 def test_halves_are_tested_among_their_own_classes(run_json, run, four, any_word, monkeypatch):
-    from clipx.fewshot import METHODS, CacheModel, Method, ViewSearch
+    from clipx.fewshot import METHODS, CacheModel, CoOp, LinearProbe, Method, ViewSearch
 
     seen = []
 
@@ -585,7 +594,10 @@ def test_halves_are_tested_among_their_own_classes(run_json, run, four, any_word
         assert h == pytest.approx(2 * b * n / (b + n) if b + n else 0)
         assert set(row["ci95"]) == {"base_acc1", "new_acc1"}
     assert rows[0]["metrics"]["new_acc1"] in {k / 6 for k in range(7)}  # six samples of two classes
-    status, _, err = run(f"{line} --method probe")
-    assert status == 2 and "learns its own classes only" in err
+    monkeypatch.setattr(LinearProbe, "from_shots", lambda shots: pytest.fail("trained in vain"))
+    monkeypatch.setattr(CoOp, "from_shots", lambda shots, **variant: pytest.fail("trained in vain"))
+    for method in ("probe", "coop_class", "coop_class_middle"):
+        status, _, err = run(f"{line} --method {method}")
+        assert status == 2 and "learns its own classes only" in err
     status, _, err = run(f"{line} --confusion a.png --method carried")
     assert status == 2 and "--confusion" in err

@@ -49,6 +49,12 @@ class Method:
     views: bool = False
     control: str = ""
 
+    @property
+    def names_others(self) -> bool:
+        """Whether what it learned can be applied to classes without shots, by ``for_classes``."""
+        own = self.classifier.for_classes is FewShotClassifier.for_classes
+        return not own and not self.variant.get("per_label", False)
+
     def fit(self, shots: Shots) -> FewShotClassifier:
         """Raises InputError, UnsupportedError: see ``FewShotClassifier.from_shots``."""
         return self.classifier.from_shots(shots, **self.variant)
