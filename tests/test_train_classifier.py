@@ -65,6 +65,42 @@ def test_the_check_holds_out_what_it_is_measured_on(birds, run_json):
     assert run_json(f"{TRAIN} --no-check")["results"][0]["check"] is None
 
 
+def test_what_cannot_be_read_is_left_out_and_named(birds, run):
+    (birds / "birds" / "jay" / "0.png").write_bytes(b"no picture")
+    status, out, err = run(f"{TRAIN} --json")
+    record = json.loads(out)
+    assert status == 2 and "not read: birds/jay/0.png" in err
+    assert record["results"][0]["classes"] == {"crow": 6, "jay": 5, "robin": 6} and record["n"] == 17
+    assert record["results"][0]["check"] == {"acc1": 1.0, "folds": 4, "n": 17}
+    assert [one["path"] for one in record["failures"]] == ["birds/jay/0.png"]
+    assert load_classifier("birds.safetensors").labels == ("crow", "jay", "robin")
+    for i in range(6):  # a class must not vanish without a word
+        (birds / "birds" / "jay" / f"{i}.png").write_bytes(b"no picture")
+    status, out, err = run("train classifier birds --no-words -o none.safetensors")
+    assert (status, out) == (2, "") and "birds/jay/0.png" in err and not (birds / "none.safetensors").exists()
+
+
+def test_the_classifier_is_there_before_it_is_checked(birds, run, monkeypatch):
+    def interrupted(*_, **__):
+        assert load_classifier("birds.safetensors").labels == ("crow", "jay", "robin")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clipx.fewshot.cross_validated", interrupted)
+    assert run(TRAIN)[0] != 0 and (birds / "birds.safetensors").exists()
+
+
+def test_a_copy_is_not_held_out_of_what_has_it(birds, run):
+    for i in range(6):  # nothing can be learned but that copies are equal
+        for name, seed in (("one", i % 3), ("two", 50 + i % 3)):
+            (birds / "twins" / name).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((24, 24), 0).save(birds / "twins" / name / f"{i}.png")
+    status, out, err = run("train classifier twins --no-words -o twins.safetensors --json")
+    assert status == 0 and "6 samples are copies of others" in err
+    (found,) = json.loads(out)["results"]
+    assert found["check"]["n"] == 6 and found["classes"] == {"one": 6, "two": 6}
+
+
 def test_clouds_are_learned_as_clouds_with_their_settings(here, run_json):
     rng = np.random.default_rng(0)
     for name, stretch in (("table", (1, 0.1, 1)), ("chair", (0.1, 1, 0.1))):
@@ -90,6 +126,7 @@ def test_clouds_are_learned_as_clouds_with_their_settings(here, run_json):
         ("train classifier garden", "do not say what they are"),
         ("train classifier mixed", "several modalities: audio 1, image 1"),
         ("train classifier lone", "has one class, 'robin'"),
+        ("train classifier cases --no-words", "classes 'Robin' and 'robin' have one name"),
         ("train classifier birds --method cache --labels a,b", "No such option"),
         ("classify garden", "takes words or a classifier"),
         ("classify garden --labels crow --classifier birds.safetensors", "takes words or a classifier"),
@@ -107,12 +144,26 @@ def test_what_cannot_be_is_refused_in_one_line(birds, run, line, said):
     bare = load_classifier("birds.safetensors")
     del bare.settings["modality"]
     bare.save("bare.safetensors")
-    for folder, file in (("mixed/a", "a.wav"), ("mixed/b", "b.png"), ("lone/robin", "b.png")):
-        (birds / folder).mkdir(parents=True)
+    for folder, file in (
+        ("mixed/a", "a.wav"),
+        ("mixed/b", "b.png"),
+        ("lone/robin", "b.png"),
+        ("cases/robin", "b.png"),
+        ("cases/Robin", "b.png"),
+    ):
+        (birds / folder).mkdir(parents=True, exist_ok=True)
         (birds / folder / file).write_bytes((birds / "garden" / "crow.png").read_bytes())
     status, out, err = run(line)
     assert (status, out) == (2, "") and said in err
     assert err.count("\n") == 1 or "No such option" in said
+
+
+def test_a_method_of_views_is_refused_where_a_sample_has_one(birds, run, tiny_space, monkeypatch):
+    monkeypatch.setattr(type(tiny_space), "unknown", lambda self, text: [])
+    monkeypatch.setattr(type(tiny_space), "require_words", lambda self, texts: None)
+    status, out, err = run("train classifier birds --method view-weights -o birds.safetensors")
+    assert (status, out) == (2, "") and "here a sample has one" in err and err.count("\n") == 1
+    assert not (birds / "birds.safetensors").exists()
 
 
 def test_a_classifier_belongs_to_its_space(birds, run, tiny_vit_space):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.errors import FileError, InputError
+from clipx.errors import ClipxError, FileError, InputError, UnsupportedError
 from clipx.progress import note
 
 if TYPE_CHECKING:
+    from clipx.datasets import LabelledData
     from clipx.space import JointSpace
 
 SUFFIX = ".safetensors"
@@ -60,6 +61,8 @@ def classifier(
 
     The space stays as it is. The file holds the classifier, its classes, the space's
     name and how samples are encoded; clipx classify reads it with --classifier.
+    A sample that cannot be read is left out and named at the end, and the exit
+    status is then 2.
 
     Example: clipx train classifier birds/ --method gda -o birds.safetensors
 
@@ -82,27 +85,36 @@ def classifier(
     chosen, prompts = settings_of([name], settings)[name], read_prompts(run.prompts)
     samples = read_data(data, get_modality(name), run.conditions())
     labels = [label.strip() for label in samples.labels]
-    if len(counts := Counter(labels)) < 2:
-        raise InputError(f"has one class, {labels[0]!r}", where=data, remedy="give two classes or more")
+    classes = _classes(labels, data)
     source = space_name(run.space)
     joint = run.open_space(source, "torch" if method.classifier.uses_tower else None)
     encoder = make_modality(name, joint, chosen)
     words = None
-    if _reads_words(options, method.classifier.uses_words, joint, sorted(counts)):
-        words = make_classifier(joint, sorted(counts), encoder.prompts if prompts is None else prompts)
-    embedding = encode(encoder, samples.items, run.batch_size, run.cache_folder(), separate=method.views)
+    if _reads_words(options, method.classifier.uses_words, joint, classes):
+        words = make_classifier(joint, classes, encoder.prompts if prompts is None else prompts)
+    failures: dict[str, ClipxError] = {}
+    embedding = encode(encoder, samples.items, run.batch_size, run.cache_folder(), method.views, failures)
+    rows = _read_rows(samples, labels, failures)
+    labels = [labels[i] for i in rows]
     views = len(embedding) // len(labels)
+    if method.views and views == 1:
+        raise UnsupportedError("weighs the views of a sample, and here a sample has one", where=options.method)
     tower = joint if method.classifier.uses_tower else None
     how: dict[str, Any] = {"zeroshot": words, "views": views, "seed": run.seed, "space": tower}
     kept = {"modality": name, "config": plain(asdict(encoder.config)), "split": samples.title}
     kept["space"] = source_of(source)
     fitted = fit(embedding, labels, options.method, settings=kept, **how)
-    accuracy = cross_validated(embedding, labels, options.method, **how) if options.check else None
-    fitted.save(out)
-    result = {"path": out, "method": options.method, "words": words is not None, "check": accuracy}
+    fitted.save(out)  # before the check, which may take four times as long and can be interrupted
+    accuracy = None
+    if options.check:
+        first = _first_copies([samples.samples[i] for i in rows])
+        own = embedding[[i * views + v for i in first for v in range(views)]]
+        accuracy = cross_validated(own, [labels[i] for i in first], options.method, **how)
+    counts = dict(sorted(Counter(labels).items()))
+    result = {"path": out, "method": options.method, "words": words is not None, "check": accuracy, "classes": counts}
     record = report(
         "train classifier",
-        [{**result, "classes": dict(sorted(counts.items()))}],
+        [result],
         modality=name,
         space=joint.name,
         space_id=joint.id,
@@ -111,7 +123,43 @@ def classifier(
         settings=fitted.settings,
         seed=run.seed,
     )
-    run.emit(record, lambda: _print(record))
+    unread = {str(error.where or one): error for one, error in failures.items()}
+    run.conclude(record, unread, lambda: _print(record))
+
+
+def _classes(labels: Sequence[str], data: Path) -> list[str]:
+    """The different labels, sorted. Raises InputError for one class, or names that say the same."""
+    from clipx.prompts import spoken
+
+    classes = sorted(set(labels))
+    if len(classes) < 2:
+        raise InputError(f"has one class, {classes[0]!r}", where=data, remedy="give two classes or more")
+    known: dict[str, str] = {}
+    for label in classes:
+        if (other := known.setdefault(spoken(label).casefold(), label)) != label:
+            raise InputError(
+                f"classes {other!r} and {label!r} have one name", where=data, remedy="give them one folder"
+            )
+    return classes
+
+
+def _read_rows(samples: LabelledData, labels: Sequence[str], failures: Mapping[str, ClipxError]) -> list[int]:
+    """The samples that were read. Raises a failure where a class has no other sample."""
+    rows = [i for i, item in enumerate(samples.items) if item.id not in failures]
+    left = {labels[i] for i in rows}
+    for item, label in zip(samples.items, labels, strict=True):
+        if label not in left:
+            raise failures[item.id]
+    return rows
+
+
+def _first_copies(contents: Sequence[str]) -> list[int]:
+    """Where each content stands first: a copy would be held out of samples that have it."""
+    places: dict[str, int] = {}
+    first = [i for i, content in enumerate(contents) if places.setdefault(content, i) == i]
+    if copies := len(contents) - len(first):
+        note(f"{copies} samples are copies of others; the accuracy is of the others")
+    return first
 
 
 def _modality_in(data: Path) -> str:
