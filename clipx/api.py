@@ -103,12 +103,25 @@ def _by_classifier(
 
     fitted = load_classifier(classifier) if isinstance(classifier, str | PathLike) else classifier
     name, stored, source = learned_from(fitted, modality)
-    space = opened_space(source if space is None else space, device)
+    space = opened_space(own_space(source) if space is None else space, device)
     encoder = make_modality(name, space, stored | dict(config))
     items = file_items([Path(path) for path in paths])
     views = (View,) if fitted.views > 1 else ()
     embedding = embedding_of(encode_all(items, encoder, separate=views, batch=batch_size), encoder, bool(views))
     return fitted.attached(space).predict(embedding, top) if paths else []
+
+
+def own_space(source: str) -> str:
+    """The space that a classifier's file names, if it lies on this machine; a file is no reason to fetch one.
+
+    Raises:
+        InputError: a space of the hub, or a folder that is not there.
+    """
+    from clipx.spaces.embedded import embedded_names
+
+    if source in embedded_names() or Path(source).is_dir():
+        return source
+    raise InputError(f"the classifier was learned in {source}", remedy=f"name it: --space {source}, or space=...")
 
 
 def learned_from(classifier: FewShotClassifier, modality: str | None = None) -> tuple[str, dict[str, Any], str]:

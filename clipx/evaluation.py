@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ZERO_SHOT = "zero_shot"
 SHUFFLED = "shuffled labels"
-SAME = 1e-5
-"""Distance of two unit vectors below which they are those of one input."""
+SAME, HALF_SAME = 1e-5, 2e-3
+"""Distance of two unit vectors below which they are those of one input, in float32 and in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,6 @@ class Evaluation:
     classifier: Callable[[JointSpace, Sequence[str], Prompts], ZeroShotClassifier]
     left_out: dict[str, str] = field(default_factory=dict)
     _vectors_of: dict[str, Embedding] = field(default_factory=dict)
-    _distinct: set[int] = field(default_factory=set)
 
     def rows(
         self, settings: Mapping[str, Any], name: str | None, prompts: Prompts | None, methods: Methods
@@ -106,6 +105,7 @@ class Evaluation:
         encoder, about = self._encoder(settings, name, prompts)
         classifier = self.classifier(self.space, self.names, about.pop("templates"))
         about["dropped_prompts"] = list(classifier.dropped_prompts)
+        self._require_distinct(encoder, methods)
         for method in methods.names:
             if method == ZERO_SHOT:
                 figures, table = self._zero_shot(encoder, classifier)
@@ -115,7 +115,7 @@ class Evaluation:
                 for count, shuffled in self._asked():
                     found, table = self._few_shot(method, count, shuffled, encoder, classifier)
                     yield {"method": method, **about, **found}, table
-            except UnsupportedError as error:
+            except (InputError, UnsupportedError) as error:
                 self._leave_out(method, methods, error)
 
     def base_new_rows(
@@ -141,6 +141,7 @@ class Evaluation:
         if not all(len(half) for half in halves) or cut < 2:
             raise InputError("base and new classes need samples each", where="--base-new", remedy="give more classes")
         about["dropped_prompts"] = list(base.dropped_prompts)
+        self._require_distinct(encoder, methods)
         for method in methods.names:
             if method == ZERO_SHOT:
                 whole = self._vectors(bound(encoder, base), self.data)
@@ -151,7 +152,7 @@ class Evaluation:
                 for count, shuffled in self._asked():
                     found = self._few_shot_halves(method, count, shuffled, encoder, (base, new), halves)
                     yield {"method": method, **about, **found}
-            except UnsupportedError as error:
+            except (InputError, UnsupportedError) as error:
                 self._leave_out(method, methods, error)
 
     def _encoder(
@@ -167,12 +168,19 @@ class Evaluation:
             "templates": encoder.prompts if prompts is None else prompts,
         }
 
+    def _require_distinct(self, encoder: Modality, methods: Methods) -> None:
+        """Raise InputError where a sample to test on is among those that a method learns from."""
+        if self.shots is not None and set(methods.names) != {ZERO_SHOT}:
+            test, train = (self._views(encoder, data) for data in (self.data, self.shots.data))
+            half = self.space.backend.dtype != "float32"
+            require_distinct(test, train, [item.id for item in self.data.items], HALF_SAME if half else SAME)
+
     def _asked(self) -> Iterator[tuple[int, bool]]:
         shots = cast(Shots, self.shots)
         for count in shots.counts:
             yield from ((count, shuffled) for shuffled in (False, True)[: 1 + shots.shuffled])
 
-    def _leave_out(self, method: str, methods: Methods, error: UnsupportedError) -> None:
+    def _leave_out(self, method: str, methods: Methods, error: InputError | UnsupportedError) -> None:
         if not methods.optional:
             raise error
         self.left_out[method] = str(error)
@@ -251,9 +259,6 @@ class Evaluation:
         shots, k = cast(Shots, self.shots), len(classifier.labels)
         train = self._views(encoder, shots.data)
         views = len(train) // len(shots.data.items)
-        if id(train) not in self._distinct:  # the vectors are kept, so that no other has their id
-            require_distinct(self._views(encoder, self.data), train, [item.id for item in self.data.items])
-            self._distinct.add(id(train))
         if method_named(method).views and views == 1:
             raise UnsupportedError(f"{method} weighs the views of a sample, and here a sample has one")
         rows = [i for i, target in enumerate(shots.targets.tolist()) if target < k]
@@ -303,15 +308,16 @@ def require_disjoint(test: LabelledData, train: LabelledData) -> None:
         )
 
 
-def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str]) -> None:
+def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str], same: float = SAME) -> None:
     """Raise InputError where the vectors to learn from are those of a sample to test on: the same thing in two files.
 
-    Vectors of one input differ by rounding where it is encoded in another batch, by less than ``SAME``.
+    Vectors of one input differ by rounding where it is encoded in another batch, by less than ``same``.
 
     Args:
         test: N samples, a row for each of their V views.
         train: samples of as many views each.
         ids: N names of the samples to test on.
+        same: distance below which two vectors are those of one input.
     """
     import numpy as np
 
@@ -320,8 +326,8 @@ def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str]) -> N
     for start in range(0, len(ids), 1024):  # (1024, M) products at a time
         rows = test.vectors[start * views : (start + 1024) * views].reshape(-1, known.shape[1])
         nearest = known[(rows @ known.T).argmax(axis=1)]
-        same = np.linalg.norm(rows - nearest, axis=1) < SAME
-        copies += [ids[start + i] for i in np.flatnonzero(same).tolist()]
+        copied = np.linalg.norm(rows - nearest, axis=1) < same
+        copies += [ids[start + i] for i in np.flatnonzero(copied).tolist()]
     if copies:
         raise InputError(
             f"{len(copies)} samples to test on have the vectors of samples to learn from, such as {copies[0]}",

@@ -544,6 +544,7 @@ def test_a_copy_in_another_file_is_found_by_its_vector(run, here):
     status, out, err = run(line)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "1 samples to test on have the vectors of samples to learn from, such as chair/1.png" in err
+    assert run(line.replace("cache", "closed"))[0] == 2  # a group leaves out methods, and learns from no copy
     (here / "train/night_stand/copy.bmp").unlink()
     assert run(line)[0] == 0
 
@@ -601,3 +602,19 @@ def test_halves_are_tested_among_their_own_classes(run_json, run, four, any_word
         assert status == 2 and "learns its own classes only" in err
     status, _, err = run(f"{line} --confusion a.png --method carried")
     assert status == 2 and "--confusion" in err
+
+
+def test_a_method_that_fails_leaves_the_others(run_json, sets, monkeypatch):
+    from clipx.fewshot import METHODS, LinearProbe, Method
+
+    class Failing(LinearProbe):
+        @classmethod
+        def from_shots(cls, shots):
+            raise InputError("all shots are the same")
+
+    kept = {"failing": Method(Failing), "cache": METHODS["cache"]}
+    for place in ("clipx.fewshot.METHODS", "clipx.fewshot.methods.METHODS"):
+        monkeypatch.setattr(place, kept)
+    record = run_json("eval pointcloud test.npz --train train.npz --shots 2 --draws 1 --methods all")
+    assert [row["method"] for row in record["results"]] == ["zero_shot", "cache"]
+    assert record["left_out"] == {"failing": "all shots are the same"}

@@ -190,3 +190,14 @@ def test_every_saved_fact_is_json(birds, run):
     settings = load_classifier("birds.safetensors").settings
     assert settings == json.loads(json.dumps(settings)) and settings["space"] and settings["method"] == "gda"
     assert torch.isfinite(torch.tensor(settings["samples"]))
+
+
+def test_a_file_is_no_reason_to_fetch_a_space(birds, run):
+    run(TRAIN)
+    foreign = load_classifier("birds.safetensors")
+    foreign.settings["space"] = "hf-hub:someone/else"
+    foreign.save("foreign.safetensors")
+    status, out, err = run("classify garden --classifier foreign.safetensors")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "name it: --space hf-hub:someone/else" in err
+    with pytest.raises(InputError, match="was learned in hf-hub:someone/else"):
+        clipx.classify("garden/crow.png", classifier="foreign.safetensors")

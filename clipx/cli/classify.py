@@ -58,7 +58,7 @@ def classify(
 
     Example: clipx classify garden/ --classifier birds.safetensors
     """
-    from clipx.api import learned_from
+    from clipx.api import learned_from, own_space
     from clipx.cli._flags import settings_of
     from clipx.cli._output import report
     from clipx.cli._work import encode, files_in
@@ -73,7 +73,7 @@ def classify(
         groups = _by_words(given, labels or "", none_threshold, run, settings)
     else:
         name, config, source = learned_from(fitted, run.modality)
-        given, space = files_in(paths, name), run.space or source
+        given, space = files_in(paths, name), run.space or own_space(source)
         groups = _by_classifier(given, fitted, name, config | settings_of([name], settings)[name])
     items = file_items(given.files)
     if not items:

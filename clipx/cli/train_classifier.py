@@ -93,7 +93,7 @@ def classifier(
     if _reads_words(options, method.classifier.uses_words, joint, classes):
         words = make_classifier(joint, classes, encoder.prompts if prompts is None else prompts)
     failures: dict[str, ClipxError] = {}
-    embedding = encode(encoder, samples.items, run.batch_size, run.cache_folder(), method.views, failures)
+    embedding = encode(encoder, samples.items, run.batch_size, run.cache_folder(), True, failures)  # as clipx eval does
     rows = _read_rows(samples, labels, failures)
     labels = [labels[i] for i in rows]
     views = len(embedding) // len(labels)

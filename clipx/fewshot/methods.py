@@ -207,7 +207,7 @@ def fit_shots(
     rows = embedding[[views * i + v for i in drawn for v in range(views)]]
     own = [targets[i] for i in drawn]
     if shuffled:
-        own = [own[i] for i in np.random.default_rng(seed).permutation(len(own))]
+        own = _exchanged(own, seed)
     about = {"split": split, "shots": shots, "draw_seed": seed} | ({"shuffled": True} if shuffled else {})
     fitted = chosen.fit(Shots(rows, own, names, zeroshot, views, seed, space, about))
     if fitted.settings.get("selection") not in SELECTIONS:
@@ -217,6 +217,15 @@ def fit_shots(
             remedy="fix them beforehand or choose them with clipx.fewshot.selection",
         )
     return fitted
+
+
+def _exchanged(targets: Sequence[int], seed: int) -> list[int]:
+    """The same classes in another order, drawn until at least one sample gets another class."""
+    rng = np.random.default_rng(seed)
+    while True:
+        found = [targets[i] for i in rng.permutation(len(targets))]
+        if found != list(targets) or len(set(targets)) < 2:
+            return found
 
 
 def method_named(name: str) -> Method:

@@ -126,7 +126,7 @@ class LinearProbe(FewShotClassifier):
             about = {"selection": split, "validation": split, "validation_samples": len(held)}
             chosen = {"C": best, **about, "swept": swept}
         elif c is None and (folds := stratified_folds(classes, seed)):
-            best, swept = _sweep(_HeldOut(vectors, classes, len(names), folds))
+            best, swept = _sweep(_HeldOut(vectors, classes, len(names), max_iter, folds))
             chosen = {"C": best, "selection": CROSS_VALIDATED, "folds": len(folds), "swept": swept}
         weight, bias, at_rest = fitted(float(chosen["C"]))
         how = {**chosen, "max_iter": max_iter, "converged": at_rest, **counts(classes, views)}
@@ -160,13 +160,11 @@ def _logistic_regression(
     classes: int,
     c: float,
     max_iter: int,
-    tolerance: float = 1e-7,
     start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, bool]:
     """(N, D) float64, (N,) -> weight (K, D), bias (K,), and whether the gradient came to rest.
 
     Args:
-        tolerance: largest entry of the gradient, divided by C N, at which the search ends.
         start: (K, D + 1) where it begins, weight and bias side by side; zeros by default.
     """
     n, d = vectors.shape
@@ -176,7 +174,7 @@ def _logistic_regression(
         [table],
         max_iter=max_iter,
         max_eval=10 * max_iter,
-        tolerance_grad=tolerance,
+        tolerance_grad=1e-7,
         tolerance_change=1e-14,
         history_size=10,
         line_search_fn="strong_wolfe",
@@ -205,19 +203,19 @@ def _logits(vectors: Tensor, probe: tuple[Tensor, Tensor, bool]) -> Tensor:
 class _HeldOut:
     """The score of one C over all folds, each fitted without its held-out rows.
 
-    A fold begins where it ended at the nearest C before, and ends at a gradient of 1e-4 or after 200 steps: which C is
-    best does not depend on the last digits.
+    A fold begins where it ended at the nearest C before: the minimum is the same, and is found sooner.
     """
 
-    def __init__(self, vectors: Tensor, targets: Tensor, classes: int, folds: Sequence[Fold]):
+    def __init__(self, vectors: Tensor, targets: Tensor, classes: int, max_iter: int, folds: Sequence[Fold]):
         self.vectors, self.targets, self.classes, self.folds = vectors, targets, classes, folds
+        self.max_iter = max_iter
         self.found: dict[tuple[float, int], Tensor] = {}
 
     def __call__(self, c: float) -> tuple[float, float]:
         logits = []
         for number, fold in enumerate(self.folds):
             nearest = min((value for value, of in self.found if of == number), key=lambda v: abs(log(v / c)), default=c)
-            about = self.vectors[fold.train], self.targets[fold.train], self.classes, c, 200, 1e-4
+            about = self.vectors[fold.train], self.targets[fold.train], self.classes, c, self.max_iter
             probe = _logistic_regression(*about, start=self.found.get((nearest, number)))
             self.found[c, number] = torch.cat([probe[0], probe[1][:, None]], dim=1)
             logits.append(_logits(self.vectors[fold.held], probe))
