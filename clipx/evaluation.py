@@ -198,7 +198,8 @@ class Evaluation:
         """The figures of one method at one number of shots, over all draws."""
         from clipx.figures import best_labels, figures_of
 
-        test, draws, logits = self._views(encoder, self.data), [], []
+        test, logits = self._views(encoder, self.data), list[Any]()
+        draws: list[dict[str, Any]] = []
         for fitted in self._fitted(method, count, shuffled, encoder, classifier):
             logits.append(fitted.logits(test).numpy())
             right = float((best_labels(logits[-1])[:, 0] == self.targets).mean())

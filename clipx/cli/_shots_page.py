@@ -68,13 +68,13 @@ def shots_figure(rows: Sequence[Row]) -> Figure:
     figure = Figure(figsize=(9.5, 5.8), layout="constrained")
     axis = figure.subplots()
     for i, name in enumerate(order):
-        style = {"color": colours(i % 20), "label": name, "linewidth": 1.8}
         if name in levels:
-            axis.axhline(levels[name], **{**style, "color": "#555", "linestyle": ":"})
+            axis.axhline(levels[name], color="#555", linestyle=":", linewidth=1.8, label=name)
             continue
+        colour, line = colours(i % 20), "--" if name in dashed else "-"
         shots, mean, worst, best = zip(*lines[name], strict=True)
-        axis.plot(shots, mean, marker="o", markersize=4, linestyle="--" if name in dashed else "-", **style)
-        axis.fill_between(shots, worst, best, color=style["color"], alpha=0.12, linewidth=0)
+        axis.plot(shots, mean, color=colour, linestyle=line, linewidth=1.8, marker="o", markersize=4, label=name)
+        axis.fill_between(shots, worst, best, color=colour, alpha=0.12, linewidth=0)
     low, high = axis.get_ylim()
     if high - low < LEAST_SPAN:
         middle = min(max((low + high) / 2, LEAST_SPAN / 2), 100 - LEAST_SPAN / 2)

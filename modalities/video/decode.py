@@ -6,7 +6,7 @@ import math
 import os
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import tee
@@ -202,7 +202,7 @@ def measured_s(source: Source) -> float:
     return end
 
 
-def frames_at(source: Source, times: Iterable[float], fitted: Fitted) -> Iterator[Frame]:
+def frames_at(source: Source, times: Iterable[float], fitted: Fitted) -> Generator[Frame, None, None]:
     """The frames that are shown at these times, each frame once.
 
     The frame at a time is the last one whose presentation time is not later, or the film's first. Where a keyframe lies
