@@ -486,7 +486,7 @@ def test_every_number_of_shots_has_a_row_and_the_page_shows_them(run_json, sets)
     assert rows == [("zero_shot", None, None), *((name, *one) for name in ("cache", "probe") for one in asked)]
     assert all(draw["settings"]["shuffled"] for row in record["results"] if "control" in row for draw in row["draws"])
     page = (sets / "page.html").read_text()
-    assert page.count("<tr>") == 1 + len(rows) and "probe, 4 shots (control: shuffled labels)" in page
+    assert page.count("<tr>") == 1 + len(rows) and "probe, 4 shots (shuffled labels)" in page
     assert page.count("image/svg+xml") == 1 and "http" not in page.replace("http-equiv", "")
     run_json(f"{line} --html again.html")
     assert (sets / "again.html").read_text() == page

@@ -123,7 +123,7 @@ def test_clouds_are_learned_as_clouds_with_their_settings(here, run_json):
         ("train classifier birds -o no/birds.safetensors", "its folder does not exist"),
         ("train classifier birds --method magic", "unknown few-shot method 'magic'"),
         ("train classifier nothing", "no such file"),
-        ("train classifier garden", "do not say what they are"),
+        ("train classifier garden", "holds no class folders"),
         ("train classifier mixed", "several modalities: audio 1, image 1"),
         ("train classifier lone", "has one class, 'robin'"),
         ("train classifier cases --no-words", "classes 'Robin' and 'robin' have one name"),

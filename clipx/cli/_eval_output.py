@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipx.cli._output import print_table
+from clipx.evaluation import SHUFFLED
 
 Row = Mapping[str, Any]
 
@@ -50,9 +51,16 @@ def table_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def name_of(row: Row) -> str:
-    """The method, how many shots it learned from, and what it is a control for."""
+    """The method, how many shots it learned from, and whether it is a control."""
     shots = f", {row['shots']} shot{'s' if row['shots'] > 1 else ''}" if "shots" in row else ""
-    return row["method"] + shots + (f" (control: {row['control']})" if "control" in row else "")
+    return row["method"] + shots + control_of(row)
+
+
+def control_of(row: Row) -> str:
+    """What stands behind the name of a control; the record says what it is a control for."""
+    if "control" not in row:
+        return ""
+    return f" ({SHUFFLED})" if row["control"] == SHUFFLED else " (control)"
 
 
 def title_of(row: Row) -> str:

@@ -9,7 +9,7 @@ from html import escape
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from clipx.cli._eval_output import table_of
+from clipx.cli._eval_output import control_of, table_of
 from clipx.cli._html import data_uri, document
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def figure_svg(figure: Figure) -> bytes:
 
 def _line_name(row: Row) -> str:
     parts = [*(str(value) for value in row["sweep"].values()), row["method"]]
-    return ", ".join(parts) + (f" ({row['control']})" if "control" in row else "")
+    return ", ".join(parts) + control_of(row)
 
 
 def _is_halves(rows: Sequence[Row]) -> bool:

@@ -39,7 +39,15 @@ def classify(
             show_default=False,
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", help="How many labels to name for each file.", min=1)] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            help="How many labels to name for each file. Default: 5, of a classifier 1.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     none_threshold: Annotated[
         float | None,
         typer.Option("--none-threshold", help="A raw cosine: where no label reaches it, the answer is 'none'."),
@@ -68,6 +76,7 @@ def classify(
     if (labels is None) == (classifier is None):
         raise InputError("takes words or a classifier", where="classify", remedy="give --labels or --classifier")
     fitted = None if classifier is None else _read(classifier, run, none_threshold)
+    top = top or (5 if fitted is None else 1)
     if fitted is None:
         given, space = files_in(paths, run.modality), run.space
         groups = _by_words(given, labels or "", none_threshold, run, settings)

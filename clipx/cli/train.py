@@ -14,7 +14,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def _group() -> None:
-    """Train what clipx ships, from a recipe.
+    """Learn from data of your own: a classifier, a head, a tower, a space.
+
+    Example: clipx train classifier birds/ -o birds.safetensors
 
     Example: clipx train space examples/recipes/lite --data DIR -o runs/lite
     """

@@ -57,7 +57,7 @@ def classifier(
     run: RunOptions,
     **settings: Any,
 ) -> None:
-    """Learn a classifier from labelled photos, clouds, sounds, drawings: twenty of each class are plenty.
+    """Learn a classifier from labelled photos, clouds, sounds, films: twenty of each class are plenty.
 
     The space stays as it is. The file holds the classifier, its classes, the space's
     name and how samples are encoded; clipx classify reads it with --classifier.
@@ -186,6 +186,8 @@ def _modality_in(data: Path) -> str:
     if len(groups) == 1:
         return next(iter(groups))
     found = ", ".join(f"{name} {count}" for name, count in sorted(groups.items()))
+    if not names and data.is_dir():
+        raise InputError("holds no class folders", where=data, remedy="put the samples of each class in a folder")
     what = f"holds files of several modalities: {found}" if groups else "its files do not say what they are"
     raise InputError(what, where=data, remedy="name the modality with --modality")
 
@@ -208,6 +210,9 @@ def _print(record: Mapping[str, Any]) -> None:
 
     (found,) = record["results"]
     check = found["check"]
+    alone = [name for name, count in found["classes"].items() if count == 1]
+    if alone:
+        note(f"{alone[0]} has one sample, which cannot be held out: it will hardly be named where words do not help")
     right = f"{check['acc1']:.1%} of {check['n']} held out in {check['folds']} folds" if check else "not measured"
     least, most = (pick(found["classes"].values()) for pick in (min, max))
     counts = f"{least}" if least == most else f"{least} to {most}"
