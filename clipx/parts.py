@@ -62,6 +62,7 @@ class Cell:
 
 
 Place = Time | Box | View | Cell
+KINDS: tuple[type[Place], ...] = (Time, Box, View, Cell)
 
 
 @dataclass(frozen=True, eq=False)

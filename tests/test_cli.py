@@ -149,16 +149,16 @@ def test_what_is_skipped_in_folders_is_counted(run, run_json, here):
     album = here / "album"
     (album / "deep").mkdir(parents=True)
     shutil.copy(here / "photo.png", album / "photo.png")
-    for name in ("a.cr2", "b.CR2", "deep/c.cr2", "clip.mov", "README", ".DS_Store", ".hidden.cr2"):
+    for name in ("a.cr2", "b.CR2", "deep/c.cr2", "clip.mxf", "README", ".DS_Store", ".hidden.cr2"):
         (album / name).write_bytes(b"?")
     for name in ("labels.csv", "drawings-config.json", "found.html", "vectors.parquet", "fit.safetensors", "notes.txt"):
         (album / name).write_text("what clipx writes, and prose")
     np.savez(album / "room-depth.npz", depth=np.ones((4, 4)))  # as clipx depth writes it
-    said = "5 files of no known suffix: .cr2 3, no suffix 1, .mov 1"
+    said = "5 files of no known suffix: .cr2 3, no suffix 1, .mxf 1"
     for line in ("classify album --labels chair", "embed album -o v.npz", "index album --db my.index"):
         status, _, err = run(line)
         assert status == 0 and err.splitlines() == [said], line
-    counts = {".cr2": 3, ".mov": 1, "": 1}
+    counts = {".cr2": 3, ".mxf": 1, "": 1}
     assert run_json("classify album --labels chair")["skipped"] == counts
     assert run_json("embed album -o v.npz")["skipped"] == counts
     assert run_json("index album --db my.index")["results"][0]["skipped"] == counts

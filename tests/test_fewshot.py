@@ -694,7 +694,7 @@ def test_shots_are_drawn_by_the_seed_and_the_split_is_remembered(method, monkeyp
 
 
 def test_an_unknown_method_and_too_few_rows_are_refused():
-    with pytest.raises(InputError, match=r"one of .*cache, gda, .*probe, adapter, view_weights"):
+    with pytest.raises(InputError, match=r"one of .*cache, ape, gda, probe, .*adapter, view_weights"):
         fit_shots("magic", stacked(sample_views(2)), TARGETS.tolist(), Words, 2, 0, VIEWS)
     with pytest.raises(InputError, match="too few rows for 8 shots"):
         fit_shots("probe", stacked(sample_views(2)), TARGETS.tolist(), Words, 8, 0, VIEWS)

@@ -666,15 +666,15 @@ def test_a_move_whose_last_step_fails_is_one_line_and_goes_on(files, db, space, 
 
 
 def test_a_setting_that_names_a_file_holds_in_any_folder(tmp_path, monkeypatch):
-    from clipx.index.meta import _plain
+    from clipx.settings import plain
 
     (tmp_path / "runs/tower").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     wanted = str(tmp_path / "runs/tower")
-    assert _plain({"tower": "runs/tower", "up": "z", "of": Path("x")}) == {
+    assert plain({"tower": "runs/tower", "up": "z", "of": Path("x")}) == {
         "tower": wanted, "up": "z", "of": str(tmp_path / "x")
     }  # fmt: skip
-    assert _plain({"text": "no/such thing", "n": (1, 2.5), "none": None}) == {
+    assert plain({"text": "no/such thing", "n": (1, 2.5), "none": None}) == {
         "text": "no/such thing", "n": [1, 2.5], "none": None
     }  # fmt: skip
 

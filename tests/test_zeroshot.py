@@ -192,7 +192,7 @@ def test_a_space_given_by_name_is_loaded_once(files, monkeypatch, tiny_space):
     from clipx.spaces import loading
 
     calls = []
-    monkeypatch.setattr(loading, "load_space", lambda name, device: calls.append((name, device)) or tiny_space)
+    monkeypatch.setattr(loading, "load_space", lambda name, device, backend: calls.append((name, device)) or tiny_space)
     api._load_once.cache_clear()
     try:
         for _ in range(2):
