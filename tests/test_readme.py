@@ -68,7 +68,8 @@ def write_files(folder):
     np.savez(folder / "scan.npz", points=points[0])
     for name in ("test.npz", "train.npz"):
         labels, classes = np.arange(24) % 2, np.array(["chair", "table"])
-        np.savez(folder / name, points=points[24:] if name == "train.npz" else points[:24], labels=labels, classes=classes)
+        own = points[24:] if name == "train.npz" else points[:24]
+        np.savez(folder / name, points=own, labels=labels, classes=classes)
     vertices = "".join(f"{x} {y} {z}\n" for x, y, z in points[0])
     properties = "".join(f"property float {axis}\n" for axis in "xyz")
     (folder / "chair.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 200\n{properties}end_header\n{vertices}")
