@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-LEAST, STEP = 30, 5  # the grey of frame 0, and of a frame over that of the one before; 40 of them can be told apart
+LEAST, STEP = 30, 5  # the grey of frame 0, and of a frame over that of the one before; 40 of them can be distinguished
 
 
 def grey(number: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -134,13 +134,13 @@ def test_clouds_are_learned_as_clouds_with_their_settings(here, run_json):
         ("classify garden --classifier birds.safetensors --none-threshold 0.2", "is for words"),
         ("classify garden --classifier birds.safetensors --modality audio", "learned from image, not from audio"),
         ("classify garden --classifier missing.safetensors", "missing.safetensors"),
-        ("classify garden --classifier torn.safetensors", "is no few-shot classifier"),
+        ("classify garden --classifier truncated.safetensors", "is no few-shot classifier"),
         ("classify garden --classifier bare.safetensors", "does not say what files it names"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(birds, run, line, said):
     run(TRAIN)
-    (birds / "torn.safetensors").write_bytes((birds / "birds.safetensors").read_bytes()[:100])
+    (birds / "truncated.safetensors").write_bytes((birds / "birds.safetensors").read_bytes()[:100])
     bare = load_classifier("birds.safetensors")
     del bare.settings["modality"]
     bare.save("bare.safetensors")

@@ -99,8 +99,8 @@ class CoCoOp(FewShotClassifier):
 
     Control ``cocoop_noise``: the Meta-Net reads random unit vectors in place of x. Such prompts can be better than
     those conditioned on images (Zhang et al., arXiv 2506.23856), so what CoCoOp gains counts above this control only.
-    Training draws them anew in each step; at prediction an image's own bytes seed them, and answers do not depend on
-    one another.
+    Training draws new ones in each step. At prediction they are seeded by the bytes of the image's vector, so that an
+    answer does not depend on the other images of a batch.
 
     A file holds context, Meta-Net and facts, not the text tower: what ``load_classifier`` returns answers once it is
     ``attached`` to its space.
@@ -189,7 +189,7 @@ class CoCoOp(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots, noise: bool = False) -> Self:
-        """As published. Args: ``noise`` makes it the control. Raises as the base class's."""
+        """As published, or with ``noise`` the control. Raises: see the base class."""
         config = CoCoOpConfig(seed=shots.seed, noise=noise)
         about = {**shots.settings, "selection": FIXED}
         return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, about)

@@ -152,7 +152,7 @@ class CoOp(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots, per_label: bool = False, position: Position = "end") -> Self:
-        """As published. Args: those of ``CoOpConfig`` that tell the variants apart. Raises as the base class's."""
+        """As published; ``per_label`` and ``position`` as in ``CoOpConfig``. Raises: see the base class."""
         config = CoOpConfig(per_label=per_label, position=position, epochs=epochs_for(shots.count), seed=shots.seed)
         about = {**shots.settings, "selection": FIXED}
         return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, about)

@@ -310,7 +310,7 @@ class _Reader:
             if first is not None and first[1] <= time + _SLACK_S:
                 if not self._keys:
                     self._keys = _keyframes(self._source, self._origin, jumped=True)
-                    self._blind_s *= 2 if first[1] < here + JUMP_S else 1  # nothing was saved: they are far apart
+                    self._blind_s *= 2 if first[1] < here + JUMP_S else 1  # nothing was saved: keyframes are rare
                 self._frames, self._ahead, self._held = frames, first, None
                 return
             back = 2 * back + 1.0  # the index of the container is not right
