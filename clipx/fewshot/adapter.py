@@ -15,7 +15,6 @@ from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
 from clipx.fewshot.schedule import rate_of
-from clipx.fewshot.selection import FIXED
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,8 @@ class InterViewAdapter(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        text, scale, config = shots.words.weights, shots.words.logit_scale, AdapterConfig(seed=shots.seed)
-        device, about = "cpu" if shots.space is None else shots.space.device, {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.targets, text, scale, shots.views, config, about, device=device)
+        config = AdapterConfig(seed=shots.seed)
+        return cls.fit(*shots.beside_words, config, shots.fixed, device=shots.device)
 
     @property
     def _dim(self) -> int:

@@ -16,12 +16,11 @@ from clipx.errors import InputError
 from clipx.fewshot.base import (
     FewShotClassifier,
     Shots,
-    by_sample,
-    checked_targets,
     class_names,
     counts,
     pooled,
     positive,
+    prepared,
 )
 from clipx.fewshot.cache import votes
 from clipx.fewshot.selection import Fold, choose
@@ -107,8 +106,7 @@ class APE(FewShotClassifier):
         if not all(0 <= one < math.inf for one in (alpha, beta, gamma)):
             raise InputError(f"alpha, beta and gamma must be at least 0, got {alpha}, {beta} and {gamma}")
         self.alpha, self.beta, self.gamma = float(alpha), float(beta), float(gamma)
-        self._shots = pooled(by_sample(keys, self.space_id, self._dim, views)).detach().cpu()
-        self.targets = checked_targets(targets, len(self._shots), self.labels)
+        self._shots, self.targets = prepared(keys, targets, self.space_id, self._dim, self.labels, views)
         self._refined = Refined(self._shots, self.targets, torch.from_numpy(weights.vectors))
         how = {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma, **counts(self.targets, views)}
         self.settings = {**(settings or {}), **how}
@@ -143,9 +141,7 @@ class APE(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words = shots.words
-        given = shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views
-        return cls.fit(*given, shots.settings, shots.seed)
+        return cls.fit(*shots.beside_words, shots.settings, shots.seed)
 
     @property
     def _dim(self) -> int:

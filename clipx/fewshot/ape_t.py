@@ -11,10 +11,9 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.fewshot.ape import informative_channels
-from clipx.fewshot.base import Shots, by_sample, checked_targets, class_names, counts, pooled, positive
+from clipx.fewshot.base import Shots, class_names, counts, positive, prepared
 from clipx.fewshot.cache import votes
 from clipx.fewshot.descent import cosine, descend
-from clipx.fewshot.selection import FIXED
 from clipx.fewshot.trained_cache import TrainedCache
 
 SHARE = 900 / 1024  # of the channels of a ResNet-50
@@ -69,9 +68,8 @@ class APETrained(TrainedCache):
             SpaceMismatchError: shots and weights of two spaces.
         """
         names, scale = class_names(weights.ids), positive(logit_scale)
-        x = pooled(by_sample(embedding, weights.space_id, weights.vectors.shape[1], views)).detach().to(device)
-        classes = checked_targets(targets, len(x), names)
-        truth, text = classes.to(device), torch.from_numpy(weights.vectors).to(device)
+        rows, classes = prepared(embedding, targets, weights.space_id, weights.vectors.shape[1], names, views)
+        x, truth, text = (own.to(device) for own in (rows, classes, torch.from_numpy(weights.vectors)))
         kept = informative_channels(torch.from_numpy(weights.vectors), None, None, SHARE, (0.2, 0.8))
         spread = torch.eye(text.shape[1])[kept].to(device)  # (C, D)
         residual = torch.zeros(len(names), len(kept), device=x.device, requires_grad=True)
@@ -98,7 +96,4 @@ class APETrained(TrainedCache):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words, device = shots.words, "cpu" if shots.space is None else shots.space.device
-        about = {**shots.settings, "selection": FIXED}
-        given = shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views
-        return cls.fit(*given, settings=about, seed=shots.seed, device=device)
+        return cls.fit(*shots.beside_words, settings=shots.fixed, seed=shots.seed, device=shots.device)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
+from clipx.fewshot.selection import FIXED
 from clipx.files import write_tensors
 from clipx.zeroshot import Prediction
 
@@ -70,6 +71,25 @@ class Shots:
             raise InputError("this method learns through a text tower", remedy="give it the space")
         return self.space
 
+    @property
+    def device(self) -> torch.device | str:
+        """Where a method trains: that of the space, else the CPU."""
+        return "cpu" if self.space is None else self.space.device
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """``settings`` of a classifier whose hyperparameters are fixed beforehand."""
+        return {**self.settings, "selection": FIXED}
+
+    @property
+    def beside_words(self) -> tuple[Embedding, Sequence[int], Embedding, float, int]:
+        """Embedding, targets, class weights, logit scale and views, as ``fit`` of the methods with words takes them.
+
+        Raises:
+            InputError: there are no words.
+        """
+        return self.embedding, self.targets, self.words.weights, self.words.logit_scale, self.views
+
 
 class FewShotClassifier(ABC):
     """What the classifiers below share; made by their ``fit``, or from a file by ``load_classifier``.
@@ -113,6 +133,14 @@ class FewShotClassifier(ABC):
             UnsupportedError: a method whose knowledge is of its own classes only.
         """
         raise UnsupportedError(f"{self.kind} learns its own classes only, and knows nothing of others")
+
+    def _require_same_space(self, zeroshot: ZeroShotClassifier) -> None:
+        """Raise SpaceMismatchError for class names of another space."""
+        if zeroshot.weights.space_id != self.space_id:
+            raise SpaceMismatchError(
+                f"{self.kind} was learned in space {self.space_id}, the classes are of {zeroshot.weights.space_id}",
+                remedy="read the classes with the same space",
+            )
 
     def attached(self, space: JointSpace) -> FewShotClassifier:
         """This classifier with a text tower, for one that needs it to answer or for ``for_classes``; else itself.
@@ -224,6 +252,18 @@ def pooled(samples: Tensor) -> Tensor:
 def concatenated(samples: Tensor) -> Tensor:
     """(N, V, D) -> (N, V * D) of unit norm, for methods that read the views side by side."""
     return samples.flatten(1) / math.sqrt(samples.shape[1])
+
+
+def prepared(
+    embedding: Embedding, targets: Sequence[int] | Tensor, space_id: str, dim: int, names: Sequence[str], views: int
+) -> tuple[Tensor, Tensor]:
+    """What is learned from: (N, D) unit means of the views without gradient, and (N,) classes, both on the CPU.
+
+    Raises:
+        InputError, SpaceMismatchError: see ``by_sample`` and ``checked_targets``.
+    """
+    x = pooled(by_sample(embedding, space_id, dim, views)).detach().cpu()
+    return x, checked_targets(targets, len(x), names)
 
 
 def counts(targets: Tensor, views: int) -> dict[str, int]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, checked_targets, class_names, counts, positive
-from clipx.fewshot.selection import FIXED
 
 
 class CacheModel(FewShotClassifier):
@@ -77,8 +76,7 @@ class CacheModel(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words, about = shots.words, {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views, about)
+        return cls.fit(*shots.beside_words, shots.fixed)
 
     @property
     def _dim(self) -> int:

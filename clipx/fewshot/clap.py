@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.embedding import Embedding
-from clipx.fewshot.base import Shots, by_sample, checked_targets, class_names, counts, pooled, positive
+from clipx.fewshot.base import Shots, class_names, counts, positive, prepared
 from clipx.fewshot.descent import descend
 from clipx.fewshot.gda import class_means
-from clipx.fewshot.linear import PooledLinear
-from clipx.fewshot.selection import FIXED
+from clipx.fewshot.linear import LinearClassifier
 
 WARMUP_LR = 1e-5
 
 
-class CLAP(PooledLinear):
+class CLAP(LinearClassifier):
     """Class-adaptive linear probe: logits = logit_scale * cosine(f, w_k), with w beginning at the words t.
 
     Minimises cross-entropy + mean over k of lambda_k |w_k - t_k|^2. lambda_k is the mean probability that the words
@@ -70,8 +69,7 @@ class CLAP(PooledLinear):
             SpaceMismatchError: samples and weights of two spaces.
         """
         names, scale = class_names(weights.ids), positive(logit_scale)
-        x = pooled(by_sample(embedding, weights.space_id, weights.vectors.shape[1], views)).detach().cpu()
-        classes = checked_targets(targets, len(x), names)
+        x, classes = prepared(embedding, targets, weights.space_id, weights.vectors.shape[1], names, views)
         text = torch.from_numpy(weights.vectors)
         sure = (scale * x @ text.T).softmax(dim=1).gather(1, classes[:, None])  # (N, 1)
         multipliers = class_means(sure, classes, len(names))[:, 0]
@@ -96,7 +94,4 @@ class CLAP(PooledLinear):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words, device = shots.words, "cpu" if shots.space is None else shots.space.device
-        about = {**shots.settings, "selection": FIXED}
-        given = shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views
-        return cls.fit(*given, settings=about, seed=shots.seed, device=device)
+        return cls.fit(*shots.beside_words, settings=shots.fixed, seed=shots.seed, device=shots.device)

@@ -18,16 +18,14 @@ from clipx.errors import InputError, SpaceMismatchError
 from clipx.fewshot.base import (
     FewShotClassifier,
     Shots,
-    by_sample,
-    checked_targets,
     class_names,
     counts,
     pooled,
     positive,
+    prepared,
 )
 from clipx.fewshot.coop import ENDING
-from clipx.fewshot.schedule import rate_of
-from clipx.fewshot.selection import FIXED
+from clipx.fewshot.schedule import train_prompts
 from clipx.prompt_learning import PromptLearner
 from clipx.prompt_packing import PackedPrompts, packed_prompts
 from clipx.space import JointSpace
@@ -175,15 +173,23 @@ class CoCoOp(FewShotClassifier):
         config, names = config or CoCoOpConfig(), class_names(labels)
         if embedding.space_id != space.id:
             raise SpaceMismatchError(f"the shots live in space {embedding.space_id}, the labels in {space.id}")
-        looks = pooled(by_sample(embedding, space.id, space.dim, views).detach()).to(space.device)  # (N, D)
-        classes = checked_targets(targets, len(looks), names).to(space.device)
+        samples = prepared(embedding, targets, space.id, space.dim, names, views)
+        looks, classes = (own.to(space.device) for own in samples)
         learner = PromptLearner(space, names, config.template, ending=ENDING)
         meta_net = MetaNet(space.dim, learner.context.shape[-1], config.reduction, config.seed)
         if space.backbone.adds_words:
             nn.init.zeros_(meta_net.second.weight)
             nn.init.zeros_(meta_net.second.bias)
         meta_net.to(space.device)
-        loss = _train(packed_prompts(learner), learner.context, meta_net, looks, classes, space.logit_scale, config)
+        read = packed_prompts(learner)
+
+        def loss_of(batch: Tensor, draw: torch.Generator) -> Tensor:
+            x = looks[batch]
+            seen = F.normalize(torch.randn(x.shape, generator=draw).to(x), dim=1) if config.noise else x
+            logits = space.logit_scale * torch.einsum("nd,nkd->nk", x, read(meta_net(seen)))
+            return F.cross_entropy(logits, classes[batch])
+
+        loss = train_prompts([learner.context, *meta_net.parameters()], loss_of, len(looks), config)
         about = {**(settings or {}), **asdict(config), "loss": loss, **counts(classes, views)}
         return cls(meta_net, learner.context, names, space.id, space.logit_scale, views, about, space)
 
@@ -191,8 +197,7 @@ class CoCoOp(FewShotClassifier):
     def from_shots(cls, shots: Shots, noise: bool = False) -> Self:
         """As published, or with ``noise`` the control. Raises: see the base class."""
         config = CoCoOpConfig(seed=shots.seed, noise=noise)
-        about = {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, about)
+        return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, shots.fixed)
 
     def attached(self, space: JointSpace) -> CoCoOp:
         super().attached(space)
@@ -207,8 +212,7 @@ class CoCoOp(FewShotClassifier):
         """
         if self.space is None:
             raise _unattached()
-        if zeroshot.weights.space_id != self.space_id:
-            raise SpaceMismatchError(f"the context is of {self.space_id}, the classes of {zeroshot.weights.space_id}")
+        self._require_same_space(zeroshot)
         return self._with(zeroshot.labels, self.space)
 
     def _with(self, labels: Sequence[str], space: JointSpace) -> CoCoOp:
@@ -256,37 +260,6 @@ class CoCoOp(FewShotClassifier):
         return cls(
             meta_net, context, about["labels"], about["space_id"], about["logit_scale"], about["views"], settings
         )
-
-
-def _train(
-    read: PromptLearner | PackedPrompts,
-    context: Tensor,
-    meta_net: MetaNet,
-    looks: Tensor,
-    classes: Tensor,
-    scale: float,
-    config: CoCoOpConfig,
-) -> float:
-    """Train context and Meta-Net on (N, D) unit vectors; the last loss."""
-    optimizer = torch.optim.SGD(
-        [context, *meta_net.parameters()], lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    draw, loss = torch.Generator().manual_seed(config.seed), torch.tensor(math.nan)
-    with torch.enable_grad():
-        for epoch in range(config.epochs):
-            optimizer.param_groups[0]["lr"] = rate_of(epoch, config)
-            for batch in torch.randperm(len(looks), generator=draw).split(config.batch_size):
-                x = looks[batch]
-                seen = F.normalize(torch.randn(x.shape, generator=draw).to(x), dim=1) if config.noise else x
-                logits = scale * torch.einsum("nd,nkd->nk", x, read(meta_net(seen)))
-                loss = F.cross_entropy(logits, classes[batch])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            if not bool(loss.isfinite()):
-                raise InputError(f"the loss is {loss.item()} in epoch {epoch}", remedy="lower the learning rate")
-    optimizer.zero_grad()
-    return loss.item()
 
 
 def _noise(rows: Tensor, seed: int) -> Tensor:

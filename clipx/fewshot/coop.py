@@ -14,8 +14,7 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError, UnsupportedError
 from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, counts, positive
-from clipx.fewshot.schedule import rate_of
-from clipx.fewshot.selection import FIXED
+from clipx.fewshot.schedule import train_prompts
 from clipx.prompt_learning import Position, PromptLearner
 from clipx.prompt_packing import packed_prompts
 from clipx.space import JointSpace
@@ -129,33 +128,21 @@ class CoOp(FewShotClassifier):
         classes = checked_targets(targets, len(looks), names).to(space.device)
         learner = _learner(space, names, config)
         read = packed_prompts(learner)
-        optimizer = torch.optim.SGD(
-            [learner.context], lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-        draw = torch.Generator().manual_seed(config.seed)
-        loss = torch.tensor(math.nan)
-        with torch.enable_grad():
-            for epoch in range(config.epochs):
-                optimizer.param_groups[0]["lr"] = rate_of(epoch, config)
-                for batch in torch.randperm(len(looks), generator=draw).split(config.batch_size):
-                    logits = space.logit_scale * looks[batch] @ read().T
-                    loss = F.cross_entropy(logits, classes[batch])
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                if not bool(loss.isfinite()):
-                    raise InputError(f"the loss is {loss.item()} in epoch {epoch}", remedy="lower the learning rate")
+
+        def loss_of(batch: Tensor, draw: torch.Generator) -> Tensor:
+            return F.cross_entropy(space.logit_scale * looks[batch] @ read().T, classes[batch])
+
+        loss = train_prompts([learner.context], loss_of, len(looks), config)
         with torch.no_grad():
             weights = Embedding(read(), space.id, "text", names)
-        how = {**asdict(config), "loss": loss.item(), **counts(classes, views)}
+        how = {**asdict(config), "loss": loss, **counts(classes, views)}
         return cls(weights, learner.context.detach(), space.logit_scale, views, {**(settings or {}), **how}, space)
 
     @classmethod
     def from_shots(cls, shots: Shots, per_label: bool = False, position: Position = "end") -> Self:
         """As published; ``per_label`` and ``position`` as in ``CoOpConfig``. Raises: see the base class."""
         config = CoOpConfig(per_label=per_label, position=position, epochs=epochs_for(shots.count), seed=shots.seed)
-        about = {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, about)
+        return cls.fit(shots.embedding, shots.targets, shots.names, shots.tower, shots.views, config, shots.fixed)
 
     def attached(self, space: JointSpace) -> CoOp:
         super().attached(space)
@@ -172,8 +159,7 @@ class CoOp(FewShotClassifier):
             raise UnsupportedError("class-specific contexts know their own classes only", remedy="take method coop")
         if self.space is None:
             raise InputError("other classes are read by the text tower", remedy="classifier.attached(space) first")
-        if zeroshot.weights.space_id != self.space_id:
-            raise SpaceMismatchError(f"the context is of {self.space_id}, the classes of {zeroshot.weights.space_id}")
+        self._require_same_space(zeroshot)
         config = CoOpConfig(**{one.name: self.settings[one.name] for one in fields(CoOpConfig)})
         learner = _learner(self.space, zeroshot.labels, config)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The one training loop of the methods that learn by gradient descent on cached vectors."""
+"""The training loop of the methods that learn on cached vectors alone; prompts learn by ``schedule.train_prompts``."""
 
 from __future__ import annotations
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
 from clipx.fewshot.base import Shots, by_sample, class_names, counts, pooled
-from clipx.fewshot.linear import PooledLinear
-from clipx.fewshot.selection import FIXED
+from clipx.fewshot.linear import LinearClassifier
 from clipx.prompts import sentences
 from clipx.space import JointSpace
 from clipx.zeroshot import known_templates
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 TEMPLATES = "imagenet"  # the set to weigh where the zero-shot classifier has one template only
 
 
-class EntropyPrompts(PooledLinear):
+class EntropyPrompts(LinearClassifier):
     """Class weights = L2(sum_j beta_j t_jk): label k in template j as the text tower reads it, templates weighted.
 
         beta_j = exp(-H_j / temperature) / sum_i exp(-H_i / temperature),
@@ -100,8 +99,7 @@ class EntropyPrompts(PooledLinear):
         space, given = shots.tower, shots.words.prompts
         several = len(given) > 1 and not isinstance(given, Mapping)
         prompts = given if several else known_templates(space, TEMPLATES, shots.names[0])[0]
-        about = {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.names, space, list(prompts), shots.views, settings=about)
+        return cls.fit(shots.embedding, shots.names, space, list(prompts), shots.views, settings=shots.fixed)
 
     @classmethod
     def _of(cls, names: Sequence[str], space: JointSpace, texts: Tensor, settings: dict[str, Any], views: int) -> Self:
@@ -125,10 +123,7 @@ class EntropyPrompts(PooledLinear):
         """
         if self.space is None:
             raise InputError("other classes are read by the text tower", remedy="classifier.attached(space) first")
-        if zeroshot.weights.space_id != self.space_id:
-            raise SpaceMismatchError(
-                f"the templates are of {self.space_id}, the classes of {zeroshot.weights.space_id}"
-            )
+        self._require_same_space(zeroshot)
         texts = _texts(self.space, zeroshot.labels, self.settings["templates"])
         return self._of(zeroshot.labels, self.space, texts, self.settings, self.views)
 

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
-from clipx.fewshot.base import Shots, by_sample, checked_targets, class_names, counts, pooled, positive
-from clipx.fewshot.linear import PooledLinear
+from clipx.fewshot.base import Shots, class_names, counts, positive, prepared
+from clipx.fewshot.linear import LinearClassifier
 from clipx.fewshot.selection import Fold, choose
 
 ALPHAS = (0.01, 0.0001, 0.001, 0.1, 1.0, 10.0, 100.0)
 """The released grid of alpha; first the value for one shot a class, where nothing can be held out."""
 
 
-class GaussianDiscriminant(PooledLinear):
+class GaussianDiscriminant(LinearClassifier):
     """Gaussians of one covariance, one for each class: logits = logit_scale * f T + alpha * (f W + b).
 
     Of N shots x of K classes, with class means mu_k and Sigma the covariance of x - mu_k,
@@ -76,8 +76,8 @@ class GaussianDiscriminant(PooledLinear):
             raise SpaceMismatchError(f"the shots live in space {embedding.space_id}, the words in {weights.space_id}")
         if alpha is not None and not 0 <= alpha < math.inf:
             raise InputError(f"alpha must be at least 0, got {alpha}")
-        x = pooled(by_sample(embedding, embedding.space_id, dim, views)).detach().cpu().double()
-        classes = checked_targets(targets, len(x), names)
+        rows, classes = prepared(embedding, targets, embedding.space_id, dim, names, views)
+        x = rows.double()
         text = torch.zeros(len(names), dim).double() if weights is None else torch.from_numpy(weights.vectors).double()
         if text.shape != (len(names), dim):
             raise InputError(f"expected class weights ({len(names)}, {dim}), got {tuple(text.shape)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from math import log
 from typing import Any, Self
 
 import torch
@@ -14,13 +13,14 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.fewshot.base import FewShotClassifier, Shots, by_sample, checked_targets, class_names, concatenated, counts
+from clipx.fewshot.base import Shots, by_sample, checked_targets, class_names, concatenated, counts
+from clipx.fewshot.linear import LinearClassifier
 from clipx.fewshot.selection import CROSS_VALIDATED, FIXED, Fold, score, stratified_folds
 
 DEFAULT_C = 1.0  # where nothing can be held out
 
 
-class LinearProbe(FewShotClassifier):
+class LinearProbe(LinearClassifier):
     """Multinomial logistic regression on cached embeddings, as CLIP's authors measured their features.
 
     ``fit`` minimises C * sum of cross-entropies + |W|^2 / 2 (the biases go free) by L-BFGS in float64, at most 1,000
@@ -28,39 +28,9 @@ class LinearProbe(FewShotClassifier):
     that an input has unit norm again.
 
     Protocol: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, A.3.
-
-    Args:
-        labels: K >= 2 class names.
-        space_id: of the space its inputs live in.
-        weight: (K, V * D) float32.
-        bias: (K,) float32.
-        views: V, the rows of each input.
-        settings: JSON values to save with the classifier.
-
-    Raises:
-        InputError: fewer than two classes, mismatched shapes or values that are not finite.
     """
 
-    kind, uses_words = "linear_probe", False
-
-    def __init__(
-        self,
-        labels: Sequence[str],
-        space_id: str,
-        weight: Tensor,
-        bias: Tensor,
-        views: int = 1,
-        settings: Mapping[str, Any] | None = None,
-    ):
-        self.labels, self.space_id, self.views = class_names(labels), space_id, views
-        self.weight, self.bias, self.settings = weight, bias, dict(settings or {})
-        k = len(self.labels)
-        if weight.ndim != 2 or len(weight) != k or bias.shape != (k,) or views < 1 or weight.shape[1] % views:
-            raise InputError(
-                f"expected ({k}, D) of {views} views and ({k},), got {tuple(weight.shape)} and {tuple(bias.shape)}"
-            )
-        if not (bool(weight.isfinite().all()) and bool(bias.isfinite().all())):
-            raise InputError("the weights of a linear probe must be finite")
+    kind, uses_words, side_by_side = "linear_probe", False, True
 
     @classmethod
     def fit(
@@ -137,22 +107,6 @@ class LinearProbe(FewShotClassifier):
         about = shots.settings
         return cls.fit(shots.embedding, shots.targets, shots.names, shots.views, settings=about, seed=shots.seed)
 
-    @property
-    def _dim(self) -> int:
-        return self.weight.shape[1] // self.views
-
-    def _scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        vectors, weight = concatenated(inputs), self.weight.to(inputs.device)
-        return vectors @ weight.T + self.bias.to(inputs.device), vectors @ F.normalize(weight, dim=1).T
-
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {"weight": self.weight, "bias": self.bias}, {}
-
-    @classmethod
-    def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self:
-        weight, bias = tensors["weight"].float(), tensors["bias"].float()
-        return cls(about["labels"], about["space_id"], weight, bias, about["views"], about["settings"])
-
 
 def _logistic_regression(
     vectors: Tensor,
@@ -214,7 +168,9 @@ class _HeldOut:
     def __call__(self, c: float) -> tuple[float, float]:
         logits = []
         for number, fold in enumerate(self.folds):
-            nearest = min((value for value, of in self.found if of == number), key=lambda v: abs(log(v / c)), default=c)
+            nearest = min(
+                (value for value, of in self.found if of == number), key=lambda v: abs(math.log(v / c)), default=c
+            )
             about = self.vectors[fold.train], self.targets[fold.train], self.classes, c, self.max_iter
             probe = _logistic_regression(*about, start=self.found.get((nearest, number)))
             self.found[c, number] = torch.cat([probe[0], probe[1][:, None]], dim=1)

@@ -10,19 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.embedding import Embedding
-from clipx.errors import InputError, SpaceMismatchError
+from clipx.errors import InputError
 from clipx.fewshot.base import (
     FewShotClassifier,
     Shots,
-    by_sample,
-    checked_targets,
     class_names,
     counts,
     pooled,
     positive,
+    prepared,
 )
 from clipx.fewshot.descent import cosine, descend
-from clipx.fewshot.selection import FIXED
 
 if TYPE_CHECKING:
     from clipx.zeroshot import ZeroShotClassifier
@@ -100,12 +98,11 @@ class ProLIP(FewShotClassifier):
             SpaceMismatchError: samples and weights of two spaces.
         """
         names, scale, dim = class_names(weights.ids), positive(logit_scale), weights.vectors.shape[1]
-        x = pooled(by_sample(embedding, weights.space_id, dim, views)).detach().to(device)
-        classes = checked_targets(targets, len(x), names)
+        rows, classes = prepared(embedding, targets, weights.space_id, dim, names, views)
         pull = 1 / int(classes.bincount().max()) if pull is None else pull
         if not pull >= 0:
             raise InputError(f"the pull must be at least 0, got {pull}")
-        text, truth = torch.from_numpy(weights.vectors).to(device), classes.to(device)
+        x, truth, text = (own.to(device) for own in (rows, classes, torch.from_numpy(weights.vectors)))
         change = torch.zeros(dim, dim, device=text.device, requires_grad=True)  # M - I
 
         def loss_of(batch: Tensor) -> Tensor:
@@ -120,18 +117,11 @@ class ProLIP(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words, device = shots.words, "cpu" if shots.space is None else shots.space.device
-        about = {**shots.settings, "selection": FIXED}
-        given = shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views
-        return cls.fit(*given, settings=about, device=device)
+        return cls.fit(*shots.beside_words, settings=shots.fixed, device=shots.device)
 
     def for_classes(self, zeroshot: ZeroShotClassifier) -> ProLIP:
         """The same map before other words. Raises SpaceMismatchError for words of another space."""
-        if zeroshot.weights.space_id != self.space_id:
-            raise SpaceMismatchError(
-                f"the map is of space {self.space_id}, the words of {zeroshot.weights.space_id}",
-                remedy="read the classes with the same space",
-            )
+        self._require_same_space(zeroshot)
         return ProLIP(self.matrix, zeroshot.weights, self.logit_scale, self.views, self.settings)
 
     @property

@@ -11,15 +11,14 @@ from torch import Tensor
 
 from clipx.embedding import Embedding
 from clipx.errors import InputError
-from clipx.fewshot.base import Shots, by_sample, checked_targets, class_names, counts, pooled, positive
+from clipx.fewshot.base import Shots, class_names, counts, positive, prepared
 from clipx.fewshot.gda import class_means
-from clipx.fewshot.linear import PooledLinear
-from clipx.fewshot.selection import FIXED
+from clipx.fewshot.linear import LinearClassifier
 
 CLIP_SCALE = 100.0
 
 
-class Prototype(PooledLinear):
+class Prototype(LinearClassifier):
     """logits = logit_scale * cosine with the mean of a class's shots: a control for methods that do more.
 
     Method: Snell et al., "Prototypical Networks for Few-shot Learning", NeurIPS 2017, arXiv 1703.05175, on frozen
@@ -52,8 +51,7 @@ class Prototype(PooledLinear):
             InputError: a class without a sample, mismatched lengths, samples of a class that cancel out.
         """
         names, scale = class_names(labels), positive(logit_scale)
-        x = pooled(by_sample(embedding, embedding.space_id, embedding.vectors.shape[1], views)).detach().cpu()
-        classes = checked_targets(targets, len(x), names)
+        x, classes = prepared(embedding, targets, embedding.space_id, embedding.vectors.shape[1], names, views)
         means = class_means(x.double(), classes, len(names))
         if not bool((means.norm(dim=1) > 1e-6).all()):
             raise InputError("the samples of a class cancel out", remedy="give more of them")
@@ -64,5 +62,4 @@ class Prototype(PooledLinear):
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
         scale = CLIP_SCALE if shots.zeroshot is None else shots.zeroshot.logit_scale
-        about = {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.targets, shots.names, scale, shots.views, about)
+        return cls.fit(shots.embedding, shots.targets, shots.names, scale, shots.views, shots.fixed)

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.embedding import Embedding
-from clipx.fewshot.base import Shots, by_sample, checked_targets, class_names, counts, pooled, positive
+from clipx.fewshot.base import Shots, class_names, counts, positive, prepared
 from clipx.fewshot.cache import votes
 from clipx.fewshot.descent import cosine, descend
-from clipx.fewshot.selection import FIXED
 from clipx.fewshot.trained_cache import TrainedCache
 
 
@@ -69,9 +68,8 @@ class TipAdapterF(TrainedCache):
             SpaceMismatchError: shots and weights of two spaces.
         """
         names, scale = class_names(weights.ids), positive(logit_scale)
-        x = pooled(by_sample(embedding, weights.space_id, weights.vectors.shape[1], views)).detach().to(device)
-        classes = checked_targets(targets, len(x), names)
-        truth, text = classes.to(device), torch.from_numpy(weights.vectors).to(device)
+        rows, classes = prepared(embedding, targets, weights.space_id, weights.vectors.shape[1], names, views)
+        x, truth, text = (own.to(device) for own in (rows, classes, torch.from_numpy(weights.vectors)))
         keys = x.clone().requires_grad_()
 
         def loss_of(batch: Tensor) -> Tensor:
@@ -88,7 +86,4 @@ class TipAdapterF(TrainedCache):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words, device = shots.words, "cpu" if shots.space is None else shots.space.device
-        about = {**shots.settings, "selection": FIXED}
-        given = shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views
-        return cls.fit(*given, settings=about, seed=shots.seed, device=device)
+        return cls.fit(*shots.beside_words, settings=shots.fixed, seed=shots.seed, device=shots.device)

@@ -13,7 +13,6 @@ from torch.nn.functional import normalize
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.fewshot.base import FewShotClassifier, Shots, checked_targets, class_names, counts, positive
-from clipx.fewshot.selection import FIXED
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)  # the released code's
 MOST_WORK = 2**34  # combinations times samples times classes, some minutes; beyond, one view at a time is searched
@@ -90,8 +89,7 @@ class ViewSearch(FewShotClassifier):
 
     @classmethod
     def from_shots(cls, shots: Shots) -> Self:
-        words, about = shots.words, {**shots.settings, "selection": FIXED}
-        return cls.fit(shots.embedding, shots.targets, words.weights, words.logit_scale, shots.views, about)
+        return cls.fit(*shots.beside_words, shots.fixed)
 
     @property
     def _dim(self) -> int:
