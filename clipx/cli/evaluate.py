@@ -304,22 +304,22 @@ def _counts(text: str | None) -> list[int]:
 
 def _methods(text: str | None, counts: Sequence[int]) -> Methods:
     from clipx.evaluation import Methods
-    from clipx.fewshot import METHODS
 
     if text is None:
         return Methods([ZERO_SHOT, "cache", "gda", "probe"] if counts else [ZERO_SHOT])
+    from clipx.fewshot import METHODS  # which imports torch
+
     groups = {"all": list(METHODS), "closed": [name for name, one in METHODS.items() if one.classifier.closed_form]}
-    asked = list(dict.fromkeys(name.strip().replace("-", "_") for name in text.split(",")))
-    names = list(
-        dict.fromkeys(name for one in asked for name in ([ZERO_SHOT, *groups[one]] if one in groups else [one]))
-    )
+    asked = [name.strip().replace("-", "_") for name in text.split(",")]
+    chosen = [name for one in asked for name in ([ZERO_SHOT, *groups[one]] if one in groups else [one])]
+    names = list(dict.fromkeys(chosen))
     for name in names:
         if name != ZERO_SHOT and name not in METHODS:
             known = ", ".join([ZERO_SHOT, *METHODS, *groups])
             raise InputError(f"unknown method {name!r}", where="--method", remedy=known)
         if name != ZERO_SHOT and not counts:
             raise InputError(f"{name} learns from shots", where="--method", remedy="say how many with --shots")
-    return Methods(list(dict.fromkeys(names)), optional=not set(asked).isdisjoint(groups))
+    return Methods(names, optional=not set(asked).isdisjoint(groups))
 
 
 def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:
