@@ -114,3 +114,21 @@ def test_fit_takes_names_and_refuses_what_it_cannot_use():
 def test_every_method_says_what_it_is():
     for name, method in METHODS.items():
         assert name == name.lower() and dataclasses.is_dataclass(method) and method.classifier.__doc__
+
+
+def test_exchanged_labels_are_never_those_that_were(monkeypatch):
+    learned = []
+
+    class Recorded(CacheModel):
+        @classmethod
+        def from_shots(cls, shots):
+            learned.append(list(shots.targets))
+            return super().from_shots(shots)
+
+    monkeypatch.setitem(METHODS, "recorded", Method(Recorded))
+    things, targets = Embedding(unit(1, 6, DIM), "toy", "image"), [k % 3 for k in range(6)]
+    for seed in range(12):  # one shot of three classes: one permutation of six is the identity
+        fit_shots("recorded", things, targets, Words, 1, seed)
+        fit_shots("recorded", things, targets, Words, 1, seed, shuffled=True)
+        real, exchanged = learned[-2:]
+        assert sorted(exchanged) == sorted(real) and exchanged != real

@@ -359,3 +359,19 @@ def test_a_package_that_is_absent_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(ClipxError, match=r"pip install 'clipx-modalities\[video\]'"):
         read_film(tmp_path / "a.mp4", VideoConfig(), same)
+
+
+def test_pictures_that_the_decoder_calls_corrupt_are_counted_and_not_shown(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [np.kron(rng.integers(0, 255, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(40)]
+    path = write_film(tmp_path / "a.mp4", pictures, codec="mpeg4")
+    data = bytearray(path.read_bytes())
+    for place in range(len(data) // 3, len(data) // 3 + 3000, 97):  # in the pictures of the middle
+        data[place] ^= 0xFF
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        corrupt = {float(one.pts * one.time_base) for one in container.decode(video=0) if one.is_corrupt}
+    with opened(path) as source:
+        shown = [frame.time_s for frame in frames_at(source, np.arange(40) / 10, same)]
+    assert corrupt and source.losses.packets >= len(corrupt)
+    assert len(shown) > 10 and not {round(time, 3) for time in shown} & {round(time, 3) for time in corrupt}
