@@ -138,8 +138,9 @@ class Evaluation:
         templates, cut = about.pop("templates"), (len(self.names) + 1) // 2
         halves = [np.flatnonzero(self.targets < cut), np.flatnonzero(self.targets >= cut)]
         base, new = (self.classifier(self.space, own, templates) for own in (self.names[:cut], self.names[cut:]))
-        if not all(len(half) for half in halves) or cut < 2:
-            raise InputError("base and new classes need samples each", where="--base-new", remedy="give more classes")
+        if not all(len(half) for half in halves) or len(self.names) < 4:  # of one class everything is right
+            what = f"base and new need two classes each and samples of both, got {len(self.names)} classes"
+            raise InputError(what, where="--base-new", remedy="give more classes")
         about["dropped_prompts"] = list(base.dropped_prompts)
         self._require_distinct(encoder, methods)
         for method in methods.names:

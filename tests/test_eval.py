@@ -600,6 +600,9 @@ def test_halves_are_tested_among_their_own_classes(run_json, run, four, any_word
     for method in ("probe", "coop_class", "coop_class_middle"):
         status, _, err = run(f"{line} --method {method}")
         assert status == 2 and "learns its own classes only" in err
+    three = "--labels bed,chair,night_stand --where label=bed|chair|night_stand"
+    status, _, err = run(f"{line} --method zero_shot --train-where label=bed|chair|night_stand {three}")
+    assert status == 2 and "two classes each and samples of both, got 3 classes" in err
     status, _, err = run(f"{line} --confusion a.png --method carried")
     assert status == 2 and "--confusion" in err
 
