@@ -621,3 +621,16 @@ def test_a_method_that_fails_leaves_the_others(run_json, sets, monkeypatch):
     record = run_json("eval pointcloud test.npz --train train.npz --shots 2 --draws 1 --methods all")
     assert [row["method"] for row in record["results"]] == ["zero_shot", "cache"]
     assert record["left_out"] == {"failing": "all shots are the same"}
+
+
+@pytest.mark.parametrize("accuracies", [(1.0, 1.0), (0.0, 0.0), (0.5, 0.51), (0.1, 0.99)])
+def test_the_axis_of_accuracies_ends_at_all_right(accuracies):
+    from clipx.cli._shots_page import LEAST_SPAN, shots_figure
+
+    rows = [
+        {"method": "gda", "shots": count, "sweep": {}, "metrics": {"acc1": value}, "draws": [{"acc1": value}]}
+        for count, value in zip((1, 16), accuracies, strict=True)
+    ]
+    low, high = shots_figure(rows).axes[0].get_ylim()
+    assert -1 <= low <= 100 * min(accuracies) and 100 * max(accuracies) <= high <= 101
+    assert high - low >= LEAST_SPAN - 1e-9

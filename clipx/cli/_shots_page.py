@@ -33,7 +33,7 @@ def shots_page(record: Mapping[str, Any]) -> str:
         title=escape(title),
         lead=escape(
             f"{record['n']:,} samples, {record['labels']} labels, {record['modality']} in {record['space']} "
-            f"({record['regime']})"
+            f"(regime: {record['regime']})"
         ),
         plot=data_uri("image/svg+xml", figure_svg(shots_figure(rows))),
         headings="".join(f"<th>{escape(heading)}</th>" for heading in headings),
@@ -76,9 +76,8 @@ def shots_figure(rows: Sequence[Row]) -> Figure:
         axis.plot(shots, mean, color=colour, linestyle=line, linewidth=1.8, marker="o", markersize=4, label=name)
         axis.fill_between(shots, worst, best, color=colour, alpha=0.12, linewidth=0)
     low, high = axis.get_ylim()
-    if high - low < LEAST_SPAN:
-        middle = min(max((low + high) / 2, LEAST_SPAN / 2), 100 - LEAST_SPAN / 2)
-        axis.set_ylim(middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2)
+    high = min(high, 101.0)
+    axis.set_ylim(max(-1.0, min(low, high - LEAST_SPAN)), max(high, LEAST_SPAN))
     axis.set_xscale("log", base=2)
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.minorticks_off()
