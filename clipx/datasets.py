@@ -137,6 +137,30 @@ def read_data(data: Path, modality: type[Modality], where: Sequence[tuple[str, s
     )
 
 
+def read_captions(
+    data: Path, modality: type[Modality], column: str = "caption", where: Sequence[tuple[str, str]] = ()
+) -> LabelledData:
+    """Read files with sentences about them: the sentences stand where labels do.
+
+    Args:
+        data: a folder with labels.csv, or that file: the columns ``path`` and ``column``. Rows whose sentence is blank
+            are left out; a file may have several rows.
+        modality: who reads it.
+        column: of the sentences.
+        where: see ``read_data``.
+
+    Raises:
+        FileError: a file is missing or malformed. InputError: an unknown column, no rows.
+    """
+    table = data / "labels.csv" if data.is_dir() else data
+    rows = read_table(table)
+    if rows and not {"path", column} <= set(rows[0]):
+        what = f"needs the columns path and {column}; its first line names {', '.join(rows[0])}"
+        raise FileError(what, where=table)
+    said = [row | {"label": row[column].strip()} for row in rows if row[column].strip()]
+    return _from_rows(said, table, modality, where)
+
+
 def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, str]]) -> LabelledData:
     rows = read_table(table)
     columns = list(rows[0]) if rows else []
@@ -147,6 +171,13 @@ def _from_csv(table: Path, modality: type[Modality], where: Sequence[tuple[str, 
         npz = _only_npz(table)
         reader = _array_reader(modality, npz)
         return _from_arrays(_read_npz(npz), npz, reader, where, rows)
+    return _from_rows(rows, table, modality, where)
+
+
+def _from_rows(
+    rows: Sequence[dict[str, str]], table: Path, modality: type[Modality], where: Sequence[tuple[str, str]]
+) -> LabelledData:
+    """A set whose samples are the files of a table's rows."""
     kept = [row for row in rows if _matches(row, where, table)]
     if blank := [i for i, row in enumerate(rows, start=2) if not row["path"].strip()]:
         raise FileError(f"{len(blank)} rows name no file, the first is row {blank[0]}", where=table)

@@ -131,6 +131,18 @@ def ranking(scores: Any, positives: Any, ks: Sequence[int] = (1, 5, 10)) -> dict
     }
 
 
+def first_ranks(scores: Any, positives: Any) -> np.ndarray:
+    """Of each query the rank of its best positive: (Q,) int64, 1 for the first. Arguments and errors as of ``ranking``.
+
+    >>> first_ranks([[0.1, 0.9, 0.5]], [[True, False, True]]).tolist()
+    [2]
+    """
+    scores, positives = _scores(scores), torch.as_tensor(positives).cpu().bool()
+    if positives.shape != scores.shape or not bool(positives.any(dim=1).all()):
+        raise InputError(f"every query needs a positive among {scores.shape[1]}, got shape {tuple(positives.shape)}")
+    return positives.gather(1, _order(scores)).int().argmax(dim=1).numpy().astype(np.int64) + 1
+
+
 def bootstrap_ci95(values: Any, seed: int = 0, resamples: int = 10_000) -> tuple[float, float]:
     """Percentile bootstrap interval, 95 %, of the mean of N values.
 

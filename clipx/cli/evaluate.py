@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -54,6 +54,14 @@ class EvalOptions:
             help="zero_shot, gda, cache, probe, ... (docs: few-shot); several with commas; closed: all that train "
             "nothing by gradient; all: all that the space and the modality allow. Default: zero_shot; with --shots "
             "zero_shot, cache, gda and probe.",
+            show_default=False,
+        ),
+    ] = None
+    captions: Annotated[
+        str | None,
+        typer.Option(
+            "--captions",
+            help="Rank files by the sentences of this column, and sentences by files, in place of naming them.",
             show_default=False,
         ),
     ] = None
@@ -112,6 +120,8 @@ def evaluate(
 
     Example: clipx eval image photos/ --where split=test --regime "unseen classes" --json
 
+    Example: clipx eval video clips --captions caption
+
     Example: clipx eval pointcloud test.npz --train train.npz --shots 1,2,4,8,16 --methods all --html shots.html
     """
     from clipx.cli._eval_output import print_record, title_of
@@ -120,6 +130,12 @@ def evaluate(
     from clipx.files import write_whole
 
     run.check_writable()
+    if options.captions is not None:
+        from clipx.cli._eval_captions import rank_captions
+
+        given = [f"--{one.name.replace('_', '-')}" for one in fields(options) if _differs(options, one)]
+        rank_captions(modality, data, options.captions, [flag for flag in given if flag not in _RANKED], settings, run)
+        return
     plan = _plan(modality, data, options, settings, run)
     joint = run.open_space()
     found, tables, left_out = _measure(plan, joint, run)
@@ -136,6 +152,13 @@ def evaluate(
 
         write_whole(options.html, shots_page(record))
     run.emit(record, lambda: print_record(record))
+
+
+_RANKED = ("--captions", "--regime")
+
+
+def _differs(options: EvalOptions, one: Field[Any]) -> bool:
+    return getattr(options, one.name) != one.default
 
 
 @dataclass(frozen=True)
