@@ -23,6 +23,13 @@ _SETS: dict[str, tuple[str, ...]] = {
     "rendering": ("a rendering of a {}",),
     "sketch": ("a sketch of a {}", "a drawing of a {}"),
     "depth": ("a depth map of a {}",),
+    "action": (  # arXiv 2109.08472, ActionCLIP's 16
+        *("a photo of action {}", "a picture of action {}", "Human action of {}", "{}, an action"),
+        *("{} this is an action", "{}, a video of action", "Playing action of {}", "{}"),
+        *("Playing a kind of action, {}", "Doing a kind of action, {}", "Look, the human is {}"),
+        *("Can you recognize the action of {}?", "Video classification of {}", "A video of {}"),
+        *("The man is {}", "The woman is {}"),
+    ),
     "sound": ("a sound of a {}", "a photo of a {}", "{}"),  # what the shipped tower was trained towards
 }
 _FROM_OPEN_CLIP = {

@@ -11,6 +11,7 @@ LESS_WORK = {
     "composites": ["--count", "2"],
     "draw_a_photo": ["--steps", "4", "--strokes", "4"],
     "few_shot": ["--shots", "2"],
+    "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d", "--space", "nano"],
 }
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
@@ -20,6 +21,7 @@ SAYS = {
     "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
     "moments": ["6 captions, 6 clips in 2 films", "R@1 at IoU 0.5 in films"],
     "name_things": ["airplane.obj   airplane", "chair.off      chair", "toilet.ply     toilet", "fish.png       fish"],
+    "ordered_events": ["12 films to learn from, 6 others", "film or reversal", "mean   ", "50.0%"],
     "search_by_arithmetic": ["13 files added", "a mesh and a word"],
     "sounds_to_pictures": [],
 }
@@ -31,6 +33,7 @@ WRITES = {
     "few_shot": {"solids.safetensors"},
     "moments": {"my.index", "film0.mp4", "film1.mp4", *(f"clip{i}.mp4" for i in range(6))},
     "name_things": {"cup.png", "names.csv"},
+    "ordered_events": {"events", "conv1d", "conv1d.safetensors"},
     "search_by_arithmetic": {"mixed", "my.index"},
     "sounds_to_pictures": {"helicopter.wav", "rain.wav"},
 }

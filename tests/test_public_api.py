@@ -63,7 +63,11 @@ PUBLIC = {
         "Segmenter", "load_head", "read_masks", "segment",
     ],
     "clipx.modalities.sketch": ["Sketch"],
-    "clipx.modalities.video": ["Clip", "Film", "Shot", "Video", "VideoConfig", "shots"],
+    "clipx.modalities.video": [
+        "Clip", "Film", "Head", "Shot", "Video", "VideoConfig", "VideoTrainConfig", "fit_head", "frame_vectors",
+        "load_head", "shots",
+    ],
+    "clipx.modalities.video.heads": ["HEADS", "Head", "HeadNetwork", "load_head", "new_head"],
     "clipx.training": [
         "TrainConfig", "contrastive_loss", "plot_history", "prepare_folder", "scaled", "sigmoid_loss", "stop_asked",
         "train",

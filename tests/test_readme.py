@@ -34,6 +34,7 @@ SHORT = {  # the words that a command begins with -> flags that make it short; t
     "train audio": "--epochs 1 --batch-size 4",
     "train detect": "--steps 2 --limit 8",
     "train segment": "--steps 2",
+    "train video": "--steps 2 --layers 1",
     "train depth nyu --kind prompts": "--steps 1",
     "train depth nyu --space nano --kind linear": "--images 2",
 }
@@ -61,6 +62,12 @@ def write_files(folder):
         Image.fromarray(lit.astype(np.uint8)).save(folder / name)
     (folder / "films").mkdir()
     write_film(folder / "films/walk.mp4", [grey(i) for i in range(8)], rate=2)
+    (folder / "clips").mkdir()
+    rows = ["path,label,caption,split"]
+    for i in range(6):
+        write_film(folder / f"clips/{i}.mp4", [grey(i + j * (1 - 2 * (i % 2)) + 8) for j in range(8)], rate=4)
+        rows.append(f"{i}.mp4,{('grows', 'shrinks')[i % 2]},a {('cat', 'dog')[i % 2]},{'train' if i < 4 else 'test'}")
+    (folder / "clips/labels.csv").write_text("\n".join(rows) + "\n")
     (folder / "clipx-demo").mkdir()
     for name in ("chelsea", "coffee"):
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(folder / f"clipx-demo/{name}.png")

@@ -7,9 +7,14 @@ from clipx._lazy import at_first_use
 _HOMES = {
     "Clip": "films",
     "Film": "films",
+    "Head": "heads",
     "Shot": "windows",
     "Video": "modality",
     "VideoConfig": "config",
+    "VideoTrainConfig": "train",
+    "fit_head": "train",
+    "frame_vectors": "data",
+    "load_head": "heads",
     "shots": "windows",
 }
 

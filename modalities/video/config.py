@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 
 from clipx.errors import InputError
 
@@ -21,8 +22,13 @@ class VideoConfig:
     )
     cut: str = field(default="shots", metadata={"help": "parts of a film: shots, or windows of equal length"})
     longest_s: float = field(default=8.0, metadata={"help": "longest part in seconds; longer shots are divided"})
+    head: str | None = field(
+        default=None, metadata={"help": "file of a head by clipx train video; default: the mean of the frames"}
+    )
 
     def __post_init__(self):
+        if self.head is not None:  # an index keeps it, and is searched from other folders
+            object.__setattr__(self, "head", str(Path(self.head).expanduser().absolute()))
         if not (isfinite(self.fps) and 0.001 <= self.fps <= 240):
             raise InputError(f"fps must be 0.001 to 240 frames a second, got {self.fps}")
         if not (0 <= self.frames <= MOST_FRAMES and 0 <= self.uniform <= MOST_FRAMES):

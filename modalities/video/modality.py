@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import cached_property
 from itertools import repeat
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from clipx._arrays import TINY
 from clipx._batches import batches
 from clipx._threads import prefetch, single_threaded_pool
 from clipx.errors import ClipxError, InputError
+from clipx.files import sha256_of
 from clipx.films import KINDS, UNPLAYED, pyav
 from clipx.modalities.video.config import VideoConfig
 from clipx.modalities.video.decode import frames_at, opened
@@ -21,10 +24,14 @@ from clipx.modalities.video.films import Clip, Film, frames_of, read_film
 from clipx.modalities.video.gif import is_animated
 from clipx.modalities.video.windows import shots
 from clipx.modality import Modality
-from clipx.parts import Parts, Time
+from clipx.parts import Parts, Place, Time
+
+if TYPE_CHECKING:
+    from clipx.modalities.video.heads import Head
 
 SUFFIXES = (*KINDS, *UNPLAYED, ".gif")
 _FRAMES_AT_ONCE = 32
+_SAMPLING = ("fps", "frames", "uniform")
 _BATCHES_AHEAD = 3  # decoded while one is encoded: 60 MB at 224 pixels
 
 
@@ -32,7 +39,8 @@ class Video(Modality):
     """Films, looked at once a second.
 
     The vector is the mean of the frames' unit vectors, of unit norm: CLIP4Clip's meanP (arXiv 2104.08860). ``parts``
-    gives the mean of each shot, with its times.
+    gives the mean of each shot, with its times. With a head it is what that makes of the frames, and of the frames of
+    each shot.
     """
 
     name = "video"
@@ -43,9 +51,39 @@ class Video(Modality):
 
     config: VideoConfig
 
+    @cached_property
+    def head(self) -> Head | None:
+        """What the config names, read at first use; None for the mean of the frames.
+
+        Raises:
+            FileError: it is no head. SpaceMismatchError: it was made in another space. InputError: it has a score of
+                film and text alone.
+        """
+        if self.config.head is None:
+            return None
+        from clipx.modalities.video.heads import load_head
+
+        found = load_head(self.config.head, self.space)
+        found.require_vectors()
+        if not self.space.on_cpu:
+            found.network.to(self.space.device)
+        return found
+
+    @cached_property
+    def sampling(self) -> VideoConfig:
+        """The config; where it leaves the choice of frames as it is by default, with that of the head."""
+        chosen = {name: getattr(self.config, name) for name in _SAMPLING}
+        as_is = all(value == getattr(VideoConfig, name) for name, value in chosen.items())
+        return replace(self.config, **self.head.sampling) if self.head and as_is else self.config
+
+    @cached_property
+    def context(self) -> str:  # type: ignore[override]  # the head's weights, for the key of cached features
+        """SHA-256 of the head's file."""
+        return "" if self.head is None else sha256_of(str(self.config.head))
+
     def load(self, path: str | PathLike) -> Clip | Film:
         """Open a film; see ``read_film`` for what it raises. It warns of what cannot be decoded."""
-        return read_film(path, self.config, self.space.preprocess.fitted)
+        return read_film(path, self.sampling, self.space.preprocess.fitted)
 
     def from_array(self, array: Any, fps: Any = 1.0, **about: Any) -> Clip:
         """(T, H, W, 3) RGB -> a sample, with ``fps`` frames a second: bytes, or floats in [0, 1].
@@ -69,8 +107,9 @@ class Video(Modality):
         """The shots of each film, with the times at which they begin and end."""
         rows, places, offsets = [], [], [0]
         for vectors, times, end_s in self._encoded(samples):
-            own, found = shots(vectors, times, end_s, self.config.longest_s, self.config.cut == "shots")
-            rows.append(own)
+            cut, keep = self.config.cut == "shots", self.head is not None
+            own, found = shots(vectors, times, end_s, self.config.longest_s, cut, keep)
+            rows.append(own if self.head is None else np.stack([self.head.vector(_kept(shot)) for shot in found]))
             places += found
             offsets.append(len(places))
         return Parts(np.concatenate(rows), offsets, places)
@@ -85,7 +124,14 @@ class Video(Modality):
         return Parts(np.concatenate(rows), offsets, places)
 
     def pool(self, parts: Parts) -> np.ndarray:
-        """The mean of the frames, from the shots or from the frames themselves."""
+        """The mean of the frames, or what the head makes of them, from the shots or from the frames themselves."""
+        if self.head is not None:
+            films = [parts[i] for i in range(len(parts))]
+            frames = [
+                [row[None] if (own := _kept(place)) is None else own for row, place in zip(*film, strict=True)]
+                for film in films
+            ]
+            return np.stack([self.head.vector(np.concatenate(own)) for own in frames])
         weights = np.array([getattr(place, "frames", 1.0) for place in parts.places])
         sums = np.add.reduceat(parts.vectors * weights[:, None], parts.offsets[:-1], axis=0)
         means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), TINY)
@@ -123,7 +169,7 @@ class Video(Modality):
     def _pixels(self, samples: Sequence[Clip | Film], ends: list[float]) -> Iterator[tuple[int, float, np.ndarray]]:
         for index, sample in enumerate(samples):
             if isinstance(sample, Film):
-                for frame in frames_of(sample, self.config, self.space.preprocess.fitted, ends):
+                for frame in frames_of(sample, self.sampling, self.space.preprocess.fitted, ends):
                     yield index, frame.time_s, self._resized(frame.pixels)
             else:
                 ends.append(sample.seconds)
@@ -169,3 +215,8 @@ class Video(Modality):
         except ClipxError as error:
             return error.remedy
         return None
+
+
+def _kept(place: Place) -> np.ndarray | None:
+    """The vectors of the frames of a part; None where it keeps none, as it is a frame itself."""
+    return getattr(place, "vectors", None)

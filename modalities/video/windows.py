@@ -24,13 +24,20 @@ class Shot(Time):
     Args:
         frames: what it weighs in the mean of all: the norm of the sum of its frames' unit vectors, so that the mean of
             parts is that of the frames.
+        vectors: (T, D) unit vectors of its frames, where a head reads them.
     """
 
     frames: float = field(default=1.0, compare=False)
+    vectors: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def shots(
-    vectors: np.ndarray, times: Sequence[float], end_s: float, longest_s: float, cut: bool = True
+    vectors: np.ndarray,
+    times: Sequence[float],
+    end_s: float,
+    longest_s: float,
+    cut: bool = True,
+    keep: bool = False,
 ) -> tuple[np.ndarray, list[Shot]]:
     """Parts of a film, and the mean of each.
 
@@ -42,6 +49,7 @@ def shots(
         end_s: where the film ends.
         longest_s: of a part; a frame that is shown for longer is one part all the same.
         cut: whether to part where the frames change, see ``cuts``; else all parts are of equal length.
+        keep: whether each part keeps the vectors of its frames.
 
     Returns:
         (P, D) unit vectors, and the P parts, from 0 to ``end_s`` without gaps.
@@ -60,7 +68,7 @@ def shots(
             norm = float(np.linalg.norm(total))
             begins = inner[int(owner[own[0] - first])] if own[0] > first else start
             rows.append(total / max(norm, TINY))
-            places.append([begins, end, norm])
+            places.append([begins, end, norm, vectors[own] if keep else None])
     for place, after in pairwise(places):
         place[1] = after[0]
     return np.stack(rows).astype(np.float32), [Shot(*place) for place in places]

@@ -80,16 +80,20 @@ class Head:
         Raises:
             InputError: the head gives scores alone.
         """
+        self.require_vectors()
+        place = next(self.network.parameters(), torch.zeros(0)).device
+        rows, mask = padded([torch.from_numpy(np.ascontiguousarray(frames))], self.network.shape["frames"])
+        with torch.no_grad():
+            return self.network.vectors(rows.to(place), mask.to(place))[0].cpu().numpy()
+
+    def require_vectors(self) -> None:
+        """Raise InputError where the head gives scores alone."""
         if not self.network.gives_vectors:
             raise InputError(
                 f"a {self.kind} head has a score of film and text, and no vector of a film",
                 where="head",
                 remedy="take another head, or measure this one with clipx train video",
             )
-        place = next(self.network.parameters(), torch.zeros(0)).device
-        rows, mask = padded([torch.from_numpy(np.ascontiguousarray(frames))], self.network.shape["frames"])
-        with torch.no_grad():
-            return self.network.vectors(rows.to(place), mask.to(place))[0].cpu().numpy()
 
     def scores(self, films: Sequence[np.ndarray], text: np.ndarray) -> np.ndarray:
         """Scores of N films, (T_i, D) each, with K texts, (K, D): (N, K)."""
