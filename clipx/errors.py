@@ -47,6 +47,10 @@ class FileError(ClipxError, OSError):
     """A file is missing, unreadable, truncated, hostile or cannot be written."""
 
 
+class NoTrackError(FileError):
+    """A file has no track of the kind that is asked for, such as a film without sound."""
+
+
 class SpaceError(ClipxError, ValueError):
     """A joint space cannot be loaded: unknown name, missing or corrupt weights, QuickGELU or tokenizer mismatch."""
 

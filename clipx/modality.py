@@ -146,6 +146,16 @@ class ReadsLater(Protocol):
 
 
 @runtime_checkable
+class ReadsTracks(Protocol):
+    """A modality that also reads one track of files that another one owns, such as the sound of films.
+
+    An index keeps the parts of the track beside those of the file. ``load`` raises NoTrackError where there is none.
+    """
+
+    tracks_of: ClassVar[tuple[str, ...]]  # suffixes of such files, lower case, with the dot
+
+
+@runtime_checkable
 class ShowsPictures(Protocol):
     """A modality whose samples a person can look at."""
 

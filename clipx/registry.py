@@ -5,6 +5,7 @@ A plug-in that is broken, or that claims what another one owns, is an error for 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
@@ -114,6 +115,11 @@ def modality_of(path: str | PathLike) -> str:
     return claiming[0]
 
 
+def track_readers(suffix: str) -> list[str]:
+    """Names of the modalities that read a track of files of this suffix, see ``clipx.modality.ReadsTracks``."""
+    return _track_suffixes().get(suffix.lower(), [])
+
+
 def is_shared(suffix: str) -> bool:
     """Whether several modalities own a suffix, so that ``modality_of`` looks into files."""
     return len(_suffixes()[0].get(suffix, ())) > 1
@@ -142,6 +148,17 @@ def _suffixes() -> tuple[dict[str, list[str]], list[str]]:
         for suffix in dict.fromkeys(suffixes):
             owners.setdefault(suffix, []).append(name)
     return owners, broken
+
+
+@lru_cache
+def _track_suffixes() -> dict[str, list[str]]:
+    """Suffix -> names of the modalities that read a track of such files."""
+    readers: dict[str, list[str]] = {}
+    for name in registered(MODALITIES):
+        with suppress(ContractError):
+            for suffix in getattr(get_modality(name), "tracks_of", ()):
+                readers.setdefault(suffix, []).append(name)
+    return readers
 
 
 @lru_cache

@@ -32,6 +32,7 @@ def write_film(
     turn: int | None = None,
     sound: np.ndarray | None = None,
     sound_hz: int = 16_000,
+    sound_start_s: float = 0.0,
     pix_fmt: str = "yuv420p",
     format: str | None = None,
     options: dict[str, str] | None = None,
@@ -45,7 +46,7 @@ def write_film(
         times: of the pictures in seconds, of 1/1000; evenly spaced by ``rate`` where left out.
         keyframes: one of so many frames.
         turn: degrees anticlockwise that players turn it by.
-        sound: (T,) mono in [-1, 1] at ``sound_hz``.
+        sound: (T,) mono in [-1, 1] at ``sound_hz``, from ``sound_start_s`` on.
         about: further attributes of the encoder, such as ``color_trc``.
     """
     import av
@@ -65,7 +66,8 @@ def write_film(
                 setattr(stream.codec_context, name, value)
             streams.append((stream, None))
         if sound is not None:
-            streams.append((container.add_stream("aac" if str(path)[-4:] != "webm" else "libopus", sound_hz), sound))
+            coding = "aac" if str(path)[-4:] != "webm" else "libopus"
+            streams.append((container.add_stream(coding, sound_hz, layout="mono"), sound))
         for stream, samples in streams:
             if samples is None:
                 for i, picture in enumerate(pictures):
@@ -76,7 +78,8 @@ def write_film(
                     container.mux(stream.encode(frame))
             else:
                 block = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
-                block.sample_rate = sound_hz
+                block.sample_rate, block.time_base = sound_hz, Fraction(1, sound_hz)
+                block.pts = round(sound_start_s * sound_hz)
                 container.mux(stream.encode(block))
             container.mux(stream.encode(None))
     return path

@@ -76,7 +76,7 @@ PUBLIC = {
 # Modules without __all__ that the documentation's API pages name: what they define without an underscore is public.
 DOCUMENTED = ["clipx.errors", "clipx.metrics", "clipx.prompts", "clipx.testing", "clipx.modalities.image"]
 ERRORS = [
-    "ClipxError", "ContractError", "FileError", "InputError", "MissingDependencyError", "SpaceError",
+    "ClipxError", "ContractError", "FileError", "InputError", "MissingDependencyError", "NoTrackError", "SpaceError",
     "SpaceMismatchError", "UnsupportedError", "VocabularyError",
 ]  # fmt: skip
 

@@ -44,6 +44,7 @@ ReembedFlag = Annotated[
 ]
 AnnFlag = Annotated[bool, typer.Option("--ann", help="Build an approximate index, for many hundred thousand files.")]
 ThumbnailsFlag = Annotated[bool, typer.Option(help="Keep a small picture of each file.")]
+TracksFlag = Annotated[bool, typer.Option(help="Index the sound of films as well.")]
 RetryFlag = Annotated[
     bool, typer.Option("--retry", help="Try again what could not be read before, though it has not changed.")
 ]
@@ -98,6 +99,7 @@ def index(
     ann: AnnFlag = False,
     thumbnails: ThumbnailsFlag = True,
     retry: RetryFlag = False,
+    tracks: TracksFlag = True,
     shard: ShardFlag = None,
     commit: CommitFlag = False,
     engine: EngineFlag = "local",
@@ -137,7 +139,7 @@ def index(
     if shard is not None:
         if remove or moved or merge or reembed or ann or commit or engine != "local":
             raise InputError("encodes a part of the files, and does nothing else", where=f"--shard {shard}")
-        return _stage(paths or [], db, shard, run, chosen, thumbnails, retry)
+        return _stage(paths or [], db, shard, run, chosen, thumbnails, retry, tracks)
     if engine == "ray" and reembed:
         raise InputError("is done by one machine", where="--reembed", remedy="leave --engine ray out")
     cluster = _engine(run, workers, address, shard_files) if engine == "ray" else None
@@ -154,13 +156,13 @@ def index(
             source = run.space or index.space_record.source
             joint = run.open_space(source)
             with _progress() as progress:
-                did = _joined(did, index.reembed(joint, source, chosen, run.batch_size, progress, thumbnails))
+                did = _joined(did, index.reembed(joint, source, chosen, run.batch_size, progress, thumbnails, tracks))
         if commit:
             did = _joined(did, index.commit())
         if paths:
             own = {} if reembed else chosen
             with _progress() as progress:
-                how = (run.modality, own, run.batch_size, progress, thumbnails, retry, cluster)
+                how = (run.modality, own, run.batch_size, progress, thumbnails, retry, tracks, cluster)
                 did = _joined(did, index.add(paths, *how))
         recall = index.build_ann(cluster) if ann else None
         stats = index.stats()
@@ -191,6 +193,7 @@ def _stage(
     settings: dict[str, dict[str, Any]],
     thumbnails: bool,
     retry: bool,
+    tracks: bool,
 ) -> None:
     """Encode a shard, and print what was done."""
     from clipx.cli._output import report
@@ -200,7 +203,7 @@ def _stage(
     own = Shard.parse(shard)
     with _open_or_create(db, run, must_exist=False) as index, _progress() as progress:
         numbers = (own.number, own.count)
-        did = index.stage(paths, numbers, run.modality, settings, run.batch_size, progress, thumbnails, retry)
+        did = index.stage(paths, numbers, run.modality, settings, run.batch_size, progress, thumbnails, retry, tracks)
     run.emit(report("index", [asdict(did)], db=db, shard=str(own)), lambda: _table(did, {}))
     note(f"shard {own} is staged; once all are: clipx index --db {db} --commit")
     _note_results(did, None, None, paths)

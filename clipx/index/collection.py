@@ -178,8 +178,8 @@ class Collection:
 
     def rows(self, entries: Sequence[Entry]) -> pa.Table:
         """Files, at least one, as rows of the store."""
-        vectors = np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
-        return rows_of(entries, self.vocabulary.items(vectors))
+        vectors = np.concatenate([track.vectors for entry in entries for track in entry.all_tracks])
+        return rows_of(entries, self.vocabulary.items(vectors.astype(np.float32, copy=False)))
 
     def snapshot(self) -> Snapshot:
         """The rows of the present state, as a search reads them."""
@@ -317,9 +317,10 @@ def _require_new(folder: Path) -> None:
 
 def statistics(collection: Collection) -> dict[str, Any]:
     """Numbers of files and rows, files by modality, bytes on disk, and the space."""
-    counts, meta = collection.snapshot().counts, collection.meta
+    snapshot, meta = collection.snapshot(), collection.meta
+    counts = snapshot.counts
     return {
-        "files": sum(files for files, _ in counts.values()),
+        "files": snapshot.file_count,
         "rows": sum(rows for _, rows in counts.values()),
         "modalities": {name: files for name, (files, _) in counts.items()},
         "bytes": sum(map(_size, collection.folder.rglob("*"))),
@@ -329,18 +330,21 @@ def statistics(collection: Collection) -> dict[str, Any]:
     }
 
 
-def stored_embedding(collection: Collection, path: str, start_s: float | None) -> Embedding | None:
+def stored_embedding(
+    collection: Collection, path: str, start_s: float | None, modality: str | None
+) -> Embedding | None:
     """The vector of a file, or of a window of it, as the store holds it; see ``Index.embedding_of``."""
     from clipx.embedding import Embedding
 
-    rows = collection.store.scan(["vector", "modality", "window", "start_s"], path=[path])
-    vectors, modality = matrix(rows["vector"]), rows["modality"].to_pylist()
-    kept = np.argsort(np.array(rows["window"].to_pylist(), int))
+    rows = collection.store.scan(["vector", "modality", "window", "start_s"], path=[path]).sort_by("window")
+    vectors, modalities = matrix(rows["vector"]), rows["modality"].to_pylist()
+    modality = modality or next(iter(modalities), "")
+    kept = np.array([i for i, name in enumerate(modalities) if name == modality], int)
     if start_s is not None:
         starts = np.array(rows["start_s"].to_pylist(), float)  # NaN where there are no windows
         kept = kept[np.abs(starts[kept] - start_s) < 1e-3]
     mean = unit(vectors[kept].sum(0, keepdims=True)).astype(np.float32)
-    return Embedding(mean, collection.meta.space.id, modality[0], [path]) if mean.any() else None
+    return Embedding(mean, collection.meta.space.id, modality, [path]) if mean.any() else None
 
 
 def record_of(space: JointSpace, source: str | PathLike[str] | JointSpace) -> SpaceRecord:

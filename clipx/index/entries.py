@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from clipx.errors import ClipxError, MissingDependencyError
+from clipx.errors import ClipxError, MissingDependencyError, NoTrackError
 from clipx.files import sha256_of
 from clipx.index.remote import item_of
-from clipx.index.scan import Failure, Found
-from clipx.index.store import Entry
+from clipx.index.scan import Failure, Found, name_of
+from clipx.index.store import Entry, Track
 from clipx.index.thumbnail import thumbnail
+from clipx.modality import ReadsTracks
 from clipx.parts import Place, Time, View
-from clipx.pipeline import Failed, Item, Vectors, encode
+from clipx.pipeline import Encoded, Failed, Item, Vectors, encode
 
 if TYPE_CHECKING:
     from clipx.modality import Modality
@@ -28,14 +31,17 @@ class KnownContent:
 
     def __init__(self, known: Callable[[str], bool], stored: Callable[[Sequence[str]], dict[str, Entry]]):
         self.has, self._stored = known, stored
+        self.tracks: dict[str, Sequence[Track]] = {}  # of what ``get`` returned
 
     def key(self, item: Item, modality: Modality) -> str:
         return sha256_of(item.content())
 
     def get(self, keys: Sequence[str]) -> dict[str, Vectors]:
+        found = self._stored(keys)
+        self.tracks |= {key: entry.tracks for key, entry in found.items()}
         return {
             key: Vectors(entry.vectors, [_place(time) for time in entry.times], entry.thumbnail)
-            for key, entry in self._stored(keys).items()
+            for key, entry in found.items()
         }
 
     def put(self, key: str, vectors: Vectors) -> None:
@@ -43,9 +49,14 @@ class KnownContent:
 
 
 def entries(
-    files: Sequence[Found], modality: Modality, known: KnownContent, batch_size: int, thumbnails: bool
+    files: Sequence[Found],
+    modality: Modality,
+    known: KnownContent,
+    batch_size: int,
+    thumbnails: bool,
+    readers: Sequence[Modality] = (),
 ) -> Iterator[list[Entry | Failure]]:
-    """Files of one modality -> their entries, batch by batch."""
+    """Files of one modality -> their entries, batch by batch; ``readers`` are modalities that read tracks of files."""
     found = {file.path: file for file in files}
     items = [item_of(file.path) for file in files]
     preview = thumbnail if thumbnails else None
@@ -53,14 +64,39 @@ def entries(
         items, modality, separate=(Time,), cache=known, on_error="record", batch=batch_size, preview=preview
     ):
         done: list[Entry | Failure] = []
+        tracks = _tracks([one for one in batch if isinstance(one, Encoded)], known, readers, batch_size)
         for one in batch:
             file = found[one.item.id]
             if isinstance(one, Failed):
                 done.append(failure(file, one.error))
             else:
-                own = one.vectors
-                done.append(Entry(file, cast(str, one.key), list(map(_time, own.places)), own.rows, own.preview))
+                times, own = list(map(_time, one.vectors.places)), one.vectors
+                done.append(Entry(file, cast(str, one.key), times, own.rows, own.preview, tracks[one.item.id]))
         yield done
+
+
+def _tracks(
+    batch: Sequence[Encoded], known: KnownContent, readers: Sequence[Modality], batch_size: int
+) -> dict[str, list[Track]]:
+    """The name of an item -> its further tracks: those that the index holds of its content, else they are encoded.
+
+    A track that cannot be read is left out, with a warning.
+    """
+    stored = {key: known.tracks.pop(key) for key in {cast(str, one.key) for one in batch} if key in known.tracks}
+    found = {one.item.id: list(stored.get(cast(str, one.key), ())) for one in batch}
+    fresh = [one.item for one in batch if one.key not in stored]
+    for reader in readers:
+        suffixes = cast(ReadsTracks, reader).tracks_of
+        items = [item for item in fresh if name_of(item.id).lower().endswith(suffixes)]
+        for one in chain.from_iterable(
+            encode(items, reader, separate=(Time,), on_error="record", batch=batch_size) if items else ()
+        ):
+            if isinstance(one, Encoded):
+                times = list(map(_time, one.vectors.places))
+                found[one.item.id].append(Track(reader.name, times, one.vectors.rows))
+            elif not isinstance(one.error, NoTrackError):
+                warnings.warn(f"{one.item.id}: without its {reader.name}: {one.error}", stacklevel=2)
+    return found
 
 
 def check(modality: Modality) -> None:

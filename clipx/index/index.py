@@ -142,6 +142,7 @@ class Index:
         progress: Progress = lambda done, total: None,
         thumbnails: bool = True,
         retry: bool = False,
+        tracks: bool = True,
         engine: Engine | None = None,
     ) -> Added:
         """Bring the index up to date with folders and files.
@@ -159,13 +160,15 @@ class Index:
             progress: called after every batch with the number of files that are done, and of all.
             thumbnails: keep a small picture of each file.
             retry: try again what could not be read before, though it has not changed.
+            tracks: take in the sound of films as well, where the space has a tower for it; it gives windows of the
+                modality audio under the film's path.
             engine: what encodes, such as ``clipx.index.ray_engine.RayEngine``; this process when left out.
 
         Raises:
             FileError: a path does not exist, or the index cannot be written, such as on a full disk.
             InputError: a modality is set otherwise than what is in the index.
         """
-        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry)
+        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry, tracks)
         walk = find_files(listed(paths), modality)
         self._start_writing()
         report = add(self._collection, walk, modality, settings or {}, options, engine)
@@ -184,6 +187,7 @@ class Index:
         progress: Progress = lambda done, total: None,
         thumbnails: bool = True,
         retry: bool = False,
+        tracks: bool = True,
     ) -> Added:
         """Encode a part of folders and files, which nobody sees before ``commit``.
 
@@ -194,7 +198,7 @@ class Index:
         Args:
             paths: as ``add`` takes them, the same in every process.
             shard: which part, from 1, of how many.
-            modality, settings, batch_size, progress, thumbnails, retry: as ``add`` takes them.
+            modality, settings, batch_size, progress, thumbnails, retry, tracks: as ``add`` takes them.
 
         Raises:
             FileError: as ``add``, or another process stages the same shard.
@@ -202,7 +206,7 @@ class Index:
         """
         from clipx.index.shards import Shard, stage_shard
 
-        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry)
+        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, retry, tracks)
         own, walk = Shard(*shard), find_files(listed(paths), modality)
         if not self._collection.is_made():
             self._lock.acquire(MAKING_S)
@@ -307,6 +311,7 @@ class Index:
         batch_size: int = 32,
         progress: Progress = lambda done, total: None,
         thumbnails: bool = True,
+        tracks: bool = True,
     ) -> Added:
         """Move the index to another space, or to other settings: every file is encoded again.
 
@@ -316,7 +321,7 @@ class Index:
         Args:
             space, source: as ``create`` takes them.
             settings: modality -> fields of its ``Config`` that change.
-            batch_size, progress, thumbnails: as ``add`` takes them.
+            batch_size, progress, thumbnails, tracks: as ``add`` takes them.
 
         Returns:
             What was done; files of a modality that is unavailable in that space are failures, and leave the index.
@@ -326,7 +331,7 @@ class Index:
             ClipxError: a modality cannot encode though it is available, or is unavailable though ``settings`` change
                 it, or all that the index holds would leave it.
         """
-        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails)
+        begun, options = time.perf_counter(), Options(batch_size, progress, thumbnails, tracks=tracks)
         joint = load(space)
         self._start_writing()
         approximate = self._collection.meta.cells is not None
@@ -381,14 +386,17 @@ class Index:
         """
         return self._searcher.search(query, k, modality, sql, min_confidence, exact, ranking)
 
-    def embedding_of(self, path: str | PathLike[str], start_s: float | None = None) -> Embedding | None:
+    def embedding_of(
+        self, path: str | PathLike[str], start_s: float | None = None, modality: str | None = None
+    ) -> Embedding | None:
         """The vector of a file as the index holds it, without reading the file; None where it holds none.
 
         Args:
             path: of the file, or its URL.
             start_s: where a window begins, in seconds, as a ``Hit`` says; the mean of all windows by default.
+            modality: of which track, as a ``Hit`` says; by default the file's own, such as the pictures of a film.
         """
-        return stored_embedding(self._collection, absolute(path), start_s)
+        return stored_embedding(self._collection, absolute(path), start_s, modality)
 
     def describe(self, query: str | PathLike[str] | Embedding | Sequence[Term], k: int = 10) -> list[tuple[str, float]]:
         """The words of the index nearest to a query, nearest first, with their cosines.
@@ -403,7 +411,10 @@ class Index:
         return self._searcher.describe(query, k)
 
     def counts(self) -> dict[str, int]:
-        """Modality -> how many files of it the index holds; unlike ``stats`` it does not look at the disk."""
+        """Modality -> how many files have rows of it; unlike ``stats`` it does not look at the disk.
+
+        A film with sound counts as one of video and as one of audio.
+        """
         return {name: files for name, (files, _) in self._collection.snapshot().counts.items()}
 
     def stats(self) -> dict[str, Any]:
@@ -416,8 +427,18 @@ class Index:
 
     def moments(self, hits: Iterable[Hit]) -> dict[str, bytes]:
         """Path -> a JPEG of what the file shows at the place that was found, for those that show one at each time."""
-        found = {hit.path: moment(self.encoder(hit.modality), hit.path, hit.start_s, hit.end_s) for hit in hits}
+        found = {hit.path: self.moment(hit.path, hit.start_s, hit.end_s) for hit in hits}
         return {path: picture for path, picture in found.items() if picture is not None}
+
+    def moment(self, path: str, start_s: float | None, end_s: float | None) -> bytes | None:
+        """A JPEG of what a file of the index shows at a place in it; None where it shows none.
+
+        Args:
+            path: absolute, as a ``Hit`` says.
+            start_s, end_s: the place, in seconds.
+        """
+        owner = None if start_s is None else self._searcher.modality_of(path)
+        return None if owner is None else moment(self.encoder(owner), path, start_s, end_s)
 
     def __len__(self) -> int:
         """Number of rows: files, or their windows."""

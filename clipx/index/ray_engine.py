@@ -98,7 +98,7 @@ class RayEngine:
             how = _How(
                 collection.folder.absolute(),
                 *(collection.meta, collection.make_store, self.device, self.dtype, self.backend),
-                *(options.batch_size, options.thumbnails),
+                *(options.batch_size, options.thumbnails, options.tracks),
             )
             pool = _Pool(ray, min(workers, -(-len(ordered) // size)), int(self._on_gpu), how, contents)
             try:
@@ -156,6 +156,7 @@ class _How:
     backend: str
     batch_size: int
     thumbnails: bool
+    tracks: bool
 
 
 class _Pool:
@@ -211,7 +212,7 @@ class _Encoder:
         try:
             if self._collection is None:
                 self._collection = self._open()
-            options = Options(self._how.batch_size, thumbnails=self._how.thumbnails)
+            options = Options(self._how.batch_size, thumbnails=self._how.thumbnails, tracks=self._how.tracks)
             return list(stage(self._collection, files, self._contents, options))
         except ClipxError as error:
             return error

@@ -267,7 +267,7 @@ def _take_listed(wanted: tuple[About, str]) -> Found | Failure | None:
 
 def _skip(walk: Walk, name: str) -> None:
     """Count a file of this name that the walk's modalities do not read."""
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     if walk.owner(suffix) is None and not (suffix in _OUTPUTS or name == _TABLE):
         walk.skipped[suffix.encode(errors="replace").decode()] += 1
 
@@ -301,12 +301,18 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
 def _reader(modality: str | None, owner: Callable[[str], str | None]) -> Callable[[str], str | None]:
     """path -> the modality that reads it, or None."""
     if modality is None:
-        return lambda path: modality_of(path) if is_shared(_suffix(path)) and not is_url(path) else owner(_suffix(path))
+
+        def reader(path: str) -> str | None:
+            suffix = suffix_of(path)
+            return modality_of(path) if is_shared(suffix) and not is_url(path) else owner(suffix)
+
+        return reader
     chosen = get_modality(modality).suffixes
-    return lambda path: modality if not chosen or _suffix(path) in chosen else None
+    return lambda path: modality if not chosen or suffix_of(path) in chosen else None
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
+    """The suffix of a path or of a URL, lower case, with the dot; "" for none."""
     return os.path.splitext(name_of(path))[1].lower()
 
 

@@ -198,7 +198,7 @@ class Searcher:
             return term.content.modality, term.content.vectors[0]
         if not isinstance(term.content, str):
             item = FileItem(str(term.content), term.content) if isinstance(term.content, Path) else term.content
-            name = term.modality or self._modality_of(absolute(item.id), snapshot) or modality_of(name_of(item.id))
+            name = term.modality or self._owner(absolute(item.id), snapshot) or modality_of(name_of(item.id))
             encoder = self._collection.encoder(name)
             here = item.fetched()  # until its sample is encoded, which may read it once more
             return encoder.name, encoder.encode([here.load(encoder)]).vectors[0]
@@ -206,12 +206,15 @@ class Searcher:
         space.require_words([term.content])
         return TEXT, space.encode_text([term.content])[0]
 
-    def _modality_of(self, path: str, snapshot: Snapshot) -> str | None:
-        """The modality that a file of the index was read by; None for another file."""
-        name = snapshot.modality_of(path)
-        if name is None and snapshot.sampled:
-            name = next(iter(self._collection.store.scan(["modality"], path=[path])["modality"].to_pylist()), None)
-        return name
+    def modality_of(self, path: str) -> str | None:
+        """The modality that a file of the index was read by, whatever others read its tracks; None for another file."""
+        return self._owner(path, self._collection.snapshot())
+
+    def _owner(self, path: str, snapshot: Snapshot) -> str | None:
+        if not snapshot.sampled:
+            return snapshot.modality_of(path)
+        rows = self._collection.store.scan(["modality"], path=[path], window=[0])
+        return next(iter(rows["modality"].to_pylist()), None)
 
     def _question(self, terms: Sequence[EncodedTerm], snapshot: Snapshot, ranked: Ranking) -> Queries:
         vectors = np.stack([term.vector for term in terms])[:, None]  # (terms, 1, D)
@@ -247,7 +250,7 @@ class Searcher:
         key = (recipe, snapshot.state, ranked.name)
         if key not in self._null_models:
             vocabulary, items = self._collection.vocabulary, snapshot.items
-            first = snapshot.first_windows  # of a file that lasts one window asks for all
+            first = snapshot.first_of_tracks  # one window asks for all of what lasts
             drawn, own_files = [], np.empty(0)
             for turn, (kind, _) in enumerate(recipe):
                 own = np.flatnonzero(snapshot.of_modality(kind) & first)

@@ -25,7 +25,16 @@ from clipx.index.collection import Collection
 from clipx.index.known import KnownFiles
 from clipx.index.lock import WriterLock
 from clipx.index.scan import Failure, Found, Walk
-from clipx.index.steps import Options, Part, records_folder, shared_store, stage, to_do, with_modalities_of
+from clipx.index.steps import (
+    Options,
+    Part,
+    records_folder,
+    shared_store,
+    stage,
+    to_do,
+    track_readers,
+    with_modalities_of,
+)
 from clipx.index.store import SharedStore
 from clipx.index.update import Added, count_part, finish, keep_modalities, publish
 
@@ -188,7 +197,7 @@ def stage_shard(
             keep_modalities(walk, known)
         walk.files = [file for file in walk.files if shard.holds(file.path)]
         before = _earlier(folder, shard, walk, known, store, space)
-        names = {file.modality for file in walk.files}
+        names = {file.modality for file in walk.files} | (track_readers(walk.files) if options.tracks else set())
         meta = with_modalities_of(collection.meta.with_modalities(names, settings), before)
         own = Collection(collection.folder, meta, collection.make_store, collection.space)
         todo, left = to_do(walk.files, known, failed, options.retry)
@@ -349,7 +358,9 @@ def _join_round(
         InputError: they are not, and shards of the others wait for a commit.
     """
     given = {"folders": sorted(walk.roots), "modality": modality, "settings": settings}
-    asked = json.loads(json.dumps({**given, "thumbnails": options.thumbnails}, sort_keys=True, default=str))
+    asked = json.loads(
+        json.dumps({**given, "thumbnails": options.thumbnails, "tracks": options.tracks}, sort_keys=True, default=str)
+    )
     file = folder / _ROUND
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if before == asked:
@@ -378,9 +389,7 @@ def _begin(whole: Path, task: tuple[str, ...], space: str) -> None:
     whole.unlink(missing_ok=True)
 
 
-def _earlier(
-    folder: Path, shard: Shard, walk: Walk, known: KnownFiles, store: SharedStore, space: str
-) -> list[Part]:
+def _earlier(folder: Path, shard: Shard, walk: Walk, known: KnownFiles, store: SharedStore, space: str) -> list[Part]:
     """What earlier jobs have staged of a shard, and is still so: files that have changed or are gone are left out."""
     found = {file.path: file for file in walk.files}
     parts = []

@@ -22,7 +22,7 @@ import numpy as np
 from clipx.files import write_whole
 from clipx.index.arrays import evenly_spaced
 from clipx.index.null_model import ITEMS
-from clipx.index.store import ARRAYS, ROW_ID, Store, matrix
+from clipx.index.store import ARRAYS, ROW_ID, TRACK, Store, matrix
 from clipx.index.vocabulary import SparseItems
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Snapshot:
         row_ids: (N,) the store's own names of the rows.
         state: the state of the store that the rows are of.
         sampled: modalities of which they are a sample -> how many files and rows the store has of it.
+        all_files: how many files the store has; None where the rows are all that it has.
     """
 
     items: SparseItems
@@ -49,14 +50,15 @@ class Snapshot:
     row_ids: np.ndarray
     state: str
     sampled: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    all_files: int | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
     @cached_property
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Modality -> how many files and rows the store has of it."""
-        first = self.first_windows
+        """Modality -> how many files have rows of it in the store, and how many rows that are."""
+        first = self.first_of_tracks
         of = {name: self.of_modality(name) for name in self.modality_names}
         return {n: self.sampled.get(n, (int((first & own).sum()), int(own.sum()))) for n, own in of.items()}
 
@@ -82,13 +84,27 @@ class Snapshot:
         """(N,) codes of the files that the rows are of."""
         return np.cumsum(self.first_windows) - 1
 
+    @property
+    def file_count(self) -> int:
+        """How many files the store has."""
+        return int(self.first_windows.sum()) if self.all_files is None else self.all_files
+
     @cached_property
     def first_windows(self) -> np.ndarray:
         """(N,) booleans: the first row of each file, which in a sample need not be its first window."""
         if not self.sampled:
             return self.columns["window"].to_numpy() == 0
         paths = self.columns["path"].to_pylist()
-        return np.array([True, *(one != other for one, other in pairwise(paths))][: len(paths)])
+        return np.array([True, *(one != other for one, other in pairwise(paths))][: len(paths)], bool)
+
+    @cached_property
+    def first_of_tracks(self) -> np.ndarray:
+        """(N,) booleans: the first row of each modality in each file."""
+        windows = self.columns["window"].to_numpy()
+        if not self.sampled:
+            return windows % TRACK == 0
+        tracks = windows // TRACK
+        return self.first_windows | np.diff(tracks, prepend=tracks[:1]).astype(bool)
 
     def modality_of(self, path: str) -> str | None:
         """The modality that a file of the index was read by; None for another file."""
@@ -151,11 +167,13 @@ def _sampled_rows(store: Store, most: int) -> pa.Table:
     coded = kinds["modality"].combine_chunks().dictionary_encode()
     names, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
     rows = np.bincount(codes, minlength=len(names)).tolist()
-    files = np.bincount(codes[kinds["window"].to_numpy() == 0], minlength=len(names)).tolist()
+    windows = kinds["window"].to_numpy()
+    files = np.bincount(codes[windows % TRACK == 0], minlength=len(names)).tolist()
     large = {n: (f, r) for n, f, r in zip(names, files, rows, strict=True) if r > most}
     parts = [store.scan(SEARCHED, modality=[name for name in names if name not in large])]
     parts += [_sample(store, name, *counts) for name, counts in large.items()]
-    metadata = {_COUNTS: json.dumps({"most": most, "sampled": large}, sort_keys=True)}
+    about = {"most": most, "sampled": large, "files": int((windows == 0).sum())}
+    metadata = {_COUNTS: json.dumps(about, sort_keys=True)}
     return _in_order(pa.concat_tables(parts)).replace_schema_metadata(metadata)
 
 
@@ -179,7 +197,7 @@ def _as_snapshot(rows: pa.Table, state: str, most: int | None) -> Snapshot:
         raise ValueError("written by an earlier version")
     sampled = {name: tuple(counts) for name, counts in about.get("sampled", {}).items()}
     columns = rows.drop_columns([*ARRAYS, ROW_ID])
-    return Snapshot(items_of(rows), columns, rows[ROW_ID].to_numpy(), state, sampled)
+    return Snapshot(items_of(rows), columns, rows[ROW_ID].to_numpy(), state, sampled, about.get("files"))
 
 
 def items_of(rows: pa.Table) -> SparseItems:

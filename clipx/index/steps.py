@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from clipx import registry
 from clipx.errors import ClipxError, InputError
 from clipx.index.collection import Collection
 from clipx.index.entries import KnownContent, entries
 from clipx.index.known import KnownContents, KnownFiles
 from clipx.index.meta import Meta
-from clipx.index.scan import Failure, Found
+from clipx.index.scan import Failure, Found, suffix_of
 from clipx.index.store import Entry, SharedStore
+
+if TYPE_CHECKING:
+    from clipx.modality import Modality
 
 PART_ROWS = 4096  # staged at once: 8 MB of vectors, besides thumbnails
 PART_SECONDS = 120.0  # after which what there is is staged: what a killed job loses
@@ -40,6 +45,7 @@ class Options:
     progress: Progress = lambda done, total: None
     thumbnails: bool = True
     retry: bool = False
+    tracks: bool = True
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -152,12 +158,35 @@ def encoded(
             yield [Failure(file.path, str(error)) for file in own]
             continue
         content = KnownContent(partial(holds, name), partial(collection.entries, modality=name))
-        yield from entries(own, encoder, content, options.batch_size, options.thumbnails)
+        readers = _track_readers(collection, own, record) if options.tracks else []
+        yield from entries(own, encoder, content, options.batch_size, options.thumbnails, readers)
 
 
-def stage(
-    collection: Collection, files: Sequence[Found], contents: KnownContents, options: Options
-) -> Iterator[Part]:
+def track_readers(files: Iterable[Found]) -> set[str]:
+    """The modalities that read tracks of these files."""
+    suffixes = {(suffix_of(file.path), file.modality) for file in files}
+    return {name for suffix, own in suffixes for name in registry.track_readers(suffix) if name != own}
+
+
+def _track_readers(collection: Collection, files: Sequence[Found], record: Callable[[Meta], None]) -> list[Modality]:
+    """Those that the space has a tower for; ``record`` is as ``encoded`` takes it.
+
+    One that cannot work for another reason is left out with a warning.
+    """
+    found = []
+    for name in sorted(track_readers(files)):
+        try:
+            if collection.encoder(name).unavailable() is not None:
+                continue
+            encoder = collection.checked_encoder(name)
+            record(collection.meta.with_modalities([name], {}).with_context(name, encoder.context))
+            found.append(encoder)
+        except ClipxError as error:
+            warnings.warn(f"tracks of modality {name} are left out: {error}", stacklevel=2)
+    return found
+
+
+def stage(collection: Collection, files: Sequence[Found], contents: KnownContents, options: Options) -> Iterator[Part]:
     """Encode files and stage their rows, a few thousand at a time.
 
     Args:
@@ -174,7 +203,7 @@ def stage(
     def part() -> Part:
         reused = [one.file.path for one in taken if contents.holds(one.file.modality, one.sha256)]
         tried = [*(one.file for one in taken), *(by_path[one.path] for one in failures)]
-        names = {file.modality for file in tried}
+        names = {file.modality for file in tried} | {track.modality for one in taken for track in one.tracks}
         used = {name: own for name, own in collection.meta.modalities.items() if name in names and "context" in own}
         return Part(tried, store.stage(collection.rows(taken)) if taken else "", list(failures), reused, used)
 
@@ -185,7 +214,7 @@ def stage(
                     failures.append(one)
                 else:
                     taken.append(one)
-            rows = sum(len(one.times) for one in taken)
+            rows = sum(one.rows for one in taken)
             if rows >= PART_ROWS or len(failures) >= PART_ROWS or time.monotonic() - begun > PART_SECONDS:
                 yield part()
                 taken, failures, begun = [], [], time.monotonic()

@@ -1,7 +1,9 @@
 """What an index asks of the store that holds its rows, and what those rows are.
 
-Rows go in and out as Arrow tables. A file has one row; a file that has windows has one row for each. The key of a row
-is its path and its window. The index describes each vector by words before it is written, so a store only keeps rows.
+Rows go in and out as Arrow tables. A file has one row; a file that has windows has one row for each, numbered from 0.
+The windows of a further track, such as the sound of a film, are numbered from a multiple of ``TRACK``, and have the
+modality that reads the track. The key of a row is its path and its window. The index describes each vector by words
+before it is written, so a store only keeps rows.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 KEPT = timedelta(hours=1)  # how long what another process may still read or write is kept
 ROW_ID = "_rowid"  # a virtual column with the row ids that ``filter`` and ``nearest`` return
 ARRAYS = ("vector", "words", "shares")
+TRACK = 1 << 20  # windows that a track may have
 FILTERED = ("path", "window", "modality", "size", "mtime_ns", "sha256", "start_s", "end_s")  # what ``filter`` knows
 
 
@@ -186,6 +190,20 @@ def store_name(store: StoreFactory, default: StoreFactory) -> str:
 
 
 @dataclass(frozen=True)
+class Track:
+    """A further track of a file, as another modality reads it.
+
+    Args:
+        modality: that reads it.
+        times, vectors: of its windows, as ``Entry`` has them.
+    """
+
+    modality: str
+    times: Sequence[tuple[float, float] | None]
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True)
 class Entry:
     """A file as it stands in the index.
 
@@ -195,6 +213,7 @@ class Entry:
         times: (start, end) in seconds of each of its W windows; None for what does not last.
         vectors: (W, D) float32, unit rows.
         thumbnail: a JPEG of what the space looked at; None where there is nothing to see.
+        tracks: its further tracks.
     """
 
     file: Found
@@ -202,6 +221,17 @@ class Entry:
     times: Sequence[tuple[float, float] | None]
     vectors: np.ndarray
     thumbnail: bytes | None
+    tracks: Sequence[Track] = ()
+
+    @property
+    def all_tracks(self) -> list[Track]:
+        """The file itself, and then its further tracks."""
+        return [Track(self.file.modality, self.times, self.vectors), *self.tracks]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return sum(len(track.times) for track in self.all_tracks)
 
 
 def schema(dim: int, words: int) -> pa.Schema:
@@ -233,9 +263,15 @@ def rows_of(entries: Sequence[Entry], items: SparseItems) -> pa.Table:
     arrays = (items.vectors, items.words, items.weights)
     columns: dict[str, Any] = {name: [] for name in schema(1, 1).names if name not in ARRAYS}
     for entry in entries:
-        for window, when in enumerate(entry.times):
+        windows = (
+            (number * TRACK + i, track.modality, when)
+            for number, track in enumerate(entry.all_tracks)
+            for i, when in enumerate(track.times)
+        )
+        for window, modality, when in windows:
             row = {
-                **{name: getattr(entry.file, name) for name in ("path", "size", "mtime_ns", "modality")},
+                **{name: getattr(entry.file, name) for name in ("path", "size", "mtime_ns")},
+                "modality": modality,
                 "window": window,
                 "sha256": entry.sha256,
                 "start_s": when and when[0],
@@ -255,20 +291,24 @@ def entries_of(store: Store, hashes: Sequence[str], modality: str) -> dict[str, 
     if not hashes:
         return found
     names = [name for name in schema(1, 1).names if name not in ("words", "shares")]
-    rows = store.scan(names, sha256=hashes, modality=[modality])
+    rows = store.scan(names, sha256=hashes)
     rows = rows.sort_by([("path", "ascending"), ("window", "ascending")])
     vectors = matrix(rows["vector"])
-    taken: dict[str, list[int]] = {}
-    owner: dict[str, str] = {}
     columns = {name: rows[name].to_pylist() for name in rows.column_names if name != "vector"}
-    for i, (sha256, path) in enumerate(zip(columns["sha256"], columns["path"], strict=True)):
-        if owner.setdefault(sha256, path) == path:
-            taken.setdefault(sha256, []).append(i)
-    for sha256, own in taken.items():
-        first = own[0]
-        times = [None if columns["start_s"][i] is None else (columns["start_s"][i], columns["end_s"][i]) for i in own]
+
+    def track(own: list[int]) -> Track:
+        starts, ends = ([columns[name][i] for i in own] for name in ("start_s", "end_s"))
+        times = [None if start is None else (start, end) for start, end in zip(starts, ends, strict=True)]
+        return Track(columns["modality"][own[0]], times, vectors[own])
+
+    for _, group in groupby(range(len(rows)), columns["path"].__getitem__):
+        own = list(group)
+        first, sha256 = own[0], columns["sha256"][own[0]]
+        if columns["modality"][first] != modality or sha256 in found:
+            continue
+        main, *others = [track(list(part)) for _, part in groupby(own, lambda i: columns["window"][i] // TRACK)]
         file = Found(columns["path"][first], columns["size"][first], columns["mtime_ns"][first], modality)
-        found[sha256] = Entry(file, sha256, times, vectors[own], columns["thumbnail"][first])
+        found[sha256] = Entry(file, sha256, main.times, main.vectors, columns["thumbnail"][first], others)
     return found
 
 

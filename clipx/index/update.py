@@ -26,12 +26,14 @@ from clipx.index.steps import (
     remove_unpublished,
     shared_store,
     to_do,
+    track_readers,
     with_modalities_of,
 )
 from clipx.index.writer import Writer, delete
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
+
 
 @dataclass
 class Added:
@@ -84,7 +86,8 @@ def add(
     known = collection.files()
     if modality is None:
         keep_modalities(walk, known)
-    collection.record(collection.meta.with_modalities({file.modality for file in walk.files}, settings))
+    names = {file.modality for file in walk.files} | (track_readers(walk.files) if options.tracks else set())
+    collection.record(collection.meta.with_modalities(names, settings))
     report = _update(collection, walk, known, modality, options, engine)
     report.missing = _missing(known.elsewhere(walk.roots))
     return report

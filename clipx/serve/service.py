@@ -23,7 +23,7 @@ from clipx.index.query import Term
 from clipx.index.remote import is_missing, is_url, item_of
 from clipx.index.scan import inside
 from clipx.index.search import LIKELY
-from clipx.index.thumbnail import moment, thumbnail
+from clipx.index.thumbnail import thumbnail
 from clipx.serve.items import Item, Names
 from clipx.serve.security import Refused
 from clipx.serve.uploads import HEAD_BYTES, Upload, Uploads, shown, suffix_by_content
@@ -258,7 +258,7 @@ class Service:
             return upload.embedding
         item, index = self.names.item(name), self.index
         with self._searching:
-            found = index.embedding_of(item.path, item.start_s if start_s is None else start_s)
+            found = index.embedding_of(item.path, item.start_s if start_s is None else start_s, item.modality or None)
         if found is None:
             raise Refused(404, "this file is no longer in the index: search again")
         return found
@@ -367,7 +367,7 @@ class Service:
         item = self.names.item(name)
         if item.start_s is None or is_missing(item.path):
             return None
-        return moment(self._encoder(item.modality), item.path, item.start_s, item.end_s)
+        return self.index.moment(item.path, item.start_s, item.end_s)
 
     def _fetch_thumbnails(self, index: Index, paths: Sequence[str]) -> None:
         """Read those that are not kept, all at once."""

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError
+from clipx.modalities.audio.tracks import Track
 
 MAX_FMT_BYTES = 2**16  # of a WAV's format chunk, which takes 16 to 40
 MAX_CHUNKS = 10_000  # of a WAV
@@ -40,7 +41,7 @@ _NO_SOUNDS = (  # pattern at the start of a file -> what it is, and what can be 
     (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive", "unpack it"),
     (rb"\s*<(!doctype|html|\?xml)", "a web page or XML", "download the sound again"),
 )
-_SOUNDS = (  # likewise, of sounds that ffmpeg can convert
+_TRACKS = (  # likewise, of what PyAV decodes
     (rb".{4}ftypM4[AB] ", "MPEG-4 audio (.m4a)"),
     (rb".{4}ftyp3g", "3GPP audio (.3gp)"),
     (rb".{4}ftypqt", "a QuickTime film (.mov)"),
@@ -108,7 +109,7 @@ class Container:
             yield file
 
 
-def inspect(path: Path, size: int) -> Container:
+def inspect(path: Path, size: int) -> Container | Track:
     """Tell what a file of ``size`` bytes is by its content.
 
     Raises:
@@ -118,6 +119,9 @@ def inspect(path: Path, size: int) -> Container:
         start = _past_tags(file, size)
         file.seek(start)
         head = file.read(4096)
+        for magic, what in _TRACKS:
+            if re.match(magic, head, re.DOTALL | re.IGNORECASE):
+                return Track(path, what)
         kind = _READ.get(head[:4])
         if kind == "WAV" and head[8:12] == b"WAVE":
             return _wave(path, file, start, size)
@@ -129,10 +133,7 @@ def inspect(path: Path, size: int) -> Container:
             return Container(path) if frame in (0, tag) else Container(path, b"", frame, size)
     if kind is not None:
         return Container(path, b"", start, size) if start else Container(path)
-    remedies = [
-        (magic, what, f"convert it: ffmpeg -i {path.name} {path.stem}-converted.wav") for magic, what in _SOUNDS
-    ]
-    for magic, what, remedy in (*_NO_SOUNDS, *remedies):
+    for magic, what, remedy in _NO_SOUNDS:
         if re.match(magic, head, re.DOTALL | re.IGNORECASE):
             suffix = path.suffix.lstrip(".").upper()
             raise FileError(f"is {what}, not {suffix or 'a sound'}", where=path, remedy=remedy)

@@ -19,6 +19,7 @@ import clipx
 from clipx._arrays import unit_rows
 from clipx._threads import one_thread, prefetch, single_threaded_pool, threads
 from clipx.errors import InputError
+from clipx.films import KINDS, UNPLAYED
 from clipx.identity import Stamp, identity, weights_sha256
 from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, mix, read_sound
 from clipx.modalities.audio.spectrograms import LogMelConfig, log_mel
@@ -69,6 +70,7 @@ class Audio(Modality):
 
     name = "audio"
     suffixes = SUFFIXES
+    tracks_of = (*KINDS, *UNPLAYED)
     prompts = "sound"
     array_key = "sounds"
     Config = AudioConfig
@@ -119,7 +121,7 @@ class Audio(Modality):
         return identity(self._stamp, f"audio tower {about}", compute)
 
     def load(self, path: str | PathLike) -> Sound | LongSound:
-        """Open a sound file; see ``read_sound`` for what it warns of and raises."""
+        """Open a sound file, or the sound of a film; see ``read_sound`` for what it warns of and raises."""
         return read_sound(path)
 
     def from_array(self, array: Any, sample_rate_hz: Any = 44_100, **about: Any) -> Sound:

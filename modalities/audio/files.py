@@ -1,4 +1,4 @@
-"""Reads sounds of any format that libsndfile knows, short ones into memory and long ones block by block."""
+"""Reads sounds of any format that libsndfile or FFmpeg knows, short ones into memory, long ones block by block."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, InputError
 from clipx.files import reading, require_regular
 from clipx.modalities.audio.containers import Container, inspect, is_open
+from clipx.modalities.audio.tracks import Track
 
 SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3"),
@@ -105,9 +106,10 @@ class LongSound:
 def read_sound(path: str | PathLike) -> Sound | LongSound:
     """Open a sound file: one of up to a minute is decoded, a longer one is checked as far as its header goes.
 
-    The content decides the format, not the suffix. Integers of any width become floats in [-1, 1]; mono and stereo stay
-    as they are, more channels become one by ``mix``. It warns (``UserWarning``) of a wrong scale, of a rate too low for
-    most sounds, of silence, of clipping, of channels that cancel and of next to no length: see ``Levels``.
+    The content decides the format, not the suffix; of a film the first sound track is read. Integers of any width
+    become floats in [-1, 1]; mono and stereo stay as they are, more channels become one by ``mix``. It warns
+    (``UserWarning``) of a wrong scale, of a rate too low for most sounds, of silence, of clipping, of channels that
+    cancel and of next to no length: see ``Levels``.
 
     A WAV whose header has a wrong size is read to the end of the file, with a warning. Uncompressed files and OGGs that
     end early are read as far as they go, with a warning, as are MP3s that are shorter than their header says; cut files
@@ -129,7 +131,11 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
             rate, frames, log = file.samplerate, file.frames, file.extra_info
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         remedy = f"is it whole? If so, convert it: ffmpeg -i {path.name} {path.stem}-converted.wav"
-        raise FileError(f"not a readable sound file: {_reason(error)}", where=path, remedy=remedy) from error
+        what = f"not a readable sound file: {_reason(error)}"
+        if isinstance(about, Track):
+            named = "" if path.suffix.lower() in about.kind else f", not {path.suffix[1:].upper()},"
+            what = f"is {about.kind}{named} and cannot be read ({_reason(error)})"
+        raise FileError(what, where=path, remedy=remedy) from error
     try:
         require_rate(rate, None)
     except InputError as error:
@@ -242,14 +248,14 @@ def require_rate(sample_rate_hz: int, where: str | None) -> None:
         raise InputError(f"a sample rate must be {low:,} to {high:,} Hz, got {sample_rate_hz:,}", where=where)
 
 
-def _decode(about: Container) -> Iterator[np.ndarray]:
+def _decode(about: Container | Track) -> Iterator[np.ndarray]:
     """A file -> (C, n) float32 parts."""
     import soundfile
 
     path, read, promised, guessed = about.path, 0, 0, False
     try:
         with about.opened() as file:
-            promised, rate = file.frames, file.samplerate
+            promised, rate = getattr(file, "promised", file.frames), file.samplerate
             guessed = file.format == "MP3" or "MPEG" in file.subtype  # MP3 in a WAV
             while len(frames := _next(file)):
                 read += len(frames)

@@ -1,0 +1,228 @@
+"""The sound of films: decoded for the audio modality, and kept in an index beside the pictures."""
+
+import io
+import shutil
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from films import grey, number, write_film
+from PIL import Image
+
+import clipx
+from clipx import pipeline
+from clipx.errors import FileError, NoTrackError
+from clipx.index import Index
+from clipx.modalities.audio import Audio, LongSound, read_sound
+from clipx.parts import Time
+
+pytest.importorskip("av")
+
+HZ = 16_000
+
+
+@pytest.fixture(scope="module")
+def space(tiny_vit_space):
+    """One with a tower for sounds, though an untrained one."""
+    assert Audio(tiny_vit_space).unavailable() is None
+    return tiny_vit_space
+
+
+def tone(seconds, hz=440.0, rate=HZ):
+    return 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
+
+
+def film(path, seconds=8, sound=True, **options):
+    return write_film(path, [grey(2 * i) for i in range(seconds)], 1, sound=tone(seconds) if sound else None, **options)
+
+
+def loudest_hz(samples, rate=HZ):
+    return np.abs(np.fft.rfft(samples)).argmax() * rate / len(samples)
+
+
+# Decoding -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.avi", "a.webm"])
+def test_the_sound_of_a_film_is_a_sound(tmp_path, name):
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    rate = 48_000 if name.endswith("webm") else HZ  # Opus has one rate
+    path = write_film(tmp_path / name, [grey(0)] * 2, 1, codec=codec, sound=tone(2, rate=rate), sound_hz=rate)
+    sound = read_sound(path)
+    assert sound.seconds == pytest.approx(2, abs=0.15)
+    middle = sound.samples[0, rate // 2 : rate]
+    assert loudest_hz(middle, rate) == pytest.approx(440, rel=0.02)
+    assert np.abs(middle).max() == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_file_of_sound_alone_is_decoded_whatever_its_suffix(tmp_path):
+    path = write_film(tmp_path / "memo.m4a", [], sound=tone(1), format="mp4")
+    assert loudest_hz(read_sound(path).samples[0]) == pytest.approx(440, rel=0.02)
+    path.rename(tmp_path / "memo.mp3")
+    assert read_sound(tmp_path / "memo.mp3").seconds == pytest.approx(1, abs=0.1)
+
+
+def test_a_sound_that_begins_late_keeps_its_time(tmp_path):
+    path = write_film(tmp_path / "late.mkv", [grey(0)] * 6, 1, sound=tone(3), sound_start_s=2.0)
+    sound = read_sound(path)
+    assert sound.seconds == pytest.approx(5, abs=0.1)
+    assert not sound.samples[:, : int(1.9 * HZ)].any() and np.abs(sound.samples[:, int(2.2 * HZ) :]).max() > 0.2
+
+
+def test_a_long_track_is_read_block_by_block_and_equals_a_short_one(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4", 8)
+    whole = read_sound(path)
+    monkeypatch.setattr("clipx.modalities.audio.files.SHORT_S", 2.0)
+    monkeypatch.setattr("clipx.modalities.audio.files.BLOCK", 5000)
+    long = read_sound(path)
+    assert isinstance(long, LongSound)
+    blocks = list(long.blocks())
+    assert {block.shape[1] for block in blocks[:-1]} == {5000} and len(blocks) > 20
+    assert np.array_equal(np.concatenate(blocks, axis=1), whole.samples)
+
+
+def test_a_film_without_sound_says_so(tmp_path, space):
+    path = film(tmp_path / "a.mp4", 2, sound=False)
+    with pytest.raises(NoTrackError, match=r"a\.mp4: has no sound"):
+        Audio(space).load(path)
+
+
+def test_a_container_without_pyav_names_what_to_install(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4", 2)
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(clipx.ClipxError, match=r"needs PyAV.*clipx-modalities\[video\].*ffmpeg -i a\.mp4"):
+        read_sound(path)
+
+
+def test_a_damaged_track_is_one_line(tmp_path):
+    path = film(tmp_path / "a.mp4", 4)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(FileError, match="is MPEG-4 audio or film") as caught:
+        read_sound(path)
+    assert "\n" not in str(caught.value)
+
+
+# In an index ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_film_has_rows_of_its_pictures_and_of_its_sound(tmp_path, space):
+    (tmp_path / "films").mkdir()
+    path = film(tmp_path / "films" / "a.mp4")
+    film(tmp_path / "films" / "silent.mp4", sound=False)
+    audio = Audio(space)
+    parts = audio.parts([audio.load(path)])
+    with Index.create(tmp_path / "my.index", space) as index, warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # no sound is no fault
+        report = index.add([tmp_path / "films"])
+        assert (report.added, report.failures) == (2, [])
+        stats = index.stats()
+        assert (stats["files"], stats["modalities"]) == (2, {"audio": 1, "video": 2})
+        last = len(parts.vectors) - 1
+        hit = index.search(clipx.Embedding(parts.vectors[last:], space.id, "audio"), 1, modality="audio")[0]
+        assert Time(hit.start_s, hit.end_s) == parts.places[last] and hit.cosine == pytest.approx(1, abs=1e-5)
+        assert (hit.path, hit.modality) == (str(path), "audio")
+        shown = np.asarray(Image.open(io.BytesIO(index.moments([hit])[str(path)])))
+        assert abs(number(shown) - 2 * (hit.start_s + hit.end_s) / 2) <= 2  # the picture at that time
+        own = index.embedding_of(path, hit.start_s, "audio").vectors[0]
+        assert np.abs(own - parts.vectors[last]).max() < 1e-5
+        assert index.embedding_of(path).modality == "video"
+        assert len({one.path for one in index.search("cat", 10)}) == 2  # one hit a file
+        index.remove(path)
+        assert index.stats()["modalities"] == {"video": 1} and len(index) == 1
+
+
+def test_a_film_that_is_known_is_not_decoded_again(tmp_path, space, monkeypatch):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    path = film(folder / "a.mp4")
+    with Index.create(tmp_path / "my.index", space) as index:
+        index.add([folder])
+        rows = len(index)
+        shutil.copy(path, folder / "copy.mp4")
+        path.rename(folder / "b.mp4")
+        monkeypatch.setattr(pipeline, "encode_batch", None)
+        report = index.add([folder])
+        assert (report.reused, report.removed, len(index)) == (2, 1, 2 * rows)
+        assert index.counts() == {"audio": 2, "video": 2}
+
+
+def test_tracks_can_be_left_out(tmp_path, space):
+    path = film(tmp_path / "a.mp4")
+    with Index.create(tmp_path / "my.index", space) as index:
+        index.add([path], tracks=False)
+        assert index.counts() == {"video": 1}
+        assert "audio" not in index._collection.meta.modalities
+
+
+def test_a_space_without_a_tower_for_sounds_takes_the_pictures(tmp_path, space_folder):
+    path = film(tmp_path / "a.mp4", 3)
+    with Index.create(tmp_path / "my.index", space_folder) as index, warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        index.add([path])
+        assert index.counts() == {"video": 1}
+
+
+def test_a_damaged_sound_leaves_the_pictures_and_is_named(tmp_path, space, monkeypatch):
+    path = film(tmp_path / "a.mp4", 3)
+
+    def damaged(path):
+        raise FileError("cannot be decoded", where=path)
+
+    monkeypatch.setattr("clipx.modalities.audio.encoder.read_sound", damaged)
+    with Index.create(tmp_path / "my.index", space) as index:
+        with pytest.warns(UserWarning, match=r"a\.mp4: without its audio: .*cannot be decoded"):
+            report = index.add([path])
+        assert (report.added, index.counts()) == (1, {"video": 1})
+
+
+def test_shards_merges_and_moves_keep_the_tracks(tmp_path, space):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for i in range(3):
+        write_film(folder / f"{i}.mp4", [grey(5 * i + j) for j in range(4)], 1, sound=tone(4, 200 + 100 * i))
+    with Index.create(tmp_path / "one.index", space) as index:
+        index.add([folder])
+        counts, rows = index.counts(), len(index)
+    assert counts == {"audio": 3, "video": 3}
+    with Index.create(tmp_path / "jobs.index", space) as jobs:
+        for number_of in (1, 2):
+            jobs.stage([folder], (number_of, 2))
+        jobs.commit()
+        assert (jobs.counts(), len(jobs)) == (counts, rows)
+    with Index.create(tmp_path / "merged.index", space) as merged:
+        assert merged.merge(tmp_path / "one.index").added == 3
+        assert (merged.counts(), len(merged)) == (counts, rows)
+        folder.rename(tmp_path / "moved")
+        assert merged.move(folder, tmp_path / "moved") == 3
+        assert (merged.counts(), len(merged)) == (counts, rows)
+        merged.reembed(space, settings={"video": {"fps": 2.0}})
+        assert merged.counts() == counts
+
+
+def test_a_sample_of_many_rows_counts_files_and_tracks_right(tmp_path, space, monkeypatch):
+    from clipx.index.scan import Found
+    from clipx.index.store import Entry, Track
+
+    for module in ("ann", "collection", "search"):
+        monkeypatch.setattr(f"clipx.index.{module}.EXACT_ROWS", 1000)
+    rng = np.random.default_rng(0)
+
+    def vectors(count):
+        rows = rng.normal(size=(count, space.dim)).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    entries = []
+    for i in range(60):
+        times = [(float(t), t + 1.0) for t in range(30)]
+        entry = Entry(Found(f"/f/{i:02}.mp4", 1, 1, "video"), f"{i:08x}" + "0" * 56, times, vectors(30), None)
+        entries.append(replace(entry, tracks=[Track("audio", times, vectors(30))] if i < 50 else []))
+    with Index.create(tmp_path / "my.index", space) as index:
+        index._collection.write(entries, replace=False)
+        index.build_ann()
+        snapshot = index._collection.snapshot()
+        assert dict(snapshot.sampled) == {"audio": (50, 1500), "video": (60, 1800)}
+        assert (index.stats()["files"], index.counts(), len(index)) == (60, {"audio": 50, "video": 60}, 3300)
+        one = entries[7].tracks[0].vectors[4:5]
+        hit = index.search(clipx.Embedding(one, space.id, "audio"), 3, modality="audio", exact=True)[0]
+        assert (hit.path, hit.start_s, hit.modality) == ("/f/07.mp4", 4.0, "audio")
