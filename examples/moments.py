@@ -2,10 +2,14 @@
 
     python examples/moments.py
     python examples/moments.py --data clips --films 5
+    python examples/moments.py --data clips --films 5 --sounds sounds
 
 Clips are joined to films, the films are indexed, and each clip is asked for by its caption: the best hit must be of the
 right film, and its interval must overlap with the clip's by half of their union. Beside it stands how often the caption
 finds the clip where each clip is a film of its own: what the space cannot tell, no cutting can find.
+
+With ``--sounds`` some of the clips get a sound, one of each label, which is asked for by the label among the sound of
+all films. Beside it stands how often the label finds the sound where each is a file of its own.
 """
 
 import argparse
@@ -13,6 +17,7 @@ import csv
 import random
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +27,7 @@ import clipx
 from clipx.films import pyav
 
 DATA = Path(__file__).parent / "data"
-RATE_HZ, SIZE = 10, (320, 240)
+RATE_HZ, SIZE, SOUND_HZ = 10, (320, 240), 44_100
 
 
 def frames_of(path: Path) -> Iterator[Image.Image]:
@@ -40,8 +45,11 @@ def frames_of(path: Path) -> Iterator[Image.Image]:
                 due += 1 / RATE_HZ
 
 
-def join(clips: list[Path], path: Path) -> list[tuple[float, float]]:
-    """Write a film of clips, one after the other; when each begins and ends, in seconds."""
+def join(clips: list[Path], path: Path, sounds: dict[Path, Path] | None = None) -> list[tuple[float, float]]:
+    """Write a film of clips, one after the other; when each begins and ends, in seconds.
+
+    ``sounds``: clip -> what is heard while it is shown, over and over; nothing with the others.
+    """
     av, count, places = pyav(), 0, []
     how = av.video.reformatter.Interpolation
     exact = how.BICUBIC | how.ACCURATE_RND | how.BITEXACT
@@ -49,6 +57,7 @@ def join(clips: list[Path], path: Path) -> list[tuple[float, float]]:
         stream = container.add_stream("libx264", RATE_HZ, options={"crf": "18", "preset": "veryfast", "mbtree": "0"})
         stream.codec_context.thread_count = 1  # with this, and without mbtree, the same clips give the same film
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        sound = container.add_stream("flac", SOUND_HZ, layout="mono") if sounds else None
         for clip in clips:
             begun = count
             for picture in frames_of(clip):
@@ -60,7 +69,30 @@ def join(clips: list[Path], path: Path) -> list[tuple[float, float]]:
                 count += 1
             places.append((begun / RATE_HZ, count / RATE_HZ))
         container.mux(stream.encode(None))
+        if sounds and sound:
+            heard = [wave(sounds.get(clip), end - begin) for clip, (begin, end) in zip(clips, places, strict=True)]
+            block = av.AudioFrame.from_ndarray(np.concatenate(heard)[None], format="s16", layout="mono")
+            block.sample_rate, block.pts, block.time_base = SOUND_HZ, 0, Fraction(1, SOUND_HZ)
+            container.mux([*sound.encode(block), *sound.encode(None)])
     return places
+
+
+def wave(path: Path | None, seconds: float) -> np.ndarray:
+    """(T,) int16 samples of a sound, repeated to that length; silence without one."""
+    count = round(seconds * SOUND_HZ)
+    if path is None:
+        return np.zeros(count, np.int16)
+    with pyav().open(str(path)) as container:
+        resampler = pyav().AudioResampler(format="s16", layout="mono", rate=SOUND_HZ)
+        blocks = [block.to_ndarray()[0] for frame in container.decode(audio=0) for block in resampler.resample(frame)]
+    return np.resize(np.concatenate(blocks), count)
+
+
+def read_sounds(folder: Path, chance: random.Random) -> dict[str, Path]:
+    """Label -> one of its sounds, by labels.csv with path and label."""
+    with open(folder / "labels.csv", encoding="utf-8", newline="") as file:
+        rows = [(row["label"].replace("_", " "), folder / row["path"]) for row in csv.DictReader(file)]
+    return {label: chance.choice([path for own, path in rows if own == label]) for label in sorted(dict(rows))}
 
 
 def overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -77,10 +109,33 @@ def read(folder: Path | None) -> dict[Path, str]:
         return {folder / row["path"]: row["caption"] for row in csv.DictReader(file)}
 
 
+def can_say(space: clipx.JointSpace, words: str) -> bool:
+    """Whether the space knows these words."""
+    try:
+        space.require_words([words])
+    except clipx.VocabularyError:
+        return False
+    return True
+
+
+def show_hits(index: clipx.Index, asked: dict[str, tuple[Path, tuple[float, float]]], modality: str) -> float:
+    """Print where each text is found and where it is; the share of right films with IoU 0.5."""
+    right = 0
+    for text, (film, place) in asked.items():
+        hit = index.search(text, 1, modality=modality, ranking="cosine")[0]
+        found = hit.path == str(film.absolute()) and overlap(place, (hit.start_s, hit.end_s)) >= 0.5
+        right += found
+        where = f"{film.name} {place[0]:5.1f} to {place[1]:5.1f} s"
+        seen = f"{Path(hit.path).name} {hit.start_s:.1f} to {hit.end_s:.1f} s"
+        print(f"{'found' if found else '     '} {text[:40]:40} {where}, hit {seen}")
+    return right / len(asked)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for the films and the index; a temporary one by default")
     parser.add_argument("--data", type=Path, help="folder of clips with labels.csv: path, caption")
+    parser.add_argument("--sounds", type=Path, help="folder of sounds with labels.csv: path, label")
     parser.add_argument("--films", type=int, default=2, help="how many films are made of the clips")
     parser.add_argument("--space", help="name of a joint space")
     parser.add_argument("--fps", type=float, default=1.0, help="frames of a second that are looked at")
@@ -88,41 +143,43 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
     out.mkdir(parents=True, exist_ok=True)
-    captions = read(args.data)
+    captions, chance = read(args.data), random.Random(args.seed)
     space = clipx.load_space(args.space) if args.space else clipx.load_space()
 
     clips = list(captions)
-    random.Random(args.seed).shuffle(clips)
-    truth: dict[Path, tuple[Path, tuple[float, float]]] = {}
+    chance.shuffle(clips)
+    labels: dict[str, Path] = {}  # label -> its sound
+    heard: dict[str, Path] = {}  # label -> the clip that it is heard with
+    if args.sounds:
+        labels = {name: path for name, path in read_sounds(args.sounds, chance).items() if can_say(space, name)}
+        heard = dict(zip(chance.sample(sorted(labels), len(labels)), clips, strict=False))
+    sounds = {clip: labels[name] for name, clip in heard.items()}
+    places: dict[Path, tuple[Path, tuple[float, float]]] = {}
     for number in range(args.films):
         own, film = clips[number :: args.films], out / f"film{number}.mp4"
-        truth |= {clip: (film, place) for clip, place in zip(own, join(own, film), strict=True)}
-    alone = []
-    for number, clip in enumerate(clips):
-        join([clip], out / f"clip{number}.mp4")
-        alone.append(out / f"clip{number}.mp4")
+        places |= {clip: (film, place) for clip, place in zip(own, join(own, film, sounds), strict=True)}
+    alone = [out / f"clip{number}.mp4" for number in range(len(clips))]
+    for clip, path in zip(clips, alone, strict=True):
+        join([clip], path)
 
     asked = [clip for clip in clips if captions[clip]]
     space.require_words([captions[clip] for clip in asked])
     texts = space.encode_text([captions[clip] for clip in asked])
     vectors = clipx.embed(alone, space=space, fps=args.fps).vectors
     right = (texts @ vectors.T).argmax(1) == np.array([clips.index(clip) for clip in asked])
-
     with clipx.Index.create(out / "my.index", space) as index:
         index.add([out / f"film{number}.mp4" for number in range(args.films)], settings={"video": {"fps": args.fps}})
-        found = []
-        for clip in asked:
-            film, place = truth[clip]
-            hit = index.search(captions[clip], 1, modality="video", ranking="cosine")[0]
-            share = overlap(place, (hit.start_s, hit.end_s)) if hit.path == str(film.absolute()) else 0.0
-            found.append(share >= 0.5)
-            mark = "found" if found[-1] else "     "
-            where = f"{film.name} {place[0]:5.1f} to {place[1]:5.1f} s"
-            seen = f"{Path(hit.path).name} {hit.start_s:.1f} to {hit.end_s:.1f} s"
-            print(f"{mark} {captions[clip][:40]:40} {where}, hit {seen}")
-    print(f"{len(asked)} captions, {len(clips)} clips in {args.films} films")
-    print(f"R@1 of clips that are films of their own: {np.mean(right):.0%}")
-    print(f"R@1 at IoU 0.5 in films: {np.mean(found):.0%}")
+        found = show_hits(index, {captions[clip]: places[clip] for clip in asked}, "video")
+        print(f"{len(asked)} captions, {len(clips)} clips in {args.films} films")
+        print(f"R@1 of clips that are films of their own: {np.mean(right):.0%}")
+        print(f"R@1 at IoU 0.5 in films: {found:.0%}")
+        if heard:
+            vectors = clipx.embed([labels[name] for name in heard], space=space).vectors
+            right = (space.encode_text(list(heard)) @ vectors.T).argmax(1) == np.arange(len(heard))
+            found = show_hits(index, {name: places[clip] for name, clip in heard.items()}, "audio")
+            print(f"{len(heard)} labels of sounds, each heard with one clip")
+            print(f"R@1 of sounds that are files of their own: {np.mean(right):.0%}")
+            print(f"R@1 at IoU 0.5 of the sound of films: {found:.0%}")
 
 
 if __name__ == "__main__":

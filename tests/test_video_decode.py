@@ -59,6 +59,7 @@ def test_a_film_of_unknown_length_is_asked_for_without_end():
     [
         ("a.mp4", "libx264"), ("a.mov", "libx264"), ("a.m4v", "mpeg4"), ("a.mkv", "libx264"), 
         ("a.webm", "libvpx-vp9"), ("a.avi", "mpeg4"), ("a.avi", "mjpeg"), ("a.mp4", "libsvtav1"),
+        ("a.mov", "libx265"),
     ],
 )  # fmt: skip
 def test_a_time_gives_the_frame_that_is_shown_then(tmp_path, name, codec):
@@ -99,11 +100,14 @@ def test_random_times_give_what_decoding_everything_gives(tmp_path, keyframes):
         assert [one for one, _ in seen(path, times)[0]] == [each % 40 for each in expected]
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
-def test_what_lies_between_far_times_is_not_decoded(tmp_path, name):
-    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.mov", "libx265")],
+)
+def test_what_lies_between_far_times_is_not_decoded(tmp_path, name, codec):
+    options = {"g": "10", **({"x265-params": "keyint=10:log-level=none"} if codec == "libx265" else {})}
     path = write_film(
-        tmp_path / name, [grey(i) for i in range(600)], rate=5, keyframes=10, codec=codec, options={"g": "10"}
+        tmp_path / name, [grey(i) for i in range(600)], rate=5, keyframes=10, codec=codec, options=options
     )
     found, source = seen(path, [20, 60, 100])
     assert [one for one, _ in found] == [100 % 40, 300 % 40, 500 % 40]
