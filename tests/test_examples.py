@@ -9,6 +9,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LESS_WORK = {
     "composites": ["--count", "2"],
+    "distil_space": ["--steps", "2"],
     "draw_a_photo": ["--steps", "4", "--strokes", "4"],
     "few_shot": ["--shots", "2"],
     "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d", "--space", "nano"],
@@ -17,6 +18,7 @@ SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
     "composites": ["written to"],
     "depth_from_words": ["very far", "written to"],
+    "distil_space": ["cosine with the teacher", "takes the words of nano"],
     "draw_a_photo": ["loss of the plain view", "nano-vit says"],
     "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
     "moments": ["6 captions, 6 clips in 2 films", "R@1 at IoU 0.5 in films"],
@@ -29,6 +31,7 @@ WRITES = {
     "add_a_modality": {"house.asc"},
     "composites": {"images", "masks", "labels.csv", "classes.txt", "boxes.json"},
     "depth_from_words": {"depth.png", "depth.npz"},
+    "distil_space": {"photos", "teacher", "space", "checkpoint.safetensors", "history.jsonl", "loss.png"},
     "draw_a_photo": {"photo.png", "drawing.svg", "drawing.png", "search.gif"},
     "few_shot": {"solids.safetensors"},
     "moments": {"my.index", "film0.mp4", "film1.mp4", *(f"clip{i}.mp4" for i in range(6))},

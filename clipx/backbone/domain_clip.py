@@ -50,8 +50,9 @@ class DomainCLIP(nn.Module):
             tower.head = nn.Identity()  # its domains have theirs
         self.tower_of = dict(domains or {})
         self.heads = nn.ModuleDict({name: self._new_head(embed_dim, tower) for name, tower in self.tower_of.items()})
-        features = self.visual.trunk.num_features
-        self.domain_classifier = nn.Linear(features, 1 + len(self.heads)) if self.heads else None
+        self.domain_classifier = (
+            nn.Linear(self.visual.trunk.num_features, 1 + len(self.heads)) if self.heads else None
+        )
         self.text = LexiconText(embed_dim, **text_cfg)
         self.to(memory_format=torch.channels_last)  # convolutional towers are a quarter faster so on processors
         self.logit_scale = nn.Parameter(torch.tensor(init_logit_scale))
@@ -81,6 +82,8 @@ class DomainCLIP(nn.Module):
 
     def encode_with_domain(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) prepared as photos -> their (N, D) as photos, and (N,) numbers of their ``domains``."""
+        if not self.heads:
+            return self.visual(image), torch.zeros(len(image), dtype=torch.long, device=image.device)
         features = self.visual.trunk(image)
         return self.visual.head(features), self.which(features)
 

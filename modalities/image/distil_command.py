@@ -1,0 +1,158 @@
+"""clipx distil: photos without labels -> a small space that stands in for a large one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipx.cli._options import RunOptions, takes
+
+if TYPE_CHECKING:
+    from clipx.datasets import LabelledData
+    from clipx.space import JointSpace
+
+_TIMED = 32  # pictures in a batch whose time is measured
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class DistilFlags:
+    """What the student is, and how it learns."""
+
+    student: Annotated[
+        str | None, typer.Option("--student", help="A timm model, or resnet-WIDTH. Default: resnet10t.")
+    ] = None
+    size: Annotated[int | None, typer.Option("--size", help="Pixels a side that it looks at. Default: 96.")] = None
+    crops: Annotated[int | None, typer.Option("--crops", help="Of each photo. Default: 4.", min=1)] = None
+    affinity: Annotated[
+        float | None, typer.Option("--affinity", help="Weight of the affinities beside the cosine. Default: 1.", min=0)
+    ] = None
+    steps: Annotated[int | None, typer.Option("--steps", help="Training steps. Default: 3000.", min=1)] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Crops a step. Default: 64.", min=2)] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: 0.002.")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from what is in --out.")] = False
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", help="Labelled photos that both are measured on: a folder with labels.csv or classes."),
+    ] = None
+    test_where: Annotated[
+        list[str] | None, typer.Option("--test-where", help="As --where, of --test.", show_default=False)
+    ] = None
+
+
+@takes("where", "space", "device", "seed", "as_json", "config")
+def distil(
+    data: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photos; labels are not needed.")],
+    *,
+    flags: DistilFlags,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for checkpoints and the finished space, FOLDER/space.")
+    ] = Path("runs/distil"),
+    run: RunOptions,
+) -> None:
+    """Teach a small image tower where a space puts photos; the text side stays.
+
+    The result, --out/space, is a space: --space takes it everywhere. What is known of it is how near its vectors lie to
+    the teacher's on photos that were held out, its size and its speed; with --test also the accuracy of both. Of
+    a space with picture domains (lite) it learns that of photos.
+
+    Example: clipx distil photos --space ViT-L-14/openai -o runs/small
+
+    Example: clipx distil photos -o runs/small --test birds --test-where split=test
+    """
+    from clipx.cli._output import print_table, report
+    from clipx.modalities.image.distil import DistilConfig
+    from clipx.modalities.image.distil import distil as learn
+
+    own = {name: getattr(flags, name) for name in ("student", "size", "crops", "affinity", "steps", "batch_size", "lr")}
+    config = DistilConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
+    config.vision_cfg()  # refuses an unknown one before the work
+    photos, tested = _photos(data, run), _tested(flags)
+    space = run.open_space(backend="torch")
+    found = learn(space, photos, out, config, resume=flags.resume)
+    student = run.open_space(str(found.folder), backend="torch")
+    results = [
+        {"space": one.name, **_size(one), **_speed(one), **({} if tested is None else _accuracy(one, tested))}
+        for one in (space, student)
+    ]
+    about: dict[str, Any] = {"space": str(found.folder), "teacher": space.id, "photos": found.photos}
+    about |= {"held_out": found.held_out, "cosine": found.cosine, "found": found.found, "left_out": found.left_out}
+    about |= {"test": None if tested is None else tested.name, "seed": run.seed}
+    title = (
+        f"{found.folder}: on {found.held_out} photos that were held out, cosine with the teacher {found.cosine:.3f}, "
+        f"nearest to its own photo's vector {found.found:.0%}"
+    )
+    names = ("space", "parameters", "pictures_per_s", *(() if tested is None else ("acc1", "ci95")))
+    run.emit(
+        report("distil", results, **about),
+        lambda: print_table(names, [[_cell(row, name) for name in names] for row in results], title),
+    )
+
+
+def _photos(data: Path, run: RunOptions) -> list[str]:
+    """The files to learn from: all pictures in the folder, or those rows of its table that --where keeps."""
+    from clipx.datasets import read_data
+    from clipx.index.scan import find_files
+    from clipx.modalities.image import Image
+    from clipx.pipeline import FileItem
+
+    if run.where:
+        items = read_data(data, Image, run.conditions()).items
+        return [str(item.path) for item in items if isinstance(item, FileItem)]
+    return [file.path for file in find_files([data], Image.name).files]
+
+
+def _tested(flags: DistilFlags) -> LabelledData | None:
+    from clipx.cli._flags import condition
+    from clipx.datasets import read_data
+    from clipx.modalities.image import Image
+
+    if flags.test is None:
+        return None
+    return read_data(flags.test, Image, [condition(text, "--test-where") for text in flags.test_where or []])
+
+
+def _size(space: JointSpace) -> dict[str, int]:
+    return {"parameters": sum(one.numel() for one in space.backbone.model.visual.parameters())}
+
+
+def _speed(space: JointSpace) -> dict[str, float]:
+    """Pictures a second in batches, the median."""
+    import numpy as np
+
+    pixels = np.zeros((_TIMED, 3, *space.preprocess.size), np.float32)
+    seconds = []
+    for _ in range(1 + _REPEATS):
+        begun = time.perf_counter()
+        space.encode_image(pixels)
+        seconds.append(time.perf_counter() - begun)
+    return {"pictures_per_s": _TIMED / float(np.median(seconds[1:]))}
+
+
+def _accuracy(space: JointSpace, data: LabelledData) -> dict[str, Any]:
+    """Top-1 by words, with a 95 % bootstrap."""
+    import numpy as np
+
+    from clipx.evaluation import targets_of
+    from clipx.metrics import bootstrap_ci95
+    from clipx.modalities.image import Image, ImageConfig
+    from clipx.pipeline import embedding_of, encode_all
+    from clipx.zeroshot import ZeroShotClassifier
+
+    names, targets = targets_of(data.labels, data.classes)
+    encoder = Image(space, ImageConfig(domain="photo"))
+    vectors = embedding_of(encode_all(data.items, encoder), encoder)
+    right = ZeroShotClassifier(space, names, encoder.prompts).logits(vectors).argmax(1) == np.asarray(targets)
+    return {"n": len(right), "acc1": float(right.mean()), "ci95": bootstrap_ci95(right)}
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
+    if name == "ci95":
+        return f"{value[0]:.1%} to {value[1]:.1%}"
+    return f"{value:.1%}" if name == "acc1" else value if isinstance(value, str) else f"{value:,.0f}"
