@@ -12,8 +12,9 @@ from PIL import Image as pil
 import clipx
 from clipx.errors import InputError
 from clipx.modalities.image import distil as package
-from clipx.modalities.image.distil import Ahead, Crops, DistilConfig, affinity_loss, distil, student_of, teacher_vectors
+from clipx.modalities.image.distil import Ahead, Crops, DistilConfig, distil, student_of, teacher_vectors
 from clipx.preprocess import Preprocess
+from clipx.training import affinity_loss
 
 SMALL = DistilConfig(student="resnet-8", size=32, crops=2, steps=6, batch_size=8)
 PLAIN = Preprocess((32, 32), (0.5,) * 3, (0.5,) * 3)

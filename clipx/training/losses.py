@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+TEMPERATURE = 0.1  # of affinities
+
 
 def contrastive_loss(rows: Tensor, columns: Tensor, scale: Tensor, targets: Tensor, ignore: Tensor | None = None):
     """Symmetric cross-entropy with several positives a row and a column (SupCon's L_out, Khosla et al. 2020, eq. 2).
@@ -49,3 +51,24 @@ def sigmoid_loss(
     if ignore is not None:
         loss = loss.masked_fill(ignore & (targets <= 0), 0.0)
     return loss.sum() / len(rows)
+
+
+def affinity_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence of who is how similar to whom, by the student from that by the teacher.
+
+    After TinyCLIP's affinity mimicking (Wu et al., ICCV 2023, arXiv 2309.12314), within one modality.
+
+    Each row of cosines with the others of the batch, over 0.1, is a distribution by softmax.
+
+    Args:
+        student, teacher: (B, D) unit vectors, B >= 2.
+
+    Returns:
+        Scalar, 0 where both agree.
+    """
+    off = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
+
+    def rows(x: Tensor) -> Tensor:
+        return (x @ x.T)[off].view(len(x), -1).div(TEMPERATURE).log_softmax(1)
+
+    return F.kl_div(rows(student), rows(teacher), reduction="batchmean", log_target=True)

@@ -37,7 +37,7 @@ from clipx.pictures import on_white, open_picture
 from clipx.preprocess import Preprocess
 from clipx.progress import progress
 from clipx.spaces.embedded import EmbeddedFiles, save_embedded
-from clipx.training import TrainConfig, plot_history, prepare_folder, train
+from clipx.training import TrainConfig, affinity_loss, plot_history, prepare_folder, train
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -47,7 +47,6 @@ LEAST_AREA = 0.35  # of a crop, as a share of the largest square
 BLOCK = 256  # photos whose vectors are written at a time
 AT_ONCE = 32  # crops that the teacher looks at in one batch
 HELD_OUT = 20  # one of so many photos is kept for measuring
-TEMPERATURE = 0.1  # of the affinities
 PLAIN = "resnet-"  # a student of open_clip's ModifiedResNet with this width
 
 
@@ -326,25 +325,6 @@ def _loss(
 
 def _cut(crops: Crops, prepare: Preprocess, photo: int, which: int) -> np.ndarray:
     return crops.pictures(photo, [which], prepare)
-
-
-def affinity_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL divergence of who is how similar to whom, by the student from that by the teacher.
-
-    Each row of cosines with the others of the batch, over 0.1, is a distribution by softmax.
-
-    Args:
-        student, teacher: (B, D) unit vectors, B >= 2.
-
-    Returns:
-        Scalar, 0 where both agree.
-    """
-    off = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
-
-    def rows(x: Tensor) -> Tensor:
-        return (x @ x.T)[off].view(len(x), -1).div(TEMPERATURE).log_softmax(1)
-
-    return F.kl_div(rows(student), rows(teacher), reduction="batchmean", log_target=True)
 
 
 class Ahead:

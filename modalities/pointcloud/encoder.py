@@ -23,6 +23,7 @@ from clipx.modality import Modality, Shape
 from clipx.parts import Parts
 
 if TYPE_CHECKING:
+    from clipx.modalities.pointcloud.tower import PointTower
     from clipx.space import JointSpace
     from clipx.zeroshot import ZeroShotClassifier
 
@@ -56,6 +57,10 @@ class CloudConfig:
         default=1,
         metadata={"help": "turns about the up axis whose vectors are averaged: test-time augmentation, each as slow"},
     )
+    tower: str | None = field(
+        default=None,
+        metadata={"help": "a point tower that clipx train pointcloud wrote, in place of pictures; one for each space"},
+    )
     backend: str = field(
         default="auto",
         metadata={"help": "what draws it: auto, plain, numba, or for shaded and mesh_raster open3d, where installed"},
@@ -81,6 +86,10 @@ class CloudConfig:
             len(self.weights) == entry.views and min(self.weights) >= 0 and 0 < sum(self.weights) < float("inf")
         ):
             raise InputError(f"weights must be {entry.views} numbers >= 0, not all 0, got {self.weights}")
+        if self.tower is not None:  # an index keeps it, and is searched from other folders
+            object.__setattr__(self, "tower", str(Path(self.tower).expanduser().absolute()))
+            if self.tta > 1 or self.weighting != "uniform" or self.weights is not None:
+                raise InputError("a tower makes no views: tta, weighting and weights are for pictures", where="tower")
         if self.weights is not None and self.weighting != "uniform":
             raise InputError("weights and weighting exclude each other", remedy="leave one out")
 
@@ -113,7 +122,13 @@ class PointCloud(Modality):
     def __init__(self, space: JointSpace, config: Any = None):
         super().__init__(space, config)
         self._classifier: ZeroShotClassifier | None = None
-        entry = get_projection(self.config.projection)
+        self.tower: PointTower | None = None
+        if self.config.tower is not None:
+            from clipx.modalities.pointcloud.tower import load_tower
+
+            self.tower = load_tower(self.config.tower, self.space)
+            self.context = self.tower.sha256
+        entry = get_projection(self.tower.projection if self.tower else self.config.projection)
         self.prompts = entry.prompts
         if self.config.weighting in entry.weights:
             self.tuned_on = entry.weights[self.config.weighting].fitted_on
@@ -179,7 +194,9 @@ class PointCloud(Modality):
         return read_benchmark(path, where)
 
     def parts(self, samples: Sequence[Cloud]) -> Parts:
-        """The views of the projection, turn after turn of ``tta``: T * V of each cloud."""
+        """The views of the projection, turn after turn of ``tta``: T * V of each cloud; one part each by a tower."""
+        if self.tower is not None:
+            return Parts.whole(self.tower.encode(samples))
         return Parts.views(self._views(samples))
 
     def pool(self, parts: Parts) -> np.ndarray:
@@ -188,6 +205,8 @@ class PointCloud(Modality):
         Raises:
             InputError: the weights depend on labels, and none are known.
         """
+        if self.tower is not None:
+            return parts.mean()
         views, config = parts.stacked(), self.config  # (N, T * V, D)
         if self._classifier is not None:
             flat = Embedding(parts.vectors, self.space.id, self.name)

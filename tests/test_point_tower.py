@@ -1,0 +1,175 @@
+"""The native point tower: its layers by their definition, its file, its training and its place in the modality."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import clipx
+from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.modalities.pointcloud import Cloud, PointCloud
+from clipx.modalities.pointcloud.encoder import CloudConfig
+from clipx.modalities.pointcloud.tower import EdgeConv, EdgeNet, PointTower, load_tower, nearest, seen
+from clipx.modalities.pointcloud.train import TowerTrainConfig, fit_tower
+
+SMALL = TowerTrainConfig(points=32, neighbours=4, width=8, turns=2, steps=6, batch_size=8)
+
+
+def cloud(seed, count=200):
+    """A stretched ball: two proportions tell one from another."""
+    rng = np.random.default_rng(seed)
+    return Cloud((rng.normal(size=(count, 3)) * (1, *rng.uniform(0.1, 3, 2))).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_vit_space):
+    return PointCloud(tiny_vit_space)
+
+
+@pytest.fixture
+def tower(teacher):
+    torch.manual_seed(0)
+    network = EdgeNet(teacher.space.dim, points=32, neighbours=4, width=8).eval().requires_grad_(False)
+    return PointTower(network, teacher.space.id, "pointclip_v1")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
+def test_the_nearest_points_are_those_of_a_full_sort(points, count, seed):
+    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(2, points, 3)))
+    found = nearest(x, count).sort(2).values
+    expected = torch.cdist(x, x).argsort(2)[:, :, : min(count, points)].sort(2).values
+    assert torch.equal(found, expected)
+
+
+def test_an_edge_convolution_is_the_largest_over_edges_of_a_product_with_both_ends():
+    torch.manual_seed(0)
+    conv = EdgeConv(3, 5).double().eval()
+    conv.norm.running_mean.normal_()
+    conv.norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    near = nearest(x, 3)
+    found = conv(x, near)
+    for b in range(2):
+        for i in range(7):
+            edges = []
+            for j in near[b, i].tolist():
+                # U x_i + V x_j = (U + V) x_i + V (x_j - x_i): W of DGCNN is [U + V, V]
+                ends = torch.cat([x[b, i], x[b, j] - x[b, i]])
+                weight = torch.cat([conv.own.weight + conv.other.weight, conv.other.weight], dim=1)
+                edges.append(weight @ ends + conv.own.bias)
+            largest = torch.stack(edges).amax(0)
+            scaled = (largest - conv.norm.running_mean) / (conv.norm.running_var + conv.norm.eps).sqrt()
+            assert torch.allclose(found[b, i], (scaled * conv.norm.weight + conv.norm.bias).relu(), atol=1e-12)
+
+
+def test_gradients_of_an_edge_convolution():
+    torch.manual_seed(0)
+    conv = EdgeConv(2, 3).double().eval()
+    x = torch.randn(1, 5, 2, dtype=torch.float64, requires_grad=True)
+    near = nearest(torch.randn(1, 5, 3), 2)
+    assert torch.autograd.gradcheck(lambda rows: conv(rows, near), (x,))
+
+
+def test_the_order_of_points_and_the_batch_make_no_difference(tower):
+    points = torch.from_numpy(np.stack([seen(cloud(i), 32) for i in range(3)]))
+    whole = tower.network(points)
+    shuffled = tower.network(points[:, torch.randperm(32)])
+    assert torch.allclose(whole, shuffled, atol=1e-5)
+    clouds = [cloud(i) for i in range(5)]
+    together = tower.encode(clouds)
+    assert np.abs(np.concatenate([tower.encode([one]) for one in clouds]) - together).max() < 1e-5
+    assert np.abs(np.linalg.norm(together, axis=1) - 1).max() < 1e-5
+
+
+def test_what_it_sees_is_upright_in_the_unit_sphere_and_complete():
+    points = np.array([[0, 0, 0], [0, 0, 4], [0, 2, 0]], np.float32)
+    found = seen(Cloud(points, "z"), 32)
+    assert found.shape == (32, 3) and len(np.unique(found, axis=0)) == 3  # repeated, none missing
+    assert np.linalg.norm(found, axis=1).max() == pytest.approx(1, abs=1e-6)
+    assert found[:, 1].max() - found[:, 1].min() > found[:, 2].max() - found[:, 2].min()  # z points up, which is +y
+
+
+def test_it_comes_nearer_to_what_the_pictures_say(teacher, tmp_path):
+    clouds, others = [cloud(i) for i in range(40)], [cloud(i) for i in range(100, 120)]
+    wanted = teacher.encode(others).vectors
+    cosine = []
+    for steps in (1, 80):
+        config = TowerTrainConfig(**{**vars(SMALL), "steps": steps, "batch_size": 16})
+        tower = fit_tower(teacher, clouds, config, tmp_path / f"{steps}")
+        cosine.append((tower.encode(others) * wanted).sum(1).mean())
+    assert cosine[1] > max(cosine[0] + 0.1, 0.6)
+
+
+def test_a_run_that_was_stopped_ends_in_the_same_weights(teacher, tmp_path):
+    clouds = [cloud(i) for i in range(10)]
+    whole = fit_tower(teacher, clouds, SMALL, tmp_path / "whole").network.state_dict()
+    with pytest.raises(InputError, match="holds a run already"):
+        fit_tower(teacher, clouds, SMALL, tmp_path / "whole")
+    fit_tower(teacher, clouds, SMALL, tmp_path / "parts", stop_after=3)
+    parts = fit_tower(teacher, clouds, SMALL, tmp_path / "parts", resume=True).network.state_dict()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_file_is_read_back_and_belongs_to_one_space(teacher, tower, tiny_space, tmp_path):
+    path = tower.save(tmp_path / "tower.safetensors")
+    found = load_tower(path, teacher.space)
+    clouds = [cloud(1), cloud(2)]
+    assert np.array_equal(found.encode(clouds), tower.encode(clouds)) and found.projection == "pointclip_v1"
+    with pytest.raises(SpaceMismatchError, match="clipx train pointcloud"):
+        load_tower(path, tiny_space)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(FileError, match="is no point tower") as caught:
+        load_tower(path, teacher.space)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(FileError, match=r"is not \.safetensors"):
+        tower.save(tmp_path / "tower.pt")
+
+
+def test_the_modality_encodes_by_it(teacher, tower, tmp_path):
+    path = tower.save(tmp_path / "tower.safetensors")
+    encoder = PointCloud(teacher.space, CloudConfig(tower=str(path)))
+    clouds = [cloud(1), cloud(2)]
+    assert np.allclose(encoder.encode(clouds).vectors, tower.encode(clouds), atol=1e-6)
+    assert encoder.context and encoder.context != PointCloud(teacher.space).context
+    assert encoder.pictures(clouds[0]).shape[0] > 1  # what a person looks at stays
+    with pytest.raises(InputError, match="makes no views"):
+        CloudConfig(tower=str(path), tta=2)
+
+
+def test_an_index_holds_what_it_makes(tower, teacher, tmp_path):
+    path = tower.save(tmp_path / "tower.safetensors")
+    np.savetxt(tmp_path / "one.xyz", cloud(1).points)
+    with clipx.Index.create(tmp_path / "my.index", teacher.space) as index:
+        index.add([tmp_path / "one.xyz"], settings={"pointcloud": {"tower": str(path)}})
+        stored = index.embedding_of(tmp_path / "one.xyz").vectors[0]
+    encoder = PointCloud(teacher.space, CloudConfig(tower=str(path)))
+    assert np.abs(stored - encoder.encode([encoder.load(tmp_path / "one.xyz")]).vectors[0]).max() < 1e-5
+    path.write_bytes(PointTower(EdgeNet(32, 32, 4, 8).eval(), teacher.space.id, "pointclip_v1").save(path).read_bytes())
+    with (
+        clipx.Index.open(tmp_path / "my.index", teacher.space) as index,
+        pytest.raises(InputError, match="another tower"),
+    ):
+        index.encoder("pointcloud")
+
+
+def test_the_command_measures_pictures_and_tower(run_json, here):
+    for i in range(4):
+        (here / "set" / ("chair" if i % 2 else "table")).mkdir(parents=True, exist_ok=True)
+        np.savetxt(here / "set" / ("chair" if i % 2 else "table") / f"{i}.xyz", cloud(i).points)
+    words = "--points 32 --turns 1 --steps 2 --batch-size 2"
+    record = run_json(f"train pointcloud set -o tower.safetensors {words} --test set")
+    assert [row["way"] for row in record["results"]] == ["pictures", "tower"] and record["clouds"] == 4
+    assert all(row["n"] == 4 and row["clouds_per_s"] > 0 for row in record["results"])
+    named = run_json("classify cloud.xyz --labels chair,table --tower tower.safetensors")
+    assert named["results"][0]["predictions"]
+    folder = here / "plain"
+    folder.mkdir()
+    shutil.copy(here / "cloud.xyz", folder / "a.xyz")
+    shutil.copy(here / "mesh.off", folder / "b.off")
+    assert run_json(f"train pointcloud plain -o other.safetensors {words}")["clouds"] == 2
+    assert json.loads((here / "other/history.jsonl").read_text().splitlines()[0])["step"] == 0
