@@ -63,6 +63,7 @@ PUBLIC = {
         "Segmenter", "load_head", "read_masks", "segment",
     ],
     "clipx.modalities.sketch": ["Sketch"],
+    "clipx.modalities.bound": ["Bound", "BoundConfig", "BoundMap", "fit_map", "get_encoder", "load_map"],
     "clipx.modalities.video": [
         "Clip", "Film", "Head", "Shot", "Video", "VideoConfig", "VideoTrainConfig", "fit_head", "frame_vectors",
         "load_head", "shots",
