@@ -70,6 +70,7 @@ PUBLIC = {
     ],
     "clipx.modalities.video.heads": ["HEADS", "Head", "HeadNetwork", "load_head", "new_head"],
     "clipx.training": [
+        "affinity_loss",
         "TrainConfig", "contrastive_loss", "plot_history", "prepare_folder", "scaled", "sigmoid_loss", "stop_asked",
         "train",
     ],
