@@ -14,6 +14,7 @@ from clipx.errors import InputError
 from clipx.modalities.video import Video, VideoConfig, VideoTrainConfig, fit_head, frame_vectors
 from clipx.modalities.video.data import Texts, caption_texts, label_texts
 from clipx.modalities.video.train import mean_head, measure, two_way_loss
+from clipx.training.optim import optimizers_of
 
 SAMPLING = VideoConfig(uniform=5)
 
@@ -75,6 +76,16 @@ def test_the_losses_are_those_of_the_papers():
     targets = (10 * same.float()).softmax(1)
     assert two_way_loss(targets.log(), same, True) < 1e-6  # zero where the clips' softmax is the target
     assert abs(two_way_loss(torch.zeros(4, 4), same, True) - (targets * (targets * 4).log()).sum(1).mean()) < 1e-6
+
+
+def test_a_run_has_the_constants_of_clip4clip():
+    plan = VideoTrainConfig().plan(180_000)  # MSR-VTT's captions
+    assert (plan.steps, plan.batch_size, plan.warmup) == (5 * 1407, 128, 703)
+    assert (plan.lr, plan.weight_decay, plan.beta2, plan.eps, plan.ema) == (1e-4, 0.2, 0.98, 1e-6, 0.0)
+    assert VideoTrainConfig().plan(40).steps == 300 and VideoTrainConfig(steps=7).plan(40).steps == 7
+    (adam,) = optimizers_of(torch.nn.Linear(2, 2), plan, torch.device("cpu"))
+    assert adam.param_groups[0]["betas"] == (0.9, 0.98) and adam.param_groups[0]["eps"] == 1e-6
+    assert adam.param_groups[0]["weight_decay"] == 0.2 and adam.param_groups[1]["weight_decay"] == 0
 
 
 def test_what_cannot_be_learned_is_refused(tiny_space, tmp_path):

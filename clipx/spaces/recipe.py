@@ -112,9 +112,9 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
 
     It holds ``name``, ``version``, ``licence``; [source] with ``module``, a Python file beside it, and that module's
     own options; [model], an open_clip ``model_cfg``; [preprocess], its ``preprocess_cfg``; [train], [words] and [tune],
-    with the fields of TrainConfig (``muon_lr`` may be left out, ``seed`` stands in [train] alone). [train] also has
-    ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which fraction of the steps, image size). The
-    module has ``build(data, cache, seed, exclude, options)``, which returns a ``Source``.
+    with the fields of TrainConfig (``muon_lr``, ``beta2`` and ``eps`` may be left out, ``seed`` stands in [train]
+    alone). [train] also has ``loss`` ("softmax" or "sigmoid") and ``stages``, pairs of (until which fraction of the
+    steps, image size). The module has ``build(data, cache, seed, exclude, options)``, which returns a ``Source``.
 
     ``provides`` may list what code may take the space for, see ``clipx.spaces.embedded.embedded_for``.
 
@@ -147,7 +147,7 @@ def read_recipe(recipe: str | PathLike) -> tuple[dict[str, Any], Path]:
         ("words", fields - {"seed"}),
         ("tune", fields - {"seed"}),
     ):
-        if wrong := sorted((set(plan[table]) ^ own) - ({"muon_lr"} & own)):
+        if wrong := sorted((set(plan[table]) ^ own) - ({"muon_lr", "beta2", "eps"} & own)):
             raise InputError(f"[{table}] has unknown or missing fields: {', '.join(wrong)}", where=path)
     stages = plan["train"]["stages"]
     if not stages or stages[-1][0] != 1.0 or stages != sorted(stages):

@@ -25,6 +25,8 @@ class TrainConfig:
     mixed_precision: str = field(default="no", metadata={"help": "no, fp16 or bf16"})
     checkpoint_every: int = field(default=200, metadata={"help": "steps between checkpoints"})
     muon_lr: float = field(default=0.0, metadata={"help": "peak learning rate of Muon; 0 leaves all to AdamW"})
+    beta2: float = field(default=0.999, metadata={"help": "AdamW's decay of the mean of squared gradients"})
+    eps: float = field(default=1e-8, metadata={"help": "what AdamW adds to their root"})
 
 
 def scaled(config: TrainConfig, share: float) -> TrainConfig:

@@ -24,6 +24,8 @@ def optimizers_of(module: nn.Module, config: TrainConfig, device: torch.device) 
         torch.optim.AdamW(
             [{"params": matrices, "weight_decay": config.weight_decay}, {"params": gains, "weight_decay": 0.0}],
             lr=config.lr,
+            betas=(0.9, config.beta2),
+            eps=config.eps,
             fused=device.type in ("cpu", "cuda", "mps"),
         )
     ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,18 +22,26 @@ from clipx.modalities.video.heads import HEADS, Head, new_head
 from clipx.modalities.video.heads.base import padded
 from clipx.space import JointSpace
 
+if TYPE_CHECKING:
+    from clipx.training import TrainConfig
+
 SHARPNESS = 10.0  # of ActionCLIP's targets, softmax(10 [same label])
 MOST_FRAMES = 64  # of a film that is longer: CLIP4Clip's number for long films
+EPOCHS = 5  # CLIP4Clip's
+FEWEST_STEPS = 300  # a few hundred clips are learned in no five epochs
+BETA2, EPSILON = 0.98, 1e-6  # CLIP4Clip's
 
 
 @dataclass(frozen=True)
 class VideoTrainConfig:
-    """How a head is trained; weight decay, warm-up and cosine are CLIP4Clip's, as is the learning rate of heads."""
+    """How a head is trained. All constants are CLIP4Clip's (arXiv 2104.08860), but for the least number of steps."""
 
     head: str = field(default="seqtransf", metadata={"help": f"one of {', '.join(HEADS)}"})
     layers: int | None = field(default=None, metadata={"help": "of the head; default: the published number"})
-    steps: int = field(default=300, metadata={"help": "optimiser steps"})
-    batch_size: int = field(default=64, metadata={"help": "clips a step"})
+    steps: int | None = field(
+        default=None, metadata={"help": f"optimiser steps; default: {EPOCHS} epochs, at least {FEWEST_STEPS}"}
+    )
+    batch_size: int = field(default=128, metadata={"help": "clips a step"})
     lr: float = field(default=1e-4, metadata={"help": "peak learning rate"})
     weight_decay: float = field(default=0.2, metadata={"help": "of matrices"})
     seed: int = field(default=0, metadata={"help": "of weights, batches and templates"})
@@ -43,10 +51,20 @@ class VideoTrainConfig:
             learned = ", ".join(name for name in HEADS if name != "mean")
             what = "the mean of the frames learns nothing" if self.head == "mean" else f"no head {self.head!r}"
             raise InputError(what, where="--head", remedy=f"take one of {learned}")
-        if self.steps < 1 or self.batch_size < 2 or self.seed < 0:
+        if (self.steps is not None and self.steps < 1) or self.batch_size < 2 or self.seed < 0:
             raise InputError("steps must be at least 1, the batch 2 clips and the seed 0", where="train video")
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise InputError("the learning rate must be above 0, the weight decay at least 0", where="train video")
+
+    def plan(self, clips: int) -> TrainConfig:
+        """What the training loop is to do with so many clips: a tenth of the steps are warm-up, a cosine follows."""
+        from clipx.training import TrainConfig
+
+        steps = self.steps or max(FEWEST_STEPS, EPOCHS * math.ceil(clips / self.batch_size))
+        return TrainConfig(
+            steps, self.batch_size, self.lr, self.weight_decay, max(1, steps // 10), ema=0.0, seed=self.seed,
+            checkpoint_every=max(1, steps // 4), beta2=BETA2, eps=EPSILON,
+        )  # fmt: skip
 
 
 def fit_head(
@@ -78,15 +96,16 @@ def fit_head(
         InputError: fewer than two clips, or ``out`` holds another run.
         KeyboardInterrupt: a signal; the checkpoint is written.
     """
-    from clipx.training import TrainConfig, train
+    from clipx.training import train
 
     if len(frames) < 2 or len(set(texts.owner.tolist())) < 2:
         raise InputError(
             f"{len(frames)} clips of {len(set(texts.owner.tolist()))} texts, a head needs two of each",
             where="train video",
         )
-    rows, mask = padded([torch.from_numpy(own) for own in frames], MOST_FRAMES)
-    network = new_head(config.head, space.dim, rows.shape[1], config.layers, config.seed).train()
+    rows = [torch.from_numpy(own) for own in frames]
+    longest = min(MOST_FRAMES, max(map(len, rows)))
+    network = new_head(config.head, space.dim, longest, config.layers, config.seed).train()
     scale = torch.tensor(space.logit_scale)
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
@@ -95,15 +114,12 @@ def fit_head(
         owner = texts.owner[chosen]
         way = torch.randint(len(texts.vectors), (len(chosen),), generator=make)  # ActionCLIP: one template each
         place = next(module.parameters()).device
-        given = rows[chosen], mask[chosen], texts.vectors[way, owner]
+        given = *padded([rows[i] for i in chosen.tolist()], longest), texts.vectors[way, owner]
         logits = scale.to(place) * module(*(one.to(place) for one in given))
         return {"loss": two_way_loss(logits, (owner[:, None] == owner).to(place), texts.labels)}
 
-    plan = TrainConfig(
-        steps=config.steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
-        warmup=max(1, config.steps // 10), ema=0.0, seed=config.seed, checkpoint_every=max(1, config.steps // 4),
-    )  # fmt: skip
     identity = {"head": asdict(config), "space": space.id, "clips": digest(frames, texts)}
+    plan = config.plan(len(rows))
     train(network, loss_of, plan, out, identity=identity, resume=resume, device=device, stop_after=stop_after)
     own = {name: getattr(sampling, name) for name in ("fps", "frames", "uniform")}
     settings = asdict(config) | {"clips": len(frames), "texts": texts.names if texts.labels else len(texts.names)}

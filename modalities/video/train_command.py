@@ -32,9 +32,11 @@ class TrainFlags:
         typer.Option("--test-where", help="As --where, of the rows that it is measured on.", show_default=False),
     ] = None
     layers: Annotated[int | None, typer.Option("--layers", help="Of the head.", min=1)] = None
-    steps: Annotated[int | None, typer.Option("--steps", help="Training steps.", min=1)] = None
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=2)] = None
-    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Training steps. Default: 5 epochs, at least 300.", min=1)
+    ] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step. Default: 128.", min=2)] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: 1e-4.")] = None
     uniform: Annotated[
         int, typer.Option("--uniform", help="Frames of each clip, evenly spread; 0: by --fps.", min=0)
     ] = 8
