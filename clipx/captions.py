@@ -66,7 +66,8 @@ def figures(scores: np.ndarray, positives: np.ndarray, seed: int = 0) -> dict[st
     drawn = ranks[np.random.default_rng(seed).integers(len(ranks), size=(_RESAMPLES, len(ranks)))]
     for key, of in (("MdR", np.median), ("MnR", np.mean)):
         found[key] = float(of(ranks))
-        interval[key] = tuple(float(value) for value in np.percentile(of(drawn, axis=1), [2.5, 97.5]))
+        low, high = np.percentile(of(drawn, axis=1), [2.5, 97.5]).tolist()
+        interval[key] = low, high
     chance["MnR"] = float(np.mean([(gallery + 1) / (own + 1) for own in counts]))
     return {**found, "ci95": interval, "chance": chance, "n": len(ranks), "gallery": gallery}
 

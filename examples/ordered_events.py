@@ -1,17 +1,20 @@
 """Films whose meaning is in the order of their frames: the mean of the frames cannot tell it, a trained head can.
 
     python examples/ordered_events.py
-    python examples/ordered_events.py --train 60 --test 30 --heads seqlstm,seqtransf,tight --out events
+    python examples/ordered_events.py --heads all --out made
 
 A shape enters from the left or from the right, grows or shrinks, appears or vanishes. Each film is written twice, the
 second time with its frames in reverse order: that is the other event. Heads learn from films of some seeds, and all are
 asked about films of others which of the two events a film shows. The films stand in a labels.csv for other commands:
 
-    clipx train video events --where split=train --test-where split=test -o head.safetensors
+    clipx train video made/events --where split=train --test-where split=test -o head.safetensors
 """
 
 import argparse
 import csv
+import json
+import shlex
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,14 +22,17 @@ import numpy as np
 
 import clipx
 from clipx.datasets import read_data
+from clipx.files import write_whole
 from clipx.films import pyav
 from clipx.metrics import bootstrap_ci95
 from clipx.modalities.video import Video, VideoConfig, VideoTrainConfig, fit_head, frame_vectors
 from clipx.modalities.video.data import label_texts
+from clipx.modalities.video.heads import HEADS
 from clipx.modalities.video.train import mean_head
 
 PAIRS = [("enters from the left", "enters from the right"), ("grows", "shrinks"), ("appears", "vanishes")]
-FRAMES, RATE_HZ, SIDE = 8, 4, 96
+FRAMES, RATE_HZ, SIDE = 6, 4, 96
+MOST_READ_TOGETHER = 8  # of tight, which reads each film of a step with each text
 
 
 def event(kind: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -80,56 +86,80 @@ def make(folder: Path, train: int, test: int, seed: int) -> Path:
     return folder
 
 
-def table(space: clipx.JointSpace, folder: Path, heads: list[str], train: VideoTrainConfig, out: Path) -> dict:
-    """Head -> (N, 3) booleans of test films: right among all, right between the two of the pair, and which pair."""
+def table(space: clipx.JointSpace, folder: Path, heads: list[str], args: argparse.Namespace, out: Path) -> list[dict]:
+    """A row for each head: of test films right among all six, and right between the two of its pair."""
     config, shown, films = VideoConfig(uniform=FRAMES), {}, {}
     for split in ("train", "test"):
         shown[split] = read_data(folder, Video, [("split", split)])
-        films[split] = frame_vectors(Video(space, config), shown[split])
+        films[split] = frame_vectors(Video(space, config), shown[split], out / "frames")
     texts = {split: label_texts(space, data) for split, data in shown.items()}
     owner, names = texts["test"].owner.numpy(), texts["test"].names
-    pair_of = {label: i for i, pair in enumerate(PAIRS) for label in pair}
-    other = np.array([names.index(next(b for b in PAIRS[pair_of[a]] if b != a)) for a in names])
-    found = {}
+    other = np.array([names.index(next(b for pair in PAIRS if a in pair for b in pair if b != a)) for a in names])
+    kinds = np.array([next(i for i, pair in enumerate(PAIRS) if names[own] in pair) for own in owner])
+    found = []
     for name in ["mean", *heads]:
         if name == "mean":
             head = mean_head(space, config)
         else:
-            settings = VideoTrainConfig(name, None, train.steps, train.batch_size, train.lr, seed=train.seed)
-            head = fit_head(space, films["train"], texts["train"], config, settings, out / name)
+            batch = args.batch_size if HEADS[name].gives_vectors else min(args.batch_size, MOST_READ_TOGETHER)
+            settings = VideoTrainConfig(name, None, args.steps, batch, args.lr, seed=args.seed)
+            head = fit_head(space, films["train"], texts["train"], config, settings, out / name, resume=True)
             head.save(out / f"{name}.safetensors")
-        scores = head.scores(films["test"], texts["test"].mean.numpy())
-        rows = np.arange(len(scores))
-        pairwise = scores[rows, owner] > scores[rows, other[owner]]
-        found[name] = scores.argmax(1) == owner, pairwise, np.array([pair_of[names[i]] for i in owner])
+        scores, rows = head.scores(films["test"], texts["test"].mean.numpy()), np.arange(len(owner))
+        right = scores[rows, owner] > scores[rows, other[owner]]
+        both = right.reshape(-1, 2).mean(1)  # a film and its reversal stand side by side, and are drawn together
+        figures = {"all six": float((scores.argmax(1) == owner).mean()), "pairs": float(right.mean())}
+        each = {pair[0].split()[0]: float(right[kinds == i].mean()) for i, pair in enumerate(PAIRS)}
+        found.append({"head": name, **figures, "ci95": bootstrap_ci95(both), **each})
     return found
+
+
+def record(space: clipx.JointSpace, folder: Path, rows: list[dict], args: argparse.Namespace) -> dict:
+    """What `clipx eval all --page` makes a table of."""
+    data = read_data(folder, Video, [("split", "test")])
+    columns = [["head", "{head}"], ["film or its reversal (95 %)", "{pairs:.1%} ({ci95[0]:.1%} to {ci95[1]:.1%})"]]
+    columns += [[pair[0].split()[0], f"{{{pair[0].split()[0]}:.1%}}"] for pair in PAIRS]
+    columns += [["among all six", "{all six:.1%}"]]
+    chance = {"head": "chance", "pairs": 0.5, "all six": 1 / 6}
+    run = {"run": "", "commands": ["python examples/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])]}
+    run |= {"space": space.name, "space_id": space.id, "n": len(data.items), "learned from": 6 * args.train}
+    run |= {"seed": args.seed, "data_sha256": data.sha256(), "results": [*rows, chance]}
+    title = f"Order: {len(data.items)} films, each there forwards and backwards"
+    return {"name": "order", "title": title, "columns": columns, "runs": [run]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for films and heads; a temporary one by default")
-    parser.add_argument("--train", type=int, default=40, help="events of each pair to learn from")
-    parser.add_argument("--test", type=int, default=20, help="events of each pair to be asked about")
-    parser.add_argument("--heads", default="seqlstm,seqtransf", help="which heads learn, with commas")
-    parser.add_argument("--steps", type=int, default=200, help="of training")
-    parser.add_argument("--lr", type=float, default=3e-4, help="of training")
+    parser.add_argument("--train", type=int, default=100, help="events of each pair to learn from")
+    parser.add_argument("--test", type=int, default=40, help="events of each pair to be asked about")
+    parser.add_argument("--heads", default="seqlstm,seqtransf", help="which heads learn, with commas; all: every one")
+    parser.add_argument("--steps", type=int, default=300, help="of training")
+    parser.add_argument("--batch-size", type=int, default=32, help=f"films a step; of tight {MOST_READ_TOGETHER}")
+    parser.add_argument("--lr", type=float, default=1e-3, help="of training")
     parser.add_argument("--space", default="lite", help="name of a joint space")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the table to this file, as docs/results has it")
     args = parser.parse_args()
+    heads = [name for name in HEADS if name != "mean"] if args.heads == "all" else args.heads.split(",")
     out = args.out or Path(tempfile.mkdtemp(prefix="clipx-"))
-    space = clipx.load_space(args.space, backend="torch")
+    space = clipx.load_space(args.space)
     folder = make(out / "events", args.train, args.test, args.seed)
-    settings = VideoTrainConfig(steps=args.steps, lr=args.lr, seed=args.seed)
-    found = table(space, folder, args.heads.split(","), settings, out)
+    found = table(space, folder, heads, args, out)
 
     print(f"{6 * args.train} films to learn from, {6 * args.test} others to be asked about, in {space.name}")
-    heading = f"{'head':12}{'all six':>9}{'film or reversal':>18}{'95 % interval':>18}"
-    print(heading + "".join(f"{pair[0].split()[0]:>13}" for pair in PAIRS))
-    for name, (right, pairwise, pair) in found.items():
-        low, high = bootstrap_ci95(pairwise)
-        each = "".join(f"{pairwise[pair == i].mean():>13.1%}" for i in range(len(PAIRS)))
-        print(f"{name:12}{right.mean():>9.1%}{pairwise.mean():>18.1%}{f'{100 * low:.1f} to {high:.1%}':>18}{each}")
+    kinds = [pair[0].split()[0] for pair in PAIRS]
+    print(
+        f"{'head':12}{'all six':>9}{'film or reversal':>18}{'95 % interval':>18}" + "".join(f"{k:>10}" for k in kinds)
+    )
+    for row in found:
+        low, high = row["ci95"]
+        each = "".join(f"{row[kind]:>10.1%}" for kind in kinds)
+        interval = f"{100 * low:.1f} to {high:.1%}"
+        print(f"{row['head']:12}{row['all six']:>9.1%}{row['pairs']:>18.1%}{interval:>18}{each}")
     print(f"{'chance':12}{1 / 6:>9.1%}{0.5:>18.1%}")
+    if args.json:
+        write_whole(args.json, json.dumps(record(space, folder, found, args), indent=1) + "\n")
 
 
 if __name__ == "__main__":

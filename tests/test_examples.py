@@ -12,7 +12,7 @@ LESS_WORK = {
     "distil_space": ["--steps", "2"],
     "draw_a_photo": ["--steps", "4", "--strokes", "4"],
     "few_shot": ["--shots", "2"],
-    "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d", "--space", "nano"],
+    "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d"],
 }
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
@@ -36,7 +36,7 @@ WRITES = {
     "few_shot": {"solids.safetensors"},
     "moments": {"my.index", "film0.mp4", "film1.mp4", *(f"clip{i}.mp4" for i in range(6))},
     "name_things": {"cup.png", "names.csv"},
-    "ordered_events": {"events", "conv1d", "conv1d.safetensors"},
+    "ordered_events": {"events", "frames", "conv1d", "conv1d.safetensors"},
     "search_by_arithmetic": {"mixed", "my.index"},
     "sounds_to_pictures": {"helicopter.wav", "rain.wav"},
 }

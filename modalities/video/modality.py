@@ -109,7 +109,9 @@ class Video(Modality):
         for vectors, times, end_s in self._encoded(samples):
             cut, keep = self.config.cut == "shots", self.head is not None
             own, found = shots(vectors, times, end_s, self.config.longest_s, cut, keep)
-            rows.append(own if self.head is None else np.stack([self.head.vector(_kept(shot)) for shot in found]))
+            if self.head is not None:
+                own = np.stack([self.head.vector(_frames(row, shot)) for row, shot in zip(own, found, strict=True)])
+            rows.append(own)
             places += found
             offsets.append(len(places))
         return Parts(np.concatenate(rows), offsets, places)
@@ -126,12 +128,8 @@ class Video(Modality):
     def pool(self, parts: Parts) -> np.ndarray:
         """The mean of the frames, or what the head makes of them, from the shots or from the frames themselves."""
         if self.head is not None:
-            films = [parts[i] for i in range(len(parts))]
-            frames = [
-                [row[None] if (own := _kept(place)) is None else own for row, place in zip(*film, strict=True)]
-                for film in films
-            ]
-            return np.stack([self.head.vector(np.concatenate(own)) for own in frames])
+            films = [[_frames(row, place) for row, place in zip(*parts[i], strict=True)] for i in range(len(parts))]
+            return np.stack([self.head.vector(np.concatenate(own)) for own in films])
         weights = np.array([getattr(place, "frames", 1.0) for place in parts.places])
         sums = np.add.reduceat(parts.vectors * weights[:, None], parts.offsets[:-1], axis=0)
         means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), TINY)
@@ -217,6 +215,7 @@ class Video(Modality):
         return None
 
 
-def _kept(place: Place) -> np.ndarray | None:
-    """The vectors of the frames of a part; None where it keeps none, as it is a frame itself."""
-    return getattr(place, "vectors", None)
+def _frames(row: np.ndarray, place: Place) -> np.ndarray:
+    """(T, D), the frames of a part that a head reads: those that it keeps, or itself where it is one frame."""
+    kept: np.ndarray | None = getattr(place, "vectors", None)
+    return row[None] if kept is None else kept

@@ -79,7 +79,7 @@ def train(
     config = VideoTrainConfig(head=flags.head, seed=run.seed, **given)
     sampling = VideoConfig(fps=flags.fps, uniform=flags.uniform)
     shown, tested = _read(data, flags, run)
-    space, folder = run.open_space(backend="torch"), out.with_suffix("")
+    space, folder = run.open_space(), out.with_suffix("")
     texts, frames = _prepare(space, shown, flags.captions, sampling, folder)
     device = str(space.device)
     head = fit_head(space, frames, texts, sampling, config, folder, resume=flags.resume, device=device)

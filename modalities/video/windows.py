@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil
 
@@ -56,7 +56,8 @@ def shots(
     """
     edges = [0, *(cuts(vectors) if cut else ()), len(vectors)]
     end_s = max(end_s, times[-1] + 1e-3)
-    rows, places = [], []
+    rows: list[np.ndarray] = []
+    found: list[Shot] = []
     for first, last in pairwise(edges):
         start = 0.0 if first == 0 else (times[first - 1] + times[first]) / 2
         end = end_s if last == len(vectors) else (times[last - 1] + times[last]) / 2
@@ -68,10 +69,9 @@ def shots(
             norm = float(np.linalg.norm(total))
             begins = inner[int(owner[own[0] - first])] if own[0] > first else start
             rows.append(total / max(norm, TINY))
-            places.append([begins, end, norm, vectors[own] if keep else None])
-    for place, after in pairwise(places):
-        place[1] = after[0]
-    return np.stack(rows).astype(np.float32), [Shot(*place) for place in places]
+            found.append(Shot(begins, end, norm, vectors[own] if keep else None))
+    ends = [*(shot.start_s for shot in found[1:]), found[-1].end_s]
+    return np.stack(rows).astype(np.float32), [replace(one, end_s=end) for one, end in zip(found, ends, strict=True)]
 
 
 def cuts(vectors: np.ndarray) -> list[int]:

@@ -25,7 +25,9 @@ class SeqLSTM(HeadNetwork):
         self.out = zero_linear(dim, dim)
 
     def change(self, frames: Tensor, mask: Tensor) -> Tensor:
-        return self.out(self.lstm(frames)[0])  # padding lies at the end: it is read after all that counts
+        return self.out(
+            self.lstm(frames * frames.shape[-1] ** 0.5)[0]
+        )  # padding lies at the end: it is read after all that counts
 
 
 class SeqTransf(HeadNetwork):
