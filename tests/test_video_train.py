@@ -7,6 +7,7 @@ import pytest
 import torch
 from films import grey, write_film
 
+import clipx
 from clipx.captions import both_ways, pairs_of
 from clipx.cli import main
 from clipx.datasets import LabelledData, read_captions
@@ -154,7 +155,7 @@ def test_the_command_writes_a_head_that_other_commands_take(clips, capsys):
         "--head",
         "conv1d",
         "--steps",
-        "3",
+        "9",
         "--uniform",
         "5",
         "-o",
@@ -166,8 +167,11 @@ def test_the_command_writes_a_head_that_other_commands_take(clips, capsys):
     assert [row["head"] for row in record["results"]] == ["mean", "conv1d"] and record["test_clips"] == 2
     assert record["sampling"] == {"fps": 1.0, "frames": 0, "uniform": 5}
     assert main(given) == 2 and "holds a run already" in capsys.readouterr().err
-    film = str(clips / "0.mp4")
-    assert main(["classify", film, "--labels", "chair,cup", "--head", "own.safetensors"]) == 0
+    film, path = str(clips / "0.mp4"), "own.safetensors"
+    named = ["classify", film, "--labels", "chair,cup", "--head", "own.safetensors", "--prompts", "action"]
+    assert main(named) == 0
+    with_head, plain = (clipx.classify(film, ["chair", "cup"], uniform=5, **own) for own in ({"head": path}, {}))
+    assert [one.label for one in with_head] and with_head[0].cosine != plain[0].cosine
     assert main(["eval", "video", str(clips), "--head", "own.safetensors", "--labels", "chair,cup"]) == 0
     assert main(["index", str(clips), "--db", "db", "--head", "own.safetensors"]) == 0
     capsys.readouterr()
