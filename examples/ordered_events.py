@@ -117,14 +117,14 @@ def table(space: clipx.JointSpace, folder: Path, heads: list[str], args: argpars
 def record(space: clipx.JointSpace, folder: Path, rows: list[dict], args: argparse.Namespace) -> dict:
     """What `clipx eval all --page` makes a table of."""
     data = read_data(folder, Video, [("split", "test")])
-    columns = [["head", "{head}"], ["film or its reversal (95 %)", "{pairs:.1%} ({ci95[0]:.1%} to {ci95[1]:.1%})"]]
+    columns = [["head", "{head}"], ["film or its reversal", "{pairs:.1%}"], ["95 %", "{ci95[0]:.1%} to {ci95[1]:.1%}"]]
     columns += [[pair[0].split()[0], f"{{{pair[0].split()[0]}:.1%}}"] for pair in PAIRS]
     columns += [["among all six", "{all six:.1%}"]]
     chance = {"head": "chance", "pairs": 0.5, "all six": 1 / 6}
     run = {"run": "", "commands": ["python examples/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])]}
     run |= {"space": space.name, "space_id": space.id, "n": len(data.items), "learned from": 6 * args.train}
     run |= {"seed": args.seed, "data_sha256": data.sha256(), "results": [*rows, chance]}
-    title = f"Order: {len(data.items)} films, each there forwards and backwards"
+    title = f"Order: {len(data.items) // 2} events, each as a film and its reversal"
     return {"name": "order", "title": title, "columns": columns, "runs": [run]}
 
 

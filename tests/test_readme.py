@@ -66,7 +66,9 @@ def write_files(folder):
     rows = ["path,label,caption,split"]
     for i in range(6):
         write_film(folder / f"clips/{i}.mp4", [grey(i + j * (1 - 2 * (i % 2)) + 8) for j in range(8)], rate=4)
-        rows.append(f"{i}.mp4,{('grows', 'shrinks')[i % 2]},a {('cat', 'dog')[i % 2]},{'train' if i < 4 else 'test'}")
+        rows.append(
+            f"{i}.mp4,{('falling', 'moving up')[i % 2]},a {('cat', 'dog')[i % 2]},{'train' if i < 4 else 'test'}"
+        )
     (folder / "clips/labels.csv").write_text("\n".join(rows) + "\n")
     (folder / "clipx-demo").mkdir()
     for name in ("chelsea", "coffee"):

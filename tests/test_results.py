@@ -12,6 +12,7 @@ import pytest
 from clipx import load_space
 from clipx.cli._tables import MARK, table, with_tables
 from clipx.cli.evaluate_all import _page
+from clipx.modalities.video.heads import HEADS
 from clipx.spaces.embedded import SPACES
 
 ROOT = Path(__file__).parents[1]
@@ -363,3 +364,29 @@ def test_the_few_shot_tables_are_those_of_their_records():
         (run,) = FEW[plan["name"]]["runs"]
         assert run["commands"] == [plan["run"][0]["command"]] and run["space_id"] == load_space("lite").id
         assert all(draw["settings"]["selection"] for row in run["results"] for draw in row.get("draws", ()))
+
+
+FILMS = {path.stem: json.loads(path.read_text()) for path in sorted((RESULTS / "video").glob("*.json"))}
+FILM_SUITE = tomllib.loads((ROOT / "examples" / "recipes" / "video" / "results.toml").read_text())["table"]
+
+
+def test_the_tables_of_films_are_those_of_their_records():
+    text = (ROOT / "docs" / "modalities" / "video.md").read_text()
+    names = {plan["name"] for plan in FILM_SUITE} | {"order"}
+    assert {match[1] for match in MARK.finditer(text)} == set(FILMS) == names
+    assert with_tables(text, {name: table(record) for name, record in FILMS.items()}) == text
+    assert (RESULTS / "video" / "tables.md").read_text() == _page(FILMS, {n: table(r) for n, r in FILMS.items()})
+    for plan in FILM_SUITE:
+        runs = FILMS[plan["name"]]["runs"]
+        assert [run["commands"] for run in runs] == [[run["command"]] for run in plan["run"]]
+    assert all(run["space_id"] == load_space("lite").id for record in FILMS.values() for run in record["runs"])
+
+
+def test_the_mean_knows_no_order_and_a_trained_head_does():
+    """`python examples/ordered_events.py --json` wrote the record."""
+    (run,) = FILMS["order"]["runs"]
+    pairs = {row["head"]: row["pairs"] for row in run["results"]}
+    assert pairs["mean"] == pairs["chance"] == 0.5 and max(pairs.values()) >= 0.9
+    assert set(pairs) == {*HEADS, "chance"}
+    sentences = {(run["run"], row["way"]): row["R@1"] for run in FILMS["captions"]["runs"] for row in run["results"]}
+    assert min(sentences.values()) >= 0.5
