@@ -143,7 +143,7 @@ def test_an_encoder_with_other_weights_is_refused(tiny_space, means, tmp_path, m
 
 
 def test_unknown_encoders_are_refused():
-    with pytest.raises(InputError, match=r"no encoder named 'clap'.*audio@nano"):
+    with pytest.raises(InputError, match=r"no encoder named 'clap'.*audio@lite"):
         get_encoder("clap")
     with pytest.raises(InputError, match="timm knows no model"):
         get_encoder("timm:no_such_model=weights.safetensors")

@@ -64,6 +64,7 @@ PUBLIC = {
     ],
     "clipx.modalities.sketch": ["Sketch"],
     "clipx.modalities.bound": ["Bound", "BoundConfig", "BoundMap", "fit_map", "get_encoder", "load_map"],
+    "clipx.modalities.image": ["DistilConfig", "Distilled", "Image", "ImageConfig"],
     "clipx.modalities.video": [
         "Clip", "Film", "Head", "Shot", "Video", "VideoConfig", "VideoTrainConfig", "fit_head", "frame_vectors",
         "load_head", "shots",

@@ -43,7 +43,7 @@ class BindFlags:
 
 @takes("where", "prompts", "space", "device", "seed", "as_json", "config")
 def bind(
-    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="audio@nano, timm:MODEL, or an installed one.")],
+    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="audio@lite, timm:MODEL, or an installed one.")],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="labels.csv with path and label, or class folders.")],
     *,
     flags: BindFlags,
@@ -58,7 +58,7 @@ def bind(
     to them. The file is what --map of the modality bound takes, in classify, embed, eval and index. With
     --test-where it is measured on other rows, beside chance.
 
-    Example: clipx bind audio@nano sounds --where fold=1|2|3 --test-where fold=4 -o sounds.safetensors
+    Example: clipx bind audio@lite sounds --where fold=1|2|3 --test-where fold=4 -o sounds.safetensors
 
     Example: clipx classify rain.wav --modality bound --map sounds.safetensors --labels rain,dog
     """

@@ -42,7 +42,7 @@ def get_encoder(name: str, device: str = "cpu") -> Encoder:
     """An encoder by its name.
 
     Args:
-        name: ``"MODALITY@SPACE"``, such as ``"audio@nano"``; ``"timm:MODEL"``, whose weights are fetched from the hub,
+        name: ``"MODALITY@SPACE"``, such as ``"audio@lite"``; ``"timm:MODEL"``, whose weights are fetched from the hub,
             or ``"timm:MODEL=FILE"``; or a name that a package registered under ``clipx.encoders``.
         device: where it computes.
 
@@ -59,7 +59,7 @@ def get_encoder(name: str, device: str = "cpu") -> Encoder:
     known = {point.name: point for point in entry_points(group=ENCODERS)}
     if name not in known:
         installed = "".join(f", {one}" for one in sorted(known))
-        remedy = f"take MODALITY@SPACE such as audio@nano, timm:MODEL{installed}"
+        remedy = f"take MODALITY@SPACE such as audio@lite, timm:MODEL{installed}"
         raise InputError(f"no encoder named {name!r}", remedy=remedy)
     found: Encoder = known[name].load()()
     return found

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -153,9 +153,7 @@ def _perceptron(
         net = nn.Sequential(
             nn.Linear(x.shape[1], config.hidden), nn.ReLU(), nn.Linear(config.hidden, y.shape[1], False)
         )
-    last = net[2]
-    assert isinstance(last, nn.Linear)
-    nn.init.zeros_(last.weight)
+    nn.init.zeros_(cast(nn.Linear, net[2]).weight)
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         make = torch.Generator().manual_seed(config.seed * 1_000_003 + draw)
