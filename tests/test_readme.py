@@ -34,6 +34,7 @@ SHORT = {  # the words that a command begins with -> flags that make it short; t
     "train audio": "--epochs 1 --batch-size 4",
     "train detect": "--steps 2 --limit 8",
     "train segment": "--steps 2",
+    "train pointcloud": "--steps 2 --turns 1 --points 64 --batch-size 4",
     "train video": "--steps 2 --layers 1",
     "train depth nyu --kind prompts": "--steps 1",
     "train depth nyu --space nano --kind linear": "--images 2",
