@@ -29,6 +29,11 @@ PUBLIC = {
         "short_text_features", "state_sha256",
     ],
     "clipx.backbone.towers": ["ResNetTower", "TimmTower", "Tower", "ViTTower", "resize_positions", "tower_of"],
+    "clipx.contrastive": [
+        "DEFAULT", "METHODS", "ImageTower", "Method", "Network", "Views", "decoded", "features", "find_pictures",
+        "knn_predictions", "linear_predictions", "load_tower", "method_named", "network_of", "new_tower", "pretrain",
+        "pretrain_network", "small", "ssl_config",
+    ],
     "clipx.fewshot": [
         "AdapterConfig", "AdapterNetwork", "APE", "APETrained", "CacheModel", "CLAP", "CoCoOp", "CoCoOpConfig",
         "CoOp", "CoOpConfig", "cross_validated", "EntropyPrompts", "few_shot_draw", "FewShotClassifier", "fit",

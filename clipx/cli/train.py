@@ -38,12 +38,18 @@ def space(
         str | None, typer.Option("--exclude", help="Concepts whose pictures are left out: a,b,c or @file.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed than the recipe's.")] = None,
+    image_tower: Annotated[
+        Path | None,
+        typer.Option("--image-tower", help="A tower of clipx train ssl: it stands still, the words learn (LiT)."),
+    ] = None,
     *,
     run: RunOptions,
 ) -> None:
     """Train an embedded space by a recipe; the finished folder is what --space takes.
 
     Example: clipx train space examples/recipes/lite --data DIR -o runs/lite --resume
+
+    Example: clipx train space RECIPE --data DIR --image-tower tower.safetensors
     """
     from clipx.cli._output import print_table, report
     from clipx.errors import FileError
@@ -67,6 +73,7 @@ def space(
         exclude=tuple(parse_labels(exclude)) if exclude else (),
         seed=seed,
         device=run.device,
+        image_tower=image_tower,
     )
     if processes.rank() > 0:  # the first process says it
         return

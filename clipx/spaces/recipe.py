@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from clipx import _processes as processes
-from clipx.backbone import build_model, build_tokenizer, require_trainable
+from clipx.backbone import build_model, build_tokenizer, freeze, require_trainable, state_sha256
+from clipx.contrastive.tower import ImageTower, load_tower
 from clipx.errors import FileError, InputError
 from clipx.spaces.embedded import save_embedded
 from clipx.spaces.source import Source
@@ -40,6 +41,7 @@ def train_space(
     exclude: tuple[str, ...] = (),
     seed: int | None = None,
     device: str | torch.device = "cpu",
+    image_tower: str | PathLike | None = None,
 ) -> Path:
     """Train an embedded space by a recipe and write its folder, ``out/space``.
 
@@ -48,6 +50,9 @@ def train_space(
     pictures near related words. Last the image tower moves the rest, to where the text tower really put the
     captions. Two towers trained together from nothing wait for each other: measured on the same steps, the image tower
     then knows less than half as much (and so it does with words trained first and locked).
+
+    With ``image_tower`` the image side is a tower that was trained before and stands still, as in LiT (Zhai et al.,
+    CVPR 2022): only the captions' vectors and the text tower learn, and there is no last part.
 
     A recipe with ``make`` names a module that does all this in another way, such as from pretrained towers.
 
@@ -60,30 +65,43 @@ def train_space(
         exclude: concepts whose pictures are left out (for an unseen-class figure).
         seed: another seed than the recipe's.
         device: as ``clipx.training.train`` takes it.
+        image_tower: a file that ``clipx train ssl`` wrote; it takes the place of the recipe's image tower, picture size
+            and normalisation.
 
     Returns:
         The folder of the space, which ``load_space`` takes.
 
     Raises:
-        FileError, InputError: no such recipe or data, a malformed recipe, an unknown concept, another run in ``out``.
+        FileError, InputError: no such recipe or data, a malformed recipe, an unknown concept, another run in ``out``,
+            an image tower beside a recipe with ``make``.
     """
     plan, folder = read_recipe(recipe)
     data, out = Path(data), Path(out)
     if "make" in plan:
+        if image_tower is not None:
+            raise InputError("the recipe makes its own image tower", where=folder, remedy="leave out the image tower")
         share = 1.0 if steps is None else steps / _longest(plan)
         prepare_folder(out, resume)
         make = load_module(folder / plan["make"]).make
         return make(data, out, plan, seed=seed or 0, share=share, exclude=exclude, resume=resume)
     device = join(device)
-    folders = [prepare_folder(out / part, resume) for part in ("", "words", "tune")]
+    tower = None if image_tower is None else load_tower(image_tower)
+    folders = [prepare_folder(out / part, resume) for part in ("", "words", *(["tune"] if tower is None else []))]
     schedules = _schedules(plan, steps, seed)
     seed = schedules[0].seed
+    if tower is not None:
+        plan = _with_tower(plan, tower)
     model = build_model(plan["model"], seed).to(memory_format=torch.channels_last)
     require_trainable(model, str(folder))
+    if tower is not None:
+        model.visual.load_state_dict(tower.visual.state_dict())
+        freeze(model.visual)
     with processes.first_rank_first():  # it fills the cache
         build = load_module(folder / plan["source"]["module"]).build
         source: Source = build(data, out / "cache", seed, tuple(exclude), plan["source"])
     about = source.about() | {"recipe": plan, "train": asdict(schedules[0]), "exclude": list(exclude)}
+    if tower is not None:
+        about["image_tower"] = {"sha256": state_sha256(tower.visual.state_dict()), **tower.about}
     tokens = TokenRows(model, build_tokenizer(plan["model"]), source.phrases(), folder)
     train_parts(model, source, tokens, plan, schedules, folders, about, resume, device)
     tokens.restore()
@@ -174,6 +192,13 @@ def load_module(path: Path) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def _with_tower(plan: Mapping[str, Any], tower: ImageTower) -> dict[str, Any]:
+    """The recipe with another image tower, at its own size from the first step on."""
+    model = {**plan["model"], **tower.config}
+    train = {**plan["train"], "stages": [[1.0, tower.config["vision_cfg"]["image_size"]]]}
+    return {**plan, "model": model, "preprocess": dict(tower.preprocess), "train": train}
 
 
 def _longest(plan: Mapping[str, Any]) -> int:

@@ -34,9 +34,9 @@ def train_parts(
     resume: bool,
     device: torch.device,
 ) -> None:
-    """Train the model in place: pictures, words, and the image tower once more."""
+    """Train the model in place: pictures, words, and, where there is a third folder, the image tower once more."""
     config, words_config, tune_config = schedules
-    out, words_out, tune_out = folders
+    out, words_out, *more = folders
     loss_name, stages = plan["train"]["loss"], plan["train"]["stages"]
     torch.manual_seed(config.seed)
     pictures = _Pictures(model, len(source.captions()), plan["model"]["embed_dim"], loss_name)
@@ -49,17 +49,33 @@ def train_parts(
     after = about | {"after": state_sha256(pictures.state_dict())}  # a part goes on only from the one it followed
     loss_of = _words_loss(source, tokens, captions, scale, words_config)
     train(text, loss_of, words_config, words_out, identity=after, resume=resume, device=device)
+    if more:
+        _tune(pictures, text, source, tokens, plan, tune_config, more[0], about, resume, device)
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(100))
 
+
+def _tune(
+    pictures: _Pictures,
+    text: nn.Module,
+    source: Source,
+    tokens: TokenRows,
+    plan: Mapping[str, Any],
+    config: TrainConfig,
+    out: Path,
+    about: dict[str, Any],
+    resume: bool,
+    device: torch.device,
+) -> None:
+    """Train the image tower towards where the text tower put the captions."""
     with torch.no_grad():
         texts = source.captions()
         parts = [text(tokens(texts[i : i + 256])) for i in range(0, len(texts), 256)]
         pictures.captions.copy_(torch.cat(parts))
     pictures.captions.requires_grad_(False)
-    loss_of = _pictures_loss(source, tune_config, [stages[-1]], TUNE_DRAWS, plan)
+    loss_of = _pictures_loss(source, config, [plan["train"]["stages"][-1]], TUNE_DRAWS, plan)
     after = about | {"after": state_sha256(pictures.state_dict())}
-    train(pictures, loss_of, tune_config, tune_out, identity=after, resume=resume, device=device)
-    with torch.no_grad():
-        model.logit_scale.clamp_(max=math.log(100))
+    train(pictures, loss_of, config, out, identity=after, resume=resume, device=device)
 
 
 def _pictures_loss(
