@@ -12,6 +12,7 @@ LESS_WORK = {
     "distil_space": ["--steps", "2"],
     "draw_a_photo": ["--steps", "4", "--strokes", "4"],
     "few_shot": ["--shots", "2"],
+    "learn_without_labels": ["--steps", "2"],
     "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d"],
 }
 SAYS = {
@@ -21,6 +22,7 @@ SAYS = {
     "distil_space": ["cosine with the teacher", "takes the words of nano"],
     "draw_a_photo": ["loss of the plain view", "nano-vit says"],
     "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
+    "learn_without_labels": ["512 pictures of 12 kinds", "random            spread", "no stop-gradient  spread"],
     "moments": ["6 captions, 6 clips in 2 films", "R@1 at IoU 0.5 in films"],
     "name_things": ["airplane.obj   airplane", "chair.off      chair", "toilet.ply     toilet", "fish.png       fish"],
     "ordered_events": ["12 films to learn from, 6 others", "film or reversal", "mean   ", "50.0%"],
@@ -34,6 +36,9 @@ WRITES = {
     "distil_space": {"photos", "teacher", "space", "checkpoint.safetensors", "history.jsonl", "loss.png"},
     "draw_a_photo": {"photo.png", "drawing.svg", "drawing.png", "search.gif"},
     "few_shot": {"solids.safetensors"},
+    "learn_without_labels": {
+        f"{name}{end}" for name in ("simsiam", "no-stop-gradient") for end in ("", ".safetensors")
+    },
     "moments": {"my.index", "film0.mp4", "film1.mp4", *(f"clip{i}.mp4" for i in range(6))},
     "name_things": {"cup.png", "names.csv"},
     "ordered_events": {"events", "frames", "conv1d", "conv1d.safetensors"},
