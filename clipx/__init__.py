@@ -20,6 +20,7 @@ _WHERE = {
     "JointSpace": "space",
     "list_spaces": "spaces.embedded",
     "load_space": "spaces.loading",
+    "optimise": "editing.descent",
     "Embedding": "embedding",
     "Modality": "modality",
     "Prediction": "zeroshot",

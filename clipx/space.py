@@ -291,6 +291,24 @@ class JointSpace:
         """
         return self._look(lambda x: self.backbone.stages(x, last), pixels, normalize, resize)
 
+    def grid_image(self, pixels: Any, normalize: bool = True) -> Tensor:
+        """Pixels -> (N, h, w, C) float32: what the image tower holds before it pools (CLIP-ViL's grid features).
+
+        The last of ``stages``: layer4 of a ModifiedResNet, the patch tokens after a ViT's last block, before the last
+        norm and the projection. They are no vectors of the joint space. Pictures are brought to ``image_size`` as
+        ``encode_image`` brings them, so that all grids are of one shape.
+
+        Args:
+            pixels: (N, 3, H, W), a tensor or an array; N may be 0. Gradients reach the pixels of a tensor.
+            normalize: as in ``encode_image``.
+
+        Raises:
+            UnsupportedError: the tower has no stages. InputError: as in ``encode_image``.
+        """
+        pixels = self.preprocess.resize(self.checked(pixels, normalize))
+        pixels = pixels.clip(0, 1) if normalize else pixels
+        return list(self.stages(pixels, normalize, resize=True).values())[-1].permute(0, 2, 3, 1).contiguous()
+
     def encode_with_stages(
         self, pixels: Tensor, normalize: bool = True, resize: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -242,6 +242,7 @@ def test_public_names():
         "get_modality",
         "list_spaces",
         "load_space",
+        "optimise",
     ]
     assert all(getattr(clipx, name).__doc__ for name in clipx.__all__)
     assert set(clipx.__all__) <= set(dir(clipx))

@@ -11,9 +11,11 @@ LESS_WORK = {
     "composites": ["--count", "2"],
     "distil_space": ["--steps", "2"],
     "draw_a_photo": ["--steps", "4", "--strokes", "4"],
+    "edit_a_photo": ["--steps", "3"],
     "few_shot": ["--shots", "2"],
     "learn_without_labels": ["--steps", "2"],
     "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d"],
+    "questions": ["--pictures", "16", "--steps", "4", "--space", "nano-vit"],
 }
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
@@ -21,11 +23,13 @@ SAYS = {
     "depth_from_words": ["very far", "written to"],
     "distil_space": ["cosine with the teacher", "takes the words of nano"],
     "draw_a_photo": ["loss of the plain view", "nano-vit says"],
+    "edit_a_photo": ["loss", "temperature", "written to"],
     "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
     "learn_without_labels": ["512 pictures of 12 kinds", "random            spread", "no stop-gradient  spread"],
     "moments": ["6 captions, 6 clips in 2 films", "R@1 at IoU 0.5 in films"],
     "name_things": ["airplane.obj   airplane", "chair.off      chair", "toilet.ply     toilet", "fish.png       fish"],
     "ordered_events": ["12 films to learn from, 6 others", "film or reversal", "mean   ", "50.0%"],
+    "questions": ["grid     seed 0 test", "question seed 0 held out", "how many"],
     "search_by_arithmetic": ["13 files added", "a mesh and a word"],
     "sounds_to_pictures": [],
 }
@@ -35,6 +39,7 @@ WRITES = {
     "depth_from_words": {"depth.png", "depth.npz"},
     "distil_space": {"photos", "teacher", "space", "checkpoint.safetensors", "history.jsonl", "loss.png"},
     "draw_a_photo": {"photo.png", "drawing.svg", "drawing.png", "search.gif"},
+    "edit_a_photo": {"photo.png", "edited.png", "tiles.png"},
     "few_shot": {"solids.safetensors"},
     "learn_without_labels": {
         f"{name}{end}" for name in ("simsiam", "no-stop-gradient") for end in ("", ".safetensors")
@@ -42,6 +47,7 @@ WRITES = {
     "moments": {"my.index", "film0.mp4", "film1.mp4", *(f"clip{i}.mp4" for i in range(6))},
     "name_things": {"cup.png", "names.csv"},
     "ordered_events": {"events", "frames", "conv1d", "conv1d.safetensors"},
+    "questions": {"questions.json", "picture.png"},
     "search_by_arithmetic": {"mixed", "my.index"},
     "sounds_to_pictures": {"helicopter.wav", "rain.wav"},
 }

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "clipx": [
         "ClipxError", "Embedding", "Index", "JointSpace", "Modality", "Prediction", "ZeroShotClassifier", "classify",
-        "embed", "export", "get_modality", "list_spaces", "load_space",
+        "embed", "export", "get_modality", "list_spaces", "load_space", "optimise",
     ],
     "clipx.backbone": [
         "CONFIG", "TOLERANCES", "Backbone", "Tokenizer", "any_size_image_features", "build_backbone", "build_model",
@@ -33,6 +33,9 @@ PUBLIC = {
         "DEFAULT", "METHODS", "ImageTower", "Method", "Network", "Views", "decoded", "features", "find_pictures",
         "knn_predictions", "linear_predictions", "load_tower", "method_named", "network_of", "new_tower", "pretrain",
         "pretrain_network", "small", "ssl_config",
+    ],
+    "clipx.editing": [
+        "Generator", "Optimised", "PhotoFilter", "directional_loss", "optimise", "ramp", "similarity_loss",
     ],
     "clipx.fewshot": [
         "AdapterConfig", "AdapterNetwork", "APE", "APETrained", "CacheModel", "CLAP", "CoCoOp", "CoCoOpConfig",
@@ -67,9 +70,9 @@ PUBLIC = {
         "Confusion", "Head", "LabelRegion", "MaskedPhotos", "SegmentConfig", "SegmentTask", "Segmentation",
         "Segmenter", "load_head", "read_masks", "segment",
     ],
-    "clipx.modalities.sketch": ["Sketch"],
     "clipx.modalities.bound": ["Bound", "BoundConfig", "BoundMap", "fit_map", "get_encoder", "load_map"],
     "clipx.modalities.image": ["DistilConfig", "Distilled", "Image", "ImageConfig"],
+    "clipx.modalities.sketch": ["Sketch", "StrokeGenerator"],
     "clipx.modalities.video": [
         "Clip", "Film", "Head", "Shot", "Video", "VideoConfig", "VideoTrainConfig", "fit_head", "frame_vectors",
         "load_head", "shots",

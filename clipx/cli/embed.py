@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def embed(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, clouds, sounds, ..., folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: a .npz or .parquet file.")],
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Photos only: what the image tower holds before it pools, into a .npz file.")
+    ] = False,
     *,
     run: RunOptions,
     **settings: Any,
@@ -27,7 +30,8 @@ def embed(
     An .npz holds vectors (N, D) float32, ids, modalities, space, space_id and
     about (JSON: version and settings). A .parquet file holds the columns id,
     modality and vector, and the rest as metadata. A file that cannot be read has no
-    row, is named at the end, and the exit status is then 2.
+    row, is named at the end, and the exit status is then 2. With --grid there are
+    grids (N, h, w, C) float32 instead of vectors, which are none of the joint space.
 
     Example: clipx embed photos/*.jpg clouds/*.ply -o vectors.npz
     """
@@ -47,6 +51,11 @@ def embed(
         raise InputError(f"suffix {out.suffix!r} is not one of {' '.join(writers)}", where=out)
     check_writable(out)
     given = files_in(paths, run.modality)
+    if grid:
+        from clipx.cli._grids import embed_grids
+
+        embed_grids(given, out, run)
+        return
     items = file_items(given.files)
     if not items:
         run.conclude(report("embed", []), given.failures, lambda: None, given.skipped)
