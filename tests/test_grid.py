@@ -124,6 +124,18 @@ def questions():
     del sys.modules["questions"]
 
 
+def test_the_table_of_the_page_is_that_of_the_record():
+    """docs/results/questions/nano-vit.json, which examples/questions.py writes."""
+    record = json.loads((ROOT / "docs" / "results" / "questions" / "nano-vit.json").read_text(encoding="utf-8"))
+    wanted = []
+    for row in record["results"]:
+        kinds = row["kinds"].values()
+        cells = [f"{one['acc1']:.1%} ({one['ci95'][0]:.1%} to {one['ci95'][1]:.1%})" for one in kinds]
+        wanted.append(f"| {row['reader']} | {row['part']} | {' | '.join(cells)} |")
+    page = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8").splitlines()
+    assert len(wanted) == 6 and [line for line in page if line in wanted] == wanted
+
+
 def test_held_out_pairs_are_in_no_training_picture(questions):
     rng, allowed = np.random.default_rng(3), []
     for _ in range(200):
