@@ -101,17 +101,17 @@ def optimise(
         SpaceMismatchError: a vector of another space.
     """
     _check(loss, steps, lr, l2, identity, identity_weight)
-    space = _torch_space(space)
-    target, origin = _vector(space, text, "text"), _vector(space, source, "source") if loss == "directional" else None
+    joint = _torch_space(space)
+    target, origin = _vector(joint, text, "text"), _vector(joint, source, "source") if loss == "directional" else None
     if origin is not None and float((target - origin).norm()) < SAME:
-        raise InputError(f"text and source are the same to {space.name}", where="optimise", remedy="say more in either")
-    cuda = [space.device] if space.device.type == "cuda" else []
+        raise InputError(f"text and source are the same to {joint.name}", where="optimise", remedy="say more in either")
+    cuda = [joint.device] if joint.device.type == "cuda" else []
     with stopping(stop) as asked, torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         start = generator.latent().detach().clone()
         with torch.no_grad():
             first = generator.render(start).detach()
-            first_row = space.encode_image(first)[0]
+            first_row = joint.encode_image(first)[0]
 
         def look(latent: Tensor, grad: bool) -> tuple[Tensor, Tensor]:
             """The loss and the cosine of a latent's picture."""
@@ -119,7 +119,7 @@ def optimise(
                 picture = generator.render(latent)
                 if grad and not picture.requires_grad:
                     raise InputError("the picture does not depend on the latent", where="optimise: generator.render")
-                row = space.encode_image(picture)[0]
+                row = joint.encode_image(picture)[0]
                 value = similarity_loss(row, target)
                 if origin is not None:
                     value = directional_loss(row, first_row, target, origin)
