@@ -363,6 +363,21 @@ def test_edit_writes_the_photo_at_its_size_and_says_how(edit, photo, tmp_path):
     assert (tmp_path / "again.png").read_bytes() == first
 
 
+def test_a_space_that_learnt_no_looks_is_said_to_be_one(edit, photo, tmp_path):
+    import shutil
+
+    from clipx.spaces.embedded import embedded_folder
+
+    assert "learnt what things are called" in edit(photo, "dark", *SPACE, "--source", "photo").stderr
+    folder = tmp_path / "taught"
+    shutil.copytree(embedded_folder("nano"), folder)
+    about = json.loads((folder / "space.json").read_text())
+    about["recipe"]["provides"] = ["looks"]
+    (folder / "space.json").write_text(json.dumps(about))
+    run = edit(photo, "dark", "--space", folder, "--steps", "2", "--source", "photo")
+    assert run.exit_code == 0 and "learnt what" not in run.stderr
+
+
 def test_the_full_photo_is_filtered_by_the_latent_that_was_found(edit, tmp_path):
     large = torch.rand(3, 300, 200, generator=torch.Generator().manual_seed(0))
     pixels = (large * 255).round().byte()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 JPEG_QUALITY = 95
+LOOKS = "looks"  # what a space provides that learnt words of light and colour
 
 
 @takes("space", "device", "dtype", "seed", "as_json", "config")
@@ -55,7 +56,8 @@ def edit(
     from clipx.editing import PhotoFilter, optimise
     from clipx.errors import InputError
     from clipx.pictures import read_rgb
-    from clipx.progress import task_progress
+    from clipx.progress import note, task_progress
+    from clipx.spaces.embedded import EmbeddedFiles, provided
     from clipx.task import Stopped
 
     if out.suffix.lower() not in FORMATS:
@@ -63,6 +65,8 @@ def edit(
     check_writable(out)
     pixels = read_rgb(photo)
     space = run.open_space(backend="torch")
+    if space.folder is not None and LOOKS not in provided(EmbeddedFiles.read(space.folder).about):
+        note(f"{space.name} learnt what things are called, not how photos look: the words may do nothing (docs/edit.md)")
     full = PhotoFilter(torch.from_numpy(pixels), strength, run.seed)
     how: dict[str, Any] = {"loss": loss, "source": source, "steps": steps, "seed": run.seed}
     with task_progress("editing") as on_progress:

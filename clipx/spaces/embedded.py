@@ -73,10 +73,14 @@ def embedded_for(use: str) -> list[str]:
     Args:
         use: ``"class_attention"``: the attention of its class token shows what it looks at. ``"drawings"``: trained on
             drawings by hand, and judges drawings. ``"drawings_of_photos"``: trained also on line drawings made from
-            photos, which it judges best.
+            photos, which it judges best. ``"looks"``: knows words of light and colour, such as warm and faded.
     """
-    abouts = {name: _about(SPACES / name) for name in embedded_names()}
-    return [name for name, about in abouts.items() if use in about.get("recipe", {}).get("provides", ())]
+    return [name for name in embedded_names() if use in provided(_about(SPACES / name))]
+
+
+def provided(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """The uses that the recipe of a space lists, by its space.json."""
+    return tuple(about.get("recipe", {}).get("provides", ()))
 
 
 @dataclass(frozen=True)
