@@ -66,7 +66,8 @@ def edit(
     pixels = read_rgb(photo)
     space = run.open_space(backend="torch")
     if space.folder is not None and LOOKS not in provided(EmbeddedFiles.read(space.folder).about):
-        note(f"{space.name} learnt what things are called, not how photos look: the words may do nothing (docs/edit.md)")
+        what = "learnt what things are called, not how photos look: the words may do nothing"
+        note(f"{space.name} {what} (docs/edit.md)")
     full = PhotoFilter(torch.from_numpy(pixels), strength, run.seed)
     how: dict[str, Any] = {"loss": loss, "source": source, "steps": steps, "seed": run.seed}
     with task_progress("editing") as on_progress:
