@@ -82,6 +82,73 @@ def test_a_long_track_is_read_block_by_block_and_equals_a_short_one(tmp_path, mo
     assert np.array_equal(np.concatenate(blocks, axis=1), whole.samples)
 
 
+def test_damaged_packets_are_silent_and_what_follows_keeps_its_time(tmp_path):
+    path = write_film(tmp_path / "a.mp4", [grey(0)] * 8, 1, sound=np.concatenate([tone(4), tone(4, 1000)]))
+    import av
+
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
+    data, rng = bytearray(path.read_bytes()), np.random.default_rng(0)
+    for start, size in packets[20:45]:
+        data[start : start + size] = rng.bytes(size)
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match=r"a\.mp4: its sound is damaged: \d+ packets"):
+        sound = read_sound(path)
+    assert sound.seconds == pytest.approx(8, abs=0.15)
+    after = sound.samples[0, round(4.3 * HZ) : 7 * HZ]
+    assert loudest_hz(after) == pytest.approx(1000, rel=0.02)
+    before = sound.samples[0, round(3.3 * HZ) : round(3.8 * HZ)]
+    assert loudest_hz(before) == pytest.approx(440, rel=0.02)
+
+
+def test_a_gap_in_a_track_is_silent(tmp_path):
+    import av
+
+    path = write_film(tmp_path / "a.mkv", [grey(0)] * 12, 1, sound=np.concatenate([tone(3), tone(3, 1000)]))
+    with av.open(str(path)) as whole, av.open(str(tmp_path / "gap.mkv"), "w") as gap:
+        ways = {own.index: gap.add_stream_from_template(own) for own in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "audio" and packet.pts * packet.time_base > 3:
+                packet.pts, packet.dts = (stamp + round(4 / packet.time_base) for stamp in (packet.pts, packet.dts))
+            packet.stream = ways[packet.stream.index]
+            gap.mux(packet)
+    sound = read_sound(tmp_path / "gap.mkv")
+    assert sound.seconds == pytest.approx(10, abs=0.15)
+    assert not sound.samples[:, round(3.3 * HZ) : round(6.8 * HZ)].any()
+    assert loudest_hz(sound.samples[0, round(7.3 * HZ) : 9 * HZ]) == pytest.approx(1000, rel=0.02)
+
+
+def test_channels_that_change_in_a_track_become_those_of_its_beginning(tmp_path):
+    import av
+
+    for name, layout, rate in (("mono", "mono", 16_000), ("stereo", "stereo", 44_100)):
+        with av.open(str(tmp_path / f"{name}.aac"), "w", format="adts") as container:
+            stream = container.add_stream("aac", rate, layout=layout)
+            rows = np.tile(tone(3, rate=rate), (1 if layout == "mono" else 2, 1)).astype(np.float32)
+            block = av.AudioFrame.from_ndarray(rows, format="fltp", layout=layout)
+            block.sample_rate = rate
+            container.mux(stream.encode(block))
+            container.mux(stream.encode(None))
+    for first, second, channels in (("mono", "stereo", 1), ("stereo", "mono", 2)):
+        path = tmp_path / "both.aac"
+        path.write_bytes((tmp_path / f"{first}.aac").read_bytes() + (tmp_path / f"{second}.aac").read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the length of such a file is a guess
+            sound = read_sound(path)
+        assert len(sound.samples) == channels and sound.seconds == pytest.approx(6, abs=0.3)
+        middle = sound.samples[0, round(4 * sound.sample_rate_hz) : 5 * sound.sample_rate_hz]
+        assert loudest_hz(middle, sound.sample_rate_hz) == pytest.approx(440, rel=0.02)
+
+
+def test_sound_of_an_unknown_codec_is_one_line(tmp_path):
+    path = film(tmp_path / "a.mkv", 2)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    with pytest.raises(FileError, match=r"is Matroska or WebM .{19} and cannot be read \(its sound is of a codec"):
+        read_sound(path)
+
+
 def test_a_film_without_sound_says_so(tmp_path, space):
     path = film(tmp_path / "a.mp4", 2, sound=False)
     with pytest.raises(NoTrackError, match=r"a\.mp4: has no sound"):

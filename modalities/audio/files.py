@@ -252,7 +252,7 @@ def _decode(about: Container | Track) -> Iterator[np.ndarray]:
     """A file -> (C, n) float32 parts."""
     import soundfile
 
-    path, read, promised, guessed = about.path, 0, 0, False
+    path, read, promised, guessed, damaged = about.path, 0, 0, False, 0
     try:
         with about.opened() as file:
             promised, rate = getattr(file, "promised", file.frames), file.samplerate
@@ -264,12 +264,15 @@ def _decode(about: Container | Track) -> Iterator[np.ndarray]:
                 if not np.isfinite(frames).all():
                     raise FileError("has NaN or infinite samples", where=path)
                 yield np.ascontiguousarray(frames.T)
+            damaged = getattr(file, "damaged", 0)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise FileError(f"cannot be decoded: {_reason(error)}", where=path, remedy="get it whole") from error
     if not read:
         raise FileError("holds no samples", where=path)
     if read < promised and not guessed:
         raise FileError(f"is cut short: {read:,} of {promised:,} samples", where=path, remedy="get it whole")
+    if damaged:
+        warnings.warn(f"{path}: its sound is damaged: {damaged:,} packets cannot be decoded", stacklevel=3)
     if read < 0.95 * promised:  # such a header is a guess
         warnings.warn(f"{path}: it may be cut short: {read:,} of {promised:,} samples", stacklevel=3)
 

@@ -13,8 +13,10 @@ import numpy as np
 from clipx.errors import NoTrackError
 from clipx.films import pyav
 
-LATE_S = 0.05  # a sound that begins later than this after the pictures is preceded by silence
+GAP_S = 0.1  # by the times of the packets, from which silence stands for what is missing, as at a late beginning
+_SILENCE = 2**16  # samples at once
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,aac,amr,ac3,wv,ape,dsf"  # none names other files or URLs
+_UNTIMED = ("aac", "amr", "ac3", "wv", "ape", "dsf")  # where FFmpeg makes up times from sizes
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Track:
         with container:
             if not container.streams.audio:
                 raise NoTrackError("has no sound", where=self.path)
+            if container.streams.audio[0].codec_context is None:
+                raise RuntimeError("its sound is of a codec that this FFmpeg does not know")
             yield TrackReader(container, av)
 
 
@@ -71,6 +75,7 @@ class TrackReader:
         own_s = float(own * self._stream.time_base) if own is not None and own > 0 else 0.0
         self.promised = round(own_s * self.samplerate)  # the sound may be shorter than the pictures
         self.frames = self.promised or round(self._seconds() * self.samplerate)
+        self.damaged = 0  # packets that could not be decoded so far
         self._blocks = self._decoded()
         self._held = np.zeros((0, 1), np.float32)
 
@@ -103,31 +108,52 @@ class TrackReader:
         return frames[:count]
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        """(n, C) float32 blocks from the beginning of the file, silent until the track begins.
+        """(n, C) float32 blocks from the beginning of the file, with silence where the track has nothing.
 
-        Packets that are damaged are left out.
+        All have the channels of the first. Packets that are damaged are left out, and what follows keeps its time.
 
         Raises:
             RuntimeError: FFmpeg cannot decode it.
         """
-        resampler = self._av.AudioResampler(format="fltp", rate=self.samplerate)
-        begun = False
+        made, resampler = 0, self._av.AudioResampler("fltp", rate=self.samplerate)
+        layout = shape = None  # of the first frame, and of the last
+        untimed = self._container.format.name in _UNTIMED
         try:
             for frame in self._frames():
-                late_s = 0.0 if begun or frame.time is None else frame.time - self._begins_s
+                layout = layout or frame.layout
+                now = frame.format.name, frame.layout.name, frame.sample_rate
+                if now != shape:  # broadcasts change it
+                    shape = now
+                    resampler = self._av.AudioResampler("fltp", layout, self.samplerate)
+                begins = made if frame.time is None or untimed else self._sample_at(frame.time)
+                if GAP_S * self.samplerate < begins - made and begins <= self._most:
+                    for start in range(made, begins, _SILENCE):
+                        yield np.zeros((min(_SILENCE, begins - start), layout.nb_channels), np.float32)
+                    made = begins
                 for even in resampler.resample(frame):
                     block = even.to_ndarray().T
-                    if late_s > LATE_S and not begun:
-                        yield np.zeros((round(late_s * self.samplerate), block.shape[1]), np.float32)
-                    begun = True
+                    made += len(block)
                     yield block
         except self._av.FFmpegError as error:
             raise RuntimeError(_reason(error)) from error
 
+    def _sample_at(self, time_s: float) -> int:
+        return round((time_s - self._begins_s) * self.samplerate)
+
+    @property
+    def _most(self) -> float:
+        """The last sample that can be one of the file by its header: later times are wrong."""
+        own_s = self.promised / self.samplerate + float((self._stream.start_time or 0) * self._stream.time_base)
+        return (max(own_s - self._begins_s, (self._container.duration or 0) / 1_000_000) + 1) * self.samplerate
+
     def _frames(self) -> Iterator[Any]:
         for packet in self._container.demux(self._stream):
-            with suppress(self._av.InvalidDataError):
-                yield from packet.decode()
+            try:
+                frames = packet.decode()
+            except self._av.FFmpegError:  # of several kinds
+                self.damaged += 1
+                continue
+            yield from frames
 
 
 def _reason(error: Exception) -> str:
