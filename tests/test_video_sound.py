@@ -222,6 +222,26 @@ def test_tracks_can_be_left_out(tmp_path, space):
         assert "audio" not in index._collection.meta.modalities
 
 
+def test_the_sound_of_films_that_are_known_is_added_by_retry_and_with_copies(tmp_path, space, monkeypatch):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    path = film(folder / "a.mp4")
+    film(folder / "silent.mp4", sound=False)
+    with Index.create(tmp_path / "my.index", space) as index:
+        index.add([folder], tracks=False)
+        assert index.add([folder]).unchanged == 2 and index.counts() == {"video": 2}
+        shutil.copy(path, folder / "copy.mp4")
+        assert index.add([folder]).reused == 1 and index.counts() == {"audio": 1, "video": 3}
+        monkeypatch.setattr("clipx.modalities.video.modality.Video.load", None)  # its pictures are known
+        report = index.add([folder], retry=True)
+        assert (report.reused, report.unchanged, report.failures) == (2, 1, [])
+        assert index.counts() == {"audio": 2, "video": 3}
+        shutil.copy(path, folder / "other.mp4")
+        assert index.add([folder], tracks=False).reused == 1 and index.counts() == {"audio": 2, "video": 4}
+        index.stage([folder], (1, 1), retry=True)  # a job of a shard leaves them as they are
+        assert index.commit().unchanged == 4 and index.counts() == {"audio": 2, "video": 4}
+
+
 def test_a_space_without_a_tower_for_sounds_takes_the_pictures(tmp_path, space_folder):
     path = film(tmp_path / "a.mp4", 3)
     with Index.create(tmp_path / "my.index", space_folder) as index, warnings.catch_warnings():

@@ -46,7 +46,10 @@ AnnFlag = Annotated[bool, typer.Option("--ann", help="Build an approximate index
 ThumbnailsFlag = Annotated[bool, typer.Option(help="Keep a small picture of each file.")]
 TracksFlag = Annotated[bool, typer.Option(help="Index the sound of films as well.")]
 RetryFlag = Annotated[
-    bool, typer.Option("--retry", help="Try again what could not be read before, though it has not changed.")
+    bool,
+    typer.Option(
+        "--retry", help="Try again what could not be read before, also the sound of films, though it has not changed."
+    ),
 ]
 ShardFlag = Annotated[
     str | None,

@@ -83,11 +83,12 @@ def _tracks(
     A track that cannot be read is left out, with a warning.
     """
     stored = {key: known.tracks.pop(key) for key in {cast(str, one.key) for one in batch} if key in known.tracks}
-    found = {one.item.id: list(stored.get(cast(str, one.key), ())) for one in batch}
-    fresh = [one.item for one in batch if one.key not in stored]
+    names = {reader.name for reader in readers}
+    found = {one.item.id: [own for own in stored.get(cast(str, one.key), ()) if own.modality in names] for one in batch}
     for reader in readers:
         suffixes = cast(ReadsTracks, reader).tracks_of
-        items = [item for item in fresh if name_of(item.id).lower().endswith(suffixes)]
+        without = [one.item for one in batch if all(own.modality != reader.name for own in found[one.item.id])]
+        items = [item for item in without if name_of(item.id).lower().endswith(suffixes)]
         for one in chain.from_iterable(
             encode(items, reader, separate=(Time,), on_error="record", batch=batch_size) if items else ()
         ):

@@ -159,7 +159,8 @@ class Index:
             batch_size: samples encoded at a time.
             progress: called after every batch with the number of files that are done, and of all.
             thumbnails: keep a small picture of each file.
-            retry: try again what could not be read before, though it has not changed.
+            retry: try again what could not be read before, though it has not changed, and the sound of films that have
+                none in the index.
             tracks: take in the sound of films as well, where the space has a tower for it; it gives windows of the
                 modality audio under the film's path.
             engine: what encodes, such as ``clipx.index.ray_engine.RayEngine``; this process when left out.

@@ -200,7 +200,8 @@ def stage_shard(
         names = {file.modality for file in walk.files} | (track_readers(walk.files) if options.tracks else set())
         meta = with_modalities_of(collection.meta.with_modalities(names, settings), before)
         own = Collection(collection.folder, meta, collection.make_store, collection.space)
-        todo, left = to_do(walk.files, known, failed, options.retry)
+        # a commit takes a file that is as before for one that was published, so tracks are not tried again here
+        todo, left = to_do(collection, walk.files, known, replace(options, tracks=False))
         report = Added(failures=[*walk.failures, *left], skipped=dict(walk.skipped))
         report.unchanged = len(walk.files) - len(todo) - len(left)
         failures = list(map(asdict, report.failures))

@@ -25,7 +25,7 @@ from clipx.index.entries import KnownContent, entries
 from clipx.index.known import KnownContents, KnownFiles
 from clipx.index.meta import Meta
 from clipx.index.scan import Failure, Found, suffix_of
-from clipx.index.store import Entry, SharedStore
+from clipx.index.store import TRACK, Entry, SharedStore
 
 if TYPE_CHECKING:
     from clipx.modality import Modality
@@ -115,18 +115,23 @@ class Engine(Protocol):
 
 
 def to_do(
-    files: Sequence[Found], known: KnownFiles, failed: Mapping[str, Mapping[str, Any]], retry: bool
+    collection: Collection, files: Sequence[Found], known: KnownFiles, options: Options
 ) -> tuple[list[Found], list[Failure]]:
     """The files to encode, and those that are not tried again as they could not be read before.
 
     Args:
+        collection: the index.
         files: as a walk found them.
-        known: what the index holds.
-        failed: path -> what was recorded of a file that could not be read.
-        retry: try these all the same.
+        known: what it holds.
+        options: with ``retry`` the latter are tried all the same, as are tracks of files that have none.
     """
-    new = [files[i] for i in np.flatnonzero(~known.as_before(files)).tolist()]
-    if retry:
+    before, failed = known.as_before(files), collection.failures()
+    if options.retry and options.tracks:
+        tracked = set(collection.store.scan(["path"], window=[TRACK])["path"].to_pylist())
+        for i in np.flatnonzero(before).tolist():
+            before[i] = files[i].path in tracked or not track_readers([files[i]])
+    new = [files[i] for i in np.flatnonzero(~before).tolist()]
+    if options.retry:
         return new, []
     again = {file.path for file in new if _is_same(file, failed.get(file.path))}
     left = [Failure(path, failed[path]["reason"], read=True, known=True) for path in sorted(again)]

@@ -188,7 +188,7 @@ def _update(
     """Encode what is new or has changed, and remove what is gone."""
     report = Added(failures=list(walk.failures), skipped=dict(walk.skipped))
     failed_before = collection.failures()
-    todo, failed = to_do(walk.files, known, failed_before, options.retry)
+    todo, failed = to_do(collection, walk.files, known, options)
     report.unchanged = len(walk.files) - len(todo) - len(failed)
     report.failures += failed
     if engine is None:
