@@ -250,6 +250,18 @@ def test_a_space_without_a_tower_for_sounds_takes_the_pictures(tmp_path, space_f
         assert index.counts() == {"video": 1}
 
 
+def test_a_move_to_a_space_without_such_a_tower_says_that_the_sound_is_left_out(tmp_path, space, space_folder):
+    with Index.create(tmp_path / "my.index", space) as index:
+        index.add([film(tmp_path / "a.mp4", 3), film(tmp_path / "silent.mp4", 2, sound=False)])
+        with pytest.warns(UserWarning, match="the tracks of 1 files are left out: audio: the space tiny has no audio"):
+            index.reembed(clipx.load_space(space_folder))
+        assert index.counts() == {"video": 2}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            index.reembed(space)
+        assert index.counts() == {"audio": 1, "video": 2}
+
+
 def test_a_damaged_sound_leaves_the_pictures_and_is_named(tmp_path, space, monkeypatch):
     path = film(tmp_path / "a.mp4", 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
@@ -129,6 +130,8 @@ def move(
         )
     present = sorted({file.modality for file in walk.files})
     new, unavailable = _begin_move(old, joint, record_of(joint, source), settings, present)
+    if options.tracks:
+        _warn_of_tracks(old, new, walk.files)
     leaving = [file for file in walk.files if file.modality in unavailable]
     walk.files = [file for file in walk.files if file.modality not in unavailable]
     if not (Meta.exists(folder, NEXT) and Meta.read(folder, NEXT) == new.meta):  # an attempt at another one
@@ -175,6 +178,14 @@ def _begin_move(
         if name not in unavailable:
             new.meta = new.meta.with_context(name, new.checked_encoder(name).context)
     return new, unavailable
+
+
+def _warn_of_tracks(old: Collection, new: Collection, files: Sequence[Found]) -> None:
+    """Say which tracks of files the new space has nothing for, such as the sound of films."""
+    counts = old.snapshot().counts
+    for name in sorted(track_readers(files) & counts.keys()):
+        if (why := new.encoder(name).unavailable()) is not None:
+            warnings.warn(f"the tracks of {counts[name][0]:,} files are left out: {why}", stacklevel=4)
 
 
 def _update(
