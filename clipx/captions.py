@@ -12,6 +12,7 @@ from clipx.metrics import bootstrap_ci95, first_ranks
 
 DEPTHS = (1, 5, 10)
 _RESAMPLES = 10_000
+_AT_ONCE = 2**22  # ranks that are drawn: 32 MB
 
 
 def pairs_of(ids: Sequence[str], captions: Sequence[str]) -> tuple[list[int], list[str], np.ndarray]:
@@ -63,10 +64,13 @@ def figures(scores: np.ndarray, positives: np.ndarray, seed: int = 0) -> dict[st
     found: dict[str, Any] = {f"R@{k}": float((ranks <= k).mean()) for k in depths}
     interval = {f"R@{k}": bootstrap_ci95(ranks <= k, seed) for k in depths}
     chance = {f"R@{k}": float(np.mean([_by_chance(gallery, own, k) for own in counts])) for k in depths}
-    drawn = ranks[np.random.default_rng(seed).integers(len(ranks), size=(_RESAMPLES, len(ranks)))]
-    for key, of in (("MdR", np.median), ("MnR", np.mean)):
+    rng, drawn = np.random.default_rng(seed), np.empty((2, _RESAMPLES))
+    for part in np.array_split(np.arange(_RESAMPLES), -(-_RESAMPLES * len(ranks) // _AT_ONCE)):
+        some = ranks[rng.integers(len(ranks), size=(len(part), len(ranks)))]
+        drawn[:, part] = np.median(some, axis=1), some.mean(1)
+    for key, of, means in (("MdR", np.median, drawn[0]), ("MnR", np.mean, drawn[1])):
         found[key] = float(of(ranks))
-        low, high = np.percentile(of(drawn, axis=1), [2.5, 97.5]).tolist()
+        low, high = np.percentile(means, [2.5, 97.5]).tolist()
         interval[key] = low, high
     chance["MnR"] = float(np.mean([(gallery + 1) / (own + 1) for own in counts]))
     return {**found, "ci95": interval, "chance": chance, "n": len(ranks), "gallery": gallery}

@@ -634,3 +634,21 @@ def test_the_axis_of_accuracies_ends_at_all_right(accuracies):
     low, high = shots_figure(rows).axes[0].get_ylim()
     assert -1 <= low <= 100 * min(accuracies) and 100 * max(accuracies) <= high <= 101
     assert high - low >= LEAST_SPAN - 1e-9
+
+
+def test_the_intervals_of_many_captions_take_little_memory():
+    import tracemalloc
+
+    from clipx.captions import figures
+
+    rng = np.random.default_rng(0)
+    positives = np.eye(20, dtype=bool)[np.arange(4000) % 20]
+    tracemalloc.start()
+    try:
+        found = figures(rng.normal(size=positives.shape), positives)
+        assert tracemalloc.get_traced_memory()[1] < 200e6  # 10,000 resamples of 4,000 ranks would be 640 MB
+    finally:
+        tracemalloc.stop()
+    low, high = found["ci95"]["MnR"]
+    error = 1.96 * np.sqrt((20**2 - 1) / 12 / 4000)
+    assert (low, high) == pytest.approx((found["MnR"] - error, found["MnR"] + error), abs=0.03)
