@@ -76,7 +76,32 @@ def test_the_losses_are_those_of_the_papers():
     same = own[:, None] // 2 == own // 2  # two labels of two clips
     targets = (10 * same.float()).softmax(1)
     assert two_way_loss(targets.log(), same, True) < 1e-6  # zero where the clips' softmax is the target
+    some = torch.tensor([[1, 1], [0, 1]]).bool()  # the first clip has both texts
+    both = (-0.5 * (logits[0, :2].log_softmax(0).sum() + 2 * np.log(2)) - logits[1, :2].log_softmax(0)[1]) / 2
+    back = (-logits[:2, 0].log_softmax(0)[0] - 0.5 * (logits[:2, 1].log_softmax(0).sum() + 2 * np.log(2))) / 2
+    assert torch.allclose(two_way_loss(logits[:2, :2], some, False), (both + back) / 2)
     assert abs(two_way_loss(torch.zeros(4, 4), same, True) - (targets * (targets * 4).log()).sum(1).mean()) < 1e-6
+
+
+def test_the_captions_of_one_clip_are_no_negatives_of_it(tiny_space, tmp_path, monkeypatch):
+    """Clips 0 and 1 with two captions each, and clip 2 with one that clip 0 has as well."""
+    frames = ordered(3, 32, 0)
+    names = ["a", "b", "c", "d"]
+    vectors = torch.nn.functional.normalize(torch.randn(1, 4, 32, generator=torch.Generator().manual_seed(0)), dim=2)
+    rows, owner = [0, 0, 1, 1, 2], torch.tensor([0, 1, 2, 3, 1])
+    given = []
+
+    def loss(logits, same, labels):
+        given.append(same)
+        return two_way_loss(logits, same, labels)
+
+    monkeypatch.setattr("clipx.modalities.video.train.two_way_loss", loss)
+    texts, config = Texts(names, vectors, owner, labels=False), VideoTrainConfig("conv1d", steps=1, batch_size=5)
+    fit_head(tiny_space, [frames[i].copy() for i in rows], texts, SAMPLING, config, tmp_path)
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(0)).tolist()  # of the first step of seed 0
+    said = {0: {0, 1}, 1: {2, 3}, 2: {1}}
+    expected = [[owner[j].item() in said[rows[i]] for j in order] for i in order]
+    assert given[0].tolist() == expected and sum(map(sum, expected)) == 2 * 3 + 2 * 2 + 2
 
 
 def test_a_run_has_the_constants_of_clip4clip():

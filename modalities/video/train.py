@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ def fit_head(
             f"{len(frames)} clips of {len(set(texts.owner.tolist()))} texts, a head needs two of each",
             where="train video",
         )
-    rows = [torch.from_numpy(own) for own in frames]
+    rows, clip = [torch.from_numpy(own) for own in frames], _alike(frames) * len(texts.names)
+    pairs = (clip + texts.owner).unique()  # a clip may have several captions
     longest = min(MOST_FRAMES, max(map(len, rows)))
     network = new_head(config.head, space.dim, longest, config.layers, config.seed).train()
     scale = torch.tensor(space.logit_scale)
@@ -116,7 +118,8 @@ def fit_head(
         place = next(module.parameters()).device
         given = *padded([rows[i] for i in chosen.tolist()], longest), texts.vectors[way, owner]
         logits = scale.to(place) * module(*(one.to(place) for one in given))
-        return {"loss": two_way_loss(logits, (owner[:, None] == owner).to(place), texts.labels)}
+        same = torch.isin(clip[chosen, None] + owner, pairs)
+        return {"loss": two_way_loss(logits, same.to(place), texts.labels)}
 
     identity = {"head": asdict(config), "space": space.id, "clips": digest(frames, texts)}
     plan = config.plan(len(rows))
@@ -126,21 +129,30 @@ def fit_head(
     return Head(config.head, network.cpu().eval().requires_grad_(False), space.id, own, settings)
 
 
+def _alike(frames: Sequence[np.ndarray]) -> Tensor:
+    """(N,) int, equal for clips whose frames are equal, as those of one clip in several rows are."""
+    codes: dict[bytes, int] = {}
+    return torch.tensor([codes.setdefault(sha256(own.tobytes()).digest(), len(codes)) for own in frames])
+
+
 def two_way_loss(logits: Tensor, same: Tensor, labels: bool) -> Tensor:
     """KL divergence of the softmax over rows and over columns from the targets, the mean of the two.
 
     Args:
         logits: (B, B) of clips with the texts of these clips.
-        same: (B, B) bool, whether two clips have one text.
+        same: (B, B) bool, whether the text of the second clip is one of the first.
         labels: targets are softmax(10 ``same``), ActionCLIP's (arXiv 2109.08472, section 3.1). Else they are even over
             what is the same: CLIP4Clip's symmetric cross entropy, where no two captions are equal.
 
     Returns:
         Scalar.
     """
-    targets = (SHARPNESS * same.float()).softmax(1) if labels else F.normalize(same.float(), p=1, dim=1)
-    ways = [F.kl_div(one.log_softmax(1), targets, reduction="batchmean") for one in (logits, logits.T)]
-    return (ways[0] + ways[1]) / 2
+
+    def one_way(scores: Tensor, alike: Tensor) -> Tensor:
+        targets = (SHARPNESS * alike).softmax(1) if labels else F.normalize(alike, p=1, dim=1)
+        return F.kl_div(scores.log_softmax(1), targets, reduction="batchmean")
+
+    return (one_way(logits, same.float()) + one_way(logits.T, same.float().T)) / 2
 
 
 def measure(
