@@ -1,11 +1,14 @@
 """Heads on frame vectors: before training they are the mean, padding changes nothing, and a file brings them back."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError
+from clipx.files import parse_tensors, write_tensors
 from clipx.modalities.video.heads import HEADS, Head, load_head, new_head
 from clipx.modalities.video.heads.base import padded, spread
 
@@ -129,3 +132,25 @@ def test_files_that_are_no_head_and_other_spaces_are_refused(tiny_space, tiny_vi
         broken.mix.weight[0, 0] = float("nan")
     with pytest.raises(FileError, match="finite"):
         load_head(Head("conv1d", broken, tiny_space.id, SAMPLING, {}).save(tmp_path / "b.safetensors"), tiny_space)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sampling": {"fps": "2", "frames": 0, "uniform": 0}},
+        {"sampling": {"fps": 1.0, "frames": 0, "uniform": -8}},
+        {"shape": {"dim": 32, "frames": 10**12, "layers": 1}},
+        {"shape": {"dim": 10**9, "frames": 6, "layers": 1}},
+        {"shape": {"dim": 32, "frames": 6, "layers": 10**9}},
+        {"shape": {"dim": 32, "frames": 6.5, "layers": 1}},
+    ],
+)
+def test_wrong_facts_of_a_file_are_refused_before_anything_is_made_of_them(wrong, tiny_space, tmp_path, monkeypatch):
+    path = Head("seqtransf", learned("seqtransf"), tiny_space.id, SAMPLING, {}).save(tmp_path / "a.safetensors")
+    tensors, facts = parse_tensors(path.read_bytes(), "clipx-video-head")
+    write_tensors(path, tensors, {"clipx-video-head": json.dumps(facts | wrong)})
+    made = []
+    monkeypatch.setitem(HEADS, "seqtransf", lambda **shape: made.append(shape))
+    with pytest.raises(FileError, match="is no head of films"):
+        load_head(path, tiny_space)
+    assert not made

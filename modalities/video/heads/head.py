@@ -18,6 +18,7 @@ import torch
 
 from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.modalities.video.config import MOST_FRAMES, VideoConfig
 from clipx.modalities.video.heads.base import HeadNetwork, padded
 from clipx.modalities.video.heads.temporal import Conv1D, Mean, SeqLSTM, SeqTransf, Transf, TransfCls
 from clipx.modalities.video.heads.tight import Tight
@@ -130,21 +131,36 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
     data = read_bytes(path, (SUFFIX,), max_bytes=2**31)
     try:
         tensors, facts = parse_tensors(data, _KEY)
-        network = HEADS[facts["kind"]](**facts.pop("shape"))
+        shape = _shape(facts, len(tensors))
+        if facts["space_id"] != space.id:
+            raise SpaceMismatchError(
+                f"the head was made in space {facts['space_id']}, this is {space.id}",
+                where=path,
+                remedy="take that space, or train again with clipx train video",
+            )
+        if shape["dim"] != space.dim:
+            raise ValueError(f"its frames have {shape['dim']} numbers, those of the space {space.dim}")
+        network = HEADS[facts["kind"]](**shape)
         network.load_state_dict(tensors)
         head = Head(network=network.eval().requires_grad_(False), **facts)
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ValueError("values are not finite")
-        if set(head.sampling) != {"fps", "frames", "uniform"}:
-            raise ValueError("it does not say how films are sampled")
+    except SpaceMismatchError:
+        raise
     except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
         raise FileError(
             f"is no head of films: {error}", where=path, remedy="train one with clipx train video"
         ) from error
-    if head.space_id != space.id or network.shape["dim"] != space.dim:
-        raise SpaceMismatchError(
-            f"the head was made in space {head.space_id}, this is {space.id}",
-            where=path,
-            remedy="take that space, or train again with clipx train video",
-        )
     return head
+
+
+def _shape(facts: dict[str, Any], tensors: int) -> dict[str, int]:
+    """Takes the sizes of the network out of the facts, before it is made. Wrong facts raise ValueError, and others."""
+    shape: dict[str, int] = facts.pop("shape")
+    whole = all(type(value) is int for value in shape.values())
+    if not whole or shape["layers"] > max(1, tensors) or shape["frames"] > MOST_FRAMES:
+        raise ValueError("its sizes are wrong")
+    if set(facts["sampling"]) != {"fps", "frames", "uniform"}:
+        raise ValueError("it does not say how films are sampled")
+    VideoConfig(**facts["sampling"])
+    return shape
