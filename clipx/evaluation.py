@@ -302,12 +302,12 @@ def require_shots(known: Any, names: Sequence[str], shots: int) -> None:
         )
 
 
-def require_disjoint(test: LabelledData, train: LabelledData) -> None:
-    """Raise InputError where a sample is in both."""
+def require_disjoint(
+    test: LabelledData, train: LabelledData, where: str = "--train", remedy: str = "see --train-where"
+) -> None:
+    """Raise InputError where a sample is in both; ``where`` and ``remedy`` name the flags that chose them."""
     if shared := len(set(test.samples) & set(train.samples)):
-        raise InputError(
-            f"{shared} samples to learn from are among those to test on", where="--train", remedy="see --train-where"
-        )
+        raise InputError(f"{shared} samples to learn from are among those to test on", where=where, remedy=remedy)
 
 
 def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str], same: float = SAME) -> None:

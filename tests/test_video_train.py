@@ -1,6 +1,7 @@
 """Heads that learn from clips: their losses, resumption bit for bit, their file in the modality, captions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -202,6 +203,17 @@ def test_the_command_writes_a_head_that_other_commands_take(clips, capsys):
     capsys.readouterr()
     assert main(["search", "a chair", "--db", "db", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["results"]
+
+
+@pytest.mark.usefixtures("here")
+def test_clips_to_test_on_are_not_learned_from(clips, capsys):
+    given = ["train", "video", str(clips), "--head", "conv1d", "--steps", "2", "--uniform", "5", "-o", "a.safetensors"]
+    assert main([*given, "--test-where", "split=test"]) == 2
+    error = capsys.readouterr().err
+    assert "--test-where: 2 samples to learn from are among those to test on; see --where" in error
+    shutil.copy(clips / "0.mp4", clips / "7.mp4")  # a copy of another name
+    assert main([*given, "--where", "split=train", "--test-where", "split=test"]) == 2
+    assert "--test-where: 1 samples to learn from are among those to test on" in capsys.readouterr().err
 
 
 def test_the_modality_gives_what_the_head_makes_of_the_frames(clips, tiny_vit_space, tmp_path):

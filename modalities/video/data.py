@@ -109,6 +109,11 @@ def caption_texts(space: JointSpace, data: LabelledData) -> Texts:
     return Texts(names, torch.from_numpy(space.encode_text(names))[None], owner, labels=False)
 
 
+def alike(frames: Sequence[np.ndarray]) -> list[bytes]:
+    """For each clip what is equal for clips whose frames are, as those of one clip in several rows or files are."""
+    return [hashlib.sha256(np.ascontiguousarray(own).tobytes()).digest() for own in frames]
+
+
 def digest(frames: Sequence[np.ndarray], texts: Texts) -> str:
     """A hash of what a run learns from, so that another run's checkpoint is refused."""
     found = hashlib.sha256(texts.vectors.numpy().tobytes() + texts.owner.numpy().tobytes())

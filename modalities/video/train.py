@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from clipx.captions import both_ways, pairs_of
 from clipx.errors import InputError
 from clipx.metrics import bootstrap_ci95, classification
 from clipx.modalities.video.config import VideoConfig
-from clipx.modalities.video.data import Texts, digest
+from clipx.modalities.video.data import Texts, alike, digest
 from clipx.modalities.video.heads import HEADS, Head, new_head
 from clipx.modalities.video.heads.base import padded
 from clipx.space import JointSpace
@@ -104,7 +103,9 @@ def fit_head(
             f"{len(frames)} clips of {len(set(texts.owner.tolist()))} texts, a head needs two of each",
             where="train video",
         )
-    rows, clip = [torch.from_numpy(own) for own in frames], _alike(frames) * len(texts.names)
+    rows, codes = [torch.from_numpy(own) for own in frames], alike(frames)
+    places = {code: i for i, code in enumerate(codes)}
+    clip = torch.tensor([places[code] for code in codes]) * len(texts.names)
     pairs = (clip + texts.owner).unique()  # a clip may have several captions
     longest = min(MOST_FRAMES, max(map(len, rows)))
     network = new_head(config.head, space.dim, longest, config.layers, config.seed).train()
@@ -127,12 +128,6 @@ def fit_head(
     own = {name: getattr(sampling, name) for name in ("fps", "frames", "uniform")}
     settings = asdict(config) | {"clips": len(frames), "texts": texts.names if texts.labels else len(texts.names)}
     return Head(config.head, network.cpu().eval().requires_grad_(False), space.id, own, settings)
-
-
-def _alike(frames: Sequence[np.ndarray]) -> Tensor:
-    """(N,) int, equal for clips whose frames are equal, as those of one clip in several rows are."""
-    codes: dict[bytes, int] = {}
-    return torch.tensor([codes.setdefault(sha256(own.tobytes()).digest(), len(codes)) for own in frames])
 
 
 def two_way_loss(logits: Tensor, same: Tensor, labels: bool) -> Tensor:

@@ -112,7 +112,7 @@ def _read(data: Path, flags: TrainFlags, run: RunOptions) -> tuple[LabelledData,
     if not flags.test_where:
         return shown, None
     tested = read([condition(text, "--test-where") for text in flags.test_where])
-    require_disjoint(tested, shown)
+    require_disjoint(tested, shown, "--test-where", "see --where")
     return shown, tested
 
 
