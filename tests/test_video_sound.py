@@ -149,6 +149,18 @@ def test_sound_of_an_unknown_codec_is_one_line(tmp_path):
         read_sound(path)
 
 
+def test_a_track_that_is_far_longer_than_its_header_says_is_not_held_in_memory(tmp_path, monkeypatch):
+    path = write_film(tmp_path / "a.m4a", [], sound=tone(8), format="mp4")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mdhd") + 20  # the duration of a box of version 0
+    data[at : at + 4] = HZ.to_bytes(4, "big")
+    path.write_bytes(data)
+    monkeypatch.setattr("clipx.modalities.audio.files.SHORT_S", 2.0)
+    sound = read_sound(path)
+    assert isinstance(sound, LongSound)
+    assert sum(block.shape[1] for block in sound.blocks()) == pytest.approx(8 * HZ, abs=0.2 * HZ)
+
+
 def test_a_film_without_sound_says_so(tmp_path, space):
     path = film(tmp_path / "a.mp4", 2, sound=False)
     with pytest.raises(NoTrackError, match=r"a\.mp4: has no sound"):

@@ -153,6 +153,8 @@ def read_sound(path: str | PathLike) -> Sound | LongSound:
     for block in _decode(about):
         mono = levels.add(block)
         blocks.append(block if len(block) <= 2 else mono)
+        if levels.frames > 2 * SHORT_S * rate:  # its header is wrong
+            return LongSound(path, rate, levels.frames / rate, stamp)
     _warn(path, levels)
     return Sound(np.concatenate(blocks, axis=1), rate, str(path))
 
