@@ -12,7 +12,16 @@ from PIL import Image as pil
 import clipx
 from clipx.errors import InputError
 from clipx.modalities.image import distil as package
-from clipx.modalities.image.distil import Ahead, Crops, DistilConfig, distil, student_of, teacher_vectors
+from clipx.modalities.image.distil import (
+    Ahead,
+    Crops,
+    DistilConfig,
+    Student,
+    distil,
+    fidelity,
+    student_of,
+    teacher_vectors,
+)
 from clipx.preprocess import Preprocess
 from clipx.training import affinity_loss
 
@@ -102,7 +111,7 @@ def test_the_teacher_looks_once(photos, teacher, tmp_path, monkeypatch):
     crops = Crops(photos, 2, 0)
     monkeypatch.setattr(package, "BLOCK", 20)
     vectors, readable = teacher_vectors(teacher, crops, tmp_path)
-    assert vectors.shape == (48, 2, teacher.dim) and readable == list(range(48))
+    assert vectors.shape == (48, 2, teacher.dim) and readable.tolist() == list(range(48))
     assert len(list(tmp_path.iterdir())) >= 3
     whole = clipx.embed(photos, space=teacher).vectors
     assert np.abs(vectors[:, 0].float().numpy() - whole).max() < 2e-3
@@ -112,6 +121,21 @@ def test_the_teacher_looks_once(photos, teacher, tmp_path, monkeypatch):
     photos[5].write_bytes(photos[6].read_bytes())  # in the first block of 20
     teacher_vectors(teacher, crops, tmp_path)
     assert sum(looked) == 2 * 20
+
+
+def test_fidelity_is_that_of_the_whole_table(photos, monkeypatch):
+    """In batches of five it is what one table of all cosines says."""
+    monkeypatch.setattr(package, "AT_ONCE", 5)
+    torch.manual_seed(0)
+    student = Student(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 8)), PLAIN).eval()
+    crops, some = Crops(photos, 1, 0), np.arange(3, 16)
+    rows = torch.cat([student(torch.from_numpy(crops.pictures(i, [0], PLAIN))) for i in some.tolist()]).detach()
+    vectors = torch.zeros(48, 1, 8)
+    vectors[3:16, 0] = torch.nn.functional.normalize(rows + 0.2 * torch.randn(13, 8), dim=1)
+    cosines = rows @ vectors[3:16, 0].T
+    cosine, found = fidelity(student, crops, vectors, some)
+    assert cosine == pytest.approx(float(cosines.diagonal().mean()), abs=1e-6)
+    assert found == pytest.approx(float((cosines.argmax(1) == torch.arange(13)).float().mean())) and 0 < found < 1
 
 
 def test_what_cannot_be_read_is_left_out_and_named(photos, teacher, tmp_path):

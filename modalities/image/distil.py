@@ -143,8 +143,7 @@ def distil(
     prepare = replace(space.preprocess, size=(config.size, config.size))
     crops = Crops([Path(path) for path in photos], config.crops, config.seed)
     vectors, readable = teacher_vectors(space, crops, out / "teacher")
-    held_out = [i for place, i in enumerate(readable) if place % HELD_OUT == HELD_OUT - 1]
-    shown = [i for i in readable if i not in set(held_out)]
+    held_out, shown = readable[HELD_OUT - 1 :: HELD_OUT], np.delete(readable, slice(HELD_OUT - 1, None, HELD_OUT))
     if len(readable) < 2 * HELD_OUT:
         raise InputError(f"{len(readable)} photos can be read, a student needs {2 * HELD_OUT}", where="distil")
     student = Student(model.visual, prepare)
@@ -161,7 +160,7 @@ def distil(
     cosine, found = fidelity(student, crops, vectors, held_out)
     about = {"distilled_from": space.id, "distil": asdict(config), "photos": len(shown), "cosine": round(cosine, 4)}
     folder = _save(model.cpu(), space, out / "space", model_cfg, prepare, about)
-    left_out = [str(crops.paths[i]) for i in sorted(set(range(len(crops.paths))) - set(readable))]
+    left_out = [str(crops.paths[i]) for i in np.setdiff1d(np.arange(len(crops.paths)), readable).tolist()]
     return Distilled(folder, cosine, found, len(held_out), len(shown), left_out)
 
 
@@ -238,13 +237,14 @@ class Crops:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def teacher_vectors(space: JointSpace, crops: Crops, folder: Path) -> tuple[Tensor, list[int]]:
+def teacher_vectors(space: JointSpace, crops: Crops, folder: Path) -> tuple[Tensor, np.ndarray]:
     """What the space makes of all crops, kept in ``folder``, so that a run that is stopped goes on.
 
     Returns:
         (N, K, D) float16 unit vectors, and the numbers of the photos that can be read; the others' are zeros.
     """
-    count, rows = len(crops.paths), []
+    count = len(crops.paths)
+    vectors = torch.zeros(count, crops.count, space.dim, dtype=torch.float16)  # once: of a million photos, gigabytes
     with progress("looking at photos", count) as advance, single_threaded_pool(READERS) as pool:
         for start in range(0, count, BLOCK):
             some = range(start, min(start + BLOCK, count))
@@ -253,10 +253,9 @@ def teacher_vectors(space: JointSpace, crops: Crops, folder: Path) -> tuple[Tens
             if block is None:
                 block = _looked_at(space, crops, some, pool)
                 write_tensors(file, {"vectors": block}, {"about": json.dumps(known)}, parents=True)
-            rows.append(block)
+            vectors[some.start : some.stop] = block
             advance(len(some))
-    vectors = torch.cat(rows) if rows else torch.zeros(0, crops.count, space.dim, dtype=torch.float16)
-    return vectors, torch.nonzero(vectors[:, 0].any(1)).flatten().tolist()
+    return vectors, torch.nonzero(vectors[:, 0].any(1)).flatten().numpy()
 
 
 def _looked_at(space: JointSpace, crops: Crops, photos: Sequence[int], pool: ThreadPoolExecutor) -> Tensor:
@@ -295,7 +294,7 @@ def _stored(file: Path, of: str) -> Tensor | None:
 def _loss(
     crops: Crops,
     vectors: Tensor,
-    shown: Sequence[int],
+    shown: np.ndarray,
     prepare: Preprocess,
     config: DistilConfig,
     pool: ThreadPoolExecutor,
@@ -347,16 +346,17 @@ class Ahead:
 
 
 @torch.no_grad()
-def fidelity(student: Student, crops: Crops, vectors: Tensor, photos: Sequence[int]) -> tuple[float, float]:
+def fidelity(student: Student, crops: Crops, vectors: Tensor, photos: np.ndarray) -> tuple[float, float]:
     """The mean cosine with the teacher's vectors of whole photos, and the share that is nearest to its own photo's."""
-    where, rows = next(student.parameters()).device, []
-    for start in range(0, len(photos), AT_ONCE):
-        some = photos[start : start + AT_ONCE]
+    where, teacher = next(student.parameters()).device, vectors[photos, 0].float()
+    cosine, found = 0.0, 0
+    for start in range(0, len(photos), AT_ONCE):  # the table of all with all would not fit
+        some = photos[start : start + AT_ONCE].tolist()
         pixels = np.concatenate([crops.pictures(i, [0], student.prepare) for i in some])
-        rows.append(student(torch.from_numpy(pixels).to(where)).cpu())
-    cosines = torch.cat(rows) @ vectors[list(photos), 0].float().T
-    own = cosines.diagonal()
-    return float(own.mean()), float((own >= cosines.max(1).values).float().mean())
+        cosines = student(torch.from_numpy(pixels).to(where)).cpu() @ teacher.T
+        own = cosines.diagonal(start)
+        cosine, found = cosine + float(own.sum()), found + int((own >= cosines.max(1).values).sum())
+    return cosine / len(photos), found / len(photos)
 
 
 def _save(
