@@ -23,6 +23,7 @@ from clipx.modalities.image.distil import (
     teacher_vectors,
 )
 from clipx.preprocess import Preprocess
+from clipx.space import random_space
 from clipx.training import affinity_loss
 
 SMALL = DistilConfig(student="resnet-8", size=32, crops=2, steps=6, batch_size=8)
@@ -143,6 +144,9 @@ def test_what_cannot_be_read_is_left_out_and_named(photos, teacher, tmp_path):
     with pytest.warns(UserWarning, match=r"left out: .*03\.png"):
         found = distil(teacher, photos, tmp_path / "run", SMALL)
     assert found.left_out == [str(photos[3])] and found.photos + found.held_out == 47
+    photos[20].unlink()
+    with pytest.warns(UserWarning, match=r"left out: .*20\.png"):
+        assert distil(teacher, photos, tmp_path / "gone", SMALL).left_out == [str(photos[3]), str(photos[20])]
     with pytest.raises(InputError, match="10 photos can be read, a student needs 40"):
         distil(teacher, photos[4:14], tmp_path / "other", SMALL)
 
@@ -153,6 +157,26 @@ def test_a_space_of_the_hub_becomes_a_folder_of_open_clip(photos, tiny_vit_space
     texts = ["a photo of a cat", "some chair"]
     assert np.allclose(space.encode_text(texts), tiny_vit_space.encode_text(texts), atol=1e-6)
     assert space.encode_image(np.zeros((1, 3, 32, 32), np.float32)).shape == (1, tiny_vit_space.dim)
+
+
+def test_a_coca_and_a_siglip_are_teachers_too(photos, tmp_path):
+    """CoCa's image tower returns tokens as well, which no student does; SigLIP's bias is kept."""
+    text = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    vit = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    both = {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
+    coca = {
+        "embed_dim": 16, "custom_text": True, "vision_cfg": vit | both,
+        "text_cfg": text | {"embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": text | {"attn_pooler_heads": 2},
+    }  # fmt: skip
+    siglip = {"embed_dim": 16, "custom_text": True, "init_logit_bias": -7.0, "vision_cfg": vit, "text_cfg": text}
+    for name, config in {"coca": coca, "siglip": siglip}.items():
+        taught = random_space(config)
+        learned = DistilConfig(**{**vars(SMALL), "steps": 1, "crops": 1, "batch_size": 2})
+        space = clipx.load_space(distil(taught, photos[:40], tmp_path / name, learned).folder)
+        assert np.allclose(space.encode_text(["a cat"]), taught.encode_text(["a cat"]), atol=1e-6)
+        assert space.encode_image(np.zeros((1, 3, 32, 32), np.float32)).shape == (1, 16)
+        assert name == "coca" or float(space.backbone.model.logit_bias) == -7
 
 
 @pytest.mark.parametrize(

@@ -169,8 +169,12 @@ def student_of(space: JointSpace, config: DistilConfig) -> tuple[Any, dict[str, 
     teacher = space.backbone.photos
     if teacher.config is None:
         raise UnsupportedError("has no model config to build a student from", where=f"space {space.name}")
-    kept = {name: value for name, value in teacher.config.items() if name not in ("towers", "domains", "vision_cfg")}
+    dropped = ("towers", "domains", "vision_cfg", "multimodal_cfg")
+    kept = {name: value for name, value in teacher.config.items() if name not in dropped}
     model_cfg = copy.deepcopy(kept) | {"vision_cfg": config.vision_cfg()}
+    if "multimodal_cfg" in teacher.config:  # CoCa: its two towers are a CLIP; what writes captions is left out
+        model_cfg["custom_text"] = True
+        model_cfg["text_cfg"]["output_tokens"] = False
     model = build_model(model_cfg, config.seed)
     state, known = model.state_dict(), teacher.model.state_dict()
     with torch.no_grad():
@@ -232,8 +236,11 @@ class Crops:
         """SHA-256 of the names, sizes and times of change of some photos, and of how they are cut."""
         facts: list[Any] = [self.count, self.seed]
         for i in photos:
-            about = self.paths[i].stat()
-            facts.append([str(self.paths[i]), about.st_size, about.st_mtime_ns])
+            about: list[int] = []
+            with suppress(OSError):  # it is missing, and will be left out
+                found = self.paths[i].stat()
+                about = [found.st_size, found.st_mtime_ns]
+            facts.append([str(self.paths[i]), *about])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
