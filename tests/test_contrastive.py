@@ -157,6 +157,24 @@ def test_views_are_what_the_method_says():
     assert sizes["cpc"] == [(3, 16, 3, 32, 32)]
 
 
+def test_colours_and_blur_are_each_paper_s():
+    """InstDisc, InvaSpread and MoCo v1 change the colours of every view; DINO blurs half of its small views."""
+    always = {name for name, method in METHODS.items() if method.views.jittered == 1 and any(method.views.colour)}
+    assert always == {"instdisc", "invaspread", "moco-v1"}
+    dino = METHODS["dino"].views
+    assert dino.blur == (1.0, 0.1, 0.5) and dino.solarise == (0.0, 0.2, 0.0)
+    views = dataclasses.replace(dino, colour=(0.0,) * 4, grey=0.0, local=4, solarise=(0.0, 0.0, 1.0), blur=(0.0,) * 3)
+    dark, bright = (draw_views(torch.full((8, 3, 80, 80), x), views, 64, np.random.default_rng(0)) for x in (0.3, 0.9))
+    assert all(torch.allclose(view, torch.tensor(0.3)) for view in dark)
+    assert [round(float(view.mean()), 2) for view in bright] == [0.9] * 2 + [0.1] * 4
+
+
+@pytest.mark.parametrize("size", [32, 48, 64])
+def test_small_views_are_large_enough_for_a_resnet(tmp_path, size):
+    config, method = ssl_config(steps=1, batch_size=4), small(METHODS["swav"])
+    pretrain(made_pictures(4, 40), method, new_tower(TINY, size), config, tmp_path / "run")
+
+
 def test_patches_of_the_paper_overlap_by_half():
     picture = torch.arange(256.0).expand(1, 3, 256, 256)
     cut = patches(picture, 7)
@@ -226,7 +244,7 @@ def made_pictures(count=256, side=10):
 def spread_after(tmp_path, name, steps=80, lr=1e-2, **changes):
     """The spread of the compared vectors of the pictures after some steps, by a method with changes."""
     method = small(METHODS[name])
-    views = dataclasses.replace(method.views, local=0, blur=(0.0, 0.0), area=(0.6, 1.0))
+    views = dataclasses.replace(method.views, local=0, blur=(0.0,) * 3, area=(0.6, 1.0))
     method = dataclasses.replace(
         method, views=views, length=256, hidden=64, dim=32, predictor_hidden=32, prototypes=min(32, method.prototypes)
     )

@@ -13,7 +13,6 @@ from clipx.contrastive.colours import to_lab, turned_hues
 from clipx.contrastive.presets import Views
 
 LUMA = (0.299, 0.587, 0.114)
-JITTERED = 0.8  # probability of the change of colours
 
 
 def draw_views(pictures: Tensor, views: Views, size: int, rng: np.random.Generator) -> list[Tensor]:
@@ -32,10 +31,15 @@ def draw_views(pictures: Tensor, views: Views, size: int, rng: np.random.Generat
     if views.kind != "crops":
         shown = varied(random_crops(pictures, views.area, size, rng), views, 0, rng)
         return lightness_and_colour(shown) if views.kind == "lab" else [patches(shown, views.grid)]
-    large = [varied(random_crops(pictures, views.area, size, rng), views, i, rng) for i in range(views.large)]
-    side = max(16, 8 * round(size * views.local_size / 8))
-    local = [varied(random_crops(pictures, views.local_area, side, rng), views, 1, rng) for _ in range(views.local)]
+    large = [varied(random_crops(pictures, views.area, size, rng), views, min(i, 1), rng) for i in range(views.large)]
+    side = local_side(views, size)
+    local = [varied(random_crops(pictures, views.local_area, side, rng), views, 2, rng) for _ in range(views.local)]
     return large + local
+
+
+def local_side(views: Views, size: int) -> int:
+    """The side of small views beside large ones of ``size`` pixels: a multiple of 8, at least 32, as a ResNet needs."""
+    return max(32, 8 * round(size * views.local_size / 8))
 
 
 def random_crops(pictures: Tensor, area: tuple[float, float], size: int, rng: np.random.Generator) -> Tensor:
@@ -50,9 +54,9 @@ def random_crops(pictures: Tensor, area: tuple[float, float], size: int, rng: np
     return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
-def varied(pictures: Tensor, views: Views, number: int, rng: np.random.Generator) -> Tensor:
-    """Colours, blur and solarisation of (N, 3, S, S), as the view of that number has them."""
-    n, which = len(pictures), min(number, 1)
+def varied(pictures: Tensor, views: Views, which: int, rng: np.random.Generator) -> Tensor:
+    """Colours, blur and solarisation of (N, 3, S, S), as the first large view (0), others (1) or small ones (2)."""
+    n = len(pictures)
 
     def factor(strength: float) -> Tensor:
         return _column(rng.uniform(max(0.0, 1 - strength), 1 + strength, n), pictures)
@@ -66,7 +70,7 @@ def varied(pictures: Tensor, views: Views, number: int, rng: np.random.Generator
         light = grey(jittered)
         jittered = light + (jittered - light) * factor(saturation)
         jittered = turned_hues(jittered, rng.uniform(-hue, hue, n)).clamp(0, 1)
-        jittered = torch.where(_chosen(JITTERED, n, rng, pictures), jittered, pictures)
+        jittered = torch.where(_chosen(views.jittered, n, rng, pictures), jittered, pictures)
     if views.grey:
         jittered = torch.where(_chosen(views.grey, n, rng, pictures), grey(jittered), jittered)
     if views.blur[which] and (rows := np.flatnonzero(rng.random(n) < views.blur[which])).size:

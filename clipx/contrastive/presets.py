@@ -15,9 +15,10 @@ class Views:
 
     Args:
         area: least and greatest share of the picture that a crop covers.
-        colour: strengths of brightness, contrast, saturation and hue, applied with probability 0.8.
+        colour: strengths of brightness, contrast, saturation and hue.
+        jittered: probability that these are changed.
         grey: probability that the colour is taken away.
-        blur: probability of a Gaussian blur, for the first view and for all others.
+        blur: probability of a Gaussian blur, for the first large view, for the others, and for small ones.
         solarise: the same of inverting what is brighter than a half.
         large: how many large crops.
         local: how many small crops beside the large ones (multi-crop).
@@ -29,9 +30,10 @@ class Views:
 
     area: tuple[float, float] = (0.2, 1.0)
     colour: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    jittered: float = 0.8
     grey: float = 0.2
-    blur: tuple[float, float] = (0.0, 0.0)
-    solarise: tuple[float, float] = (0.0, 0.0)
+    blur: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    solarise: tuple[float, float, float] = (0.0, 0.0, 0.0)
     large: int = 2
     local: int = 0
     local_area: tuple[float, float] = (0.05, 0.14)
@@ -98,13 +100,13 @@ class Method:
     freeze_patches: bool = False
 
 
-_V1 = Views(colour=(0.4, 0.4, 0.4, 0.4))
-_V2 = Views(blur=(0.5, 0.5))
-_SIMCLR = Views(area=(0.08, 1.0), colour=(0.8, 0.8, 0.8, 0.2), blur=(0.5, 0.5))
-_BYOL = Views(area=(0.08, 1.0), colour=(0.4, 0.4, 0.2, 0.1), blur=(1.0, 0.1), solarise=(0.0, 0.2))
-_SWAV = Views(area=(0.14, 1.0), colour=(0.8, 0.8, 0.8, 0.2), blur=(0.5, 0.5), local=6)
-_DINO = Views(
-    area=(0.4, 1.0), colour=(0.4, 0.4, 0.2, 0.1), blur=(1.0, 0.1), solarise=(0.0, 0.2), local=8, local_area=(0.05, 0.4)
+_V1 = Views(colour=(0.4, 0.4, 0.4, 0.4), jittered=1.0)
+_V2 = Views(blur=(0.5, 0.5, 0.5))
+_SIMCLR = Views(area=(0.08, 1.0), colour=(0.8, 0.8, 0.8, 0.2), blur=(0.5, 0.5, 0.5))
+_BYOL = Views(area=(0.08, 1.0), colour=(0.4, 0.4, 0.2, 0.1), blur=(1.0, 0.1, 0.1), solarise=(0.0, 0.2, 0.2))
+_SWAV = Views(area=(0.14, 1.0), colour=(0.8, 0.8, 0.8, 0.2), blur=(0.5, 0.5, 0.5), local=6)
+_DINO = dataclasses.replace(
+    _BYOL, area=(0.4, 1.0), blur=(1.0, 0.1, 0.5), solarise=(0.0, 0.2, 0.0), local=8, local_area=(0.05, 0.4)
 )
 _PLAIN = Views(colour=(0.0, 0.0, 0.0, 0.0), grey=0.0)
 
@@ -131,9 +133,9 @@ _ALL = (
            False, "nt_xent", _SIMCLR, temperature=0.1, layers=3),
     Method("byol", "Grill et al., NeurIPS 2020, arXiv 2006.07733", "LARS 0.2 B/256, batch 4096, wd 1.5e-6", "none",
            "ema", True, "regression", _BYOL, momentum=(0.996, 1.0), hidden=4096, dim=256),
-    Method("swav", "Caron et al., NeurIPS 2020, arXiv 2006.09882", "LARS 0.6 B/256, batch 4096", "none",
+    Method("swav", "Caron et al., NeurIPS 2020, arXiv 2006.09882", "LARS 0.3 B/256, batch 4096", "none",
            "stop-gradient", False, "swapped", _SWAV, temperature=0.1, prototypes=3000),
-    Method("simsiam", "Chen and He, CVPR 2021, arXiv 2011.10566", "SGD 0.05 B/256, batch 256", "none", "stop-gradient",
+    Method("simsiam", "Chen and He, CVPR 2021, arXiv 2011.10566", "SGD 0.05 B/256, batch 512", "none", "stop-gradient",
            True, "negative_cosine", _V2, layers=3, dim=2048, predictor_hidden=512, head_norm="last"),
     Method("dino", "Caron et al., ICCV 2021, arXiv 2104.14294", "AdamW 5e-4 B/256, wd 0.04 -> 0.4", "none", "ema",
            False, "distillation", _DINO, temperature=0.1, momentum=(0.996, 1.0), layers=3, dim=256, head_norm="none",

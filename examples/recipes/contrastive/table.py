@@ -86,7 +86,7 @@ def supervised(sets: dict[str, Labelled], config: TrainConfig, out: Path) -> Ima
         targets.append(one.labels[torch.from_numpy(~one.test)] + first)
     pictures, labels = np.concatenate(shown), torch.cat(targets)
     views = dataclasses.replace(
-        small(METHODS["simclr-v1"]).views, large=1, colour=(0.4, 0.4, 0.4, 0.0), blur=(0.0, 0.0)
+        small(METHODS["simclr-v1"]).views, large=1, colour=(0.4, 0.4, 0.4, 0.0), blur=(0.0,) * 3
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
