@@ -11,9 +11,11 @@ import torch
 from conftest import cut_down, write_table
 
 import clipx
+from clipx.backbone import build_model
 from clipx.contrastive import features, load_tower, new_tower
+from clipx.contrastive.tower import TEXT
 from clipx.errors import ClipxError
-from clipx.spaces.recipe import load_module, train_space
+from clipx.spaces.recipe import _with_tower, load_module, train_space
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "examples/recipes/contrastive"
@@ -76,6 +78,20 @@ def test_words_learn_beside_a_tower_that_stands_still(data, tmp_path, run_json):
     about = json.loads((Path(result["space"]) / "space.json").read_text())
     assert len(about["image_tower"]["sha256"]) == 64 and not (out / "tune").exists()
     assert about["data"] == {"caltech101": {"pictures": 4}, "quickdraw": {"pictures": 6}}
+
+
+def test_a_tower_keeps_its_activation_beside_any_recipe(tmp_path):
+    """OpenAI's QuickGELU stands beside vision_cfg in a model_cfg, and decides what the weights mean."""
+    vit = {"layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    plan = {"model": {"embed_dim": 8, "text_cfg": TEXT}, "train": {}}
+    photo = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for quick in (True, False):
+        new_tower({"embed_dim": 32, "vision_cfg": vit, "quick_gelu": quick}, 32).save(tmp_path / "tower.safetensors")
+        tower = load_tower(tmp_path / "tower.safetensors")
+        model = build_model(_with_tower(plan | {"model": plan["model"] | {"quick_gelu": not quick}}, tower)["model"])
+        model.visual.load_state_dict(tower.visual.state_dict())
+        assert torch.allclose(model.eval().visual(photo), tower.visual(photo), atol=1e-5)
+        assert quick is any(type(part).__name__ == "QuickGELU" for part in model.visual.modules())
 
 
 def test_an_image_tower_is_refused_where_it_cannot_stand(data, tmp_path):

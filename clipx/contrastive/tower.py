@@ -31,7 +31,7 @@ class ImageTower:
 
     Args:
         visual: an open_clip image tower.
-        config: ``embed_dim`` and ``vision_cfg``, as in open_clip's model_cfg.
+        config: ``embed_dim``, ``vision_cfg`` and, where it is so, ``quick_gelu``, as in open_clip's model_cfg.
         preprocess: open_clip's ``preprocess_cfg``.
         about: how it was made.
     """
@@ -71,6 +71,8 @@ def new_tower(config: Mapping[str, Any], size: int, seed: int = 0) -> ImageTower
         SpaceError: open_clip refuses the config.
     """
     made = {"embed_dim": config["embed_dim"], "vision_cfg": {**config["vision_cfg"], "image_size": size}}
+    if config.get("quick_gelu"):
+        made["quick_gelu"] = True
     visual = build_model({**made, "text_cfg": TEXT}, seed).visual.to(memory_format=torch.channels_last)
     return ImageTower(visual, made, {"size": [size, size], **PIXELS}, {})
 

@@ -196,7 +196,7 @@ def load_module(path: Path) -> ModuleType:
 
 def _with_tower(plan: Mapping[str, Any], tower: ImageTower) -> dict[str, Any]:
     """The recipe with another image tower, at its own size from the first step on."""
-    model = {**plan["model"], **tower.config}
+    model = {**plan["model"], "quick_gelu": False, **tower.config}  # open_clip takes one for both towers
     train = {**plan["train"], "stages": [[1.0, tower.config["vision_cfg"]["image_size"]]]}
     return {**plan, "model": model, "preprocess": dict(tower.preprocess), "train": train}
 
