@@ -381,6 +381,8 @@ def test_command(folder, run, run_json):
     first = out.read_bytes()
     assert "--resume" in run(f"{line} --epochs 1")[2]
     assert run(f"{line} --epochs 1 --resume")[0] == 0 and out.read_bytes() == first
+    for lr in ("-1", "0", "nan", "inf"):
+        assert "--lr: the learning rate must be above 0" in run(f"{line} --lr {lr}")[2]
     assert "fewer than a batch of 16" in run(f"{line} --batch 16")[2]
     assert "unknown method 'moco'" in run(f"{line} --method moco")[2]
     assert "no such folder" in run(f"train ssl {folder / 'none'}")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,8 @@ def train(
     from clipx.contrastive.tower import SUFFIX
 
     method = method_named(flags.method)
+    if not 0 < flags.lr < math.inf:
+        raise InputError(f"the learning rate must be above 0, got {flags.lr}", where="--lr")
     if out.suffix != SUFFIX:
         raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
     if out.parent.exists():  # else it is made
