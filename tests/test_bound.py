@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as pil
@@ -103,6 +104,21 @@ def test_a_perceptron_learns_what_no_linear_map_can(tiny_space, tmp_path):
     assert right(linear) < 0.65 and right(bent) > 0.9
 
 
+def test_a_perceptron_goes_on_with_its_own_samples_alone(tiny_space, tmp_path):
+    features, targets = toy(tiny_space)
+    config = BindConfig(kind="mlp", hidden=8, steps=2)
+    fit_map(Means(), "means", features, targets, tiny_space, config, tmp_path / "run")
+    fit_map(Means(), "means", features, targets, tiny_space, config, tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="a run with other settings"):
+        fit_map(Means(), "means", features + 1, targets, tiny_space, config, tmp_path / "run", resume=True)
+
+
+def test_an_installed_encoder_refuses_arrays(run, here, means):
+    shown = np.zeros((4, 16, 16, 3), np.uint8)
+    np.savez(here / "set.npz", images=shown, labels=np.array([0, 1, 0, 1]), classes=np.array(["cat", "cup"]))
+    assert "its samples are arrays, and this encoder reads files" in run("bind means set.npz -o a.safetensors")[2]
+
+
 def test_the_file_is_read_back_and_belongs_to_one_space(tiny_space, tiny_vit_space, tmp_path):
     features, targets = toy(tiny_space)
     made = fit_map(Means(), "means", features, targets, tiny_space)
@@ -162,6 +178,12 @@ def test_a_timm_model_reads_pictures_by_weights_from_a_file(tmp_path):
     path = pictures(tmp_path / "set", 2) / "cat/0.png"
     rows = found.features([found.load(path), found.load(path)])
     assert rows.shape == (2, model.num_features) and np.array_equal(rows[0], rows[1])
+    state = model.state_dict()
+    wider = {name: value for name, value in state.items() if name != "conv1.0.weight"}
+    for i, other in enumerate([wider, state | {"conv1.0.weight": torch.ones(9, 9)}]):
+        save_file(other, tmp_path / f"other{i}.safetensors")
+        with pytest.raises(InputError, match=r"conv1\.0\.weight and 0 more weights are missing, or of another shape"):
+            get_encoder(f"timm:test_resnet={tmp_path / f'other{i}.safetensors'}")
 
 
 def test_a_modality_of_another_space_is_an_encoder(space_folder, tmp_path):

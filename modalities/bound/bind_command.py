@@ -123,16 +123,18 @@ def _targets(space: JointSpace, data: LabelledData, where: Path, flags: BindFlag
         folder = where if where.is_dir() else where.parent
         paths = list(dict.fromkeys(data.labels))
         rows = embed([table_path(folder, path) for path in paths], space=space).vectors
-        return rows[[paths.index(path) for path in data.labels]]
+        place = {path: i for i, path in enumerate(paths)}
+        return rows[[place[path] for path in data.labels]]
     return captions_to_targets(space, list(data.labels), "plain" if flags.captions else prompts)
 
 
 def features_of(encoder: Encoder, data: LabelledData) -> np.ndarray:
-    """(N, E) the features of a set's samples."""
+    """(N, E) the features of a set's samples. Raises InputError where an installed encoder is given arrays."""
     import numpy as np
 
     from clipx._arrays import to_array
     from clipx._batches import batches
+    from clipx.errors import InputError
     from clipx.modalities.bound.encoders import OtherSpace
     from clipx.pipeline import FileItem, encode_all
     from clipx.progress import progress
@@ -142,8 +144,10 @@ def features_of(encoder: Encoder, data: LabelledData) -> np.ndarray:
     rows = []
     with progress("encoding", len(data.items)) as advance:
         for some in batches(data.items, 32):
-            samples = [encoder.load(item.path) for item in some if isinstance(item, FileItem)]
-            rows.append(to_array(encoder.features(samples)))
+            paths = [item.path for item in some if isinstance(item, FileItem)]
+            if len(paths) < len(some):
+                raise InputError("its samples are arrays, and this encoder reads files", where=data.name)
+            rows.append(to_array(encoder.features([encoder.load(path) for path in paths])))
             advance(len(some))
     return np.concatenate(rows)
 

@@ -126,8 +126,10 @@ class TimmEncoder:
         if weights:
             state = read_weights(Path(weights))
             own = self._model.state_dict()
-            if missing := sorted(set(own) - set(state)):
-                raise InputError(f"lacks {missing[0]} and {len(missing) - 1} more weights", where=weights)
+            wrong = sorted(name for name in own if name not in state or state[name].shape != own[name].shape)
+            if wrong:
+                what = f"{wrong[0]} and {len(wrong) - 1} more weights are missing, or of another shape"
+                raise InputError(what, where=weights, remedy=f"take a file of the weights of {model}")
             self._model.load_state_dict({name: state[name] for name in own})
         self._model.eval().requires_grad_(False).to(device)
         self._transform = timm.data.create_transform(**timm.data.resolve_model_data_config(self._model))

@@ -7,6 +7,7 @@ et al., CVPR 2023, arXiv 2305.05665).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from clipx._arrays import TINY, unit_rows
+from clipx._batches import batches
 from clipx.errors import InputError
 from clipx.modalities.bound.map import BoundMap
 
@@ -93,7 +95,8 @@ def fit_map(
     if config.kind == "mlp":
         if out is None:
             raise InputError("a perceptron needs a folder for its checkpoint", where="bind")
-        identity = {"bind": asdict(config), "encoder": encoder.id, "space": space.id, "samples": len(features)}
+        digest = hashlib.sha256(features.tobytes() + targets.tobytes()).hexdigest()
+        identity = {"bind": asdict(config), "encoder": encoder.id, "space": space.id, "samples": digest}
         arrays |= _perceptron(z, targets, weight, bias, config, out, resume, identity)
     prompts = getattr(encoder, "prompts", "photo")
     single = {key: np.asarray(value, np.float32) for key, value in arrays.items()}
@@ -122,9 +125,10 @@ def _chosen_ridge(z: np.ndarray, targets: np.ndarray, seed: int) -> float:
             held = order[fold :: min(FOLDS, len(z))]
             kept = np.setdiff1d(order, held)
             weight, bias = ridge_map(z[kept], targets[kept], ridge)
-            rows = unit_rows(z[held] @ weight + bias)
-            right += int(((rows @ meanings.T).argmax(1) == own[held].ravel()).sum())
-            cosine += float((rows * targets[held]).sum())
+            for some in batches(held, 256):  # the table of all samples with all meanings would not fit
+                rows = unit_rows(z[some] @ weight + bias)
+                right += int(((rows @ meanings.T).argmax(1) == own[some].ravel()).sum())
+                cosine += float((rows * targets[some]).sum())
         scores.append((right, cosine))
     return RIDGES[max(range(len(RIDGES)), key=scores.__getitem__)]
 
@@ -179,5 +183,5 @@ def captions_to_targets(space: JointSpace, texts: Sequence[str], prompts: Any) -
     from clipx.zeroshot import ZeroShotClassifier
 
     names = list(dict.fromkeys(texts))
-    rows = ZeroShotClassifier(space, names, prompts).weights.vectors
-    return rows[[names.index(text) for text in texts]]
+    rows, place = ZeroShotClassifier(space, names, prompts).weights.vectors, {name: i for i, name in enumerate(names)}
+    return rows[[place[text] for text in texts]]
