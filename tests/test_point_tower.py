@@ -141,6 +141,16 @@ def test_the_modality_encodes_by_it(teacher, tower, tmp_path):
         CloudConfig(tower=str(path), tta=2)
 
 
+def test_a_tower_gets_as_many_points_as_it_looks_at(teacher, tmp_path):
+    """More than the 1,024 that are kept of a cloud for pictures."""
+    network = EdgeNet(teacher.space.dim, points=1500, neighbours=4, width=8).eval()
+    path = PointTower(network, teacher.space.id, "pointclip_v1").save(tmp_path / "tower.safetensors")
+    encoder = PointCloud(teacher.space, CloudConfig(tower=str(path)))
+    np.savetxt(tmp_path / "a.xyz", cloud(0, 3000).points)
+    assert len(encoder.load(tmp_path / "a.xyz").points) == len(encoder.from_array(cloud(0, 3000).points).points) == 1500
+    assert len(np.unique(seen(encoder.load(tmp_path / "a.xyz"), 1500), axis=0)) == 1500
+
+
 def test_an_index_holds_what_it_makes(tower, teacher, tmp_path):
     path = tower.save(tmp_path / "tower.safetensors")
     np.savetxt(tmp_path / "one.xyz", cloud(1).points)

@@ -123,11 +123,14 @@ class PointCloud(Modality):
         super().__init__(space, config)
         self._classifier: ZeroShotClassifier | None = None
         self.tower: PointTower | None = None
+        self._read_as = self.config
         if self.config.tower is not None:
             from clipx.modalities.pointcloud.tower import load_tower
 
             self.tower = load_tower(self.config.tower, self.space)
             self.context = self.tower.sha256
+            enough = max(self.config.points, self.tower.network.shape["points"])  # else it would see points twice
+            self._read_as = replace(self.config, points=enough)
         entry = get_projection(self.tower.projection if self.tower else self.config.projection)
         self.prompts = entry.prompts
         if self.config.weighting in entry.weights:
@@ -167,7 +170,7 @@ class PointCloud(Modality):
             FileError: see ``read_geometry``.
             InputError: fewer than two different points, a mesh without area, or a cloud for a projection of meshes.
         """
-        return load_cloud(path, self.config, up)
+        return load_cloud(path, self._read_as, up)
 
     def shape(self, path: str | PathLike) -> Shape:
         """All points or triangles of a file, upright by the axis that ``load`` takes."""
@@ -184,7 +187,7 @@ class PointCloud(Modality):
         points = np.asarray(array)
         if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
             raise InputError(f"points must be (P, 3) numbers, got {points.shape} {points.dtype}")
-        return to_cloud(Geometry(points.astype(np.float64), up=None if up is None else str(up)), self.config)
+        return to_cloud(Geometry(points.astype(np.float64), up=None if up is None else str(up)), self._read_as)
 
     @classmethod
     def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:

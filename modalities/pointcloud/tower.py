@@ -60,9 +60,10 @@ class EdgeNet(nn.Module):
 
 
 class EdgeConv(nn.Module):
-    """The largest over a point's neighbours j of relu(norm(W [x_i, x_j - x_i])): (B, P, C) -> (B, P, width).
+    """relu(norm(the largest over a point's neighbours j of W [x_i, x_j - x_i])): (B, P, C) -> (B, P, width).
 
-    W [x_i, x_j - x_i] = U x_i + V x_j, so that both products are made once a point and not once an edge.
+    W [x_i, x_j - x_i] = U x_i + V x_j, so that both products are made once a point and not once an edge. DGCNN takes
+    the largest after the norm, whose statistics are then those of all edges.
     """
 
     def __init__(self, channels: int, width: int):
