@@ -310,6 +310,16 @@ def require_disjoint(
         raise InputError(f"{shared} samples to learn from are among those to test on", where=where, remedy=remedy)
 
 
+def note_shared(test: LabelledData, shown: Sequence[Item]) -> int:
+    """How many samples to test on are among those that are learned from without labels; it is said on stderr."""
+    from clipx.datasets import LabelledData
+    from clipx.progress import note
+
+    if shared := len(set(test.samples) & set(LabelledData("", shown, [], []).samples)):
+        note(f"{shared} of {len(test.items)} samples to test on are among those to learn from (without their labels)")
+    return shared
+
+
 def require_distinct(test: Embedding, train: Embedding, ids: Sequence[str], same: float = SAME) -> None:
     """Raise InputError where the vectors to learn from are those of a sample to test on: the same thing in two files.
 

@@ -209,6 +209,14 @@ def test_the_next_batch_is_made_ahead_and_is_that_of_its_draw():
     assert made[:4] == [0, 2, 4, 6] and made.count(2) == 1
 
 
+def test_the_command_names_what_it_left_out_each_time(run, photos, here):
+    photos[3].write_bytes(b"no picture")
+    line = f"distil {photos[0].parent} -o out --student resnet-8 --size 32 --crops 1 --steps 1 --batch-size 2 --json"
+    for more in ("", " --resume"):  # the second time from what is kept
+        status, out, err = run(line + more)
+        assert status == 2 and json.loads(out)["left_out"] == [str(photos[3])] and "not read: " in err
+
+
 def test_the_command_measures_the_student_beside_its_teacher(run_json, photos, here):
     (here / "set").mkdir()
     for kind, own in (("cat", photos[:4]), ("cup", photos[4:8])):
@@ -220,6 +228,7 @@ def test_the_command_measures_the_student_beside_its_teacher(run_json, photos, h
     )
     teacher, student = record["results"]
     assert (record["space"], record["photos"], record["held_out"]) == ("out/space", 46, 2)
+    assert record["shared"] == 8  # by their content
     assert teacher["n"] == student["n"] == 8 and 0 <= student["acc1"] <= 1
     assert 0 < student["parameters"] != teacher["parameters"] and student["pictures_per_s"] > 0
     assert run_json("classify photo.png --labels cat,cup --space out/space")["space"] == "tiny-student"

@@ -167,6 +167,20 @@ def test_an_index_holds_what_it_makes(tower, teacher, tmp_path):
         index.encoder("pointcloud")
 
 
+def test_an_unreadable_cloud_is_left_out_and_named(run, here):
+    (here / "set").mkdir()
+    for i in range(3):
+        np.savetxt(here / f"set/{i}.xyz", cloud(i).points)
+    (here / "set/1.ply").write_bytes(b"ply\nno")
+    words = "-o tower.safetensors --points 32 --turns 1 --steps 2 --batch-size 2"
+    status, out, err = run(f"train pointcloud set {words} --json")
+    assert status == 2 and json.loads(out)["clouds"] == 3 and "1.ply" in json.loads(out)["failures"][0]["path"]
+    assert "not read: " in err and (here / "tower.safetensors").exists()
+    (here / "set/1.xyz").unlink(), (here / "set/2.xyz").unlink()
+    status, out, err = run(f"train pointcloud set {words.replace('tower', 'other')}")
+    assert status == 2 and "error: " in err and "1.ply" in err and not (here / "other.safetensors").exists()
+
+
 def test_the_command_measures_pictures_and_tower(run_json, here):
     for i in range(4):
         (here / "set" / ("chair" if i % 2 else "table")).mkdir(parents=True, exist_ok=True)
@@ -174,7 +188,7 @@ def test_the_command_measures_pictures_and_tower(run_json, here):
     words = "--points 32 --turns 1 --steps 2 --batch-size 2"
     record = run_json(f"train pointcloud set -o tower.safetensors {words} --test set")
     assert [row["way"] for row in record["results"]] == ["pictures", "tower"] and record["clouds"] == 4
-    assert all(row["n"] == 4 and row["clouds_per_s"] > 0 for row in record["results"])
+    assert all(row["n"] == 4 and row["clouds_per_s"] > 0 for row in record["results"]) and record["shared"] == 4
     named = run_json("classify cloud.xyz --labels chair,table --tower tower.safetensors")
     assert named["results"][0]["predictions"]
     folder = here / "plain"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
+from clipx.errors import ClipxError, FileError
 
 if TYPE_CHECKING:
     from clipx.datasets import LabelledData
@@ -59,20 +60,24 @@ def distil(
 
     The result, --out/space, is a space: --space takes it everywhere. What is known of it is how near its vectors lie to
     the teacher's on photos that were held out, its size and its speed; with --test also the accuracy of both. Of
-    a space with picture domains (lite) it learns that of photos.
+    a space with picture domains (lite) it learns that of photos. A photo that cannot be read is left out and named at
+    the end, and the exit status is then 2.
 
     Example: clipx distil photos --space ViT-L-14/openai -o runs/small
 
     Example: clipx distil photos -o runs/small --test birds --test-where split=test
     """
     from clipx.cli._output import print_table, report
+    from clipx.evaluation import note_shared
     from clipx.modalities.image.distil import DistilConfig
     from clipx.modalities.image.distil import distil as learn
+    from clipx.pipeline import file_items
 
     own = {name: getattr(flags, name) for name in ("student", "size", "crops", "affinity", "steps", "batch_size", "lr")}
     config = DistilConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
     config.vision_cfg()  # refuses an unknown one before the work
     photos, tested = _photos(data, run), _tested(flags)
+    shared = None if tested is None else note_shared(tested, file_items(photos))
     space = run.open_space(backend="torch")
     found = learn(space, photos, out, config, resume=flags.resume)
     student = run.open_space(str(found.folder), backend="torch")
@@ -82,14 +87,16 @@ def distil(
     ]
     about: dict[str, Any] = {"space": str(found.folder), "teacher": space.id, "photos": found.photos}
     about |= {"held_out": found.held_out, "cosine": found.cosine, "found": found.found, "left_out": found.left_out}
-    about |= {"test": None if tested is None else tested.name, "seed": run.seed}
+    about |= {"test": None if tested is None else tested.name, "shared": shared, "seed": run.seed}
     title = (
         f"{found.folder}: on {found.held_out} photos that were held out, cosine with the teacher {found.cosine:.3f}, "
         f"nearest to its own photo's vector {found.found:.0%}"
     )
     names = ("space", "parameters", "pictures_per_s", *(() if tested is None else ("acc1", "ci95")))
-    run.emit(
+    failures: dict[str, ClipxError] = {path: FileError("not a readable picture") for path in found.left_out}
+    run.conclude(
         report("distil", results, **about),
+        failures,
         lambda: print_table(names, [[_cell(row, name) for name in names] for row in results], title),
     )
 

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
+from clipx.errors import ClipxError, FileError, InputError
 
 if TYPE_CHECKING:
+    from clipx.datasets import LabelledData
     from clipx.modalities.pointcloud.cloud import Cloud
     from clipx.modalities.pointcloud.encoder import PointCloud
+    from clipx.pipeline import Item
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,15 @@ def train(
     """Teach a point tower what a projection's pictures say; labels are not needed.
 
     The tower encodes points without drawing them, which takes a fraction of the time: --tower of the pointcloud
-    modality takes it, in classify, embed, eval and index. With --test both are measured, in accuracy and time.
+    modality takes it, in classify, embed, eval and index. With --test both are measured, in accuracy and time. A file
+    that cannot be read is left out and named at the end, and the exit status is then 2.
 
     Example: clipx train pointcloud shapes -o tower.safetensors --test more --test-where split=test
 
     Example: clipx classify chair.ply --labels chair,table --tower tower.safetensors
     """
     from clipx.cli._output import check_writable, print_table, report
-    from clipx.errors import FileError
+    from clipx.evaluation import note_shared
     from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
     from clipx.modalities.pointcloud.tower import SUFFIX
     from clipx.modalities.pointcloud.train import TowerTrainConfig, fit_tower
@@ -78,53 +82,76 @@ def train(
     drawn = CloudConfig(projection=flags.projection, up=flags.up, points=2 * config.points)
     space = run.open_space()
     teacher = PointCloud(space, drawn)
-    clouds = _clouds(data, teacher, run)
+    items, tested, failures = _items(data, run), _tested(flags), dict[str, ClipxError]()
+    shared = None if tested is None else note_shared(tested, items)
+    clouds = _clouds(items, teacher, failures)
     tower = fit_tower(teacher, clouds, config, out.with_suffix(""), resume=flags.resume)
     tower.save(out)
     note(f"written to {out}")
     results: list[dict[str, Any]] = []
-    if flags.test is not None:
+    if tested is not None:
         ways = {"pictures": teacher, "tower": PointCloud(space, CloudConfig(up=flags.up, tower=str(out)))}
-        results = _measured(ways, flags)
+        results = _measured(ways, tested)
     about = {"file": str(out), "space": space.name, "space_id": space.id, "clouds": len(clouds), "seed": run.seed}
-    about |= {"projection": flags.projection, "settings": dict(tower.settings)}
+    about |= {"projection": flags.projection, "settings": dict(tower.settings), "shared": shared}
+    about["failures"] = [{"path": path, "reason": error.what} for path, error in failures.items()]
     names = ("way", "n", "acc1", "ci95", "clouds_per_s")
     run.emit(
         report("train pointcloud", results, **about),
         lambda: print_table(names, [[_cell(row, name) for name in names] for row in results], str(out)),
     )
+    for path, error in failures.items():
+        note(f"not read: {path}: {error.what}")
+    if failures:
+        raise typer.Exit(2)
 
 
-def _clouds(data: Path, teacher: PointCloud, run: RunOptions) -> list[Cloud]:
-    """The samples to learn from: those of a labelled set, whose labels are not looked at, or all files of a folder."""
+def _items(data: Path, run: RunOptions) -> Sequence[Item]:
+    """What is learned from: the samples of a labelled set, whose labels are not looked at, or all files of a folder."""
     from clipx.datasets import read_data
-    from clipx.errors import InputError
     from clipx.index.scan import find_files
     from clipx.modalities.pointcloud.encoder import PointCloud
-    from clipx.pipeline import Item, file_items
+    from clipx.pipeline import file_items
 
     try:
-        items: Sequence[Item] = read_data(data, PointCloud, run.conditions()).items
+        return read_data(data, PointCloud, run.conditions()).items
     except InputError:
         if run.where or not data.is_dir():
             raise
-        items = file_items([Path(file.path) for file in find_files([data], PointCloud.name).files])
-    return [item.load(teacher) for item in items]
+        return file_items([Path(file.path) for file in find_files([data], PointCloud.name).files])
 
 
-def _measured(ways: Mapping[str, PointCloud], flags: TowerFlags) -> list[dict[str, Any]]:
+def _clouds(items: Sequence[Item], teacher: PointCloud, failures: dict[str, ClipxError]) -> list[Cloud]:
+    """The samples; what cannot be read goes to ``failures``, and is raised where fewer than two are left."""
+    clouds = []
+    for item in items:
+        try:
+            clouds.append(item.load(teacher))
+        except ClipxError as error:
+            failures[item.id] = error
+    if failures and len(clouds) < 2:
+        raise next(iter(failures.values()))
+    return clouds
+
+
+def _tested(flags: TowerFlags) -> LabelledData | None:
+    from clipx.cli._flags import condition
+    from clipx.datasets import read_data
+    from clipx.modalities.pointcloud.encoder import PointCloud
+
+    if flags.test is None:
+        return None
+    return read_data(flags.test, PointCloud, [condition(text, "--test-where") for text in flags.test_where or []])
+
+
+def _measured(ways: Mapping[str, PointCloud], data: LabelledData) -> list[dict[str, Any]]:
     """Accuracy by words, and clouds a second, reading not included."""
     import numpy as np
 
-    from clipx.cli._flags import condition
-    from clipx.datasets import read_data
     from clipx.evaluation import targets_of
     from clipx.metrics import bootstrap_ci95
-    from clipx.modalities.pointcloud.encoder import PointCloud
     from clipx.zeroshot import ZeroShotClassifier
 
-    where = [condition(text, "--test-where") for text in flags.test_where or []]
-    data = read_data(flags.test or Path(), PointCloud, where)
     names, targets = targets_of(data.labels, data.classes)
     results = []
     for name, encoder in ways.items():
