@@ -361,6 +361,37 @@ def test_the_pretrained_sound_tower_is_fitted(any_device, ask):
     assert Path(found["tower"]).is_dir() and 0 <= found["acc1"] <= 1
 
 
+@pytest.mark.parametrize("method", ["cmc", "cpc", "dino", "moco-v2", "swav"])
+def test_towers_learn_without_labels(method, any_device, tmp_path):
+    """Banks, patches, a centre, a queue and codes."""
+    from test_contrastive import TINY, made_pictures
+
+    from clipx.contrastive import METHODS, features, new_tower, pretrain, small, ssl_config
+
+    pictures, config = made_pictures(8, 40), ssl_config(steps=2, batch_size=4)
+    least = replace(small(METHODS[method]), hidden=32, dim=16, length=8)
+    least = replace(least, predictor_hidden=16, prototypes=min(16, least.prototypes))
+    tower = pretrain(pictures, least, new_tower(TINY, 32), config, tmp_path, device=any_device)
+    assert bool(features(tower, pictures).isfinite().all())
+
+
+def test_students_and_maps_learn(any_device, ask, folder):
+    for i in range(40):
+        Path("many").mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (32, 32, 3), np.uint8)).save(f"many/{i}.png")
+    flags = f"--student resnet-8 --size 32 --crops 1 --steps 2 --batch-size 4 --device {any_device}"
+    assert ask(f"distil many -o student-{any_device} {flags}")["held_out"] == 2
+    Path("clouds").mkdir(exist_ok=True)
+    for i in range(3):
+        shutil.copy("small.xyz", f"clouds/{i}.xyz")
+    flags = f"--points 32 --turns 1 --steps 2 --batch-size 2 --device {any_device}"
+    assert ask(f"train pointcloud clouds -o points-{any_device}.safetensors {flags}")["clouds"] == 3
+    named = ask(f"classify small.xyz --labels chair,cup --tower points-{any_device}.safetensors --device {any_device}")
+    assert named["results"][0]["predictions"]
+    flags = f"--kind mlp --steps 2 --device {any_device}"
+    assert ask(f"bind image@nano pictures -o map-{any_device}.safetensors {flags}")["samples"] == 4
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
