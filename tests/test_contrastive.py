@@ -241,7 +241,7 @@ def made_pictures(count=256, side=10):
     return shown.astype(np.uint8)
 
 
-def spread_after(tmp_path, name, steps=80, lr=1e-2, **changes):
+def spread_after(tmp_path, name, steps=50, lr=1e-2, **changes):
     """The spread of the compared vectors of the pictures after some steps, by a method with changes."""
     method = small(METHODS[name])
     views = dataclasses.replace(method.views, local=0, blur=(0.0,) * 3, area=(0.6, 1.0))
