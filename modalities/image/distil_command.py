@@ -77,7 +77,7 @@ def distil(
     config = DistilConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
     config.vision_cfg()  # refuses an unknown one before the work
     photos, tested = _photos(data, run), _tested(flags)
-    shared = None if tested is None else note_shared(tested, file_items(photos))
+    shared = None if tested is None else note_shared(tested, file_items([Path(path) for path in photos]))
     space = run.open_space(backend="torch")
     found = learn(space, photos, out, config, resume=flags.resume)
     student = run.open_space(str(found.folder), backend="torch")
