@@ -251,3 +251,11 @@ def test_without_a_map_it_says_what_to_do(space_folder, tmp_path):
     assert "clipx bind" in (bound.unavailable() or "")
     with pytest.raises(InputError, match="make one with clipx bind"):
         bound.load(tmp_path / "a.png")
+
+
+def test_the_table_of_a_folder_is_no_sample(run_json, here, means):
+    pictures(here / "set")
+    run_json("bind means set -o map.safetensors")
+    record = run_json("index set --db my.index --modality bound --map map.safetensors")
+    (did,) = record["results"]
+    assert did["added"] == 12 and not did["failures"]

@@ -24,7 +24,8 @@ PUBLIC = {
     ],
     "clipx.backbone": [
         "CONFIG", "TOLERANCES", "Backbone", "Tokenizer", "any_size_image_features", "build_backbone", "build_model",
-        "build_tokenizer", "create", "create_from_folder", "create_from_hub", "freeze", "has_lexicon", "load_state",
+        "build_tokenizer", "create", "create_from_folder", "create_from_hub", "freeze", "has_lexicon",
+        "is_architecture", "load_state",
         "model_config", "pretrained_tags", "random_backbone", "read_weights", "require_trainable",
         "short_text_features", "state_sha256",
     ],

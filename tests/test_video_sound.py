@@ -337,3 +337,11 @@ def test_a_sample_of_many_rows_counts_files_and_tracks_right(tmp_path, space, mo
         one = entries[7].tracks[0].vectors[4:5]
         hit = index.search(clipx.Embedding(one, space.id, "audio"), 3, modality="audio", exact=True)[0]
         assert (hit.path, hit.start_s, hit.modality) == ("/f/07.mp4", 4.0, "audio")
+
+
+def test_a_folder_of_films_is_one_of_sounds_where_that_is_asked_for(run_json, here):
+    film(here / "films.mp4", 6)
+    (here / "films").mkdir()
+    (here / "films.mp4").rename(here / "films/a.mp4")
+    record = run_json("classify films --modality audio --labels cat,cup --space random:RN50")
+    assert [row["path"] for row in record["results"]] == ["films/a.mp4"]

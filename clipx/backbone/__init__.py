@@ -19,6 +19,7 @@ _HOMES = {
     "create_from_hub": "build",
     "freeze": "weights",
     "has_lexicon": "config",
+    "is_architecture": "config",
     "load_state": "weights",
     "model_config": "config",
     "pretrained_tags": "config",

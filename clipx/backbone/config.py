@@ -18,6 +18,13 @@ def has_lexicon(config: Mapping[str, Any]) -> bool:
     return "phrases" in config.get("text_cfg", {})
 
 
+def is_architecture(name: str) -> bool:
+    """Whether open_clip has a built-in architecture of that name."""
+    from open_clip.factory import list_models
+
+    return name in list_models()
+
+
 def model_config(architecture: str) -> dict[str, Any]:
     """open_clip's ``model_cfg`` of a built-in architecture (a copy).
 

@@ -50,9 +50,7 @@ class DomainCLIP(nn.Module):
             tower.head = nn.Identity()  # its domains have theirs
         self.tower_of = dict(domains or {})
         self.heads = nn.ModuleDict({name: self._new_head(embed_dim, tower) for name, tower in self.tower_of.items()})
-        self.domain_classifier = (
-            nn.Linear(self.visual.trunk.num_features, 1 + len(self.heads)) if self.heads else None
-        )
+        self.domain_classifier = nn.Linear(self.visual.trunk.num_features, 1 + len(self.heads)) if self.heads else None
         self.text = LexiconText(embed_dim, **text_cfg)
         self.to(memory_format=torch.channels_last)  # convolutional towers are a quarter faster so on processors
         self.logit_scale = nn.Parameter(torch.tensor(init_logit_scale))

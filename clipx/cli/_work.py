@@ -97,7 +97,7 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
         if path.is_dir():
             from clipx.index.scan import find_files  # which one file need not wait for
 
-            walk = find_files([path], modality)
+            walk = find_files([path], modality, tracks=True)
             found.files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
             found.failures |= {failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures}
             found.skipped += walk.skipped
@@ -109,7 +109,7 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
             remedy = f"{error.remedy}; or name the modality with --modality"
             found.failures[str(path)] = InputError(error.what, where=path, remedy=remedy)
     if not found.files and not found.failures:
-        why = "holds no file that a modality reads"
+        why = f"holds no file that {'a modality' if modality is None else f'the modality {modality}'} reads"
         if found.skipped:
             why += f": {counted(found.skipped)}"
         raise InputError(why, where=paths[0])

@@ -77,6 +77,7 @@ def edit(
             found = stopped.results[0]
     latent = found.latent.cpu()
     _write(out, _bytes(full.render(latent)))
+    note(f"written to {out}")
     settings = full.settings(latent)
     figures = {
         "loss": found.loss, "loss_before": found.before,

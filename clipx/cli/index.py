@@ -311,7 +311,7 @@ def _note_results(did: Added, files: int | None, recall: float | None, paths: Se
         where = printable(did.missing[0])
         note(f"missing: {text} outside of what was named, such as {where}; take them out with --remove FILE or FOLDER")
     if paths and files == 0:
-        why = "none of it could be read" if did.failures else "no modality reads what is there"
+        why = "none of it could be read" if did.failures else "no modality that was asked for reads what is there"
         note(f"nothing was indexed: {why}")
     named = set(map(absolute, paths))
     if any(failure.path in named for failure in did.failures) or _note_shards(did):

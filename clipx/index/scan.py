@@ -94,7 +94,7 @@ class Walk:
         return [path for path in gone if not is_skipped(path)]
 
 
-def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None) -> Walk:
+def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = None, tracks: bool = False) -> Walk:
     """Files in folders, at any depth, whose suffix a modality owns and which it claims; named files in any case.
 
     Symbolic links to folders are followed, after all else; a folder is entered once, whatever the ways to it, so that a
@@ -104,6 +104,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
     Args:
         paths: folders and files, and URLs of them, see ``clipx.index.remote``.
         modality: take what this one reads, and nothing else.
+        tracks: with a modality, files of which it reads a track as well, such as films for their sound.
 
     Raises:
         FileError: one of ``paths`` does not exist, or is a pipe or a device.
@@ -112,7 +113,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], modality: str | None = N
         MissingDependencyError: fsspec needs another package for a URL.
     """
     paths, owner = list(paths), lru_cache(maxsize=None)(_owner)
-    walk = Walk([], _reader(modality, owner), owner)
+    walk = Walk([], _reader(modality, owner, tracks), owner)
     entered: set[tuple[int, int]] = set()
     for path in paths:
         root = absolute(path)
@@ -298,7 +299,7 @@ def _identity(about: os.stat_result) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-def _reader(modality: str | None, owner: Callable[[str], str | None]) -> Callable[[str], str | None]:
+def _reader(modality: str | None, owner: Callable[[str], str | None], tracks: bool) -> Callable[[str], str | None]:
     """path -> the modality that reads it, or None."""
     if modality is None:
 
@@ -307,8 +308,11 @@ def _reader(modality: str | None, owner: Callable[[str], str | None]) -> Callabl
             return modality_of(path) if is_shared(suffix) and not is_url(path) else owner(suffix)
 
         return reader
-    chosen = get_modality(modality).suffixes
-    return lambda path: modality if not chosen or suffix_of(path) in chosen else None
+    cls = get_modality(modality)
+    if not cls.suffixes:  # it takes files of any suffix, but for the table that says what they are
+        return lambda path: None if os.path.basename(name_of(path)) == _TABLE else modality
+    chosen = (*cls.suffixes, *(getattr(cls, "tracks_of", ()) if tracks else ()))
+    return lambda path: modality if suffix_of(path) in chosen else None
 
 
 def suffix_of(path: str) -> str:

@@ -111,6 +111,8 @@ def _find(name: str) -> JointSpace:
         return _opened(name, bb.create_from_folder(folder))
     architecture, slash, pretrained = name.partition("/")
     if slash and pretrained and architecture not in ("", ".", "..", "~"):
+        if "/" in pretrained and not bb.is_architecture(architecture):  # runs/small/space, mistyped
+            raise SpaceError("no such folder", where=name, remedy=_advice(name))
         return _opened(name, bb.create(architecture, pretrained))
     raise SpaceError(f"no space named {name!r}", remedy=_advice(name))
 

@@ -72,6 +72,7 @@ def distil(
     from clipx.modalities.image.distil import DistilConfig
     from clipx.modalities.image.distil import distil as learn
     from clipx.pipeline import file_items
+    from clipx.progress import note
 
     own = {name: getattr(flags, name) for name in ("student", "size", "crops", "affinity", "steps", "batch_size", "lr")}
     config = DistilConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
@@ -88,16 +89,16 @@ def distil(
     about: dict[str, Any] = {"space": str(found.folder), "teacher": space.id, "photos": found.photos}
     about |= {"held_out": found.held_out, "cosine": found.cosine, "found": found.found, "left_out": found.left_out}
     about |= {"test": None if tested is None else tested.name, "shared": shared, "seed": run.seed}
-    title = (
-        f"{found.folder}: on {found.held_out} photos that were held out, cosine with the teacher {found.cosine:.3f}, "
-        f"nearest to its own photo's vector {found.found:.0%}"
+    note(
+        f"written to {found.folder}: on {found.held_out} photos that were held out, cosine with the teacher "
+        f"{found.cosine:.3f}, nearest to its own photo's vector {found.found:.0%}"
     )
     names = ("space", "parameters", "pictures_per_s", *(() if tested is None else ("acc1", "ci95")))
     failures: dict[str, ClipxError] = {path: FileError("not a readable picture") for path in found.left_out}
     run.conclude(
         report("distil", results, **about),
         failures,
-        lambda: print_table(names, [[_cell(row, name) for name in names] for row in results], title),
+        lambda: print_table(names, [[_cell(row, name) for name in names] for row in results]),
     )
 
 
