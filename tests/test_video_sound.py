@@ -339,9 +339,10 @@ def test_a_sample_of_many_rows_counts_files_and_tracks_right(tmp_path, space, mo
         assert (hit.path, hit.start_s, hit.modality) == ("/f/07.mp4", 4.0, "audio")
 
 
-def test_a_folder_of_films_is_one_of_sounds_where_that_is_asked_for(run_json, here):
-    film(here / "films.mp4", 6)
-    (here / "films").mkdir()
-    (here / "films.mp4").rename(here / "films/a.mp4")
-    record = run_json("classify films --modality audio --labels cat,cup --space random:RN50")
-    assert [row["path"] for row in record["results"]] == ["films/a.mp4"]
+def test_a_folder_of_films_is_one_of_sounds_where_that_is_asked_for(tmp_path):
+    from clipx.cli._work import files_in
+
+    path = film(tmp_path / "a.mp4", 2)
+    assert files_in([tmp_path], "audio").files == [path]
+    with pytest.raises(clipx.ClipxError, match="holds no file that the modality pointcloud reads"):
+        files_in([tmp_path], "pointcloud")
