@@ -76,7 +76,7 @@ def test_third_party_files_are_classified(installed, sees, tiny_space, tmp_path)
 
 
 def test_without_it_nobody_reads_its_files(tmp_path):
-    with pytest.raises(InputError, match="no modality named 'colour'; installed: audio, depth, image"):
+    with pytest.raises(InputError, match="no modality named 'colour'; installed: audio, bound, depth, image"):
         registry.get_modality("colour")
     with pytest.raises(InputError, match=r"no modality reads \.hex"):
         registry.modality_of("orange.hex")
