@@ -386,7 +386,9 @@ def test_students_and_maps_learn(any_device, ask, folder):
         shutil.copy("small.xyz", f"clouds/{i}.xyz")
     flags = f"--points 32 --turns 1 --steps 2 --batch-size 2 --device {any_device}"
     assert ask(f"train pointcloud clouds -o points-{any_device}.safetensors {flags}")["clouds"] == 3
-    named = ask(f"classify small.xyz --labels chair,cup --tower points-{any_device}.safetensors --device {any_device}")
+    named = ask(
+        f"classify small.xyz --labels chair,cup --point-tower points-{any_device}.safetensors --device {any_device}"
+    )
     assert named["results"][0]["predictions"]
     flags = f"--kind mlp --steps 2 --device {any_device}"
     assert ask(f"bind image@nano pictures -o map-{any_device}.safetensors {flags}")["samples"] == 4

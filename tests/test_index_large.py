@@ -205,7 +205,7 @@ def test_a_file_of_a_large_modality_is_read_as_it_was(large, space, tmp_path):
     out = next(f"/x/{i:04}.png" for i in range(MANY) if i % 30 != 7 and f"/x/{i:04}.png" not in kept)
     assert snapshot.modality_of(out) is None
     assert index._searcher.modality_of(out) == "image"
-    assert index._searcher._modality_of("/none.png", snapshot) is None
+    assert index._searcher.modality_of("/none.png") is None
 
 
 # What the approximate index must not lose -----------------------------------------------------------------------------

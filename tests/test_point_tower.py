@@ -132,20 +132,20 @@ def test_the_file_is_read_back_and_belongs_to_one_space(teacher, tower, tiny_spa
 
 def test_the_modality_encodes_by_it(teacher, tower, tmp_path):
     path = tower.save(tmp_path / "tower.safetensors")
-    encoder = PointCloud(teacher.space, CloudConfig(tower=str(path)))
+    encoder = PointCloud(teacher.space, CloudConfig(point_tower=str(path)))
     clouds = [cloud(1), cloud(2)]
     assert np.allclose(encoder.encode(clouds).vectors, tower.encode(clouds), atol=1e-6)
     assert encoder.context and encoder.context != PointCloud(teacher.space).context
     assert encoder.pictures(clouds[0]).shape[0] > 1  # what a person looks at stays
     with pytest.raises(InputError, match="makes no views"):
-        CloudConfig(tower=str(path), tta=2)
+        CloudConfig(point_tower=str(path), tta=2)
 
 
 def test_a_tower_gets_as_many_points_as_it_looks_at(teacher, tmp_path):
     """More than the 1,024 that are kept of a cloud for pictures."""
     network = EdgeNet(teacher.space.dim, points=1500, neighbours=4, width=8).eval()
     path = PointTower(network, teacher.space.id, "pointclip_v1").save(tmp_path / "tower.safetensors")
-    encoder = PointCloud(teacher.space, CloudConfig(tower=str(path)))
+    encoder = PointCloud(teacher.space, CloudConfig(point_tower=str(path)))
     np.savetxt(tmp_path / "a.xyz", cloud(0, 3000).points)
     assert len(encoder.load(tmp_path / "a.xyz").points) == len(encoder.from_array(cloud(0, 3000).points).points) == 1500
     assert len(np.unique(seen(encoder.load(tmp_path / "a.xyz"), 1500), axis=0)) == 1500
@@ -155,9 +155,9 @@ def test_an_index_holds_what_it_makes(tower, teacher, tmp_path):
     path = tower.save(tmp_path / "tower.safetensors")
     np.savetxt(tmp_path / "one.xyz", cloud(1).points)
     with clipx.Index.create(tmp_path / "my.index", teacher.space) as index:
-        index.add([tmp_path / "one.xyz"], settings={"pointcloud": {"tower": str(path)}})
+        index.add([tmp_path / "one.xyz"], settings={"pointcloud": {"point_tower": str(path)}})
         stored = index.embedding_of(tmp_path / "one.xyz").vectors[0]
-    encoder = PointCloud(teacher.space, CloudConfig(tower=str(path)))
+    encoder = PointCloud(teacher.space, CloudConfig(point_tower=str(path)))
     assert np.abs(stored - encoder.encode([encoder.load(tmp_path / "one.xyz")]).vectors[0]).max() < 1e-5
     path.write_bytes(PointTower(EdgeNet(32, 32, 4, 8).eval(), teacher.space.id, "pointclip_v1").save(path).read_bytes())
     with (
@@ -189,7 +189,7 @@ def test_the_command_measures_pictures_and_tower(run_json, here):
     record = run_json(f"train pointcloud set -o tower.safetensors {words} --test set")
     assert [row["way"] for row in record["results"]] == ["pictures", "tower"] and record["clouds"] == 4
     assert all(row["n"] == 4 and row["clouds_per_s"] > 0 for row in record["results"]) and record["shared"] == 4
-    named = run_json("classify cloud.xyz --labels chair,table --tower tower.safetensors")
+    named = run_json("classify cloud.xyz --labels chair,table --point-tower tower.safetensors")
     assert named["results"][0]["predictions"]
     folder = here / "plain"
     folder.mkdir()

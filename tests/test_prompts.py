@@ -53,7 +53,7 @@ def test_spoken():
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        ("imagnet", "no prompt set named 'imagnet'; known: clip2point, depth, imagenet"),
+        ("imagnet", "no prompt set named 'imagnet'; known: action, clip2point, depth, imagenet"),
         ("a photo of a dog", "no prompt set named"),
         (("a photo of a dog",), "does not say where the label goes"),
         ((), "empty"),

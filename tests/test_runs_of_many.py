@@ -97,4 +97,4 @@ def test_a_sketch_takes_the_settings_of_the_modality_that_it_reads(photos, run, 
     assert "--up is a setting of pointcloud, not of image" in run(f"{SKETCH.format('a.jpg')} --up x")[2]
     assert "--up goes with files, not with --text" in run("sketch --text cat --up x")[2]
     status, _, err = run(f"{SKETCH.format('a.jpg')} --tower missing")
-    assert status == 2 and "--tower is a setting of audio and pointcloud, not of image" in err
+    assert status == 2 and "--tower is a setting of audio, not of image" in err

@@ -57,7 +57,7 @@ class CloudConfig:
         default=1,
         metadata={"help": "turns about the up axis whose vectors are averaged: test-time augmentation, each as slow"},
     )
-    tower: str | None = field(
+    point_tower: str | None = field(
         default=None,
         metadata={"help": "a point tower that clipx train pointcloud wrote, in place of pictures; one for each space"},
     )
@@ -86,10 +86,12 @@ class CloudConfig:
             len(self.weights) == entry.views and min(self.weights) >= 0 and 0 < sum(self.weights) < float("inf")
         ):
             raise InputError(f"weights must be {entry.views} numbers >= 0, not all 0, got {self.weights}")
-        if self.tower is not None:  # an index keeps it, and is searched from other folders
-            object.__setattr__(self, "tower", str(Path(self.tower).expanduser().absolute()))
+        if self.point_tower is not None:  # an index keeps it, and is searched from other folders
+            object.__setattr__(self, "point_tower", str(Path(self.point_tower).expanduser().absolute()))
             if self.tta > 1 or self.weighting != "uniform" or self.weights is not None:
-                raise InputError("a tower makes no views: tta, weighting and weights are for pictures", where="tower")
+                raise InputError(
+                    "a tower makes no views: tta, weighting and weights are for pictures", where="point_tower"
+                )
         if self.weights is not None and self.weighting != "uniform":
             raise InputError("weights and weighting exclude each other", remedy="leave one out")
 
@@ -124,10 +126,10 @@ class PointCloud(Modality):
         self._classifier: ZeroShotClassifier | None = None
         self.tower: PointTower | None = None
         self._read_as = self.config
-        if self.config.tower is not None:
+        if self.config.point_tower is not None:
             from clipx.modalities.pointcloud.tower import load_tower
 
-            self.tower = load_tower(self.config.tower, self.space)
+            self.tower = load_tower(self.config.point_tower, self.space)
             self.context = self.tower.sha256
             enough = max(self.config.points, self.tower.network.shape["points"])  # else it would see points twice
             self._read_as = replace(self.config, points=enough)

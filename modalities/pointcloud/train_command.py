@@ -58,13 +58,13 @@ def train(
 ) -> None:
     """Teach a point tower what a projection's pictures say; labels are not needed.
 
-    The tower encodes points without drawing them, which takes a fraction of the time: --tower of the pointcloud
+    The tower encodes points without drawing them, which takes a fraction of the time: --point-tower of the pointcloud
     modality takes it, in classify, embed, eval and index. With --test both are measured, in accuracy and time. A file
     that cannot be read is left out and named at the end, and the exit status is then 2.
 
     Example: clipx train pointcloud shapes -o tower.safetensors --test more --test-where split=test
 
-    Example: clipx classify chair.ply --labels chair,table --tower tower.safetensors
+    Example: clipx classify chair.ply --labels chair,table --point-tower tower.safetensors
     """
     from clipx.cli._output import check_writable, print_table, report
     from clipx.evaluation import note_shared
@@ -90,7 +90,7 @@ def train(
     note(f"written to {out}")
     results: list[dict[str, Any]] = []
     if tested is not None:
-        ways = {"pictures": teacher, "tower": PointCloud(space, CloudConfig(up=flags.up, tower=str(out)))}
+        ways = {"pictures": teacher, "tower": PointCloud(space, CloudConfig(up=flags.up, point_tower=str(out)))}
         results = _measured(ways, tested)
     about = {"file": str(out), "space": space.name, "space_id": space.id, "clouds": len(clouds), "seed": run.seed}
     about |= {"projection": flags.projection, "settings": dict(tower.settings), "shared": shared}
