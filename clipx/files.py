@@ -19,15 +19,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from clipx.errors import FileError, InputError
+from clipx.errors import FileError, InputError, SpaceMismatchError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
+MODEL_SUFFIX = ".safetensors"
 MAX_BYTES = 256 * 2**20
 MAX_KEPT_BYTES = 64 * 2**20  # of a file that is hashed and then read
 _own = threading.local()
@@ -323,6 +325,61 @@ def write_tensors(
             raise FileError(f"cannot be written ({error})", where=path) from error
 
     write_whole(path, write, parents=parents)
+
+
+def require_model_suffix(path: str | PathLike) -> Path:
+    """The path. Raises FileError unless ``write_model`` takes it."""
+    path = Path(path)
+    if path.suffix != MODEL_SUFFIX:
+        raise FileError(f"suffix {path.suffix!r} is not {MODEL_SUFFIX}", where=path)
+    return path
+
+
+def write_model(path: str | PathLike, tensors: Mapping[str, Tensor], key: str, facts: Mapping[str, Any]) -> Path:
+    """Write what was trained as one .safetensors file, its facts as JSON under a key of the header; folders are made.
+
+    Args:
+        path: the file.
+        tensors: by name, on any device.
+        key: says what the file is.
+        facts: of JSON's types.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileError: another suffix, or the file cannot be written.
+    """
+    path = require_model_suffix(path)
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_tensors(path, kept, {key: json.dumps(facts)}, parents=True)
+    return path
+
+
+def restore_model(
+    data: bytes, key: str, build: Callable[[dict[str, Tensor], Any], T], what: str, where: str | PathLike, remedy: str
+) -> T:
+    """``build`` of the tensors and the facts that ``write_model`` wrote. Nothing in the file is run.
+
+    Args:
+        data: content of the file.
+        key: as it was written with.
+        build: may raise anything on a damaged or foreign file. A SpaceMismatchError is passed on.
+        what: the file should hold, such as "head of films".
+        where, remedy: of the error.
+
+    Raises:
+        FileError: the file is damaged or holds something else, or values that are not finite.
+    """
+    try:
+        tensors, facts = parse_tensors(data, key)
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise ValueError("values are not finite")
+        return build(tensors, facts)
+    except SpaceMismatchError:
+        raise
+    except Exception as error:  # whatever safetensors, json or torch trip over
+        raise FileError(f"is no {what}: {error}", where=where, remedy=remedy) from error
 
 
 def parse_tensors(data: bytes, key: str) -> tuple[dict[str, Tensor], Any]:

@@ -130,6 +130,12 @@ def test_the_file_is_read_back_and_belongs_to_one_space(teacher, tower, tiny_spa
         tower.save(tmp_path / "tower.pt")
 
 
+def test_wrong_sizes_in_a_file_take_no_memory(teacher, tower, tmp_path):
+    tower.network.shape["width"] = 10**7  # its layers would take 10^15 bytes
+    with pytest.raises(FileError, match="is no point tower"):
+        load_tower(tower.save(tmp_path / "tower.safetensors"), teacher.space)
+
+
 def test_the_modality_encodes_by_it(teacher, tower, tmp_path):
     path = tower.save(tmp_path / "tower.safetensors")
     encoder = PointCloud(teacher.space, CloudConfig(point_tower=str(path)))

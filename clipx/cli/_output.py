@@ -80,6 +80,15 @@ def check_writable(path: Path | None) -> None:
         raise FileError("its folder does not exist or cannot be written", where=path, remedy="make the folder first")
 
 
+def check_model(path: Path) -> None:
+    """As ``check_writable``, of a file of ``clipx.files.write_model``, which makes its folder."""
+    from clipx.files import require_model_suffix  # which imports numpy
+
+    require_model_suffix(path)
+    if path.parent.exists():
+        check_writable(path)
+
+
 def distinct_names(paths: Sequence[Path]) -> list[str]:
     """A name for the results of each file: its stem, else its whole name, and where that is not its own, a number.
 

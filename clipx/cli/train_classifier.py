@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from clipx.datasets import LabelledData
     from clipx.space import JointSpace
 
-SUFFIX = ".safetensors"
-
 
 @dataclass(frozen=True)
 class ClassifierOptions:
@@ -74,12 +72,12 @@ def classifier(
     from clipx.cli._work import encode, make_classifier, read_prompts, space_name
     from clipx.datasets import read_data
     from clipx.fewshot import cross_validated, fit, method_named
+    from clipx.files import require_model_suffix
     from clipx.registry import get_modality
     from clipx.settings import plain, source_of
 
     out, method = options.out, method_named(options.method)
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
+    require_model_suffix(out)
     check_writable(out)
     name = run.modality or _modality_in(data)
     chosen, prompts = settings_of([name], settings)[name], read_prompts(run.prompts)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import ClipxError, InputError
 from clipx.progress import note
 
 if TYPE_CHECKING:
@@ -71,17 +71,13 @@ def train(
     """
     from clipx import _processes as processes
     from clipx._device import check_device
-    from clipx.cli._output import check_writable, report
+    from clipx.cli._output import check_model, report
     from clipx.contrastive import decoded, find_pictures, method_named, pretrain, small, ssl_config
-    from clipx.contrastive.tower import SUFFIX
 
     method = method_named(flags.method)
     if not 0 < flags.lr < math.inf:
         raise InputError(f"the learning rate must be above 0, got {flags.lr}", where="--lr")
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     device = check_device(run.device)
     failures: dict[str, ClipxError] = {}
     folder, paths = out.with_suffix(""), find_pictures(data)

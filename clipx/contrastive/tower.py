@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -13,10 +12,9 @@ from torch import Tensor, nn
 
 from clipx.backbone import any_size_image_features, build_model
 from clipx.backbone.towers import ResNetTower, ViTTower, tower_of
-from clipx.errors import FileError, InputError, first_line
-from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.errors import InputError
+from clipx.files import MODEL_SUFFIX, read_bytes, restore_model, write_model
 
-SUFFIX = ".safetensors"
 KIND = "image tower"
 # 1.4 million parameters, a quarter of them in convolutions: CLIP's ResNet with one block a stage
 DEFAULT: dict[str, Any] = {"embed_dim": 256, "vision_cfg": {"layers": [1, 1, 1, 1], "width": 16}}
@@ -42,10 +40,9 @@ class ImageTower:
     about: Mapping[str, Any]
 
     def save(self, path: str | PathLike) -> None:
-        """Write it as one .safetensors file, atomically."""
+        """Write one .safetensors file. Raises FileError: another suffix, or it cannot be written."""
         facts = {"kind": KIND, "config": self.config, "preprocess": self.preprocess, "about": self.about}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.visual.state_dict().items()}
-        write_tensors(path, tensors, {"clipx": json.dumps(facts, sort_keys=True)})
+        write_model(path, self.visual.state_dict(), "clipx", facts)
 
 
 class Pixels(nn.Module):
@@ -91,18 +88,13 @@ def load_tower(path: str | PathLike) -> ImageTower:
     Raises:
         FileError: missing, unreadable, or not such a file.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=16 * 2**30)
-    try:
-        tensors, facts = parse_tensors(data, "clipx")
+
+    def build(tensors: dict[str, Tensor], facts: dict[str, Any]) -> ImageTower:
         if facts["kind"] != KIND:
             raise ValueError(f"it holds a {facts['kind']}")
-        config = facts["config"]
-        visual = build_model({**config, "text_cfg": TEXT}).visual
+        visual = build_model({**facts["config"], "text_cfg": TEXT}).visual
         visual.load_state_dict(tensors)
-        if not all(bool(value.isfinite().all()) for value in tensors.values()):
-            raise ValueError("its weights are not finite")
-        return ImageTower(visual.eval(), config, facts["preprocess"], facts["about"])
-    except Exception as error:  # whatever a damaged or foreign file runs into
-        raise FileError(
-            f"is no image tower ({first_line(error)})", where=path, remedy="make one with clipx train ssl"
-        ) from error
+        return ImageTower(visual.eval(), facts["config"], facts["preprocess"], facts["about"])
+
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=16 * 2**30)
+    return restore_model(data, "clipx", build, "image tower", path, "make one with clipx train ssl")

@@ -22,7 +22,7 @@ from clipx.errors import FileError
 from clipx.fewshot.adapter import AdapterConfig, AdapterNetwork, InterViewAdapter, smoothed_cross_entropy
 from clipx.fewshot.ape import APE
 from clipx.fewshot.ape_t import APETrained
-from clipx.fewshot.base import SUFFIX, FewShotClassifier, Shots, checked_facts, finite
+from clipx.fewshot.base import FewShotClassifier, Shots, checked_facts, finite
 from clipx.fewshot.cache import CacheModel
 from clipx.fewshot.clap import CLAP
 from clipx.fewshot.cocoop import CoCoOp, CoCoOpConfig, MetaNet
@@ -36,7 +36,7 @@ from clipx.fewshot.prolip import ProLIP
 from clipx.fewshot.prototype import Prototype
 from clipx.fewshot.tip_adapter_f import TipAdapterF
 from clipx.fewshot.view_search import ViewSearch
-from clipx.files import parse_tensors, read_bytes
+from clipx.files import MODEL_SUFFIX, parse_tensors, read_bytes
 
 __all__ = [
     "APE",
@@ -78,7 +78,7 @@ def load_classifier(path: str | PathLike) -> FewShotClassifier:
     Raises:
         FileError: missing, unreadable, or not such a file.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=4 * 2**30)
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=4 * 2**30)
     try:
         tensors, about = parse_tensors(data, "clipx")
         return CLASSIFIERS[about["kind"]]._restore(finite(tensors), checked_facts(about))

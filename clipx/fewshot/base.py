@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -17,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipx.embedding import Embedding
-from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
+from clipx.errors import InputError, SpaceMismatchError, UnsupportedError
 from clipx.fewshot.selection import FIXED
-from clipx.files import write_tensors
+from clipx.files import write_model
 from clipx.zeroshot import Prediction
 
 if TYPE_CHECKING:
@@ -195,14 +194,9 @@ class FewShotClassifier(ABC):
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         tensors, facts = self._state()
         about = {name: getattr(self, name) for name in ("kind", "labels", "space_id", "views", "settings")}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_tensors(path, tensors, {"clipx": json.dumps(about | facts)}, parents=True)
-        return path
+        return write_model(path, tensors, "clipx", about | facts)
 
     def _read(self, embedding: Embedding | Tensor) -> Tensor:
         """N * V rows -> (N, V, D)."""
@@ -224,9 +218,6 @@ class FewShotClassifier(ABC):
     @classmethod
     @abstractmethod
     def _restore(cls, tensors: dict[str, Tensor], about: dict[str, Any]) -> Self: ...
-
-
-SUFFIX = ".safetensors"
 
 
 def by_sample(embedding: Embedding | Tensor, space_id: str, dim: int, views: int) -> Tensor:

@@ -62,17 +62,13 @@ def bind(
 
     Example: clipx classify rain.wav --modality bound --map sounds.safetensors --labels rain,dog
     """
-    from clipx.cli._output import check_writable, print_table, report
-    from clipx.errors import FileError, InputError
+    from clipx.cli._output import check_model, print_table, report
+    from clipx.errors import InputError
     from clipx.modalities.bound.encoders import get_encoder
     from clipx.modalities.bound.fit import BindConfig, fit_map
-    from clipx.modalities.bound.map import SUFFIX
     from clipx.progress import note
 
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     if flags.captions and flags.paired:
         raise InputError("captions and paired exclude each other", remedy="leave one out")
     given = {name: value for name in ("ridge", "steps") if (value := getattr(flags, name)) is not None}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipx._arrays import unit_rows
-from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.errors import SpaceMismatchError
+from clipx.files import MODEL_SUFFIX, read_bytes, restore_model, sha256_of, write_model
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
-SUFFIX = ".safetensors"
 _KEY = "clipx_bound_map"
 _FACTS = ("encoder", "encoder_id", "space_id", "prompts", "settings")
 _HIDDEN = ("down", "down_bias", "up")  # of the perceptron
@@ -60,15 +57,8 @@ class BoundMap:
         """Write one .safetensors file. Raises FileError: another suffix, or it cannot be written."""
         import torch
 
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
-        facts = {name: getattr(self, name) for name in _FACTS}
-        tensors = {
-            name: torch.from_numpy(np.array(value, np.float32, order="C")) for name, value in self.arrays.items()
-        }
-        write_tensors(path, tensors, {_KEY: json.dumps(facts)}, parents=True)
-        return path
+        tensors = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in self.arrays.items()}
+        return write_model(path, tensors, _KEY, {name: getattr(self, name) for name in _FACTS})
 
 
 def load_map(path: str | PathLike[str], space: JointSpace) -> BoundMap:
@@ -77,9 +67,9 @@ def load_map(path: str | PathLike[str], space: JointSpace) -> BoundMap:
     Raises:
         FileError: missing, unreadable, or no map. SpaceMismatchError: it leads to another space.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=2**31)
-    try:
-        tensors, facts = parse_tensors(data, _KEY)
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=2**31)
+
+    def build(tensors: Mapping[str, Any], facts: Mapping[str, Any]) -> BoundMap:
         arrays = {name: value.float().numpy() for name, value in tensors.items()}
         features, dim = arrays["weight"].shape
         shapes = {"mean": (features,), "scale": (), "weight": (features, dim), "bias": (dim,)}
@@ -88,14 +78,15 @@ def load_map(path: str | PathLike[str], space: JointSpace) -> BoundMap:
             shapes |= {"down": (features, hidden), "down_bias": (hidden,), "up": (hidden, dim)}
         if {name: value.shape for name, value in arrays.items()} != shapes:
             raise ValueError("its arrays do not fit each other")
-        if not all(np.isfinite(value).all() for value in arrays.values()) or arrays["scale"] <= 0:
-            raise ValueError("values are not finite")
-        found = BoundMap(arrays, sha256=hashlib.sha256(data).hexdigest(), **{name: facts[name] for name in _FACTS})
+        if arrays["scale"] <= 0:
+            raise ValueError("its scale is not above 0")
+        found = BoundMap(arrays, sha256=sha256_of(data), **{name: facts[name] for name in _FACTS})
         if not all(isinstance(getattr(found, name), str) for name in _FACTS[:4]):
             raise ValueError("its facts are damaged")
-    except Exception as error:  # whatever safetensors, json or numpy trip over in a damaged or foreign file
-        raise FileError(f"is no map of an encoder: {error}", where=path, remedy="make one with clipx bind") from error
-    if found.space_id != space.id or dim != space.dim:
+        return found
+
+    found = restore_model(data, _KEY, build, "map of an encoder", path, "make one with clipx bind")
+    if found.space_id != space.id or len(found.arrays["bias"]) != space.dim:
         raise SpaceMismatchError(
             f"the map leads to space {found.space_id}, this is {space.id}",
             where=path,

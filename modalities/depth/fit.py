@@ -21,13 +21,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipx.errors import FileError, InputError, SpaceMismatchError, UnsupportedError
-from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.files import MODEL_SUFFIX, parse_tensors, read_bytes, write_model
 from clipx.modalities.depth.inputs import require_words, viewed
 from clipx.prompt_learning import PromptLearner
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
-SUFFIX = ".safetensors"
 WORDS = ("extremely close", "very close", "close", "not in distance", "a little remote", "far", "very far")
 SCENES = ("kitchen", "bedroom", "bathroom", "living room", "dining room", "office", "classroom")
 ENDS = 0.02  # shares of the cells nearer than the first bin and farther than the last
@@ -183,13 +182,8 @@ class Fit:
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
-        facts = {name: getattr(self, name) for name in _FACTS}
-        tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in self.tensors.items()}
-        write_tensors(path, tensors, {"clipx-depth": json.dumps(facts)}, parents=True)
-        return path
+        tensors = {name: tensor.float() for name, tensor in self.tensors.items()}
+        return write_model(path, tensors, "clipx-depth", {name: getattr(self, name) for name in _FACTS})
 
     @property
     def _channels(self) -> int:
@@ -210,7 +204,7 @@ _FACTS = ("kind", "space_id", "bins", "short_side_px", "words", "settings", "uni
 
 def shipped_fits(space: JointSpace) -> dict[str, Path]:
     """Name -> file of the fits that clipx ships for a space, the one to take first at the front."""
-    files = SHIPPED.glob(f"{space.name}/*{SUFFIX}")
+    files = SHIPPED.glob(f"{space.name}/*{MODEL_SUFFIX}")
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
@@ -227,9 +221,9 @@ def load_fit(path: str | PathLike, space: JointSpace) -> Fit:
     if not Path(path).suffix:
         if str(path) not in (shipped := shipped_fits(space)):
             known = f"{space.name} comes with {', '.join(shipped) or 'none'}"
-            raise FileError("no fit of that name", where=path, remedy=f"{known}; a fit's file ends in {SUFFIX}")
+            raise FileError("no fit of that name", where=path, remedy=f"{known}; a fit's file ends in {MODEL_SUFFIX}")
         path = shipped[str(path)]
-    data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=2**30)
     try:
         tensors, facts = parse_tensors(data, "clipx-depth")
         fit = Fit(tensors=tensors, **{name: facts[name] for name in _FACTS})

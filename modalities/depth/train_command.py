@@ -71,15 +71,10 @@ def train(
 
     Example: clipx train depth nyu --space lite --kind linear --images 20 -o fit.safetensors
     """
-    from clipx.cli._output import check_writable, print_table, report
-    from clipx.errors import FileError
-    from clipx.modalities.depth.fit import SUFFIX
+    from clipx.cli._output import check_model, print_table, report
 
     plan = _plan(flags, run.seed)
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     pairs = _pairs(data, flags, run.seed)
     opened = run.open_space(backend="torch")
     fit = _fit(opened, pairs, plan)

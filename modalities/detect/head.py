@@ -9,10 +9,8 @@ features that stay as they are: only two layers and the background's vector are 
 
 from __future__ import annotations
 
-import json
 import math
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import parse_tensors, read_bytes, sha256_of, write_tensors
+from clipx.errors import SpaceMismatchError
+from clipx.files import MODEL_SUFFIX, read_bytes, restore_model, sha256_of, write_model
 from clipx.modalities.detect.boxes import scaled
 from clipx.modalities.detect.regions import _pooled
 from clipx.modalities.detect.views import MAX_CELLS
 from clipx.space import JointSpace
 
-SUFFIX = ".safetensors"
+_KEY = "clipx-detect"
 CONTEXT = 1.5  # times the box's sides: what is around it is pooled, too
 STAGES = 3  # so many, the last ones, are pooled
 _FACTS = ("space_id", "channels", "width", "short_side_px", "settings")
@@ -88,13 +86,9 @@ class RegionHead(nn.Module):
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         values = (self.space.id, self.channels, self.width, self.short_side_px, self.settings)
-        tensors = {name: value.detach().cpu().float().contiguous() for name, value in self.state_dict().items()}
-        facts = json.dumps(dict(zip(_FACTS, values, strict=True)))
-        write_tensors(path, tensors, {"clipx-detect": facts}, parents=True)
+        tensors = {name: value.float() for name, value in self.state_dict().items()}
+        write_model(path, tensors, _KEY, dict(zip(_FACTS, values, strict=True)))
 
 
 def _layer(inputs: int, outputs: int) -> nn.Linear:
@@ -112,24 +106,23 @@ def load_head(path: str | PathLike, space: JointSpace) -> RegionHead:
     Raises:
         FileError: missing, unreadable, or no head. SpaceMismatchError: made in another space.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
-    try:
-        tensors, facts = parse_tensors(data, "clipx-detect")
+
+    def build(tensors: dict[str, Tensor], facts: dict[str, Any]) -> RegionHead:
         channels, width, side = (int(facts[name]) for name in ("channels", "width", "short_side_px"))
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()) or min(channels, width, side) < 1:
-            raise ValueError("tensors are not finite, or sizes below 1")
-        if (made_in := str(facts["space_id"])) == space.id:
-            head = RegionHead(space, channels, width, side, settings=facts["settings"])
-            head.load_state_dict(tensors)
-            return head.eval()
-    except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
-        remedy = "make it with clipx train detect"
-        raise FileError(f"is no head of regions: {error}", where=path, remedy=remedy) from error
-    raise SpaceMismatchError(
-        f"the head was made in space {made_in}, this is {space.id}",
-        where=path,
-        remedy="take that space, or train again with clipx train detect",
-    )
+        if min(channels, width, side) < 1:
+            raise ValueError("sizes are below 1")
+        if (made_in := str(facts["space_id"])) != space.id:
+            raise SpaceMismatchError(
+                f"the head was made in space {made_in}, this is {space.id}",
+                where=path,
+                remedy="take that space, or train again with clipx train detect",
+            )
+        head = RegionHead(space, channels, width, side, settings=facts["settings"])
+        head.load_state_dict(tensors)
+        return head.eval()
+
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=2**30)
+    return restore_model(data, _KEY, build, "head of regions", path, "make it with clipx train detect")
 
 
 def region_features(space: JointSpace, photo: Tensor, boxes: np.ndarray, short_side_px: int) -> Tensor:

@@ -64,16 +64,12 @@ def train(
 
     Example: clipx train detect photos --space lite --novel dog,cup -o head.safetensors
     """
-    from clipx.cli._output import check_writable, print_table, report
-    from clipx.errors import FileError, InputError
+    from clipx.cli._output import check_model, print_table, report
+    from clipx.errors import InputError
     from clipx.modalities.detect.data import read_boxed, set_sha256
-    from clipx.modalities.detect.head import SUFFIX
     from clipx.progress import note
 
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     photos = read_boxed(data, run.conditions())
     if len(photos) < 2:
         raise InputError("training needs two photos: one to learn from, one to be judged on", where=data)

@@ -6,8 +6,6 @@ graph is not recomputed between them, then the largest and the mean of all point
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -19,14 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.errors import SpaceMismatchError
+from clipx.files import MODEL_SUFFIX, read_bytes, restore_model, sha256_of, write_model
 from clipx.modalities.pointcloud.cloud import Cloud, unit_sphere, upright
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
 
-SUFFIX = ".safetensors"
 _KEY = "clipx_point_tower"
 _AT_ONCE = 32  # clouds in a batch
 _FACTS = ("space_id", "projection", "settings")
@@ -124,13 +121,8 @@ class PointTower:
 
     def save(self, path: str | PathLike) -> Path:
         """Write one .safetensors file. Raises FileError: another suffix, or it cannot be written."""
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         facts = {name: getattr(self, name) for name in _FACTS} | {"shape": self.network.shape}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        write_tensors(path, tensors, {_KEY: json.dumps(facts)}, parents=True)
-        return path
+        return write_model(path, self.network.state_dict(), _KEY, facts)
 
 
 def load_tower(path: str | PathLike, space: JointSpace) -> PointTower:
@@ -139,24 +131,22 @@ def load_tower(path: str | PathLike, space: JointSpace) -> PointTower:
     Raises:
         FileError: missing, unreadable, or no tower. SpaceMismatchError: it was taught by another space.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=2**31)
-    try:
-        tensors, facts = parse_tensors(data, _KEY)
-        network = EdgeNet(**facts.pop("shape"))
-        network.load_state_dict(tensors)
-        if not all(bool(one.isfinite().all()) for one in tensors.values()):
-            raise ValueError("values are not finite")
-        found = PointTower(network.eval().requires_grad_(False), sha256=hashlib.sha256(data).hexdigest(), **facts)
-    except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
-        remedy = "train one with clipx train pointcloud"
-        raise FileError(f"is no point tower: {error}", where=path, remedy=remedy) from error
-    if found.space_id != space.id or network.shape["dim"] != space.dim:
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=2**31)
+
+    def build(tensors: dict[str, Tensor], facts: dict[str, Any]) -> PointTower:
+        with torch.device("meta"):  # a wrong size then takes no memory
+            network = EdgeNet(**facts.pop("shape"))
+        network.load_state_dict(tensors, assign=True)
+        return PointTower(network.eval().requires_grad_(False), sha256=sha256_of(data), **facts)
+
+    found = restore_model(data, _KEY, build, "point tower", path, "train one with clipx train pointcloud")
+    if found.space_id != space.id or found.network.shape["dim"] != space.dim:
         raise SpaceMismatchError(
             f"the tower was taught by space {found.space_id}, this is {space.id}",
             where=path,
             remedy="take that space, or train again with clipx train pointcloud",
         )
-    network.to(space.device)
+    found.network.to(space.device)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import ClipxError, InputError
 
 if TYPE_CHECKING:
     from clipx.datasets import LabelledData
@@ -66,17 +66,13 @@ def train(
 
     Example: clipx classify chair.ply --labels chair,table --point-tower tower.safetensors
     """
-    from clipx.cli._output import check_writable, print_table, report
+    from clipx.cli._output import check_model, print_table, report
     from clipx.evaluation import note_shared
     from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
-    from clipx.modalities.pointcloud.tower import SUFFIX
     from clipx.modalities.pointcloud.train import TowerTrainConfig, fit_tower
     from clipx.progress import note
 
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     own = {name: getattr(flags, name) for name in ("points", "turns", "steps", "batch_size", "lr")}
     config = TowerTrainConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
     drawn = CloudConfig(projection=flags.projection, up=flags.up, points=2 * config.points)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipx.errors import FileError, SpaceMismatchError
-from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.errors import SpaceMismatchError
+from clipx.files import MODEL_SUFFIX, read_bytes, restore_model, write_model
 from clipx.modalities.segment.features import Features, frozen_features, side_by_side
 from clipx.modalities.segment.groups import GroupNetwork
 from clipx.space import JointSpace
 
-SUFFIX = ".safetensors"
+_KEY = "clipx-segment-head"
 
 
 class HeadNetwork(nn.Module):
@@ -97,13 +96,8 @@ class Head:
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         facts = {name: getattr(self, name) for name in _FACTS} | {"shape": self.network.shape}
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        write_tensors(path, tensors, {"clipx-segment-head": json.dumps(facts)}, parents=True)
-        return path
+        return write_model(path, self.network.state_dict(), _KEY, facts)
 
 
 _FACTS = ("kind", "space_id", "strength", "base", "settings")
@@ -115,20 +109,17 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
     Raises:
         FileError: missing, unreadable, or no head. SpaceMismatchError: made in another space.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=2**30)
-    try:
-        tensors, facts = parse_tensors(data, "clipx-segment-head")
+
+    def build(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Head:
         network = NETWORKS[facts["kind"]](**facts.pop("shape"))
         network.load_state_dict(tensors)
         head = Head(network=network.eval(), **(facts | {"base": tuple(facts["base"])}))
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()) or not 0 <= head.strength <= 1:
+        if not 0 <= head.strength <= 1:
             raise ValueError("values are out of range")
-    except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
-        raise FileError(
-            f"is no segmentation head: {error}",
-            where=path,
-            remedy="train one with clipx train segment",
-        ) from error
+        return head
+
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=2**30)
+    head = restore_model(data, _KEY, build, "segmentation head", path, "train one with clipx train segment")
     _require_space(head.space_id, space, path)
     return head
 

@@ -74,16 +74,11 @@ def train(
 
     Example: clipx train segment voc --space lite --fold 1 -o head.safetensors
     """
-    from clipx.cli._output import check_writable, report
-    from clipx.errors import FileError
+    from clipx.cli._output import check_model, report
     from clipx.modalities.segment.data import read_masks
-    from clipx.modalities.segment.head import SUFFIX
     from clipx.progress import note
 
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     photos = read_masks(data, run.conditions(), split)
     plan = _plan(flags, photos, run)
     config = _config(flags, run.seed)

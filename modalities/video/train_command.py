@@ -63,17 +63,12 @@ def train(
 
     Example: clipx train video clips --where split=train --test-where split=test -o head.safetensors
     """
-    from clipx.cli._output import check_writable, report
-    from clipx.errors import FileError
+    from clipx.cli._output import check_model, report
     from clipx.modalities.video.config import VideoConfig
-    from clipx.modalities.video.heads.head import SUFFIX
     from clipx.modalities.video.train import VideoTrainConfig, fit_head, mean_head, measure
     from clipx.progress import note
 
-    if out.suffix != SUFFIX:
-        raise FileError(f"suffix {out.suffix!r} is not {SUFFIX}", where=out)
-    if out.parent.exists():  # else it is made
-        check_writable(out)
+    check_model(out)
     own = {name: getattr(flags, name) for name in ("layers", "steps", "batch_size", "lr")}
     given = {name: value for name, value in own.items() if value is not None}
     config = VideoTrainConfig(head=flags.head, seed=run.seed, **given)

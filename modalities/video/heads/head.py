@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -16,15 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from clipx.errors import FileError, InputError, SpaceMismatchError
-from clipx.files import parse_tensors, read_bytes, write_tensors
+from clipx.errors import InputError, SpaceMismatchError
+from clipx.files import MODEL_SUFFIX, read_bytes, restore_model, write_model
 from clipx.modalities.video.config import MOST_FRAMES, VideoConfig
 from clipx.modalities.video.heads.base import HeadNetwork, padded
 from clipx.modalities.video.heads.temporal import Conv1D, Mean, SeqLSTM, SeqTransf, Transf, TransfCls
 from clipx.modalities.video.heads.tight import Tight
 from clipx.space import JointSpace
 
-SUFFIX = ".safetensors"
 _KEY = "clipx-video-head"
 _FACTS = ("kind", "space_id", "sampling", "settings")
 
@@ -113,13 +111,8 @@ class Head:
         Raises:
             FileError: another suffix, or the file cannot be written.
         """
-        path = Path(path)
-        if path.suffix != SUFFIX:
-            raise FileError(f"suffix {path.suffix!r} is not {SUFFIX}", where=path)
         facts = {name: getattr(self, name) for name in _FACTS} | {"shape": self.network.shape}
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        write_tensors(path, tensors, {_KEY: json.dumps(facts)}, parents=True)
-        return path
+        return write_model(path, self.network.state_dict(), _KEY, facts)
 
 
 def load_head(path: str | PathLike, space: JointSpace) -> Head:
@@ -128,9 +121,8 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
     Raises:
         FileError: missing, unreadable, or no head. SpaceMismatchError: made in another space.
     """
-    data = read_bytes(path, (SUFFIX,), max_bytes=2**31)
-    try:
-        tensors, facts = parse_tensors(data, _KEY)
+
+    def build(tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> Head:
         shape = _shape(facts, len(tensors))
         if facts["space_id"] != space.id:
             raise SpaceMismatchError(
@@ -142,16 +134,10 @@ def load_head(path: str | PathLike, space: JointSpace) -> Head:
             raise ValueError(f"its frames have {shape['dim']} numbers, those of the space {space.dim}")
         network = HEADS[facts["kind"]](**shape)
         network.load_state_dict(tensors)
-        head = Head(network=network.eval().requires_grad_(False), **facts)
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise ValueError("values are not finite")
-    except SpaceMismatchError:
-        raise
-    except Exception as error:  # whatever safetensors, json or torch trip over in a damaged or foreign file
-        raise FileError(
-            f"is no head of films: {error}", where=path, remedy="train one with clipx train video"
-        ) from error
-    return head
+        return Head(network=network.eval().requires_grad_(False), **facts)
+
+    data = read_bytes(path, (MODEL_SUFFIX,), max_bytes=2**31)
+    return restore_model(data, _KEY, build, "head of films", path, "train one with clipx train video")
 
 
 def _shape(facts: dict[str, Any], tensors: int) -> dict[str, int]:
