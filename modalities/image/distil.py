@@ -32,12 +32,12 @@ from clipx._threads import READERS, single_threaded_pool
 from clipx.backbone import build_model
 from clipx.backbone.config import CONFIG, has_lexicon
 from clipx.errors import FileError, InputError, UnsupportedError
-from clipx.files import parse_tensors, write_tensors, write_whole
+from clipx.files import write_tensors, write_whole
 from clipx.pictures import on_white, open_picture
 from clipx.preprocess import Preprocess
-from clipx.progress import progress
 from clipx.spaces.embedded import EmbeddedFiles, save_embedded
-from clipx.training import TrainConfig, affinity_loss, plot_history, prepare_folder, train
+from clipx.training import plot_history, prepare_folder, train
+from clipx.training.teacher import StudentConfig, kept_vectors
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -51,7 +51,7 @@ PLAIN = "resnet-"  # a student of open_clip's ModifiedResNet with this width
 
 
 @dataclass(frozen=True)
-class DistilConfig:
+class DistilConfig(StudentConfig):
     """What the student is, and how it learns."""
 
     student: str = field(
@@ -60,20 +60,13 @@ class DistilConfig:
     )
     size: int = field(default=96, metadata={"help": "pixels a side that it looks at"})
     crops: int = field(default=4, metadata={"help": "of each photo, the whole one included"})
-    affinity: float = field(default=1.0, metadata={"help": "weight of the affinities beside the cosine"})
-    steps: int = field(default=3000, metadata={"help": "optimiser steps"})
-    batch_size: int = field(default=64, metadata={"help": "crops a step"})
-    lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
-    weight_decay: float = field(default=0.05, metadata={"help": "of matrices and kernels"})
-    seed: int = field(default=0, metadata={"help": "of crops, weights and batches"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size < 32 or self.size % 32:
             raise InputError(f"the size must be a multiple of 32, got {self.size}", where="distil")
-        if min(self.crops, self.steps) < 1 or self.batch_size < 2 or self.seed < 0:
-            raise InputError("crops and steps must be at least 1, the batch 2 and the seed 0", where="distil")
-        if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf and 0 <= self.affinity < math.inf):
-            raise InputError("lr must be above 0, weight_decay and affinity at least 0", where="distil")
+        if self.crops < 1:
+            raise InputError(f"crops must be at least 1, got {self.crops}", where="distil")
 
     def vision_cfg(self) -> dict[str, Any]:
         """open_clip's ``vision_cfg`` of the student. Raises InputError for an unknown one."""
@@ -148,14 +141,11 @@ def distil(
         raise InputError(f"{len(readable)} photos can be read, a student needs {2 * HELD_OUT}", where="distil")
     student = Student(model.visual, prepare)
     identity = {"distil": asdict(config), "space": space.id, "photos": crops.digest(range(len(crops.paths)))}
-    plan = TrainConfig(
-        steps=config.steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
-        warmup=max(1, min(100, config.steps // 10)), seed=config.seed,
-    )  # fmt: skip
     with ThreadPoolExecutor(1, "clipx-crops") as pool:
         loss_of = _loss(crops, vectors, shown, prepare, config, pool)
         device = str(space.device)
-        train(student, loss_of, plan, out, identity=identity, resume=resume, device=device, stop_after=stop_after)
+        how = {"identity": identity, "resume": resume, "device": device, "stop_after": stop_after}
+        train(student, loss_of, config.plan, out, **how)
     plot_history(out)
     cosine, found = fidelity(student, crops, vectors, held_out)
     about = {"distilled_from": space.id, "distil": asdict(config), "photos": len(shown), "cosine": round(cosine, 4)}
@@ -250,18 +240,16 @@ def teacher_vectors(space: JointSpace, crops: Crops, folder: Path) -> tuple[Tens
     Returns:
         (N, K, D) float16 unit vectors, and the numbers of the photos that can be read; the others' are zeros.
     """
-    count = len(crops.paths)
-    vectors = torch.zeros(count, crops.count, space.dim, dtype=torch.float16)  # once: of a million photos, gigabytes
-    with progress("looking at photos", count) as advance, single_threaded_pool(READERS) as pool:
-        for start in range(0, count, BLOCK):
-            some = range(start, min(start + BLOCK, count))
-            file, known = folder / f"{start:08}.safetensors", {"of": f"{space.id} {crops.digest(some)}"}
-            block = _stored(file, known["of"])
-            if block is None:
-                block = _looked_at(space, crops, some, pool)
-                write_tensors(file, {"vectors": block}, {"about": json.dumps(known)}, parents=True)
-            vectors[some.start : some.stop] = block
-            advance(len(some))
+    vectors = torch.zeros(len(crops.paths), crops.count, space.dim, dtype=torch.float16)
+    with single_threaded_pool(READERS) as pool:
+
+        def look(some: range) -> Tensor:
+            return _looked_at(space, crops, some, pool)
+
+        def of(some: range) -> str:
+            return f"{space.id} {crops.digest(some)}"
+
+        kept_vectors("looking at photos", vectors, BLOCK, folder, of, look)
     return vectors, torch.nonzero(vectors[:, 0].any(1)).flatten().numpy()
 
 
@@ -289,15 +277,6 @@ def _looked_at(space: JointSpace, crops: Crops, photos: Sequence[int], pool: Thr
     return found
 
 
-def _stored(file: Path, of: str) -> Tensor | None:
-    """The vectors that a file holds, where they are of the same photos and space."""
-    with suppress(OSError, ValueError, KeyError, FileError):
-        tensors, about = parse_tensors(file.read_bytes(), "about")
-        if about["of"] == of:
-            return tensors["vectors"]
-    return None
-
-
 def _loss(
     crops: Crops,
     vectors: Tensor,
@@ -322,9 +301,7 @@ def _loss(
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:
         where = next(module.parameters()).device
         pixels, teacher = (one.to(where) for one in ahead(draw))
-        student = module(pixels)
-        cosine, affinity = 1 - (student * teacher).sum(1).mean(), affinity_loss(student, teacher)
-        return {"loss": cosine + config.affinity * affinity, "cosine": 1 - cosine, "affinity": affinity}
+        return config.loss(module(pixels), teacher)
 
     return loss_of
 

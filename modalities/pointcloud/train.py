@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -17,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipx.errors import FileError, InputError
-from clipx.files import parse_tensors, write_tensors
+from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import Cloud, about_y
 from clipx.modalities.pointcloud.tower import EdgeNet, PointTower, seen
-from clipx.progress import progress
-from clipx.training import TrainConfig, affinity_loss, prepare_folder, train
+from clipx.training import prepare_folder, train
+from clipx.training.teacher import StudentConfig, kept_vectors
 
 if TYPE_CHECKING:
     from clipx.modalities.pointcloud.encoder import PointCloud
@@ -31,27 +28,21 @@ BLOCK = 64  # clouds whose vectors are written at a time
 
 
 @dataclass(frozen=True)
-class TowerTrainConfig:
+class TowerTrainConfig(StudentConfig):
     """What the tower is, and how it learns."""
 
     points: int = field(default=512, metadata={"help": "points that it looks at"})
     neighbours: int = field(default=8, metadata={"help": "of each point"})
     width: int = field(default=32, metadata={"help": "of its first layer"})
     turns: int = field(default=4, metadata={"help": "turns about the up axis that the teacher looks at"})
-    affinity: float = field(default=1.0, metadata={"help": "weight of the affinities beside the cosine"})
-    steps: int = field(default=3000, metadata={"help": "optimiser steps"})
     batch_size: int = field(default=32, metadata={"help": "clouds a step"})
-    lr: float = field(default=2e-3, metadata={"help": "peak learning rate"})
-    weight_decay: float = field(default=0.05, metadata={"help": "of matrices"})
-    seed: int = field(default=0, metadata={"help": "of weights, batches and what is done to the points"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.points < 16 or not 2 <= self.neighbours <= self.points or self.width < 8:
             raise InputError("points must be at least 16, neighbours 2 to points, width at least 8", where="train")
-        if min(self.turns, self.steps) < 1 or self.batch_size < 2 or self.seed < 0:
-            raise InputError("turns and steps must be at least 1, the batch 2 and the seed 0", where="train")
-        if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf and 0 <= self.affinity < math.inf):
-            raise InputError("lr must be above 0, weight_decay and affinity at least 0", where="train")
+        if self.turns < 1:
+            raise InputError(f"turns must be at least 1, got {self.turns}", where="train")
 
 
 def fit_tower(
@@ -86,13 +77,9 @@ def fit_tower(
     vectors = teacher_vectors(teacher, clouds, config.turns, out / "teacher")
     network = _new(space.dim, config)
     points = [seen(cloud, 2 * config.points) for cloud in clouds]
-    plan = TrainConfig(
-        steps=config.steps, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
-        warmup=max(1, min(100, config.steps // 10)), seed=config.seed,
-    )  # fmt: skip
     identity = {"tower": asdict(config), "of": _digest(teacher, clouds, config.turns)}
-    loss_of = _loss(points, vectors, config)
-    train(network, loss_of, plan, out, identity=identity, resume=resume, device=space.device, stop_after=stop_after)
+    how = {"identity": identity, "resume": resume, "device": space.device, "stop_after": stop_after}
+    train(network, _loss(points, vectors, config), config.plan, out, **how)
     settings = asdict(config) | {"clouds": len(clouds)}
     return PointTower(network.eval().requires_grad_(False), space.id, teacher.config.projection, settings)
 
@@ -111,19 +98,17 @@ def turned(cloud: Cloud, angle: float) -> Cloud:
 
 def teacher_vectors(teacher: PointCloud, clouds: Sequence[Cloud], turns: int, folder: Path) -> Tensor:
     """(N, T, D) what the projection's pictures say of each cloud at each turn; kept in ``folder``."""
-    rows = []
-    with progress("looking at clouds", len(clouds)) as advance:
-        for start in range(0, len(clouds), BLOCK):
-            some = clouds[start : start + BLOCK]
-            file, of = folder / f"{start:08}.safetensors", _digest(teacher, some, turns)
-            block = _stored(file, of)
-            if block is None:
-                views = [turned(cloud, 2 * math.pi * turn / turns) for cloud in some for turn in range(turns)]
-                block = torch.from_numpy(teacher.encode(views).vectors).view(len(some), turns, -1)
-                write_tensors(file, {"vectors": block}, {"about": json.dumps({"of": of})}, parents=True)
-            rows.append(block)
-            advance(len(some))
-    return torch.cat(rows)
+    vectors = torch.zeros(len(clouds), turns, teacher.space.dim)
+
+    def look(some: range) -> Tensor:
+        views = [turned(clouds[i], 2 * math.pi * turn / turns) for i in some for turn in range(turns)]
+        return torch.from_numpy(teacher.encode(views).vectors).view(len(some), turns, -1)
+
+    def of(some: range) -> str:
+        return _digest(teacher, clouds[some.start : some.stop], turns)
+
+    kept_vectors("looking at clouds", vectors, BLOCK, folder, of, look)
+    return vectors
 
 
 def _digest(teacher: PointCloud, clouds: Sequence[Cloud], turns: int) -> str:
@@ -131,15 +116,6 @@ def _digest(teacher: PointCloud, clouds: Sequence[Cloud], turns: int) -> str:
     for cloud in clouds:
         total.update(cloud.up.encode() + cloud.points.tobytes())
     return total.hexdigest()
-
-
-def _stored(file: Path, of: str) -> Tensor | None:
-    """The vectors that a file holds, where they are of the same clouds and teacher."""
-    with suppress(OSError, ValueError, KeyError, FileError):
-        tensors, about = parse_tensors(file.read_bytes(), "about")
-        if about["of"] == of:
-            return tensors["vectors"]
-    return None
 
 
 def _loss(
@@ -155,9 +131,7 @@ def _loss(
         ]
         where = next(module.parameters()).device
         student = F.normalize(module(torch.from_numpy(np.stack(given)).to(where)), dim=1)
-        teacher = vectors[clouds, turns].to(where)
-        cosine, affinity = 1 - (student * teacher).sum(1).mean(), affinity_loss(student, teacher)
-        return {"loss": cosine + config.affinity * affinity, "cosine": 1 - cosine, "affinity": affinity}
+        return config.loss(student, vectors[clouds, turns].to(where))
 
     return loss_of
 
