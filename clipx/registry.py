@@ -5,7 +5,6 @@ A plug-in that is broken, or that claims what another one owns, is an error for 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
@@ -101,7 +100,7 @@ def modality_of(path: str | PathLike) -> str:
         InputError: no installed modality that works owns the suffix.
         ContractError: two of them claim it.
     """
-    owners, broken = _suffixes()
+    owners, broken = _by_suffix("suffixes")
     suffix = Path(path).suffix.lower()
     if suffix not in owners:
         remedy = f"known: {' '.join(owners)}"
@@ -117,12 +116,12 @@ def modality_of(path: str | PathLike) -> str:
 
 def track_readers(suffix: str) -> list[str]:
     """Names of the modalities that read a track of files of this suffix, see ``clipx.modality.ReadsTracks``."""
-    return _track_suffixes().get(suffix.lower(), [])
+    return _by_suffix("tracks_of")[0].get(suffix.lower(), [])
 
 
 def is_shared(suffix: str) -> bool:
     """Whether several modalities own a suffix, so that ``modality_of`` looks into files."""
-    return len(_suffixes()[0].get(suffix, ())) > 1
+    return len(_by_suffix("suffixes")[0].get(suffix, ())) > 1
 
 
 def _claiming(names: list[str], path: str | PathLike) -> list[str]:
@@ -135,30 +134,19 @@ def _claiming(names: list[str], path: str | PathLike) -> list[str]:
 
 
 @lru_cache
-def _suffixes() -> tuple[dict[str, list[str]], list[str]]:
-    """Suffix -> names of the modalities that claim it, and the names of those that cannot be loaded."""
-    owners: dict[str, list[str]] = {}
+def _by_suffix(attribute: str) -> tuple[dict[str, list[str]], list[str]]:
+    """Suffix -> names of the modalities that list it under an attribute, and of those that cannot be loaded."""
+    names: dict[str, list[str]] = {}
     broken = []
     for name in registered(MODALITIES):
         try:
-            suffixes = get_modality(name).suffixes
+            suffixes = getattr(get_modality(name), attribute, ())
         except ContractError:
             broken.append(name)
             continue
         for suffix in dict.fromkeys(suffixes):
-            owners.setdefault(suffix, []).append(name)
-    return owners, broken
-
-
-@lru_cache
-def _track_suffixes() -> dict[str, list[str]]:
-    """Suffix -> names of the modalities that read a track of such files."""
-    readers: dict[str, list[str]] = {}
-    for name in registered(MODALITIES):
-        with suppress(ContractError):
-            for suffix in getattr(get_modality(name), "tracks_of", ()):
-                readers.setdefault(suffix, []).append(name)
-    return readers
+            names.setdefault(suffix, []).append(name)
+    return names, broken
 
 
 @lru_cache

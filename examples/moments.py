@@ -48,7 +48,7 @@ def frames_of(path: Path) -> Iterator[Image.Image]:
 def join(clips: list[Path], path: Path, sounds: dict[Path, Path] | None = None) -> list[tuple[float, float]]:
     """Write a film of clips, one after the other; when each begins and ends, in seconds.
 
-    ``sounds``: clip -> what is heard while it is shown, over and over; nothing with the others.
+    ``sounds``: clip -> the sound that goes with it, repeated to its length; the others are silent.
     """
     av, count, places = pyav(), 0, []
     how = av.video.reformatter.Interpolation
@@ -70,8 +70,8 @@ def join(clips: list[Path], path: Path, sounds: dict[Path, Path] | None = None) 
             places.append((begun / RATE_HZ, count / RATE_HZ))
         container.mux(stream.encode(None))
         if sounds and sound:
-            heard = [wave(sounds.get(clip), end - begin) for clip, (begin, end) in zip(clips, places, strict=True)]
-            block = av.AudioFrame.from_ndarray(np.concatenate(heard)[None], format="s16", layout="mono")
+            waves = [wave(sounds.get(clip), end - begin) for clip, (begin, end) in zip(clips, places, strict=True)]
+            block = av.AudioFrame.from_ndarray(np.concatenate(waves)[None], format="s16", layout="mono")
             block.sample_rate, block.pts, block.time_base = SOUND_HZ, 0, Fraction(1, SOUND_HZ)
             container.mux([*sound.encode(block), *sound.encode(None)])
     return places
@@ -149,11 +149,11 @@ def main() -> None:
     clips = list(captions)
     chance.shuffle(clips)
     labels: dict[str, Path] = {}  # label -> its sound
-    heard: dict[str, Path] = {}  # label -> the clip that it is heard with
+    clip_of: dict[str, Path] = {}  # label -> the clip that its sound goes with
     if args.sounds:
         labels = {name: path for name, path in read_sounds(args.sounds, chance).items() if can_say(space, name)}
-        heard = dict(zip(chance.sample(sorted(labels), len(labels)), clips, strict=False))
-    sounds = {clip: labels[name] for name, clip in heard.items()}
+        clip_of = dict(zip(chance.sample(sorted(labels), len(labels)), clips, strict=False))
+    sounds = {clip: labels[name] for name, clip in clip_of.items()}
     places: dict[Path, tuple[Path, tuple[float, float]]] = {}
     for number in range(args.films):
         own, film = clips[number :: args.films], out / f"film{number}.mp4"
@@ -173,11 +173,11 @@ def main() -> None:
         print(f"{len(asked)} captions, {len(clips)} clips in {args.films} films")
         print(f"R@1 of clips that are films of their own: {np.mean(right):.0%}")
         print(f"R@1 at IoU 0.5 in films: {found:.0%}")
-        if heard:
-            vectors = clipx.embed([labels[name] for name in heard], space=space).vectors
-            right = (space.encode_text(list(heard)) @ vectors.T).argmax(1) == np.arange(len(heard))
-            found = show_hits(index, {name: places[clip] for name, clip in heard.items()}, "audio")
-            print(f"{len(heard)} labels of sounds, each heard with one clip")
+        if clip_of:
+            vectors = clipx.embed([labels[name] for name in clip_of], space=space).vectors
+            right = (space.encode_text(list(clip_of)) @ vectors.T).argmax(1) == np.arange(len(clip_of))
+            found = show_hits(index, {name: places[clip] for name, clip in clip_of.items()}, "audio")
+            print(f"{len(clip_of)} labels of sounds, each with one clip")
             print(f"R@1 of sounds that are files of their own: {np.mean(right):.0%}")
             print(f"R@1 at IoU 0.5 of the sound of films: {found:.0%}")
 

@@ -28,11 +28,11 @@ from clipx.index.scan import Failure, Found, Walk
 from clipx.index.steps import (
     Options,
     Part,
+    modalities_of,
     records_folder,
     shared_store,
     stage,
     to_do,
-    track_readers,
     with_modalities_of,
 )
 from clipx.index.store import SharedStore
@@ -197,8 +197,8 @@ def stage_shard(
             keep_modalities(walk, known)
         walk.files = [file for file in walk.files if shard.holds(file.path)]
         before = _earlier(folder, shard, walk, known, store, space)
-        names = {file.modality for file in walk.files} | (track_readers(walk.files) if options.tracks else set())
-        meta = with_modalities_of(collection.meta.with_modalities(names, settings), before)
+        named = collection.meta.with_modalities(modalities_of(walk.files, options), settings)
+        meta = with_modalities_of(named, before)
         own = Collection(collection.folder, meta, collection.make_store, collection.space)
         # a commit takes a file that is as before for one that was published, so tracks are not tried again here
         todo, left = to_do(collection, walk.files, known, replace(options, tracks=False))

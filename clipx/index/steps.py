@@ -173,6 +173,11 @@ def track_readers(files: Iterable[Found]) -> set[str]:
     return {name for suffix, own in suffixes for name in registry.track_readers(suffix) if name != own}
 
 
+def modalities_of(files: Sequence[Found], options: Options) -> set[str]:
+    """The modalities that read these files, and their tracks where the options have them taken in."""
+    return {file.modality for file in files} | (track_readers(files) if options.tracks else set())
+
+
 def _track_readers(collection: Collection, files: Sequence[Found], record: Callable[[Meta], None]) -> list[Modality]:
     """Those that the space has a tower for; ``record`` is as ``encoded`` takes it.
 

@@ -24,6 +24,7 @@ from clipx.index.steps import (
     Options,
     Part,
     encoded,
+    modalities_of,
     remove_unpublished,
     shared_store,
     to_do,
@@ -87,8 +88,7 @@ def add(
     known = collection.files()
     if modality is None:
         keep_modalities(walk, known)
-    names = {file.modality for file in walk.files} | (track_readers(walk.files) if options.tracks else set())
-    collection.record(collection.meta.with_modalities(names, settings))
+    collection.record(collection.meta.with_modalities(modalities_of(walk.files, options), settings))
     report = _update(collection, walk, known, modality, options, engine)
     report.missing = _missing(known.elsewhere(walk.roots))
     return report
