@@ -144,7 +144,7 @@ def distil(
     with ThreadPoolExecutor(1, "clipx-crops") as pool:
         loss_of = _loss(crops, vectors, shown, prepare, config, pool)
         device = str(space.device)
-        how = {"identity": identity, "resume": resume, "device": device, "stop_after": stop_after}
+        how: dict[str, Any] = {"identity": identity, "resume": resume, "device": device, "stop_after": stop_after}
         train(student, loss_of, config.plan, out, **how)
     plot_history(out)
     cosine, found = fidelity(student, crops, vectors, held_out)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ def fit_tower(
     network = _new(space.dim, config)
     points = [seen(cloud, 2 * config.points) for cloud in clouds]
     identity = {"tower": asdict(config), "of": _digest(teacher, clouds, config.turns)}
-    how = {"identity": identity, "resume": resume, "device": space.device, "stop_after": stop_after}
+    how: dict[str, Any] = {"identity": identity, "resume": resume, "device": space.device, "stop_after": stop_after}
     train(network, _loss(points, vectors, config), config.plan, out, **how)
     settings = asdict(config) | {"clouds": len(clouds)}
     return PointTower(network.eval().requires_grad_(False), space.id, teacher.config.projection, settings)
