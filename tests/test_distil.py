@@ -25,6 +25,7 @@ from clipx.modalities.image.distil import (
 from clipx.preprocess import Preprocess
 from clipx.space import random_space
 from clipx.training import affinity_loss
+from clipx.training.teacher import StudentConfig
 
 SMALL = DistilConfig(student="resnet-8", size=32, crops=2, steps=6, batch_size=8)
 PLAIN = Preprocess((32, 32), (0.5,) * 3, (0.5,) * 3)
@@ -57,6 +58,14 @@ def test_the_affinity_loss_is_the_divergence_of_two_hand_made_tables():
     near = sure * np.log(sure / 0.5) + (1 - sure) * np.log((1 - sure) / 0.5)
     assert float(affinity_loss(student, teacher)) == pytest.approx(2 * near / 3, rel=1e-4)  # the third row is even
     assert float(affinity_loss(teacher, teacher)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_loss_is_the_distance_by_cosine_and_the_weighed_affinities():
+    a, b = torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0])
+    teacher, student = torch.stack([a, a, b]), torch.eye(3)  # cosines 1, 0 and 0
+    found = StudentConfig(affinity=0.5).loss(student, teacher)
+    assert float(found["cosine"]) == pytest.approx(1 / 3)
+    assert float(found["loss"]) == pytest.approx(2 / 3 + 0.5 * float(affinity_loss(student, teacher)))
 
 
 def test_affinities_do_not_depend_on_a_rotation_and_have_a_gradient():
