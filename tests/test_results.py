@@ -390,3 +390,10 @@ def test_the_mean_knows_no_order_and_a_trained_head_does():
     assert set(pairs) == {*HEADS, "chance"}
     sentences = {(run["run"], row["way"]): row["R@1"] for run in FILMS["captions"]["runs"] for row in run["results"]}
     assert min(sentences.values()) >= 0.5
+
+
+def test_no_record_names_a_folder_of_the_machine_that_made_it():
+    named = re.compile(r'"(/|[A-Z]:\\\\)[^"/]+[/\\]')  # a string that is an absolute path
+    records = [*RESULTS.rglob("*.json"), *SPACES.rglob("*.json")]
+    assert len(records) > 30
+    assert {path.name: found[0] for path in records if (found := named.search(path.read_text(encoding="utf-8")))} == {}
