@@ -1,7 +1,7 @@
 """A device that is none: tensors that claim to lie on "pretend:0", compute on the CPU, and are as strict as a GPU is.
 
 It finds the mistakes that only a GPU shows, on machines without one: tensors of two devices in one step, float64 where
-there is none (as on MPS), a step that MPS has not. ``register()`` once, then ``.to("pretend")`` as ever.
+there is none (as on MPS), a step that MPS has not. ``register(monkeypatch)`` in a test, then ``.to("pretend")``.
 """
 
 from __future__ import annotations
@@ -127,12 +127,21 @@ def announce() -> str:
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(NAME, _Module())
+    with torch.device("cpu"):  # torch notes here, once, what a default device is for: before any is replaced
+        torch.empty(0)
+    return NAME
+
+
+def register(monkeypatch) -> str:
+    """Make torch compute on the device, as long as the test runs; returns its name."""
+    _compute()
+    for name in ("tensor", "as_tensor"):  # these alone do not reach a device written in Python
+        monkeypatch.setattr(torch, name, _elsewhere(getattr(torch, name)))
     return NAME
 
 
 @cache
-def register() -> str:
-    """Make torch compute on the device, once a process; returns its name."""
+def _compute() -> None:
     announce()
     library = torch.library.Library("_", "IMPL")
     library.fallback(lambda op, *args, **kwargs: _run(op, args, kwargs), "PrivateUse1")
@@ -141,10 +150,7 @@ def register() -> str:
         packet, _, overload = op.partition(".")
         func = getattr(getattr(aten, packet), overload or "default")
         resizing.impl(op, lambda *args, func=func, **kwargs: _run(func, args, kwargs), "PrivateUse1")
-    register.libraries = library, resizing  # they end with their owner
-    for name in ("tensor", "as_tensor"):  # these alone do not reach a device written in Python
-        setattr(torch, name, _elsewhere(getattr(torch, name)))
-    return NAME
+    _compute.libraries = library, resizing  # they end with their owner
 
 
 def _elsewhere(make):

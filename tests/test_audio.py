@@ -258,6 +258,20 @@ def test_partial(released, tmp_path):
         assert torch.equal(value, released[f"audio.{key}"]), key
 
 
+def test_a_tower_is_read_where_a_default_device_knows_no_linspace(released, tmp_path, monkeypatch):
+    """As within from_pretrained of transformers: the set of functions that a default device is for stays as it was."""
+    known = torch.utils._device._device_constructors
+    known.cache_clear()
+    with monkeypatch.context() as patch, torch.device("cpu"):
+        patch.setattr(torch, "linspace", lambda *args, **kwargs: None)
+        torch.empty(0)
+    try:
+        found = load_audioclip(saved(released, tmp_path / "partial.pt"), dim=1024)
+    finally:
+        known.cache_clear()
+    assert torch.equal(found.tower.window, released["audio.window"])
+
+
 def test_a_tower_alone_and_without_its_empty_bias(released, tmp_path):
     alone = {
         k.removeprefix("audio."): v for k, v in released.items() if k.startswith("audio.") and "fbsp.bias" not in k

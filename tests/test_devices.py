@@ -33,7 +33,7 @@ NEAR = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 6e-2}  # cosines and the l
 @pytest.fixture
 def device(monkeypatch):
     """The one that only pretends, and has no float64 and no eigh."""
-    name = pretend_device.register()
+    name = pretend_device.register(monkeypatch)
     monkeypatch.setattr(_device, "LIMITED", {*_device.LIMITED, name})
     return name
 

@@ -1140,7 +1140,7 @@ def test_what_is_not_indexed_is_said(run, run_json, here):
     assert err.endswith("nothing was indexed: none of it could be read\n")
     (here / "empty").mkdir()
     status, _, err = run("index empty --db new.index")
-    assert (status, err) == (0, "nothing was indexed: no modality reads what is there\n")
+    assert (status, err) == (0, "nothing was indexed: no modality that was asked for reads what is there\n")
 
 
 def test_a_move_says_what_it_leaves_out(run, here, other_space, monkeypatch):

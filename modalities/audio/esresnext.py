@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,9 +33,10 @@ class ESResNeXt(nn.Module):
     def __init__(self, dim: int = 1024):
         super().__init__()
         self.dim = dim
-        self.register_buffer("window", torch.signal.windows.general_cosine(
-            fbsp.WINDOW, a=[0.35875, 0.48829, 0.14128, 0.01168], sym=False, dtype=torch.float64
-        ).float())  # fmt: skip  # Blackman-Harris
+        # In NumPy: once transformers has replaced torch.linspace, a default device may no longer be its device.
+        turns = 2 * np.pi * np.outer(np.arange(4), np.arange(fbsp.WINDOW)) / fbsp.WINDOW
+        window = np.array([0.35875, -0.48829, 0.14128, -0.01168]) @ np.cos(turns)  # Blackman-Harris, periodic
+        self.register_buffer("window", torch.from_numpy(window.astype(np.float32)))
         self.fbsp = fbsp.LinearFBSP()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
