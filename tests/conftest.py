@@ -1,5 +1,6 @@
 """Fixtures that many tests share: small random spaces, and the folder of shared test data where there is one."""
 
+import copy
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
@@ -42,6 +44,18 @@ def tiny_space():
     from clipx.space import random_space
 
     return random_space(RESNET, preprocess_cfg=PREPROCESS, seed=0)
+
+
+@pytest.fixture(scope="session")
+def spread_space(tiny_space):
+    """The same tower, whose vectors are those of differences from a mean picture: no two are alike but for rounding."""
+    space = copy.deepcopy(tiny_space)
+    pooling = space.backbone.model.visual.attnpool.c_proj
+    pictures = np.random.default_rng(0).random((16, 3, 64, 64), dtype=np.float32)
+    mean, std = (np.float32(values)[:, None, None] for values in (space.mean, space.std))
+    with torch.no_grad():
+        pooling.bias -= space.backbone.model.visual(torch.from_numpy((pictures - mean) / std)).mean(0)
+    return space
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +99,8 @@ def save_space(space, folder: Path, words) -> Path:
 
 
 @pytest.fixture(scope="session")
-def space_folder(tiny_space, tmp_path_factory):
-    return save_space(tiny_space, tmp_path_factory.mktemp("spaces") / "tiny", WORDS)
+def space_folder(spread_space, tmp_path_factory):
+    return save_space(spread_space, tmp_path_factory.mktemp("spaces") / "tiny", WORDS)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from clipx import evaluation
 from clipx.datasets import read_data
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError
@@ -531,6 +532,21 @@ def test_short_classes_give_all_they_have(run_json, run, here):
     assert row["draws"][0]["settings"]["samples"] == 6
 
 
+def test_a_copy_is_found_among_vectors_that_their_products_cannot_tell_apart():
+    rng = np.random.default_rng(0)
+    vectors = (np.full((40, 32), 32**-0.5) + 1e-4 * rng.normal(size=(40, 32))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    products = vectors @ vectors.T
+    assert (products.argmax(axis=1) != np.arange(40)).any()  # rounding makes another the nearest
+    ids = [str(i) for i in range(40)]
+    test, train = (Embedding(rows, "a", "image", ids[: len(rows)]) for rows in (vectors[:20], vectors[20:]))
+    evaluation.require_distinct(test, train, ids[:20])
+    for i in range(20):
+        again = Embedding(np.concatenate([vectors[20:], vectors[i : i + 1]]), "a", "image", ids[:21])
+        with pytest.raises(InputError, match=f"1 samples .* such as {i};"):
+            evaluation.require_distinct(test, again, ids[:20])
+
+
 def test_a_copy_in_another_file_is_found_by_its_vector(run, here):
     rng = np.random.default_rng(0)
     for folder in ("train", "test"):
@@ -550,7 +566,6 @@ def test_a_copy_in_another_file_is_found_by_its_vector(run, here):
 
 
 def test_copies_are_looked_for_once_for_all_methods_and_shots(run_json, sets, monkeypatch):
-    from clipx import evaluation
 
     looked, own = [], evaluation.require_distinct
     monkeypatch.setattr(evaluation, "require_distinct", lambda *about: looked.append(1) or own(*about))

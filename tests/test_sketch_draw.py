@@ -71,10 +71,10 @@ def start_of(target, space, config):
     return Start(0, target, maps[0], objective_for([target], space, config, maps), config)
 
 
-def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, tiny_space):
-    (found,) = draw([target], tiny_space, DrawConfig(strokes=(8,), seeds=(0,), steps=40, views=2, pool=4))
+def test_the_loss_falls_and_the_strokes_are_those_it_was_measured_on(target, spread_space):
+    (found,) = draw([target], spread_space, DrawConfig(strokes=(8,), seeds=(0,), steps=40, views=2, pool=4))
     assert found.loss == min(found.history) < found.history[0]
-    objective = objective_for([target], tiny_space, QUICK, maps_of(target, tiny_space))
+    objective = objective_for([target], spread_space, QUICK, maps_of(target, spread_space))
     image = torch.from_numpy(rasterize(found.strokes.points, 224))[None]
     _, plain = objective([(0, 8, 0)], image, 0)
     assert float(plain[0]) == pytest.approx(found.loss, rel=1e-5)

@@ -102,7 +102,8 @@ class DepthPanel(Panel):
             known = depth.depth[depth.known]
             if depth.unit == "m":  # its colours go by the inverse
                 low, high = central(1 / known)
-                ends = 1 / high, 1 / low
+                least, most = float(known.min()), float(known.max())
+                ends = max(1 / high, least), min(1 / low, most)  # 1 / (1 / x) may be past x by rounding
             else:
                 low, high = central(known)
                 ends = (high, low) if depth.unit == "inverse" else (low, high)

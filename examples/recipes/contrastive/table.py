@@ -121,7 +121,7 @@ def measured(tower: ImageTower, one: Labelled) -> dict[str, Any]:
 def record_of(name: str, sets: dict[str, Labelled], epochs: int, runs: Path) -> dict[str, Any]:
     """Train one tower, or a control, and measure it."""
     count = sum(int((~one.test).sum()) for one in sets.values())
-    config = ssl_config(steps=epochs * (count // BATCH), batch_size=BATCH, mixed_precision="bf16", seed=SEED)
+    config = ssl_config(steps=epochs * (count // BATCH), batch_size=BATCH, seed=SEED)
     out = runs / name
     if name == "random":
         tower = new_tower(TOWER, SIZE, SEED)
