@@ -8,6 +8,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LESS_WORK = {
+    "bind_an_encoder": ["--copies", "3"],
     "composites": ["--count", "2"],
     "distil_space": ["--steps", "2"],
     "draw_a_photo": ["--steps", "4", "--strokes", "4"],
@@ -19,6 +20,7 @@ LESS_WORK = {
 }
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
+    "bind_an_encoder": ["airplane", "of 18, by chance 16.7%", "nearest to an airplane's points: helicopter.png"],
     "composites": ["written to"],
     "depth_from_words": ["very far", "written to"],
     "distil_space": ["cosine with the teacher", "takes the words of nano"],
@@ -35,6 +37,7 @@ SAYS = {
 }
 WRITES = {
     "add_a_modality": {"house.asc"},
+    "bind_an_encoder": {"shapes.safetensors"},
     "composites": {"images", "masks", "labels.csv", "classes.txt", "boxes.json"},
     "depth_from_words": {"depth.png", "depth.npz"},
     "distil_space": {"photos", "teacher", "space", "checkpoint.safetensors", "history.jsonl", "loss.png"},
