@@ -6,17 +6,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import clipx
 from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.modalities.pointcloud import Cloud, PointCloud
 from clipx.modalities.pointcloud.encoder import CloudConfig
-from clipx.modalities.pointcloud.tower import EdgeConv, EdgeNet, PointTower, load_tower, nearest, seen
+from clipx.modalities.pointcloud.tower import PointNet, PointTower, load_tower, seen
 from clipx.modalities.pointcloud.train import TowerTrainConfig, fit_tower
 
-SMALL = TowerTrainConfig(points=32, neighbours=4, width=8, turns=2, steps=6, batch_size=8)
+SMALL = TowerTrainConfig(points=32, width=8, turns=2, steps=6, batch_size=8)
 
 
 def cloud(seed, count=200):
@@ -33,46 +31,31 @@ def teacher(tiny_vit_space):
 @pytest.fixture
 def tower(teacher):
     torch.manual_seed(0)
-    network = EdgeNet(teacher.space.dim, points=32, neighbours=4, width=8).eval().requires_grad_(False)
+    network = PointNet(teacher.space.dim, points=32, width=8).eval().requires_grad_(False)
     return PointTower(network, teacher.space.id, "pointclip_v1")
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
-def test_the_nearest_points_are_those_of_a_full_sort(points, count, seed):
-    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(2, points, 3)))
-    found = nearest(x, count).sort(2).values
-    expected = torch.cdist(x, x).argsort(2)[:, :, : min(count, points)].sort(2).values
-    assert torch.equal(found, expected)
-
-
-def test_an_edge_convolution_is_the_largest_over_edges_of_a_product_with_both_ends():
+def test_the_network_is_the_same_layers_for_each_point_then_their_largest_and_mean():
     torch.manual_seed(0)
-    conv = EdgeConv(3, 5).double().eval()
-    conv.norm.running_mean.normal_()
-    conv.norm.running_var.uniform_(0.5, 2)
+    network = PointNet(5, points=7, width=8).double().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
     x = torch.randn(2, 7, 3, dtype=torch.float64)
-    near = nearest(x, 3)
-    found = conv(x, near)
+    found = network(x)
     for b in range(2):
-        for i in range(7):
-            edges = []
-            for j in near[b, i].tolist():
-                # U x_i + V x_j = (U + V) x_i + V (x_j - x_i): W of DGCNN is [U + V, V]
-                ends = torch.cat([x[b, i], x[b, j] - x[b, i]])
-                weight = torch.cat([conv.own.weight + conv.other.weight, conv.other.weight], dim=1)
-                edges.append(weight @ ends + conv.own.bias)
-            largest = torch.stack(edges).amax(0)
-            scaled = (largest - conv.norm.running_mean) / (conv.norm.running_var + conv.norm.eps).sqrt()
-            assert torch.allclose(found[b, i], (scaled * conv.norm.weight + conv.norm.bias).relu(), atol=1e-12)
-
-
-def test_gradients_of_an_edge_convolution():
-    torch.manual_seed(0)
-    conv = EdgeConv(2, 3).double().eval()
-    x = torch.randn(1, 5, 2, dtype=torch.float64, requires_grad=True)
-    near = nearest(torch.randn(1, 5, 3), 2)
-    assert torch.autograd.gradcheck(lambda rows: conv(rows, near), (x,))
+        each = []
+        for row in x[b]:
+            for linear, norm, _ in zip(*[iter(network.each)] * 3, strict=True):
+                row = linear.weight @ row + linear.bias
+                row = (row - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+                row = row.clamp(min=0)
+            each.append(row)
+        both = torch.cat([torch.stack(each).amax(0), sum(each) / 7])
+        assert torch.allclose(found[b], network.top(both[None])[0], atol=1e-12)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(network, (x,))
 
 
 def test_the_order_of_points_and_the_batch_make_no_difference(tower):
@@ -149,7 +132,7 @@ def test_the_modality_encodes_by_it(teacher, tower, tmp_path):
 
 def test_a_tower_gets_as_many_points_as_it_looks_at(teacher, tmp_path):
     """More than the 1,024 that are kept of a cloud for pictures."""
-    network = EdgeNet(teacher.space.dim, points=1500, neighbours=4, width=8).eval()
+    network = PointNet(teacher.space.dim, points=1500, width=8).eval()
     path = PointTower(network, teacher.space.id, "pointclip_v1").save(tmp_path / "tower.safetensors")
     encoder = PointCloud(teacher.space, CloudConfig(point_tower=str(path)))
     np.savetxt(tmp_path / "a.xyz", cloud(0, 3000).points)
@@ -165,7 +148,7 @@ def test_an_index_holds_what_it_makes(tower, teacher, tmp_path):
         stored = index.embedding_of(tmp_path / "one.xyz").vectors[0]
     encoder = PointCloud(teacher.space, CloudConfig(point_tower=str(path)))
     assert np.abs(stored - encoder.encode([encoder.load(tmp_path / "one.xyz")]).vectors[0]).max() < 1e-5
-    path.write_bytes(PointTower(EdgeNet(32, 32, 4, 8).eval(), teacher.space.id, "pointclip_v1").save(path).read_bytes())
+    path.write_bytes(PointTower(PointNet(32, 32, 8).eval(), teacher.space.id, "pointclip_v1").save(path).read_bytes())
     with (
         clipx.Index.open(tmp_path / "my.index", teacher.space) as index,
         pytest.raises(InputError, match="another tower"),

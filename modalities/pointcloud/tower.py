@@ -1,13 +1,14 @@
 """A native point tower: points -> vector without a picture, taught by the vectors of the projection's pictures.
 
-Two edge convolutions (DGCNN, Wang et al., ACM TOG 2019, arXiv 1801.07829) over the nearest neighbours in space, whose
-graph is not recomputed between them, then the largest and the mean of all points (PointNet, Qi et al., CVPR 2017).
+PointNet (Qi et al., CVPR 2017, arXiv 1612.00593) without its learned alignments: the same layers for each point, then
+the largest and the mean over all points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,52 +30,28 @@ _AT_ONCE = 32  # clouds in a batch
 _FACTS = ("space_id", "projection", "settings")
 
 
-class EdgeNet(nn.Module):
+class PointNet(nn.Module):
     """(B, P, 3) points, +y up, in the unit sphere -> (B, D), not normalised.
 
     Args:
         dim: D.
         points: P, what it looks at of each cloud.
-        neighbours: of each point, itself included.
-        width: of the first edge convolution; the others are multiples of it.
+        width: of the first two layers; the others have four times as many.
     """
 
-    def __init__(self, dim: int, points: int = 512, neighbours: int = 8, width: int = 32):
+    def __init__(self, dim: int, points: int = 256, width: int = 64):
         super().__init__()
-        self.shape = {"dim": dim, "points": points, "neighbours": neighbours, "width": width}
-        self.first, self.second = EdgeConv(3, width), EdgeConv(width, 2 * width)
-        self.each = nn.Sequential(nn.Linear(3 * width, 16 * width), _Norm(16 * width), nn.ReLU())
+        self.shape = {"dim": dim, "points": points, "width": width}
+        sizes = (3, width, width, 4 * width)
+        layers = [(nn.Linear(a, b), _Norm(b), nn.ReLU()) for a, b in pairwise(sizes)]
+        self.each = nn.Sequential(*chain(*layers))
         self.top = nn.Sequential(
-            nn.Linear(32 * width, 16 * width), nn.BatchNorm1d(16 * width), nn.ReLU(), nn.Linear(16 * width, dim)
+            nn.Linear(8 * width, 4 * width), nn.BatchNorm1d(4 * width), nn.ReLU(), nn.Linear(4 * width, dim)
         )
 
     def forward(self, points: Tensor) -> Tensor:
-        near = nearest(points, self.shape["neighbours"])
-        one = self.first(points, near)
-        two = self.second(one, near)
-        each = self.each(torch.cat([one, two], dim=2))
+        each = self.each(points)
         return self.top(torch.cat([each.amax(1), each.mean(1)], dim=1))
-
-
-class EdgeConv(nn.Module):
-    """relu(norm(the largest over a point's neighbours j of W [x_i, x_j - x_i])): (B, P, C) -> (B, P, width).
-
-    W [x_i, x_j - x_i] = U x_i + V x_j, so that both products are made once a point and not once an edge. DGCNN takes
-    the largest after the norm, whose statistics are then those of all edges.
-    """
-
-    def __init__(self, channels: int, width: int):
-        super().__init__()
-        self.own, self.other = nn.Linear(channels, width), nn.Linear(channels, width, bias=False)
-        self.norm = _Norm(width)
-
-    def forward(self, x: Tensor, near: Tensor) -> Tensor:
-        """``near``: (B, P, K) numbers of the neighbours."""
-        batch, points, count = near.shape
-        first = torch.arange(batch, device=near.device)[:, None, None] * points
-        other = self.other(x).flatten(0, 1).index_select(0, (near + first).flatten())  # whole rows: 10 x a gather
-        largest = other.view(batch, points, count, -1).max(2).values
-        return F.relu(self.norm(self.own(x) + largest))
 
 
 class _Norm(nn.BatchNorm1d):
@@ -82,13 +59,6 @@ class _Norm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).view_as(x)
-
-
-def nearest(points: Tensor, count: int) -> Tensor:
-    """(B, P, 3) -> (B, P, ``count``) numbers of the nearest points, the point itself among them."""
-    squares = (points * points).sum(2)
-    far = squares[:, :, None] + squares[:, None] - 2 * points @ points.transpose(1, 2)
-    return far.topk(min(count, points.shape[1]), dim=2, largest=False, sorted=False).indices
 
 
 @dataclass(frozen=True)
@@ -103,7 +73,7 @@ class PointTower:
         sha256: of its file; "" where it was not read from one.
     """
 
-    network: EdgeNet
+    network: PointNet
     space_id: str
     projection: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -135,7 +105,7 @@ def load_tower(path: str | PathLike, space: JointSpace) -> PointTower:
 
     def build(tensors: dict[str, Tensor], facts: dict[str, Any]) -> PointTower:
         with torch.device("meta"):  # a wrong size then takes no memory
-            network = EdgeNet(**facts.pop("shape"))
+            network = PointNet(**facts.pop("shape"))
         network.load_state_dict(tensors, assign=True)
         return PointTower(network.eval().requires_grad_(False), sha256=sha256_of(data), **facts)
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import Cloud, about_y
-from clipx.modalities.pointcloud.tower import EdgeNet, PointTower, seen
+from clipx.modalities.pointcloud.tower import PointNet, PointTower, seen
 from clipx.training import prepare_folder, train
 from clipx.training.teacher import StudentConfig, kept_vectors
 
@@ -31,16 +31,15 @@ BLOCK = 64  # clouds whose vectors are written at a time
 class TowerTrainConfig(StudentConfig):
     """What the tower is, and how it learns."""
 
-    points: int = field(default=512, metadata={"help": "points that it looks at"})
-    neighbours: int = field(default=8, metadata={"help": "of each point"})
-    width: int = field(default=32, metadata={"help": "of its first layer"})
+    points: int = field(default=256, metadata={"help": "points that it looks at"})
+    width: int = field(default=64, metadata={"help": "of its first layers"})
     turns: int = field(default=4, metadata={"help": "turns about the up axis that the teacher looks at"})
     batch_size: int = field(default=32, metadata={"help": "clouds a step"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.points < 16 or not 2 <= self.neighbours <= self.points or self.width < 8:
-            raise InputError("points must be at least 16, neighbours 2 to points, width at least 8", where="train")
+        if self.points < 16 or self.width < 8:
+            raise InputError("points must be at least 16, width at least 8", where="train")
         if self.turns < 1:
             raise InputError(f"turns must be at least 1, got {self.turns}", where="train")
 
@@ -84,10 +83,10 @@ def fit_tower(
     return PointTower(network.eval().requires_grad_(False), space.id, teacher.config.projection, settings)
 
 
-def _new(dim: int, config: TowerTrainConfig) -> EdgeNet:
+def _new(dim: int, config: TowerTrainConfig) -> PointNet:
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(config.seed)
-        return EdgeNet(dim, config.points, config.neighbours, config.width)
+        return PointNet(dim, config.points, config.width)
 
 
 def turned(cloud: Cloud, angle: float) -> Cloud:

@@ -30,7 +30,7 @@ class TowerFlags:
     up: Annotated[
         str | None, typer.Option("--up", help="Axis that points up: x, y, z, auto. Default: what the file says.")
     ] = None
-    points: Annotated[int | None, typer.Option("--points", help="That it looks at. Default: 512.")] = None
+    points: Annotated[int | None, typer.Option("--points", help="That it looks at. Default: 256.")] = None
     turns: Annotated[
         int | None, typer.Option("--turns", help="About the up axis, that the teacher looks at. Default: 4.", min=1)
     ] = None
