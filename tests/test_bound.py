@@ -212,12 +212,16 @@ def test_the_windows_of_a_sound_keep_their_times(tiny_space, tiny_vit_space, tmp
     assert bound.prompts == "sound"
 
 
-def test_files_are_bound_classified_and_indexed(run_json, here, means):
+def test_files_are_bound_classified_and_indexed(run_json, run, here, means):
     pictures(here / "set")
     record = run_json("bind means set --where fold=0 --test-where fold=1 -o map.safetensors")
     (row,) = record["results"]
     assert (record["samples"], row["n"], row["labels"], row["chance"]) == (6, 6, 2, 0.5)
     assert row["acc1"] == 1.0 and row["ci95"][0] == 1.0
+    shutil.copytree(here / "set", here / "more")
+    (other,) = run_json("bind means set --where fold=0 --test more --test-where fold=1 -o other.safetensors")["results"]
+    assert other == row
+    assert run("bind means set --test more -o other.safetensors")[0] == 2  # the same files by another path
     named = run_json("classify set/cat/0.png set/cup/1.png --modality bound --map map.safetensors --labels cat,cup")
     assert [one["predictions"][0]["label"] for one in named["results"]] == ["cat", "cup"]
     run_json("index set/cat set/cup --db my.index --modality bound --map map.safetensors")

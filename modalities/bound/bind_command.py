@@ -35,6 +35,9 @@ class BindFlags:
     )
     steps: Annotated[int | None, typer.Option("--steps", help="Training steps of the perceptron.", min=1)] = None
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the perceptron's checkpoint.")] = False
+    test: Annotated[
+        Path | None, typer.Option("--test", help="Labelled samples to measure on. Default: other rows of DATA.")
+    ] = None
     test_where: Annotated[
         list[str] | None,
         typer.Option("--test-where", help="As --where, of labelled rows to measure on.", show_default=False),
@@ -55,8 +58,8 @@ def bind(
     """Bind an encoder to a joint space: a modality of another space, a timm model, or what a package brings.
 
     Its features are mapped to where the space puts the labels of the samples, their captions, or files that belong
-    to them. The file is what --map of the modality bound takes, in classify, embed, eval and index. With
-    --test-where it is measured on other rows, beside chance.
+    to them. The file is what --map of the modality bound takes, in classify, embed, eval and index. With --test or
+    --test-where it is measured on other samples, beside chance.
 
     Example: clipx bind audio@lite sounds --where fold=1|2|3 --test-where fold=4 -o sounds.safetensors
 
@@ -102,9 +105,9 @@ def _read(data: Path, encoder: Encoder, flags: BindFlags, run: RunOptions) -> tu
     column = "caption" if flags.captions else flags.paired
     where = run.conditions()
     shown = read_data(data, reads, where) if column is None else read_captions(data, reads, column, where)
-    if not flags.test_where:
+    if flags.test is None and not flags.test_where:
         return shown, None
-    tested = read_data(data, reads, [condition(text, "--test-where") for text in flags.test_where])
+    tested = read_data(flags.test or data, reads, [condition(text, "--test-where") for text in flags.test_where or []])
     require_disjoint(tested, shown)
     return shown, tested
 
