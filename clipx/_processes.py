@@ -123,6 +123,12 @@ def on_first_rank(work: Callable[[], T]) -> T:
     return outcome[0]
 
 
+def wait() -> None:
+    """Go on when all processes have come here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 @contextmanager
 def first_rank_first() -> Iterator[None]:
     """The first process passes before the others, which then find the files that it made; also where it fails."""

@@ -17,6 +17,7 @@ from torch.multiprocessing import spawn
 from clipx import _processes as processes
 from clipx._processes import gather
 from clipx.training import TrainConfig, contrastive_loss, loop, train
+from clipx.training.teacher import kept_vectors
 
 CONFIG = TrainConfig(steps=8, batch_size=6, lr=0.02, warmup=2, ema=0.5, checkpoint_every=3)
 SIGNALLED = 4  # the step at which one of them is told to stop
@@ -70,6 +71,15 @@ def worker(rank, port, folder, data):
         found["order"] = [*folder.glob("was-here")]
         (folder / "was-here").touch()
         1 / rank  # the first one fails: the others are not left waiting
+
+    looked, vectors = [], torch.zeros(7, 2, 3)
+
+    def look(some):
+        looked.append(some.start)
+        return torch.full((len(some), 2, 3), some.start + 1.0)
+
+    kept_vectors("looking", vectors, 2, folder / "teacher", str, look)
+    found |= {"looked": looked, "vectors": vectors}
 
     saves, save = [], loop.save_checkpoint
     loop.save_checkpoint = lambda *args: saves.append(args[-1]) or save(*args)
@@ -154,6 +164,12 @@ def test_rows_are_gathered_with_gradients_from_every_process(two):
 def test_the_first_process_passes_before_the_others_and_keeps_none_waiting(two):
     (first, second), folder = two
     assert first["order"] == [] and second["order"] == [folder / "was-here"]
+
+
+def test_each_process_looks_at_its_share_and_has_all_vectors(two):
+    (first, second), _ = two
+    assert (first["looked"], second["looked"]) == ([0, 4], [2, 6])
+    assert first["vectors"][:, 0, 0].tolist() == second["vectors"][:, 1, 2].tolist() == [1, 1, 3, 3, 5, 5, 7]
 
 
 def test_the_first_process_alone_writes(two):

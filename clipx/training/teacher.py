@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from clipx import _processes as processes
 from clipx.errors import FileError, InputError
 from clipx.files import parse_tensors, write_tensors
 from clipx.progress import progress
@@ -67,6 +68,8 @@ def kept_vectors(
 ) -> None:
     """Fill in a teacher's vectors block by block; each is kept in a file, so that a run that is stopped goes on.
 
+    Of several processes of torchrun, which must have joined, each looks at its share and then reads the others'.
+
     Args:
         what: the work, for its progress.
         vectors: (N, K, D), filled in place: of a million samples they are gigabytes, and are held once.
@@ -75,16 +78,20 @@ def kept_vectors(
         of: some samples -> a hash of all that decides their vectors.
         look: some samples -> (n, K, D).
     """
+    blocks = [range(start, min(start + block, len(vectors))) for start in range(0, len(vectors), block)]
+    own, count = processes.rank(), processes.world_size()
     with progress(what, len(vectors)) as advance:
-        for start in range(0, len(vectors), block):
-            some = range(start, min(start + block, len(vectors)))
-            file, key = folder / f"{start:08}.safetensors", of(some)
-            found = _stored(file, key)
-            if found is None:
-                found = look(some)
-                write_tensors(file, {"vectors": found}, {"about": json.dumps({"of": key})}, parents=True)
-            vectors[some.start : some.stop] = found
-            advance(len(some))
+        for turn in (own, *(other for other in range(count) if other != own)):
+            for some in blocks[turn::count]:
+                file, key = folder / f"{some.start:08}.safetensors", of(some)
+                found = _stored(file, key)
+                if found is None:  # also where the processes share no folder
+                    found = look(some)
+                    write_tensors(file, {"vectors": found}, {"about": json.dumps({"of": key})}, parents=True)
+                vectors[some.start : some.stop] = found
+                advance(len(some))
+            if turn == own:
+                processes.wait()
 
 
 def _stored(file: Path, of: str) -> Tensor | None:

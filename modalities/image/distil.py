@@ -37,6 +37,7 @@ from clipx.pictures import on_white, open_picture
 from clipx.preprocess import Preprocess
 from clipx.spaces.embedded import EmbeddedFiles, save_embedded
 from clipx.training import plot_history, prepare_folder, train
+from clipx.training.loop import join
 from clipx.training.teacher import StudentConfig, kept_vectors
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def distil(
         KeyboardInterrupt: a signal; the checkpoint is written.
     """
     config, out = config or DistilConfig(), prepare_folder(out, resume)
+    join(space.device)
     model, model_cfg = student_of(space, config)
     prepare = replace(space.preprocess, size=(config.size, config.size))
     crops = Crops([Path(path) for path in photos], config.crops, config.seed)
@@ -149,7 +151,7 @@ def distil(
     plot_history(out)
     cosine, found = fidelity(student, crops, vectors, held_out)
     about = {"distilled_from": space.id, "distil": asdict(config), "photos": len(shown), "cosine": round(cosine, 4)}
-    folder = _save(model.cpu(), space, out / "space", model_cfg, prepare, about)
+    folder = processes.on_first_rank(lambda: _save(model.cpu(), space, out / "space", model_cfg, prepare, about))
     left_out = [str(crops.paths[i]) for i in np.setdiff1d(np.arange(len(crops.paths)), readable).tolist()]
     return Distilled(folder, cosine, found, len(held_out), len(shown), left_out)
 

@@ -19,6 +19,7 @@ from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import Cloud, about_y
 from clipx.modalities.pointcloud.tower import PointNet, PointTower, seen
 from clipx.training import prepare_folder, train
+from clipx.training.loop import join
 from clipx.training.teacher import StudentConfig, kept_vectors
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def fit_tower(
     if len(clouds) < 2:
         raise InputError(f"{len(clouds)} clouds, a tower needs two", where="train pointcloud")
     out, space = prepare_folder(out, resume), teacher.space
+    join(space.device)
     vectors = teacher_vectors(teacher, clouds, config.turns, out / "teacher")
     network = _new(space.dim, config)
     points = [seen(cloud, 2 * config.points) for cloud in clouds]

@@ -75,7 +75,7 @@ def train(
     check_model(out)
     own = {name: getattr(flags, name) for name in ("points", "turns", "steps", "batch_size", "lr")}
     config = TowerTrainConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
-    drawn = CloudConfig(projection=flags.projection, up=flags.up, points=2 * config.points)
+    drawn = CloudConfig(projection=flags.projection, up=flags.up, points=max(CloudConfig.points, 2 * config.points))
     space = run.open_space()
     teacher = PointCloud(space, drawn)
     items, tested, failures = _items(data, run), _tested(flags), dict[str, ClipxError]()
