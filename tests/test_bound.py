@@ -44,6 +44,13 @@ def means(monkeypatch):
     return Means()
 
 
+def test_an_installed_encoder_without_its_parts_is_one_line(means, monkeypatch):
+    monkeypatch.delattr(Means, "reads")
+    monkeypatch.delattr(Means, "features")
+    with pytest.raises(InputError, match=r"test_bound:Means: the encoder 'means' has no reads, features"):
+        get_encoder("means")
+
+
 def pictures(folder, count=12):
     """Red ones are cats, blue ones are cups."""
     rows = []

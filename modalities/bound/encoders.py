@@ -61,7 +61,10 @@ def get_encoder(name: str, device: str = "cpu") -> Encoder:
         installed = "".join(f", {one}" for one in sorted(known))
         remedy = f"take MODALITY@SPACE such as audio@lite, timm:MODEL{installed}"
         raise InputError(f"no encoder named {name!r}", remedy=remedy)
-    found: Encoder = known[name].load()()
+    found = known[name].load()()
+    if not isinstance(found, Encoder):  # a runtime_checkable protocol asks for the names of its members
+        missing = [part for part in ("reads", "id", "load", "features") if not hasattr(found, part)]
+        raise InputError(f"the encoder {name!r} has no {', '.join(missing)}", where=known[name].value)
     return found
 
 
