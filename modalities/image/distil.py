@@ -119,8 +119,8 @@ def distil(
     """Train a small image tower on the vectors of a frozen space; the result is a space with the same text side.
 
     Args:
-        space: the teacher, by torch, on the device that both compute on. Of a space with several picture domains the
-            photos' is learned.
+        space: the teacher, by any backend, on the device that both compute on. Of a space with several picture domains
+            the photos' is learned.
         photos: N files, labels are not needed; one of twenty is held out.
         out: folder for the teacher's vectors, the checkpoint, the loss curve and the finished ``space``.
         config: what is trained, and how.
