@@ -32,7 +32,7 @@ ANSWERS = [*map(str, range(6)), *COLOURS, "yes", "no"]
 WORDS = ["how", "many", "which", "colour", "is", "the", "left", "of", *COLOURS, *SHAPES]
 LENGTH = 7  # words of the longest question
 CELLS = 4  # objects lie in the cells of a 4 x 4 board, shifted at random
-BATCH = 64
+BATCH = 63
 CLEAR = 0.1  # of the larger x: nearer to one below the other than this, two objects are not asked about
 READERS = ("grid", "global", "question")
 
@@ -103,9 +103,9 @@ class Head(nn.Module):
     def __init__(self, channels: int, cells: int, width: int = 64, layers: int = 2):
         super().__init__()
         self.words = nn.Embedding(len(WORDS) + 1, width, padding_idx=len(WORDS))
-        self.order = nn.Parameter(0.1 * torch.randn(LENGTH, width))
+        self.order = nn.Parameter(torch.randn(LENGTH, width))  # as large as the words: which comes first must be seen
         self.cells = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
-        self.places = nn.Parameter(0.1 * torch.randn(cells, width))
+        self.places = nn.Parameter(torch.randn(cells, width))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(width, 4, 2 * width, batch_first=True, dropout=0.0) for _ in range(layers)
         )
@@ -141,14 +141,16 @@ def as_tensors(asked: list[Asked]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def fit(cells: Tensor, asked: list[Asked], steps: int, seed: int) -> Head:
-    """A head, trained by AdamW with a cosine to zero."""
+    """A head, trained by AdamW with a cosine to zero; a batch holds as many questions of each kind."""
     torch.manual_seed(seed)
     head = Head(cells.shape[2], cells.shape[1])
     of, words, answers = as_tensors(asked)
+    kinds = [torch.tensor([i for i, one in enumerate(asked) if one.kind == kind]) for kind in KINDS]
+    kinds = [numbers for numbers in kinds if len(numbers)]
     adam = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
     rate = torch.optim.lr_scheduler.OneCycleLR(adam, 2e-3, steps)
     for _ in range(steps):
-        some = torch.randint(len(of), (BATCH,))
+        some = torch.cat([numbers[torch.randint(len(numbers), (BATCH // len(kinds),))] for numbers in kinds])
         loss = F.cross_entropy(head(words[some], cells[of[some]]), answers[some])
         adam.zero_grad()
         loss.backward()

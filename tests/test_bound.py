@@ -1,6 +1,7 @@
 """Encoders bound to a joint space: the map in closed form, its file, the modality and the command."""
 
 import csv
+import json
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.modalities.bound import Bound, BoundConfig, BoundMap, fit_map, get_encoder, load_map
 from clipx.modalities.bound.encoders import ENCODERS, OtherSpace, TimmEncoder
 from clipx.modalities.bound.fit import BindConfig, captions_to_targets, ridge_map
+from clipx.pictures import open_picture
 
 
 class Means:
@@ -24,7 +26,7 @@ class Means:
     reads, id = "image", "means 1"
 
     def load(self, path):
-        return np.asarray(pil.open(path).convert("RGB"), np.float32) / 255
+        return np.asarray(open_picture(path).convert("RGB"), np.float32) / 255
 
     def features(self, samples):
         return np.stack([np.concatenate([one.mean((0, 1)), one.std((0, 1))]) for one in samples])
@@ -48,6 +50,12 @@ def test_an_installed_encoder_without_its_parts_is_one_line(means, monkeypatch):
     monkeypatch.delattr(Means, "reads")
     monkeypatch.delattr(Means, "features")
     with pytest.raises(InputError, match=r"test_bound:Means: the encoder 'means' has no reads, features"):
+        get_encoder("means")
+
+
+def test_an_installed_encoder_that_cannot_be_made_is_one_line(means, monkeypatch):
+    monkeypatch.setattr(Means, "__init__", lambda self, weights: None)
+    with pytest.raises(InputError, match=r"test_bound:Means: the encoder 'means' cannot be made: TypeError: .*weights"):
         get_encoder("means")
 
 
@@ -234,6 +242,28 @@ def test_files_are_bound_classified_and_indexed(run_json, run, here, means):
     run_json("index set/cat set/cup --db my.index --modality bound --map map.safetensors")
     found = run_json("search cup --db my.index -k 6")["results"]
     assert {hit["path"].rsplit("/", 2)[-2] for hit in found} == {"cup"} and found[0]["modality"] == "bound"
+
+
+def test_the_figure_is_that_of_the_modality_also_of_several_parts(run_json, here, monkeypatch):
+    """Windows of sounds are mapped one by one: the mean of what they become is not what their mean becomes."""
+    rng = np.random.default_rng(0)
+    rows = ["path,label,fold"]
+    for i in range(24):
+        parts = [rng.normal(size=16_000) * rng.uniform(0.01, 0.5) * np.sin(np.arange(16_000) * rng.uniform(0.01, 1))]
+        soundfile.write(here / f"{i}.wav", np.concatenate([*parts, parts[0][::-1] * 0.1, *parts] * 3), 8000)
+        rows.append(f"{i}.wav,{('cat', 'cup')[i % 2]},{i // 2 % 2}")
+    (here / "labels.csv").write_text("\n".join(rows))
+    (row,) = run_json("bind audio@nano . --where fold=0 --test-where fold=1 -o map.safetensors --ridge 0.01")["results"]
+    seen = run_json("eval bound labels.csv --where fold=1 --map map.safetensors")["results"]
+    assert seen[0]["metrics"]["acc1"] == row["acc1"]
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_named(run, here, means):
+    folder = pictures(here / "set")
+    (folder / "cat/0.png").write_bytes(b"no picture")
+    status, out, err = run("bind means set -o map.safetensors --json")
+    assert status == 2 and json.loads(out)["samples"] == 11 and (here / "map.safetensors").exists()
+    assert json.loads(out)["failures"][0]["path"].endswith("cat/0.png") and "not read: " in err
 
 
 def test_captions_and_files_beside_are_targets_too(run_json, here, means):

@@ -374,7 +374,7 @@ def folder(tmp_path):
 
 def test_command(folder, run, run_json):
     out = folder.parent / "tower.safetensors"
-    line = f"train ssl {folder} --method simclr-v2 --batch 4 --size 32 --out {out}"
+    line = f"train ssl {folder} --method simclr-v2 --batch-size 4 --size 32 --out {out}"
     (result,) = run_json(f"{line} --epochs 1")["results"]
     assert result["steps"] == 2 and result["method"] == "simclr-v2" and 0 <= result["spread"] <= 1
     assert load_tower(out).config["vision_cfg"]["image_size"] == 32
@@ -383,7 +383,7 @@ def test_command(folder, run, run_json):
     assert run(f"{line} --epochs 1 --resume")[0] == 0 and out.read_bytes() == first
     for lr in ("-1", "0", "nan", "inf"):
         assert "--lr: the learning rate must be above 0" in run(f"{line} --lr {lr}")[2]
-    assert "fewer than a batch of 16" in run(f"{line} --batch 16")[2]
+    assert "fewer than a batch of 16" in run(f"{line} --batch-size 16")[2]
     assert "unknown method 'moco'" in run(f"{line} --method moco")[2]
     assert "no such folder" in run(f"train ssl {folder / 'none'}")[2]
     assert "suffix '.pt' is not .safetensors" in run(f"train ssl {folder} -o tower.pt")[2]

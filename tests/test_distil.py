@@ -1,6 +1,7 @@
 """CLIP as teacher: a small tower that learns from a frozen space's vectors, and the space that it becomes."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_the_student_s_tower_is_new_and_its_words_are_the_teacher_s(photos, teac
     assert space.id != teacher.id and space.preprocess.size == (32, 32) and space.dim == teacher.dim
     assert np.allclose(space.encode_text(["cat", "chair"]), teacher.encode_text(["cat", "chair"]), atol=2e-3)  # float16
     assert space.vocabulary.words == teacher.vocabulary.words
-    assert (found.held_out, found.photos, found.left_out) == (2, 46, [])
+    assert (found.held_out, found.photos, found.left_out) == (2, 46, {})
     about = json.loads((found.folder / "space.json").read_text())
     assert about["distilled_from"] == teacher.id and about["photos"] == 46
     assert clipx.embed(photos[:2], space=space).vectors.shape == (2, teacher.dim)
@@ -150,12 +151,12 @@ def test_fidelity_is_that_of_the_whole_table(photos, monkeypatch):
 
 def test_what_cannot_be_read_is_left_out_and_named(photos, teacher, tmp_path):
     photos[3].write_bytes(b"no picture")
-    with pytest.warns(UserWarning, match=r"left out: .*03\.png"):
-        found = distil(teacher, photos, tmp_path / "run", SMALL)
-    assert found.left_out == [str(photos[3])] and found.photos + found.held_out == 47
+    found = distil(teacher, photos, tmp_path / "run", SMALL)
+    text = "not a readable picture: it is text"
+    assert found.left_out == {str(photos[3]): text} and found.photos + found.held_out == 47
     photos[20].unlink()
-    with pytest.warns(UserWarning, match=r"left out: .*20\.png"):
-        assert distil(teacher, photos, tmp_path / "gone", SMALL).left_out == [str(photos[3]), str(photos[20])]
+    gone = distil(teacher, photos, tmp_path / "gone", SMALL).left_out
+    assert gone == {str(photos[3]): text, str(photos[20]): "no such file"}
     with pytest.raises(InputError, match="10 photos can be read, a student needs 40"):
         distil(teacher, photos[4:14], tmp_path / "other", SMALL)
 
@@ -223,7 +224,16 @@ def test_the_command_names_what_it_left_out_each_time(run, photos, here):
     line = f"distil {photos[0].parent} -o out --student resnet-8 --size 32 --crops 1 --steps 1 --batch-size 2 --json"
     for more in ("", " --resume"):  # the second time from what is kept
         status, out, err = run(line + more)
-        assert status == 2 and json.loads(out)["left_out"] == [str(photos[3])] and "not read: " in err
+        (failure,) = json.loads(out)["failures"]
+        assert status == 2 and failure == {"path": str(photos[3]), "reason": "not a readable picture: it is text"}
+        assert "not read: " in err
+    os.rename(photos[4], os.fsencode(photos[4]) + b"\xff.png")
+    failures = json.loads(run(line.replace("-o out", "-o more"))[1])["failures"]
+    assert [failure["reason"][:12] for failure in failures] == ["its name is ", "not a readab"]
+    (here / "set/cat").mkdir(parents=True)
+    (here / "set/cat/bad.png").write_bytes(b"no picture")
+    status, _, err = run(f"{line.replace('-o out', '-o other')} --test set")
+    assert status == 2 and "bad.png" in err and not (here / "other/history.jsonl").exists()  # before the training
 
 
 def test_the_command_measures_the_student_beside_its_teacher(run_json, photos, here):

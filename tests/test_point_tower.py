@@ -1,6 +1,7 @@
 """The native point tower: its layers by their definition, its file, its training and its place in the modality."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from clipx.errors import FileError, InputError, SpaceMismatchError
 from clipx.modalities.pointcloud import Cloud, PointCloud
 from clipx.modalities.pointcloud.encoder import CloudConfig
 from clipx.modalities.pointcloud.tower import PointNet, PointTower, load_tower, seen
-from clipx.modalities.pointcloud.train import TowerTrainConfig, fit_tower
+from clipx.modalities.pointcloud.train import TowerTrainConfig, fit_tower, teacher_vectors
 
 SMALL = TowerTrainConfig(points=32, width=8, turns=2, steps=6, batch_size=8)
 
@@ -86,6 +87,32 @@ def test_it_comes_nearer_to_what_the_pictures_say(teacher, tmp_path):
         tower = fit_tower(teacher, clouds, config, tmp_path / f"{steps}")
         cosine.append((tower.encode(others) * wanted).sum(1).mean())
     assert cosine[1] > max(cosine[0] + 0.1, 0.6)
+
+
+@pytest.mark.parametrize("projection", ["pointclip_v1", "pointclip_v2", "shaded", "mesh_raster"])
+def test_the_teacher_looks_at_the_projections_own_pictures(projection, teacher, tmp_path):
+    """Of a coloured mesh, z up: at no turn what the modality says, at a third what it says of the turned file."""
+    own = PointCloud(teacher.space, CloudConfig(projection=projection, points=300))
+    rng = np.random.default_rng(0)
+    corners, faces = rng.normal(size=(4, 3)) * (3, 2, 1), [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
+    colours = rng.integers(0, 255, (4, 3))
+    clouds = []
+    for turn in (0, 2 * np.pi / 3):
+        cos, sin = np.cos(turn), np.sin(turn)
+        places = corners @ [[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]
+        rows = [" ".join(map(str, [*place, *colour])) for place, colour in zip(places, colours, strict=True)]
+        head = "".join(f"property float {a}\n" for a in "xyz") + "".join(
+            f"property uchar {c}\n" for c in ("red", "green", "blue")
+        )
+        head += "element face 4\nproperty list uchar int vertex_indices\nend_header\n"
+        text = f"ply\nformat ascii 1.0\nelement vertex 4\n{head}"
+        text += "\n".join(rows) + "\n" + "\n".join("3 " + " ".join(map(str, face)) for face in faces) + "\n"
+        (tmp_path / f"{turn}.ply").write_text(text)
+        clouds.append(own.load(tmp_path / f"{turn}.ply", up="z"))
+    found = teacher_vectors(own, clouds[:1], 3, tmp_path / "teacher")[0, :2]
+    expected = own.encode(clouds).vectors
+    apart = np.linalg.norm(expected[0] - expected[1])  # the turn shows
+    assert np.linalg.norm(found.numpy() - expected, axis=1).max() < min(0.05 * apart, 1e-3)
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_weights(teacher, tmp_path):
@@ -170,7 +197,7 @@ def test_an_unreadable_cloud_is_left_out_and_named(run, here):
     assert status == 2 and "error: " in err and "1.ply" in err and not (here / "other.safetensors").exists()
 
 
-def test_the_command_measures_pictures_and_tower(run_json, here):
+def test_the_command_measures_pictures_and_tower(run_json, run, here):
     for i in range(4):
         (here / "set" / ("chair" if i % 2 else "table")).mkdir(parents=True, exist_ok=True)
         np.savetxt(here / "set" / ("chair" if i % 2 else "table") / f"{i}.xyz", cloud(i).points)
@@ -184,5 +211,17 @@ def test_the_command_measures_pictures_and_tower(run_json, here):
     folder.mkdir()
     shutil.copy(here / "cloud.xyz", folder / "a.xyz")
     shutil.copy(here / "mesh.off", folder / "b.off")
+    (here / "bad").mkdir()
+    (here / "bad/a.ply").write_bytes(b"ply")
+    status, _, _ = run(f"train pointcloud plain -o never.safetensors {words} --test bad")
+    assert status == 2 and not (here / "never").exists()  # before the training
+    os.rename(shutil.copy(here / "cloud.xyz", folder / "c.xyz"), os.fsencode(folder) + b"/\xff.xyz")
+    status, out, _ = run(f"train pointcloud plain -o third.safetensors {words} --json")
+    assert (
+        status == 2
+        and json.loads(out)["clouds"] == 2
+        and json.loads(out)["failures"][0]["reason"].startswith("its name")
+    )
+    os.remove(os.fsencode(folder) + b"/\xff.xyz")
     assert run_json(f"train pointcloud plain -o other.safetensors {words}")["clouds"] == 2
     assert json.loads((here / "other/history.jsonl").read_text().splitlines()[0])["step"] == 0

@@ -397,3 +397,23 @@ def test_no_record_names_a_folder_of_the_machine_that_made_it():
     records = [*RESULTS.rglob("*.json"), *SPACES.rglob("*.json")]
     assert len(records) > 30
     assert {path.name: found[0] for path in records if (found := named.search(path.read_text(encoding="utf-8")))} == {}
+
+
+@pytest.mark.parametrize(
+    ("record", "page"),
+    [
+        ("bind/sounds.json", "docs/bind.md"),
+        ("bind/clouds.json", "docs/bind.md"),
+        ("pointcloud/tower.json", "docs/modalities/pointcloud.md"),
+        ("distil/caltech101.json", "docs/distil.md"),
+    ],
+)
+def test_what_maps_towers_and_students_reach_is_that_of_their_records(record, page):
+    found, text = json.loads((RESULTS / record).read_text()), (ROOT / page).read_text()
+    assert load_space("lite").id in (found.get("teacher"), found.get("space_id"))
+    for row in found["results"]:
+        low, high = row["ci95"]
+        assert f"{row['acc1']:.1%} ({low:.1%} to {high:.1%})" in text, record
+        assert f"{row['n']:,}" in text
+        for name in ("clouds_per_s", "pictures_per_s", "parameters"):
+            assert name not in row or f"{row[name]:,.0f}" in text, (record, name)

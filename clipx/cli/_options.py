@@ -159,6 +159,7 @@ class RunOptions:
         table: Callable[[], None],
         skipped: Mapping[str, int] | None = None,
         stopped: bool = False,
+        made: bool = False,
     ) -> None:
         """``emit`` at the end of a run over many files; see ``clipx.cli._work.conclude``.
 
@@ -170,7 +171,7 @@ class RunOptions:
         if stopped:
             self.emit(record, table)
             raise KeyboardInterrupt
-        conclude(record, failures, self.as_json, table, self.out, skipped)
+        conclude(record, failures, self.as_json, table, self.out, skipped, made)
 
 
 def takes(*names: str, **defaults: Any) -> Callable[[Any], Any]:

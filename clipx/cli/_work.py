@@ -159,10 +159,12 @@ def conclude(
     table: Callable[[], None],
     out: Path | None = None,
     skipped: Mapping[str, int] | None = None,
+    made: bool = False,
 ) -> None:
     """End a run over many files: print the record and, on stderr, a line for each file that could not be read.
 
-    The record gets ``failures`` and ``skipped``. The table is left out where nothing was read.
+    The record gets ``failures`` and ``skipped``. The table is left out where it has no rows. ``made``: other files were
+    read, though no results are of them, such as a model that is measured on nothing.
 
     Raises:
         typer.Exit: with status 2, where there is a failure.
@@ -175,7 +177,7 @@ def conclude(
     emit(record, as_json, table if record["results"] else lambda: None, out)
     if skipped:
         note(printable(counted(skipped)))
-    if len(failures) == 1 and not record["results"]:
+    if len(failures) == 1 and not record["results"] and not made:
         raise next(iter(failures.values()))
     absent: dict[str, list[str]] = {}  # a missing package is reported once
     for path, error in failures.items():

@@ -33,7 +33,7 @@ class SslFlags:
     ] = "moco-v3"
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the pictures.", min=1)] = 100
     steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps, in place of --epochs.", min=1)] = None
-    batch: Annotated[int, typer.Option("--batch", help="Pictures a step and process.", min=2)] = 128
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures a step and process.", min=2)] = 128
     size: Annotated[int, typer.Option("--size", help="Side of the large views, in pixels.", min=32)] = 64
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of AdamW.")] = 1e-3
     tower: Annotated[
@@ -70,28 +70,28 @@ def train(
     Example: clipx train space RECIPE --data DIR --image-tower tower.safetensors
     """
     from clipx import _processes as processes
-    from clipx._device import check_device
     from clipx.cli._output import check_model, report
     from clipx.contrastive import decoded, find_pictures, method_named, pretrain, small, ssl_config
+    from clipx.training.loop import join
 
     method = method_named(flags.method)
     if not 0 < flags.lr < math.inf:
         raise InputError(f"the learning rate must be above 0, got {flags.lr}", where="--lr")
     check_model(out)
-    device = check_device(run.device)
+    device = join(run.device)
     failures: dict[str, ClipxError] = {}
     folder, paths = out.with_suffix(""), find_pictures(data)
     tower = _tower(flags, run.seed)
     with processes.first_rank_first():  # it fills the cache
         pictures = decoded(paths, flags.size, folder, failures)
-    batch = flags.batch * processes.world_size()
+    batch = flags.batch_size * processes.world_size()
     if len(pictures) < batch:
         raise InputError(
-            f"{len(pictures)} pictures are fewer than a batch of {batch}", where=data, remedy="lower --batch"
+            f"{len(pictures)} pictures are fewer than a batch of {batch}", where=data, remedy="lower --batch-size"
         )
     config: TrainConfig = ssl_config(
         steps=flags.steps or flags.epochs * (len(pictures) // batch),
-        batch_size=flags.batch,
+        batch_size=flags.batch_size,
         lr=flags.lr,
         seed=run.seed,
         mixed_precision=flags.mixed_precision,

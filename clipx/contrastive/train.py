@@ -104,7 +104,9 @@ def pretrain_network(
     """
     method = network.method
     if len(pictures) < config.batch_size:
-        raise InputError(f"{len(pictures)} pictures are fewer than a batch of {config.batch_size}", remedy="--batch")
+        raise InputError(
+            f"{len(pictures)} pictures are fewer than a batch of {config.batch_size}", remedy="lower the batch size"
+        )
     order = Order(len(pictures), config.batch_size, config.seed)
 
     def loss_of(module: nn.Module, step: int, draw: int) -> dict[str, Tensor]:

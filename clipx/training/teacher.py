@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,8 +52,9 @@ class StudentConfig:
         """1 - cosine, and ``affinity`` times ``affinity_loss``; beside ``loss`` both by themselves.
 
         Args:
-            student, teacher: (B, D) unit vectors of the same samples, B >= 2.
+            student, teacher: (B, D) unit vectors of the same samples, B >= 2; of all processes where there are several.
         """
+        student, teacher = processes.gather(student), processes.gather(teacher)
         cosine, affinity = (student * teacher).sum(1).mean(), affinity_loss(student, teacher)
         return {"loss": 1 - cosine + self.affinity * affinity, "cosine": cosine, "affinity": affinity}
 
@@ -80,7 +81,7 @@ def kept_vectors(
     """
     blocks = [range(start, min(start + block, len(vectors))) for start in range(0, len(vectors), block)]
     own, count = processes.rank(), processes.world_size()
-    with progress(what, len(vectors)) as advance:
+    with progress(what, len(vectors)) if own == 0 else nullcontext(lambda *done: None) as advance:
         for turn in (own, *(other for other in range(count) if other != own)):
             for some in blocks[turn::count]:
                 file, key = folder / f"{some.start:08}.safetensors", of(some)

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
+from clipx.errors import ClipxError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from clipx.datasets import LabelledData
     from clipx.modalities.bound.encoders import Encoder
-    from clipx.modalities.bound.map import BoundMap
+    from clipx.modalities.bound.modality import Bound
+    from clipx.modality import Modality
+    from clipx.pipeline import Item
     from clipx.space import JointSpace
 
 
@@ -59,16 +62,17 @@ def bind(
 
     Its features are mapped to where the space puts the labels of the samples, their captions, or files that belong
     to them. The file is what --map of the modality bound takes, in classify, embed, eval and index. With --test or
-    --test-where it is measured on other samples, beside chance.
+    --test-where it is measured on other samples, beside chance. A file that cannot be read is left out and named at the
+    end, and the exit status is then 2.
 
     Example: clipx bind audio@lite sounds --where fold=1|2|3 --test-where fold=4 -o sounds.safetensors
 
     Example: clipx classify rain.wav --modality bound --map sounds.safetensors --labels rain,dog
     """
     from clipx.cli._output import check_model, print_table, report
-    from clipx.errors import InputError
     from clipx.modalities.bound.encoders import get_encoder
     from clipx.modalities.bound.fit import BindConfig, fit_map
+    from clipx.modalities.bound.modality import Bound, BoundConfig
     from clipx.progress import note
 
     check_model(out)
@@ -80,17 +84,20 @@ def bind(
     shown, tested = _read(data, found, flags, run)
     space = run.open_space()
     prompts = run.prompts or getattr(found, "prompts", "photo")
-    features, targets = features_of(found, shown), _targets(space, shown, data, flags, prompts)
+    features, kept, failures = features_of(found, shown.items)
+    targets = _targets(space, [shown.labels[i] for i in kept], data, flags, prompts)
     made = fit_map(found, encoder, features, targets, space, config, out.with_suffix(""), resume=flags.resume)
     made.save(out)
     note(f"written to {out}")
-    results = [] if tested is None else [_measured(made, found, space, tested, prompts)]
+    results = [] if tested is None else [_measured(Bound(space, BoundConfig(map=str(out))), tested, prompts, failures)]
     about = {"file": str(out), "encoder": encoder, "space": space.name, "space_id": space.id, "samples": len(features)}
     about |= {"settings": dict(made.settings), "seed": run.seed, "data_sha256": shown.sha256()}
     names = ("n", "labels", "acc1", "ci95", "chance")
-    run.emit(
+    run.conclude(
         report("bind", results, **about),
+        failures,
         lambda: print_table(names, [[_cell(row, name) for name in names] for row in results], str(out)),
+        made=True,
     )
 
 
@@ -112,7 +119,7 @@ def _read(data: Path, encoder: Encoder, flags: BindFlags, run: RunOptions) -> tu
     return shown, tested
 
 
-def _targets(space: JointSpace, data: LabelledData, where: Path, flags: BindFlags, prompts: Any) -> np.ndarray:
+def _targets(space: JointSpace, labels: Sequence[str], where: Path, flags: BindFlags, prompts: Any) -> np.ndarray:
     """(N, D) where the space puts what belongs to the samples."""
     from clipx.api import embed
     from clipx.files import table_path
@@ -120,39 +127,76 @@ def _targets(space: JointSpace, data: LabelledData, where: Path, flags: BindFlag
 
     if flags.paired:
         folder = where if where.is_dir() else where.parent
-        paths = list(dict.fromkeys(data.labels))
+        paths = list(dict.fromkeys(labels))
         rows = embed([table_path(folder, path) for path in paths], space=space).vectors
         place = {path: i for i, path in enumerate(paths)}
-        return rows[[place[path] for path in data.labels]]
-    return captions_to_targets(space, list(data.labels), "plain" if flags.captions else prompts)
+        return rows[[place[path] for path in labels]]
+    return captions_to_targets(space, labels, "plain" if flags.captions else prompts)
 
 
-def features_of(encoder: Encoder, data: LabelledData) -> np.ndarray:
-    """(N, E) the features of a set's samples. Raises InputError where an installed encoder is given arrays."""
+def features_of(encoder: Encoder, items: Sequence[Item]) -> tuple[np.ndarray, list[int], dict[str, ClipxError]]:
+    """The features of those of N items that can be read.
+
+    Returns:
+        (K, E) features, the numbers of these K items, and why the others have none.
+
+    Raises:
+        ClipxError: none can be read, or an installed encoder is given arrays.
+    """
     import numpy as np
 
     from clipx._arrays import to_array
     from clipx._batches import batches
-    from clipx.errors import InputError
     from clipx.modalities.bound.encoders import OtherSpace
-    from clipx.pipeline import FileItem, encode_all
+    from clipx.pipeline import FileItem
     from clipx.progress import progress
 
     if isinstance(encoder, OtherSpace):
-        return np.concatenate([one.vectors.rows for one in encode_all(data.items, encoder.modality)])
-    rows = []
-    with progress("encoding", len(data.items)) as advance:
-        for some in batches(data.items, 32):
-            paths = [item.path for item in some if isinstance(item, FileItem)]
-            if len(paths) < len(some):
-                raise InputError("its samples are arrays, and this encoder reads files", where=data.name)
-            rows.append(to_array(encoder.features([encoder.load(path) for path in paths])))
+        return _encoded(encoder.modality, items)
+    rows, kept, failures = list[Any](), list[int](), dict[str, ClipxError]()
+    with progress("encoding", len(items)) as advance:
+        for some in batches(enumerate(items), 32):
+            samples = []
+            for i, item in some:
+                if not isinstance(item, FileItem):
+                    raise InputError("its samples are arrays, and this encoder reads files", where=encoder.id)
+                try:
+                    samples.append(encoder.load(item.path))
+                    kept.append(i)
+                except ClipxError as error:
+                    failures[item.id] = error
+            if samples:
+                rows.append(to_array(encoder.features(samples)))
             advance(len(some))
-    return np.concatenate(rows)
+    if not rows:
+        raise next(iter(failures.values()))
+    return np.concatenate(rows), kept, failures
 
 
-def _measured(made: BoundMap, encoder: Encoder, space: JointSpace, data: LabelledData, prompts: Any) -> dict[str, Any]:
-    """Top-1 by words, with a 95 % bootstrap, and what a guess reaches."""
+def _encoded(modality: Modality, items: Sequence[Item]) -> tuple[np.ndarray, list[int], dict[str, ClipxError]]:
+    """As ``features_of``: the vectors that a modality makes of the items."""
+    from itertools import chain
+
+    import numpy as np
+
+    from clipx.pipeline import Failed, encode
+
+    rows, kept, failures = list[Any](), list[int](), dict[str, ClipxError]()
+    for i, one in enumerate(chain.from_iterable(encode(items, modality, on_error="record"))):
+        if not isinstance(one, Failed):
+            rows.append(one.vectors.rows)
+            kept.append(i)
+        elif isinstance(one.error, ClipxError):
+            failures[one.item.id] = one.error
+        else:
+            raise one.error
+    if not rows:
+        raise next(iter(failures.values()))
+    return np.concatenate(rows), kept, failures
+
+
+def _measured(bound: Bound, data: LabelledData, prompts: Any, failures: dict[str, ClipxError]) -> dict[str, Any]:
+    """Top-1 by words as the modality has it, with a 95 % bootstrap, and what a guess reaches."""
     import numpy as np
 
     from clipx.evaluation import targets_of
@@ -160,8 +204,10 @@ def _measured(made: BoundMap, encoder: Encoder, space: JointSpace, data: Labelle
     from clipx.modalities.bound.fit import captions_to_targets
 
     names, targets = targets_of(data.labels, data.classes)
-    words = captions_to_targets(space, names, prompts)
-    right = (made(features_of(encoder, data)) @ words.T).argmax(1) == np.asarray(targets)
+    words = captions_to_targets(bound.space, names, prompts)
+    vectors, kept, unread = _encoded(bound, data.items)
+    failures |= unread
+    right = (vectors @ words.T).argmax(1) == np.asarray(targets)[kept]
     row: dict[str, Any] = {"n": len(right), "labels": len(names), "acc1": float(right.mean())}
     return row | {"ci95": bootstrap_ci95(right), "chance": 1 / len(names)}
 

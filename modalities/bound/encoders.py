@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from clipx._arrays import to_array
-from clipx.errors import InputError, MissingDependencyError
+from clipx.errors import InputError, MissingDependencyError, first_line
 from clipx.parts import Parts
 from clipx.registry import get_modality
 
@@ -61,7 +61,11 @@ def get_encoder(name: str, device: str = "cpu") -> Encoder:
         installed = "".join(f", {one}" for one in sorted(known))
         remedy = f"take MODALITY@SPACE such as audio@lite, timm:MODEL{installed}"
         raise InputError(f"no encoder named {name!r}", remedy=remedy)
-    found = known[name].load()()
+    try:
+        found = known[name].load()()
+    except Exception as error:  # a package of somebody else's
+        what = f"the encoder {name!r} cannot be made: {type(error).__name__}: {first_line(error)}"
+        raise InputError(what, where=known[name].value) from error
     if not isinstance(found, Encoder):  # a runtime_checkable protocol asks for the names of its members
         missing = [part for part in ("reads", "id", "load", "features") if not hasattr(found, part)]
         raise InputError(f"the encoder {name!r} has no {', '.join(missing)}", where=known[name].value)

@@ -12,7 +12,6 @@ import copy
 import hashlib
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -96,7 +95,7 @@ class Distilled:
         found: share of these photos whose student's vector is nearest to the teacher's of the same photo.
         held_out: how many they are.
         photos: how many were learned from.
-        left_out: files that could not be read.
+        left_out: files that could not be read, and why.
     """
 
     folder: Path
@@ -104,7 +103,7 @@ class Distilled:
     found: float
     held_out: int
     photos: int
-    left_out: list[str]
+    left_out: dict[str, str]
 
 
 def distil(
@@ -152,7 +151,8 @@ def distil(
     cosine, found = fidelity(student, crops, vectors, held_out)
     about = {"distilled_from": space.id, "distil": asdict(config), "photos": len(shown), "cosine": round(cosine, 4)}
     folder = processes.on_first_rank(lambda: _save(model.cpu(), space, out / "space", model_cfg, prepare, about))
-    left_out = [str(crops.paths[i]) for i in np.setdiff1d(np.arange(len(crops.paths)), readable).tolist()]
+    unread = np.setdiff1d(np.arange(len(crops.paths)), readable).tolist()
+    left_out = {str(crops.paths[i]): crops.why_unread(i, prepare) for i in unread}
     return Distilled(folder, cosine, found, len(held_out), len(shown), left_out)
 
 
@@ -224,6 +224,14 @@ class Crops:
             found.append(prepare.resize(pixels)[0])
         return np.stack(found)
 
+    def why_unread(self, photo: int, prepare: Preprocess) -> str:
+        """What is wrong with a photo that the teacher could not read."""
+        try:
+            self.pictures(photo, [0], prepare)
+        except FileError as error:
+            return error.what
+        return "could not be read when the teacher looked"
+
     def digest(self, photos: Sequence[int]) -> str:
         """SHA-256 of the names, sizes and times of change of some photos, and of how they are cut."""
         facts: list[Any] = [self.count, self.seed]
@@ -249,14 +257,16 @@ def teacher_vectors(space: JointSpace, crops: Crops, folder: Path) -> tuple[Tens
             return _looked_at(space, crops, some, pool)
 
         def of(some: range) -> str:
-            return f"{space.id} {crops.digest(some)}"
+            return (
+                f"{space.id} {type(space.backend).__name__} {crops.digest(some)}"  # backends differ in the last digits
+            )
 
         kept_vectors("looking at photos", vectors, BLOCK, folder, of, look)
     return vectors, torch.nonzero(vectors[:, 0].any(1)).flatten().numpy()
 
 
 def _looked_at(space: JointSpace, crops: Crops, photos: Sequence[int], pool: ThreadPoolExecutor) -> Tensor:
-    """(P, K, D) float16; zeros of what cannot be read, which is warned of."""
+    """(P, K, D) float16; zeros of what cannot be read."""
     found = torch.zeros(len(photos), crops.count, space.dim, dtype=torch.float16)
 
     def read(photo: int) -> np.ndarray | FileError:
@@ -269,9 +279,6 @@ def _looked_at(space: JointSpace, crops: Crops, photos: Sequence[int], pool: Thr
     for first in range(0, len(photos), at_once):
         batch = list(pool.map(read, photos[first : first + at_once]))
         good = [i for i, one in enumerate(batch) if not isinstance(one, FileError)]
-        for one in batch:
-            if isinstance(one, FileError):
-                warnings.warn(f"left out: {one}", stacklevel=2)
         if good:
             pixels = np.concatenate([batch[i] for i in good])
             vectors = torch.from_numpy(space.encode_image(pixels)).half()

@@ -67,6 +67,7 @@ def distil(
 
     Example: clipx distil photos -o runs/small --test birds --test-where split=test
     """
+    from clipx import _processes as processes
     from clipx.cli._output import print_table, report
     from clipx.evaluation import note_shared
     from clipx.modalities.image.distil import DistilConfig
@@ -77,24 +78,24 @@ def distil(
     own = {name: getattr(flags, name) for name in ("student", "size", "crops", "affinity", "steps", "batch_size", "lr")}
     config = DistilConfig(seed=run.seed, **{name: value for name, value in own.items() if value is not None})
     config.vision_cfg()  # refuses an unknown one before the work
-    photos, tested = _photos(data, run), _tested(flags)
+    failures = dict[str, ClipxError]()
+    photos, tested = _photos(data, run, failures), _tested(flags)
     shared = None if tested is None else note_shared(tested, file_items([Path(path) for path in photos]))
     space = run.open_space()  # on the CPU by onnxruntime where it has graphs: it looks several times as fast
+    results = [_measured(run.open_space(backend="torch"), tested)]  # a bad file of the test is found before the work
     found = learn(space, photos, out, config, resume=flags.resume)
-    both = (run.open_space(backend="torch"), run.open_space(str(found.folder), backend="torch"))
-    results = [
-        {"space": one.name, **_size(one), **_speed(one), **({} if tested is None else _accuracy(one, tested))}
-        for one in both
-    ]
+    if processes.rank() > 0:  # the first process prints
+        return
+    results.append(_measured(run.open_space(str(found.folder), backend="torch"), tested))
     about: dict[str, Any] = {"space": str(found.folder), "teacher": space.id, "photos": found.photos}
-    about |= {"held_out": found.held_out, "cosine": found.cosine, "found": found.found, "left_out": found.left_out}
+    about |= {"held_out": found.held_out, "cosine": found.cosine, "found": found.found}
     about |= {"test": None if tested is None else tested.name, "shared": shared, "seed": run.seed}
     note(
         f"written to {found.folder}: on {found.held_out} photos that were held out, cosine with the teacher "
         f"{found.cosine:.3f}, nearest to its own photo's vector {found.found:.0%}"
     )
     names = ("space", "parameters", "pictures_per_s", *(() if tested is None else ("acc1", "ci95")))
-    failures: dict[str, ClipxError] = {path: FileError("not a readable picture") for path in found.left_out}
+    failures |= {path: FileError(why) for path, why in found.left_out.items()}
     run.conclude(
         report("distil", results, **about),
         failures,
@@ -102,8 +103,11 @@ def distil(
     )
 
 
-def _photos(data: Path, run: RunOptions) -> list[str]:
-    """The files to learn from: all pictures in the folder, or those rows of its table that --where keeps."""
+def _photos(data: Path, run: RunOptions, failures: dict[str, ClipxError]) -> list[str]:
+    """The files to learn from: all pictures in the folder, or those rows of its table that --where keeps.
+
+    What of the folder cannot be listed or taken goes to ``failures``.
+    """
     from clipx.datasets import read_data
     from clipx.index.scan import find_files
     from clipx.modalities.image import Image
@@ -112,7 +116,9 @@ def _photos(data: Path, run: RunOptions) -> list[str]:
     if run.where:
         items = read_data(data, Image, run.conditions()).items
         return [str(item.path) for item in items if isinstance(item, FileItem)]
-    return [file.path for file in find_files([data], Image.name).files]
+    walk = find_files([data], Image.name)
+    failures |= {failure.path: FileError(failure.reason) for failure in walk.failures}
+    return [file.path for file in walk.files]
 
 
 def _tested(flags: DistilFlags) -> LabelledData | None:
@@ -123,6 +129,15 @@ def _tested(flags: DistilFlags) -> LabelledData | None:
     if flags.test is None:
         return None
     return read_data(flags.test, Image, [condition(text, "--test-where") for text in flags.test_where or []])
+
+
+def _measured(space: JointSpace, tested: LabelledData | None) -> dict[str, Any]:
+    return {
+        "space": space.name,
+        **_size(space),
+        **_speed(space),
+        **({} if tested is None else _accuracy(space, tested)),
+    }
 
 
 def _size(space: JointSpace) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, sin
 from typing import Any, cast
 
@@ -145,6 +145,17 @@ def about_y(points: np.ndarray, angle: float) -> np.ndarray:
         return points
     x, y, z = points.T
     return np.stack([x * cos(angle) + z * sin(angle), y, z * cos(angle) - x * sin(angle)], axis=1)
+
+
+def turned(cloud: Cloud, angle: float) -> Cloud:
+    """The cloud, its normals and its mesh turned about its up axis by that angle in radians; +y points up then."""
+
+    def turn(given: np.ndarray) -> np.ndarray:
+        return about_y(upright(given, cloud.up), angle).astype(np.float32)
+
+    mesh = cloud.mesh and replace(cloud.mesh, vertices=turn(cloud.mesh.vertices))
+    normals = None if cloud.normals is None else turn(cloud.normals)
+    return replace(cloud, points=turn(cloud.points), up="y", normals=normals, mesh=mesh)
 
 
 def require_axis(axis: str, known: Sequence[str], where: str | None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipx.errors import InputError
-from clipx.modalities.pointcloud.cloud import Cloud, about_y
+from clipx.modalities.pointcloud.cloud import Cloud, about_y, turned
 from clipx.modalities.pointcloud.tower import PointNet, PointTower, seen
 from clipx.training import prepare_folder, train
 from clipx.training.loop import join
@@ -91,12 +91,6 @@ def _new(dim: int, config: TowerTrainConfig) -> PointNet:
         return PointNet(dim, config.points, config.width)
 
 
-def turned(cloud: Cloud, angle: float) -> Cloud:
-    """The cloud turned about its up axis, +y up afterwards."""
-    points = about_y(seen(cloud, len(cloud.points)), angle)
-    return Cloud(points.astype(np.float32), "y", cloud.source)
-
-
 def teacher_vectors(teacher: PointCloud, clouds: Sequence[Cloud], turns: int, folder: Path) -> Tensor:
     """(N, T, D) what the projection's pictures say of each cloud at each turn; kept in ``folder``."""
     vectors = torch.zeros(len(clouds), turns, teacher.space.dim)
@@ -115,7 +109,10 @@ def teacher_vectors(teacher: PointCloud, clouds: Sequence[Cloud], turns: int, fo
 def _digest(teacher: PointCloud, clouds: Sequence[Cloud], turns: int) -> str:
     total = hashlib.sha256(f"{teacher.space.id} {teacher.config} {turns}".encode())
     for cloud in clouds:
-        total.update(cloud.up.encode() + cloud.points.tobytes())
+        mesh = (cloud.mesh.vertices, cloud.mesh.triangles, cloud.mesh.colors) if cloud.mesh else ()
+        for array in (cloud.points, cloud.normals, cloud.colors, *mesh):
+            total.update(b"none" if array is None else repr((array.dtype, array.shape)).encode() + array.tobytes())
+        total.update(f"{cloud.up} {cloud.as_stored}".encode())
     return total.hexdigest()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.errors import ClipxError, InputError
+from clipx.errors import ClipxError, FileError, InputError
 
 if TYPE_CHECKING:
     from clipx.datasets import LabelledData
@@ -30,9 +30,12 @@ class TowerFlags:
     up: Annotated[
         str | None, typer.Option("--up", help="Axis that points up: x, y, z, auto. Default: what the file says.")
     ] = None
-    points: Annotated[int | None, typer.Option("--points", help="That it looks at. Default: 256.")] = None
+    points: Annotated[
+        int | None, typer.Option("--points", help="Points of a cloud that the tower looks at. Default: 256.")
+    ] = None
     turns: Annotated[
-        int | None, typer.Option("--turns", help="About the up axis, that the teacher looks at. Default: 4.", min=1)
+        int | None,
+        typer.Option("--turns", help="Turns about the up axis that the teacher looks at. Default: 4.", min=1),
     ] = None
     steps: Annotated[int | None, typer.Option("--steps", help="Training steps. Default: 3000.", min=1)] = None
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clouds a step. Default: 32.", min=2)] = None
@@ -66,6 +69,7 @@ def train(
 
     Example: clipx classify chair.ply --labels chair,table --point-tower tower.safetensors
     """
+    from clipx import _processes as processes
     from clipx.cli._output import check_model, print_table, report
     from clipx.evaluation import note_shared
     from clipx.modalities.pointcloud.encoder import CloudConfig, PointCloud
@@ -78,32 +82,34 @@ def train(
     drawn = CloudConfig(projection=flags.projection, up=flags.up, points=max(CloudConfig.points, 2 * config.points))
     space = run.open_space()
     teacher = PointCloud(space, drawn)
-    items, tested, failures = _items(data, run), _tested(flags), dict[str, ClipxError]()
+    failures = dict[str, ClipxError]()
+    items, tested = _items(data, run, failures), _tested(flags)
     shared = None if tested is None else note_shared(tested, items)
+    results = [] if tested is None else [_measured("pictures", teacher, tested)]  # a bad file is found before the work
     clouds = _clouds(items, teacher, failures)
     tower = fit_tower(teacher, clouds, config, out.with_suffix(""), resume=flags.resume)
+    if processes.rank() > 0:  # the first process writes and prints
+        return
     tower.save(out)
     note(f"written to {out}")
-    results: list[dict[str, Any]] = []
     if tested is not None:
-        ways = {"pictures": teacher, "tower": PointCloud(space, CloudConfig(up=flags.up, point_tower=str(out)))}
-        results = _measured(ways, tested)
+        results.append(_measured("tower", PointCloud(space, CloudConfig(up=flags.up, point_tower=str(out))), tested))
     about = {"file": str(out), "space": space.name, "space_id": space.id, "clouds": len(clouds), "seed": run.seed}
     about |= {"projection": flags.projection, "settings": dict(tower.settings), "shared": shared}
-    about["failures"] = [{"path": path, "reason": error.what} for path, error in failures.items()]
     names = ("way", "n", "acc1", "ci95", "clouds_per_s")
-    run.emit(
+    run.conclude(
         report("train pointcloud", results, **about),
+        failures,
         lambda: print_table(names, [[_cell(row, name) for name in names] for row in results], str(out)),
+        made=True,
     )
-    for path, error in failures.items():
-        note(f"not read: {path}: {error.what}")
-    if failures:
-        raise typer.Exit(2)
 
 
-def _items(data: Path, run: RunOptions) -> Sequence[Item]:
-    """What is learned from: the samples of a labelled set, whose labels are not looked at, or all files of a folder."""
+def _items(data: Path, run: RunOptions, failures: dict[str, ClipxError]) -> Sequence[Item]:
+    """What is learned from: the samples of a labelled set, whose labels are not looked at, or all files of a folder.
+
+    What of a folder cannot be listed or taken goes to ``failures``.
+    """
     from clipx.datasets import read_data
     from clipx.index.scan import find_files
     from clipx.modalities.pointcloud.encoder import PointCloud
@@ -114,7 +120,9 @@ def _items(data: Path, run: RunOptions) -> Sequence[Item]:
     except InputError:
         if run.where or not data.is_dir():
             raise
-        return file_items([Path(file.path) for file in find_files([data], PointCloud.name).files])
+        walk = find_files([data], PointCloud.name)
+        failures |= {failure.path: FileError(failure.reason) for failure in walk.failures}
+        return file_items([Path(file.path) for file in walk.files])
 
 
 def _clouds(items: Sequence[Item], teacher: PointCloud, failures: dict[str, ClipxError]) -> list[Cloud]:
@@ -140,7 +148,7 @@ def _tested(flags: TowerFlags) -> LabelledData | None:
     return read_data(flags.test, PointCloud, [condition(text, "--test-where") for text in flags.test_where or []])
 
 
-def _measured(ways: Mapping[str, PointCloud], data: LabelledData) -> list[dict[str, Any]]:
+def _measured(way: str, encoder: PointCloud, data: LabelledData) -> dict[str, Any]:
     """Accuracy by words, and clouds a second, reading not included."""
     import numpy as np
 
@@ -149,18 +157,15 @@ def _measured(ways: Mapping[str, PointCloud], data: LabelledData) -> list[dict[s
     from clipx.zeroshot import ZeroShotClassifier
 
     names, targets = targets_of(data.labels, data.classes)
-    results = []
-    for name, encoder in ways.items():
-        samples = [item.load(encoder) for item in data.items]
-        encoder.encode(samples[:1])  # loads what it needs
-        begun = time.perf_counter()
-        vectors = encoder.encode(samples)
-        seconds = time.perf_counter() - begun
-        logits = ZeroShotClassifier(encoder.space, names, encoder.prompts).logits(vectors)
-        right = logits.argmax(1) == np.asarray(targets)
-        row = {"way": name, "n": len(right), "acc1": float(right.mean()), "ci95": bootstrap_ci95(right)}
-        results.append(row | {"clouds_per_s": len(samples) / seconds})
-    return results
+    samples = [item.load(encoder) for item in data.items]
+    encoder.encode(samples[:1])  # loads what it needs
+    begun = time.perf_counter()
+    vectors = encoder.encode(samples)
+    seconds = time.perf_counter() - begun
+    logits = ZeroShotClassifier(encoder.space, names, encoder.prompts).logits(vectors)
+    right = logits.argmax(1) == np.asarray(targets)
+    row = {"way": way, "n": len(right), "acc1": float(right.mean()), "ci95": bootstrap_ci95(right)}
+    return row | {"clouds_per_s": len(samples) / seconds}
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:
