@@ -1,21 +1,25 @@
 """Training by several processes, here two on the CPU that meet by gloo: one run of both is that of one process."""
 
+import io
 import json
 import os
 import signal
 import socket
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 import torch.nn.functional as F
-from conftest import PREPROCESS, RESNET
+from conftest import PREPROCESS, RESNET, WORDS, save_space
 from torch import nn
 from torch.multiprocessing import spawn
 
 from clipx import _processes as processes
 from clipx._processes import gather
+from clipx.cli import main
+from clipx.space import random_space
 from clipx.training import TrainConfig, contrastive_loss, loop, train
 from clipx.training.teacher import kept_vectors
 
@@ -100,11 +104,21 @@ def worker(rank, port, folder, data):
 
     from clipx.modalities.audio.config import AudioTrainConfig
     from clipx.modalities.audio.train import train_audio
-    from clipx.space import random_space
 
     space = random_space(RESNET, preprocess_cfg=PREPROCESS)
     quick = AudioTrainConfig(epochs=2, batch_size=2, crop_s=0.5)
     figures = train_audio(data, space, folder / "audio", quick, fold="1", images=data / "pictures")
+    os.environ["CLIPX_SPACE"] = str(folder / "spaces" / "tiny")
+    lines = {
+        "ssl": f"{data / 'pictures'} --method simclr-v2 --size 32 --epochs 2",
+        "pointcloud": f"{data / 'clouds'} --points 32 --turns 1 --steps 2",
+    }
+    found["said"] = []
+    for name, line in lines.items():
+        words = [*line.split(), "--batch-size", "2", "-o", str(folder / f"{name}.safetensors"), "--json"]
+        with redirect_stdout(io.StringIO()) as out:
+            assert main(["train", name, *words]) == 0
+        found["said"].append(out.getvalue())
     torch.save(found | {"figures": figures}, folder / f"{rank}.pt")
     torch.distributed.barrier()
     processes._leave()
@@ -125,6 +139,12 @@ def two(tmp_path_factory):
     (data / "labels.csv").write_text("\n".join(lines))
     (data / "pictures" / "cat").mkdir(parents=True)
     Image.new("RGB", (40, 40), "red").save(data / "pictures" / "cat" / "a.png")
+    for i in range(7):
+        Image.new("RGB", (40, 40), (30 * i, 200, 90)).save(data / "pictures" / f"{i}.png")
+    (data / "clouds").mkdir()
+    for i in range(4):
+        np.savetxt(data / "clouds" / f"{i}.xyz", np.random.default_rng(i).normal(size=(50, 3)))
+    save_space(random_space(RESNET, preprocess_cfg=PREPROCESS), folder / "spaces" / "tiny", WORDS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -190,6 +210,14 @@ def test_a_sound_tower_is_trained_by_two_processes(two):
     assert first["figures"]["steps"] == 2  # four sounds twice, by two processes of two sounds each
     assert (folder / "audio" / "tower" / "audio.json").is_file()
     assert len((folder / "audio" / "accuracy.jsonl").read_text().splitlines()) == 2
+
+
+def test_commands_count_all_processes_and_the_first_one_prints(two):
+    (first, second), folder = two
+    assert second["said"] == ["", ""]
+    ssl, cloud = map(json.loads, first["said"])
+    assert (ssl["n"], ssl["batch"], ssl["results"][0]["steps"]) == (8, 4, 4)  # eight pictures twice, by two of two each
+    assert cloud["clouds"] == 4 and (folder / "pointcloud.safetensors").is_file()
 
 
 def test_a_card_that_was_named_stays(monkeypatch):
