@@ -256,6 +256,15 @@ def test_the_figure_is_that_of_the_modality_also_of_several_parts(run_json, here
     (row,) = run_json("bind audio@nano . --where fold=0 --test-where fold=1 -o map.safetensors --ridge 0.01")["results"]
     seen = run_json("eval bound labels.csv --where fold=1 --map map.safetensors")["results"]
     assert seen[0]["metrics"]["acc1"] == row["acc1"]
+    points, labels = rng.normal(size=(12, 40, 3)).astype(np.float32), np.arange(12) % 2
+    np.savez(here / "set.npz", points=points, labels=labels, classes=np.array(["cat", "cup"]))
+    np.savez(here / "more.npz", points=points + 0.01, labels=labels, classes=np.array(["cat", "cup"]))
+    (row,) = run_json("bind pointcloud@nano set.npz --test more.npz -o clouds.safetensors --ridge 0.01")["results"]
+    space, own = clipx.load_space(), clipx.get_modality("pointcloud")
+    bound = Bound(space, BoundConfig(map="clouds.safetensors"))
+    clouds = [own(clipx.load_space("nano")).from_array(one) for one in points + np.float32(0.01)]
+    words = captions_to_targets(space, ["cat", "cup"], bound.prompts)
+    assert row["acc1"] == ((bound.encode(clouds).vectors @ words.T).argmax(1) == labels).mean()
 
 
 def test_a_file_that_cannot_be_read_is_left_out_and_named(run, here, means):

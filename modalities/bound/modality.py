@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from clipx._arrays import unit_rows
 from clipx.errors import InputError
 from clipx.modalities.bound.encoders import Encoder, OtherSpace, get_encoder, parts_of
 from clipx.modalities.bound.map import BoundMap, load_map
-from clipx.modality import Modality
+from clipx.modality import Modality, ReadsArrays
 from clipx.parts import Parts
+from clipx.registry import get_modality
 
 if TYPE_CHECKING:
     from clipx.space import JointSpace
@@ -53,6 +54,9 @@ class Bound(Modality):
         if self.config.map is not None:
             self.context, self.prompts = self.map.sha256, self.map.prompts
             self.example = self._own_example  # type: ignore[method-assign]
+            modality, at, _ = self.map.encoder.partition("@")
+            if at and isinstance(get_modality(modality), ReadsArrays):  # then rows of an .npz are samples here as well
+                self.array_key, self.from_array = get_modality(modality).array_key, self._from_array
 
     @cached_property
     def map(self) -> BoundMap:
@@ -78,6 +82,10 @@ class Bound(Modality):
     def load(self, path: str | PathLike) -> Any:
         """A sample of the encoder. Raises what it raises, and InputError without a map."""
         return self.encoder.load(path)
+
+    def _from_array(self, array: Any, **about: Any) -> Any:
+        found = cast(OtherSpace, self.encoder).modality
+        return cast(ReadsArrays, found).from_array(array, **about)
 
     def parts(self, samples: Sequence[Any]) -> Parts:
         """The parts that the encoder has, such as windows of a sound, each mapped."""
