@@ -445,3 +445,11 @@ def test_ctrl_c_writes_the_best_so_far(edit, photo, tmp_path, monkeypatch):
     run = edit(photo, "dark", "--space", "nano", "--steps", "500", "--source", "photo", "--json")
     assert run.exit_code != 0 and len(calls) == 3
     assert (tmp_path / "clipx-edit.png").exists()
+
+
+@pytest.mark.parametrize(("suffix", "side"), [(".webp", 16_384), (".jpg", 65_501)])
+def test_a_panorama_too_long_for_its_format_is_refused_before_the_work(edit, tmp_path, suffix, side):
+    Image.new("RGB", (side, 3)).save(tmp_path / "long.png")
+    run = edit(tmp_path / "long.png", "dark", *SPACE, "-o", tmp_path / f"out{suffix}")
+    assert run.exit_code != 0 and f"a side of {side:,} pixels" in str(run.exception or run.output)
+    assert not (tmp_path / f"out{suffix}").exists()

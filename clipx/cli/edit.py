@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+LONGEST = {"WEBP": 16_383, "JPEG": 65_500}  # pixels a side, by their libraries
 JPEG_QUALITY = 95
 LOOKS = "looks"  # what a space provides that learnt words of light and colour
 
@@ -64,6 +65,7 @@ def edit(
         raise InputError(f"suffix {out.suffix!r} is not one of {' '.join(FORMATS)}", where=out)
     check_writable(out)
     pixels = read_rgb(photo)
+    _require_room(out, pixels)
     space = run.open_space(backend="torch")
     if space.folder is not None and LOOKS not in provided(EmbeddedFiles.read(space.folder).about):
         what = "learnt what things are called, not how photos look: the words may do nothing"
@@ -97,6 +99,16 @@ def edit(
 def _bytes(picture: Tensor) -> np.ndarray:
     """(1, 3, H, W) in [0, 1] -> (H, W, 3) bytes."""
     return (picture[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _require_room(out: Path, pixels: np.ndarray) -> None:
+    """Raise InputError where the (3, H, W) photo is too long for the format of ``out``."""
+    from clipx.errors import InputError
+
+    form, longest = FORMATS[out.suffix.lower()], max(pixels.shape[1:])
+    if longest > LONGEST.get(form, longest):
+        what = f"a side of {longest:,} pixels, and {form} ends at {LONGEST[form]:,}"
+        raise InputError(what, where=out, remedy="write a .png")
 
 
 def _write(out: Path, pixels: np.ndarray) -> None:
