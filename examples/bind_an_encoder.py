@@ -5,7 +5,8 @@
 
 The encoder below knows nothing of language: it counts how far the points of a shape lie from each other (D2, Osada et
 al., ACM Transactions on Graphics 2002). A linear map, fitted on a few noisy copies of the examples' shapes and their
-names, takes it to where the space puts these names. It is measured on other copies, which are turned as well.
+names, takes it to where the space puts these names. It is measured on other copies. Here the map is used from Python;
+that of an encoder which a package installs, or of another space, is also what --map of the modality bound takes.
 """
 
 import argparse

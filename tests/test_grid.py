@@ -34,12 +34,15 @@ def test_a_grid_is_what_the_tower_holds_before_it_pools(request, name, shape):
     assert torch.allclose(grid, expected, atol=1e-4)
 
 
-def test_the_mean_of_a_grid_is_the_vector_where_the_tower_averages():
+def test_the_vector_is_what_the_tower_makes_of_its_grid():
     space = clipx.load_space("lite", backend="torch")
-    pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     grid = space.grid_image(pixels)
-    assert grid.shape == (1, 7, 7, 320)
-    assert torch.equal(grid[0].permute(2, 0, 1), space.stages(pixels)["stage4"][0])
+    assert grid.shape == (2, 7, 7, 320)
+    tower = space.backbone.photos.model.visual
+    last = tower.trunk.bn2(tower.trunk.conv_head(grid.permute(0, 3, 1, 2)))
+    vectors = torch.nn.functional.normalize(tower.head(tower.trunk.forward_head(last)), dim=1)
+    assert torch.allclose(vectors, space.encode_image(pixels), atol=1e-6)
 
 
 def test_pictures_of_any_size_have_grids_of_one_shape_and_gradients(tiny_space):

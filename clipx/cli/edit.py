@@ -32,7 +32,7 @@ def edit(
         typer.Option("--loss", help="clip: the photo against TEXT; directional: its change against TEXT - SOURCE."),
     ] = "directional",
     source: Annotated[str, typer.Option("--source", help="What the photo is, for the directional loss.")] = "a photo",
-    steps: Annotated[int, typer.Option("--steps", help="Of the optimiser.", min=1)] = 300,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimiser.", min=1)] = 300,
     strength: Annotated[
         float, typer.Option("--strength", help="How far the filter's sliders may go, in (0, 1].")
     ] = 0.7,

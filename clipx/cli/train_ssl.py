@@ -101,7 +101,7 @@ def train(
     if processes.rank() > 0:
         return
     trained.save(out)
-    result = {"path": out, "method": method.name, "steps": config.steps, "spread": _spread(trained, pictures)}
+    result = {"file": str(out), "method": method.name, "steps": config.steps, "spread": _spread(trained, pictures)}
     record = report("train ssl", [result], n=len(pictures), batch=batch, size=flags.size, seed=run.seed)
     run.conclude(record, failures, lambda: _print(record))
 
@@ -136,5 +136,5 @@ def _print(record: Mapping[str, Any]) -> None:
         note("the tower makes nearly the same of all pictures: train longer, or by another method")
     print_table(
         ("tower", "method", "pictures", "steps", "spread"),
-        [(found["path"], found["method"], str(record["n"]), str(found["steps"]), f"{found['spread']:.3f}")],
+        [(found["file"], found["method"], str(record["n"]), str(found["steps"]), f"{found['spread']:.3f}")],
     )

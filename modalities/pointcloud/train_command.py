@@ -127,12 +127,16 @@ def _items(data: Path, run: RunOptions, failures: dict[str, ClipxError]) -> Sequ
 
 def _clouds(items: Sequence[Item], teacher: PointCloud, failures: dict[str, ClipxError]) -> list[Cloud]:
     """The samples; what cannot be read goes to ``failures``, and is raised where fewer than two are left."""
+    from clipx.progress import progress
+
     clouds = []
-    for item in items:
-        try:
-            clouds.append(item.load(teacher))
-        except ClipxError as error:
-            failures[item.id] = error
+    with progress("reading", len(items)) as advance:
+        for item in items:
+            try:
+                clouds.append(item.load(teacher))
+            except ClipxError as error:
+                failures[item.id] = error
+            advance(1)
     if failures and len(clouds) < 2:
         raise next(iter(failures.values()))
     return clouds
