@@ -120,8 +120,8 @@ def _chosen_ridge(z: np.ndarray, targets: np.ndarray, seed: int) -> float:
 
     Of more than ``JUDGED`` samples, so many decide, drawn at random: each is compared with all their meanings.
     """
-    some = np.random.default_rng(seed).permutation(len(z))[:JUDGED]
-    z, targets, order = z[some], targets[some], np.arange(len(some))
+    judged = np.random.default_rng(seed).permutation(len(z))[:JUDGED]
+    z, targets, order = z[judged], targets[judged], np.arange(len(judged))
     meanings, own = np.unique(targets.round(6), axis=0, return_inverse=True)
     scores: list[tuple[float, float]] = []
     for ridge in RIDGES:

@@ -54,9 +54,10 @@ class Bound(Modality):
         if self.config.map is not None:
             self.context, self.prompts = self.map.sha256, self.map.prompts
             self.example = self._own_example  # type: ignore[method-assign]
-            modality, at, _ = self.map.encoder.partition("@")
-            if at and isinstance(get_modality(modality), ReadsArrays):  # then rows of an .npz are samples here as well
-                self.array_key, self.from_array = get_modality(modality).array_key, self._from_array
+            name, at, _ = self.map.encoder.partition("@")
+            reader: Any = get_modality(name) if at else None
+            if isinstance(reader, ReadsArrays):  # then rows of an .npz are samples here as well
+                self.array_key, self.from_array = reader.array_key, self._from_array
 
     @cached_property
     def map(self) -> BoundMap:
