@@ -81,6 +81,7 @@ def test_detect(rows, made):
     assert detect["proposals"]["ar100"] > grid["proposals"]["ar100"]
 
 
+@pytest.mark.slow
 def test_ground(rows, made):
     hits = {name: row["pointing"] for name, row in rows("ground", made / "boxes.json").items()}
     assert hits["ground"] >= 0.6

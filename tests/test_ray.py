@@ -136,6 +136,7 @@ def engine(**more):
     return RayEngine(shard_files=SHARD, **more)
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_what_one_machine_gives(files, space, plain, encoded, tmp_path):
     calls, versions = [], set()
     with Index.create(tmp_path / "my.index", space, space.folder) as index:
