@@ -1,6 +1,6 @@
 """Questions about made pictures, answered from the grid of a frozen tower (CLIP-ViL).
 
-    python examples/questions.py --out questions --pictures 2000 --steps 1500
+    python examples/questions.py --out questions --space nano-vit --pictures 5000 --steps 4000
 
 A tower that pools says what a picture shows, and hardly how many there are or which is left of which. Before it pools,
 each cell of its grid still says what lies where. A head of two layers of cross-attention reads the grid, beside two
