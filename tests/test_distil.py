@@ -194,6 +194,7 @@ def test_a_coca_and_a_siglip_are_teachers_too(photos, tmp_path):
     [
         ("resnet-9", "width must be a multiple of 8"),
         ("no_such_model", "timm knows no model"),
+        ("resnet10", "did you mean resnet10t, "),
         ("mobilenetv3_small_100", "cannot make an image tower"),
     ],
 )
@@ -234,6 +235,11 @@ def test_the_command_names_what_it_left_out_each_time(run, photos, here):
     (here / "set/cat/bad.png").write_bytes(b"no picture")
     status, _, err = run(f"{line.replace('-o out', '-o other')} --test set")
     assert status == 2 and "bad.png" in err and not (here / "other/history.jsonl").exists()  # before the training
+
+
+def test_an_empty_folder_is_named_before_the_space_is_loaded(run, here):
+    (here / "empty").mkdir()
+    assert run("distil empty -o out")[::2] == (2, "error: empty: holds no pictures\n")
 
 
 def test_the_command_measures_the_student_beside_its_teacher(run_json, photos, here):

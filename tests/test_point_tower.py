@@ -212,6 +212,7 @@ def test_the_command_measures_pictures_and_tower(run_json, run, here):
     shutil.copy(here / "cloud.xyz", folder / "a.xyz")
     shutil.copy(here / "mesh.off", folder / "b.off")
     (here / "bad").mkdir()
+    assert run("train pointcloud bad -o never.safetensors")[2].endswith("error: bad: holds no clouds or meshes\n")
     (here / "bad/a.ply").write_bytes(b"ply")
     status, _, _ = run(f"train pointcloud plain -o never.safetensors {words} --test bad")
     assert status == 2 and not (here / "never").exists()  # before the training

@@ -169,7 +169,7 @@ def test_runs_of_two_precisions_in_one_process(tmp_path):
         train(linear(), line_fit, replace(CONFIG, mixed_precision="fp8"), tmp_path / "fp8")
 
 
-def test_ctrl_c_saves_and_the_run_resumes_to_the_bit(tmp_path):
+def test_ctrl_c_saves_and_the_run_resumes_to_the_bit(tmp_path, capfd):
     whole = train(linear(), line_fit, CONFIG, tmp_path / "whole")
 
     def interrupted(module, step, draw):
@@ -179,14 +179,15 @@ def test_ctrl_c_saves_and_the_run_resumes_to_the_bit(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         train(linear(), interrupted, CONFIG, tmp_path / "parts")
+    assert f"stopped after step 9 of {CONFIG.steps}; a run that resumes goes on from there\n" in capfd.readouterr().err
     assert same(whole, train(linear(), line_fit, CONFIG, tmp_path / "parts", resume=True))
 
 
 def test_resume_refuses_another_runs_checkpoint_and_a_lost_loss_is_an_error(tmp_path):
     train(linear(), line_fit, CONFIG, tmp_path)
-    with pytest.raises(ClipxError, match="other settings"):
-        train(linear(), line_fit, TrainConfig(steps=99), tmp_path, resume=True)
-    with pytest.raises(ClipxError, match="other settings"):
+    with pytest.raises(ClipxError, match=r"other settings \(lr, steps\);"):
+        train(linear(), line_fit, replace(CONFIG, steps=99, lr=0.5), tmp_path, resume=True)
+    with pytest.raises(ClipxError, match=r"other settings \(data\)"):
         train(linear(), line_fit, CONFIG, tmp_path, identity={"data": "others"}, resume=True)
     with pytest.raises(ClipxError, match="--resume"):
         train(linear(), line_fit, CONFIG, tmp_path)

@@ -25,7 +25,8 @@ def find_pictures(folder: Path) -> list[Path]:
     from clipx.pictures import SUFFIXES
 
     if not folder.is_dir():
-        raise FileError("no such folder", where=folder, remedy="name a folder of pictures")
+        what = "is no folder" if folder.exists() else "no such folder"
+        raise FileError(what, where=folder, remedy="name a folder of pictures")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise InputError("holds no pictures", where=folder)

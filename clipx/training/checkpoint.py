@@ -52,6 +52,14 @@ def save_checkpoint(out: Path, state: TrainState, run: Mapping[str, Any], step: 
     write_tensors(out / CHECKPOINT, tensors, about)
 
 
+def _differences(saved: Any, asked: Any, name: str = "") -> list[str]:
+    """The names of the settings that differ."""
+    if isinstance(saved, dict) and isinstance(asked, dict):
+        keys = sorted(saved.keys() | asked.keys())
+        return list(dict.fromkeys(one for key in keys for one in _differences(saved.get(key), asked.get(key), key)))
+    return [] if saved == asked else [name]
+
+
 def restore_checkpoint(out: Path, state: TrainState, run: Mapping[str, Any]) -> int:
     """Load the checkpoint of a run's folder into ``state`` and return its number of steps; 0 without a checkpoint.
 
@@ -70,8 +78,10 @@ def restore_checkpoint(out: Path, state: TrainState, run: Mapping[str, Any]) -> 
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileError("the checkpoint is corrupt", where=path, remedy="delete it and start again") from error
-    if saved != json.loads(json.dumps(run)):
-        raise InputError("the checkpoint is of a run with other settings", where=path, remedy="name another folder")
+    if saved != (asked := json.loads(json.dumps(run))):
+        names = ", ".join(_differences(saved, asked))
+        what = f"the checkpoint is of a run with other settings ({names})"
+        raise InputError(what, where=path, remedy="name another folder")
     state.module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for key in state.average:
         state.average[key].copy_(tensors[f"ema.{key}"])

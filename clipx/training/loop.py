@@ -18,7 +18,7 @@ from clipx import _processes as processes
 from clipx._device import check_device
 from clipx._signals import stop_asked
 from clipx.errors import InputError
-from clipx.progress import progress
+from clipx.progress import note, progress
 from clipx.training.checkpoint import TrainState, restore_checkpoint, save_checkpoint
 from clipx.training.config import TrainConfig, rate_at
 from clipx.training.optim import PRECISIONS, MixedPrecision, gradient_scaler, optimizers_of, update_average
@@ -95,6 +95,8 @@ def train(
                 # the others wait: whoever ends first would have the rest killed
                 processes.on_first_rank(partial(save, step + 1))
             if stop:
+                if processes.rank() == 0 and step + 1 < config.steps:
+                    note(f"stopped after step {step + 1:,} of {config.steps:,}; a run that resumes goes on from there")
                 raise KeyboardInterrupt
         if processes.all_reduce_mean({"stop": float(asked())}, where)["stop"]:  # while the last checkpoint was written
             raise KeyboardInterrupt

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -78,7 +79,7 @@ class DistilConfig(StudentConfig):
         import timm
 
         if not timm.is_model(self.student):
-            near = ", ".join(timm.list_models(f"*{self.student}*")[:4])
+            near = ", ".join(get_close_matches(self.student, timm.list_models(), 4, 0.75))
             remedy = f"did you mean {near}?" if near else "timm.list_models() lists them; or take resnet-32"
             raise InputError(f"timm knows no model {self.student!r}", where="--student", remedy=remedy)
         own = {"timm_model_name": self.student, "timm_model_pretrained": False, "image_size": self.size}

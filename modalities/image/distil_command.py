@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.errors import ClipxError, FileError
+from clipx.errors import ClipxError, FileError, InputError
 
 if TYPE_CHECKING:
     from clipx.datasets import LabelledData
@@ -80,6 +80,8 @@ def distil(
     config.vision_cfg()  # refuses an unknown one before the work
     failures = dict[str, ClipxError]()
     photos, tested = _photos(data, run, failures), _tested(flags)
+    if not photos and not failures:
+        raise InputError("holds no pictures", where=data)
     shared = None if tested is None else note_shared(tested, file_items([Path(path) for path in photos]))
     space = run.open_space()  # on the CPU by onnxruntime where it has graphs: it looks several times as fast
     results = [_measured(run.open_space(backend="torch"), tested)]  # a bad file of the test is found before the work
