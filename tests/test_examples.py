@@ -17,6 +17,7 @@ LESS_WORK = {
     "learn_without_labels": ["--steps", "2"],
     "ordered_events": ["--train", "2", "--test", "1", "--steps", "2", "--heads", "conv1d"],
     "questions": ["--pictures", "16", "--steps", "4", "--space", "nano-vit"],
+    "teach_a_point_tower": ["--copies", "3", "--steps", "2"],
 }
 SAYS = {
     "add_a_modality": ["house", "kept   batch equals singles"],
@@ -34,6 +35,7 @@ SAYS = {
     "questions": ["grid     seed 0 test", "question seed 0 held out", "how many"],
     "search_by_arithmetic": ["13 files added", "a mesh and a word"],
     "sounds_to_pictures": [],
+    "teach_a_point_tower": ["pictures ", "tower ", "of 18 right", "clouds a second"],
 }
 WRITES = {
     "add_a_modality": {"house.asc"},
@@ -53,6 +55,7 @@ WRITES = {
     "questions": {"questions.json", "picture.png"},
     "search_by_arithmetic": {"mixed", "my.index"},
     "sounds_to_pictures": {"helicopter.wav", "rain.wav"},
+    "teach_a_point_tower": {"run", "tower.safetensors"},
 }
 
 
