@@ -58,12 +58,15 @@ def bind(
     ),
     run: RunOptions,
 ) -> None:
-    """Bind an encoder to a joint space: a modality of another space, a timm model, or what a package brings.
+    """Bind an encoder to a joint space: a modality of another space, a timm model,
+    or what a package brings.
 
-    Its features are mapped to where the space puts the labels of the samples, their captions, or files that belong
-    to them. The file is what --map of the modality bound takes, in classify, embed, eval and index. With --test or
-    --test-where it is measured on other samples, beside chance. A file that cannot be read is left out and named at the
-    end, and the exit status is then 2.
+    Its features are mapped to where the space puts the labels of the samples,
+    their captions, or files that belong to them. The file is what --map of the
+    modality bound takes, in classify, embed, eval and index. With --test or
+    --test-where it is measured on other samples, beside chance. A file that
+    cannot be read is left out and named at the end, and the exit status is then
+    2.
 
     Example: clipx bind audio@lite sounds --where fold=1|2|3 --test-where fold=4 -o sounds.safetensors
 

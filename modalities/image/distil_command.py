@@ -58,10 +58,12 @@ def distil(
 ) -> None:
     """Teach a small image tower where a space puts photos; the text side stays.
 
-    The result, --out/space, is a space: --space takes it everywhere. What is known of it is how near its vectors lie to
-    the teacher's on photos that were held out, its size and its speed; with --test also the accuracy of both. Of
-    a space with picture domains (lite) it learns that of photos. A photo that cannot be read is left out and named at
-    the end, and the exit status is then 2.
+    The result, --out/space, is a space: --space takes it everywhere. What is
+    known of it is how near its vectors lie to the teacher's on photos that were
+    held out, its size and its speed; with --test also the accuracy of both. Of
+    a space with picture domains (lite) it learns that of photos. A photo that
+    cannot be read is left out and named at the end, and the exit status is then
+    2.
 
     Example: clipx distil photos --space ViT-L-14/openai -o runs/small
 

@@ -64,9 +64,11 @@ def train(
 ) -> None:
     """Teach a point tower what a projection's pictures say; labels are not needed.
 
-    The tower encodes points without drawing them, which takes a fraction of the time: --point-tower of the pointcloud
-    modality takes it, in classify, embed, eval and index. With --test both are measured, in accuracy and time. A file
-    that cannot be read is left out and named at the end, and the exit status is then 2.
+    The tower encodes points without drawing them, which takes a fraction of the
+    time: --point-tower of the pointcloud modality takes it, in classify, embed,
+    eval and index. With --test both are measured, in accuracy and time. A file
+    that cannot be read is left out and named at the end, and the exit status is
+    then 2.
 
     Example: clipx train pointcloud shapes -o tower.safetensors --test more --test-where split=test
 
