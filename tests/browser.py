@@ -44,9 +44,9 @@ def site_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def site_space(tiny_space, tmp_path_factory):
+def site_space(spread_space, tmp_path_factory):
     """A tiny random space that also knows the words by which depth is read."""
-    return save_space(tiny_space, tmp_path_factory.mktemp("site_space") / "tiny", [*WORDS, *DEPTH_WORDS])
+    return save_space(spread_space, tmp_path_factory.mktemp("site_space") / "tiny", [*WORDS, *DEPTH_WORDS])
 
 
 @pytest.fixture(scope="session")
