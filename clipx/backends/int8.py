@@ -48,12 +48,12 @@ def quantised(graph: onnx.ModelProto, inputs: Sequence[np.ndarray]) -> tuple[onn
                 _Samples(graph.graph.input[0].name, inputs),
                 per_channel=True,
                 activation_type=ort.QuantType.QUInt8,
-                weight_type=ort.QuantType.QInt8,
+                weight_type=ort.QuantType.QUInt8,
                 nodes_to_exclude=[node.name for node in nodes if node.op_type == "Conv"][:FIRST],
             )
         else:
             products = ["MatMul", "Gemm"]
-            ort.quantize_dynamic(source, result, products, per_channel=True, weight_type=ort.QuantType.QInt8)
+            ort.quantize_dynamic(source, result, products, per_channel=True, weight_type=ort.QuantType.QUInt8)
         found = onnx.load(result)
     _halve_tables(found.graph)
     return found, not convolutional
