@@ -369,3 +369,26 @@ def targets_of(labels: Any, names: Any) -> tuple[list[str], Any]:
             remedy="add them, or leave their rows out with --where",
         )
     return list(names), np.array(found)
+
+
+def by_words(
+    vectors: Embedding, space: JointSpace, labels: Sequence[str], names: Sequence[str], prompts: Prompts
+) -> dict[str, Any]:
+    """Top-1 of N samples named by words alone: ``n``, ``acc1`` in [0, 1] and ``ci95``, a bootstrap over the samples.
+
+    Args:
+        vectors: N rows.
+        space: whose words name them.
+        labels: N classes, each among the names.
+        names: the candidates.
+        prompts: the sentences for a name, see ``ZeroShotClassifier``.
+
+    Raises:
+        InputError: see ``targets_of``; or words that the space does not know.
+    """
+    from clipx.metrics import bootstrap_ci95
+    from clipx.zeroshot import ZeroShotClassifier
+
+    known, targets = targets_of(labels, names)
+    right = ZeroShotClassifier(space, known, prompts).logits(vectors).argmax(1) == targets
+    return {"n": len(right), "acc1": float(right.mean()), "ci95": bootstrap_ci95(right)}

@@ -37,11 +37,11 @@ def means(monkeypatch):
     """``means`` as an installed encoder."""
     from importlib.metadata import EntryPoint
 
-    real = clipx.modalities.bound.encoders.entry_points
+    real = clipx.modalities.bound.encoders.registered
     point = EntryPoint("means", f"{__name__}:Means", ENCODERS)
     monkeypatch.setattr(
-        "clipx.modalities.bound.encoders.entry_points",
-        lambda group: [point] if group == ENCODERS else real(group=group),
+        "clipx.modalities.bound.encoders.registered",
+        lambda group: {"means": point} if group == ENCODERS else real(group),
     )
     return Means()
 

@@ -111,8 +111,8 @@ def test_the_teacher_looks_at_the_projections_own_pictures(projection, teacher, 
         clouds.append(own.load(tmp_path / f"{turn}.ply", up="z"))
     found = teacher_vectors(own, clouds[:1], 3, tmp_path / "teacher")[0, :2]
     expected = own.encode(clouds).vectors
-    apart = np.linalg.norm(expected[0] - expected[1])  # the turn shows
-    assert np.linalg.norm(found.numpy() - expected, axis=1).max() < min(0.05 * apart, 1e-3)
+    by_turn = np.linalg.norm(expected[0] - expected[1])  # how much the turn changes
+    assert np.linalg.norm(found.numpy() - expected, axis=1).max() < min(0.05 * by_turn, 1e-3)
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_weights(teacher, tmp_path):
@@ -218,11 +218,8 @@ def test_the_command_measures_pictures_and_tower(run_json, run, here):
     assert status == 2 and not (here / "never").exists()  # before the training
     os.rename(shutil.copy(here / "cloud.xyz", folder / "c.xyz"), os.fsencode(folder) + b"/\xff.xyz")
     status, out, _ = run(f"train pointcloud plain -o third.safetensors {words} --json")
-    assert (
-        status == 2
-        and json.loads(out)["clouds"] == 2
-        and json.loads(out)["failures"][0]["reason"].startswith("its name")
-    )
+    third = json.loads(out)
+    assert status == 2 and third["clouds"] == 2 and third["failures"][0]["reason"].startswith("its name")
     os.remove(os.fsencode(folder) + b"/\xff.xyz")
     assert run_json(f"train pointcloud plain -o other.safetensors {words}")["clouds"] == 2
     assert json.loads((here / "other/history.jsonl").read_text().splitlines()[0])["step"] == 0

@@ -99,7 +99,7 @@ def files_in(paths: Sequence[Path], modality: str | None) -> Files:
 
             walk = find_files([path], modality, tracks=True)
             found.files += [path / Path(file.path).relative_to(os.path.abspath(path)) for file in walk.files]
-            found.failures |= {failure.path: FileError(failure.reason, where=failure.path) for failure in walk.failures}
+            found.failures |= walk.errors()
             found.skipped += walk.skipped
             continue
         try:

@@ -82,6 +82,10 @@ class Walk:
     others: set[str] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
 
+    def errors(self) -> dict[str, ClipxError]:
+        """path -> why it could not be taken in, for commands that name such files at their end."""
+        return {failure.path: FileError(failure.reason, where=failure.path) for failure in self.failures}
+
     def gone(self, paths: Iterable[str]) -> list[str]:
         """The ``paths`` under the roots that the walk did not find, except where it could not look."""
         found = {file.path for file in self.files}

@@ -199,20 +199,16 @@ def _encoded(modality: Modality, items: Sequence[Item]) -> tuple[np.ndarray, lis
 
 
 def _measured(bound: Bound, data: LabelledData, prompts: Any, failures: dict[str, ClipxError]) -> dict[str, Any]:
-    """Top-1 by words as the modality has it, with a 95 % bootstrap, and what a guess reaches."""
-    import numpy as np
+    """Top-1 by words as the modality has it, see ``by_words``, and what a guess reaches."""
+    from clipx.embedding import Embedding
+    from clipx.evaluation import by_words
 
-    from clipx.evaluation import targets_of
-    from clipx.metrics import bootstrap_ci95
-    from clipx.modalities.bound.fit import captions_to_targets
-
-    names, targets = targets_of(data.labels, data.classes)
-    words = captions_to_targets(bound.space, names, prompts)
-    vectors, kept, unread = _encoded(bound, data.items)
+    rows, kept, unread = _encoded(bound, data.items)
     failures |= unread
-    right = (vectors @ words.T).argmax(1) == np.asarray(targets)[kept]
-    row: dict[str, Any] = {"n": len(right), "labels": len(names), "acc1": float(right.mean())}
-    return row | {"ci95": bootstrap_ci95(right), "chance": 1 / len(names)}
+    vectors, labels = Embedding(rows, bound.space.id, bound.name), [data.labels[i] for i in kept]
+    found = by_words(vectors, bound.space, labels, data.classes, prompts)
+    names = len(data.classes)
+    return {"n": found["n"], "labels": names, "acc1": found["acc1"], "ci95": found["ci95"], "chance": 1 / names}
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ import numpy as np
 from clipx._arrays import to_array
 from clipx.errors import InputError, MissingDependencyError, first_line
 from clipx.parts import Parts
-from clipx.registry import get_modality
+from clipx.registry import get_modality, load, registered
 
 if TYPE_CHECKING:
     from clipx.modality import Modality
@@ -49,6 +49,7 @@ def get_encoder(name: str, device: str = "cpu") -> Encoder:
     Raises:
         InputError: no such encoder. MissingDependencyError: it needs a package.
         SpaceError, FileError: its space or its weights cannot be had.
+        ContractError: what is registered cannot be imported.
     """
     modality, at, space = name.partition("@")
     if name.startswith("timm:"):
@@ -56,13 +57,14 @@ def get_encoder(name: str, device: str = "cpu") -> Encoder:
         return TimmEncoder(model, weights, device)
     if at:
         return OtherSpace(modality, space, device)
-    known = {point.name: point for point in entry_points(group=ENCODERS)}
+    known = registered(ENCODERS)
     if name not in known:
         installed = "".join(f", {one}" for one in sorted(known))
         remedy = f"take MODALITY@SPACE such as audio@lite, timm:MODEL{installed}"
         raise InputError(f"no encoder named {name!r}", remedy=remedy)
+    made = load(known[name])
     try:
-        found = known[name].load()()
+        found = made()
     except Exception as error:  # a package of somebody else's
         what = f"the encoder {name!r} cannot be made: {type(error).__name__}: {first_line(error)}"
         raise InputError(what, where=known[name].value) from error

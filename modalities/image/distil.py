@@ -258,9 +258,8 @@ def teacher_vectors(space: JointSpace, crops: Crops, folder: Path) -> tuple[Tens
             return _looked_at(space, crops, some, pool)
 
         def of(some: range) -> str:
-            return (
-                f"{space.id} {type(space.backend).__name__} {crops.digest(some)}"  # backends differ in the last digits
-            )
+            made_by = type(space.backend).__name__  # backends differ in the last digits
+            return f"{space.id} {made_by} {crops.digest(some)}"
 
         kept_vectors("looking at photos", vectors, BLOCK, folder, of, look)
     return vectors, torch.nonzero(vectors[:, 0].any(1)).flatten().numpy()

@@ -121,7 +121,7 @@ def _photos(data: Path, run: RunOptions, failures: dict[str, ClipxError]) -> lis
         items = read_data(data, Image, run.conditions()).items
         return [str(item.path) for item in items if isinstance(item, FileItem)]
     walk = find_files([data], Image.name)
-    failures |= {failure.path: FileError(failure.reason) for failure in walk.failures}
+    failures |= walk.errors()
     return [file.path for file in walk.files]
 
 
@@ -162,20 +162,14 @@ def _speed(space: JointSpace) -> dict[str, float]:
 
 
 def _accuracy(space: JointSpace, data: LabelledData) -> dict[str, Any]:
-    """Top-1 by words, with a 95 % bootstrap."""
-    import numpy as np
-
-    from clipx.evaluation import targets_of
-    from clipx.metrics import bootstrap_ci95
+    """See ``by_words``."""
+    from clipx.evaluation import by_words
     from clipx.modalities.image import Image, ImageConfig
     from clipx.pipeline import embedding_of, encode_all
-    from clipx.zeroshot import ZeroShotClassifier
 
-    names, targets = targets_of(data.labels, data.classes)
     encoder = Image(space, ImageConfig(domain="photo"))
     vectors = embedding_of(encode_all(data.items, encoder), encoder)
-    right = ZeroShotClassifier(space, names, encoder.prompts).logits(vectors).argmax(1) == np.asarray(targets)
-    return {"n": len(right), "acc1": float(right.mean()), "ci95": bootstrap_ci95(right)}
+    return by_words(vectors, space, data.labels, data.classes, encoder.prompts)
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:

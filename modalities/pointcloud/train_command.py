@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.errors import ClipxError, FileError, InputError
+from clipx.errors import ClipxError, InputError
 
 if TYPE_CHECKING:
     from clipx.datasets import LabelledData
@@ -128,7 +128,7 @@ def _items(data: Path, run: RunOptions, failures: dict[str, ClipxError]) -> Sequ
         if run.where or not data.is_dir():
             raise
         walk = find_files([data], PointCloud.name)
-        failures |= {failure.path: FileError(failure.reason) for failure in walk.failures}
+        failures |= walk.errors()
         return file_items([Path(file.path) for file in walk.files])
 
 
@@ -163,11 +163,8 @@ def _measured(way: str, encoder: PointCloud, data: LabelledData) -> dict[str, An
     """Accuracy by words, and clouds a second: the median of some repeats, reading not included."""
     import numpy as np
 
-    from clipx.evaluation import targets_of
-    from clipx.metrics import bootstrap_ci95
-    from clipx.zeroshot import ZeroShotClassifier
+    from clipx.evaluation import by_words
 
-    names, targets = targets_of(data.labels, data.classes)
     samples = [item.load(encoder) for item in data.items]
     vectors, seconds = encoder.encode(samples), []
     some = samples[:_TIMED]
@@ -175,10 +172,8 @@ def _measured(way: str, encoder: PointCloud, data: LabelledData) -> dict[str, An
         begun = time.perf_counter()
         encoder.encode(some)
         seconds.append(time.perf_counter() - begun)
-    logits = ZeroShotClassifier(encoder.space, names, encoder.prompts).logits(vectors)
-    right = logits.argmax(1) == np.asarray(targets)
-    row = {"way": way, "n": len(right), "acc1": float(right.mean()), "ci95": bootstrap_ci95(right)}
-    return row | {"clouds_per_s": len(some) / float(np.median(seconds))}
+    right = by_words(vectors, encoder.space, data.labels, data.classes, encoder.prompts)
+    return {"way": way, **right, "clouds_per_s": len(some) / float(np.median(seconds))}
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:
