@@ -331,6 +331,17 @@ def test_labels_choose_the_photos(run):
     assert json.loads(run("--json", "--labels", "Disc", "--per-class", "1")[1])["n"] == 1
 
 
+def test_a_gallery_goes_on_beyond_the_chosen_photos(run, photos):
+    """Of two photos chosen by --where, the other photos of the folder fill the gallery up, each of them once."""
+    whole = sum(path.suffix == ".png" for path in photos.rglob("*"))
+    for asked, filled in ((0, 2), (4, 4), (99, whole)):
+        args = ("--json", "--where", "label=disc", "--strokes", "3", "--gallery", asked)
+        record = json.loads(run(*args)[1])
+        assert (record["n"], record["gallery"], record["all_labels"]) == (2, filled, 2)
+        assert record["figures"][0]["photo_recall@1"] == 1  # the photos' own stand first
+        assert record["chance"]["photo_recall@1"] == 1 / filled
+
+
 def test_drawings_are_compared_with_a_preset_among_all_labels_and_more_photos(run, tmp_path):
     args = ["--labels", "disc", "--against", "clipasso", "--against-steps", "1", "--gallery", "5", "--strokes", "3"]
     record = json.loads(run("--json", "--drawings", tmp_path / "drawn", *args)[1])

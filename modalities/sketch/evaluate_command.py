@@ -85,7 +85,12 @@ class JudgeFlags:
         typer.Option("--saliency-space", help="Whose tower says where strokes start. Default: --space's own."),
     ] = None
     gallery: Annotated[
-        int, typer.Option("--gallery", help="Number of photos among which a drawing is to find its own.", min=0)
+        int,
+        typer.Option(
+            "--gallery",
+            help="Number of photos among which a drawing is to find its own; of the --where first, then of the rest.",
+            min=0,
+        ),
     ] = 0
     prompts: Annotated[str, typer.Option("--prompts", help="What is said of drawings, as in clipx eval.")] = "sketch"
     photo_prompts: Annotated[str, typer.Option("--photo-prompts", help="What is said of photos.")] = "photo"
@@ -220,7 +225,10 @@ def _chosen(
 def _all_classes(
     folder: Path, where: Sequence[tuple[str, str]], chosen: LabelledData, gallery: int, judge: JointSpace
 ) -> tuple[list[str], list[Item]]:
-    """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn."""
+    """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn.
+
+    Where the chosen part of the data has too few, photos of its other parts are taken, too.
+    """
     from clipx.datasets import read_data
     from clipx.progress import note
     from clipx.prompts import spoken
@@ -231,10 +239,18 @@ def _all_classes(
     if len(known) < len(rows.classes):
         note(f"{len(rows.classes) - len(known)} classes that {judge.name} does not know are not among all labels")
     names = {spoken(name).casefold(): name for name in [*known, *chosen.classes]}
-    drawn = {item.id for item in chosen.items}
-    left = [item for item in rows.items if item.id not in drawn]
-    more = max(0, min(len(left), gallery - len(chosen.items)))
-    return list(dict.fromkeys(names.values())), [left[i * len(left) // more] for i in range(more)]
+    drawn, here = {item.id for item in chosen.items}, {item.id for item in rows.items}
+    left = _evenly([item for item in rows.items if item.id not in drawn], gallery - len(drawn))
+    if where and (more := gallery - len(drawn) - len(left)) > 0:
+        others = read_data(folder, get_modality("image")).items
+        left += _evenly([item for item in others if item.id not in here], more)
+    return list(dict.fromkeys(names.values())), left
+
+
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """At most ``count`` of them, evenly spaced."""
+    count = max(0, min(len(items), count))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 @dataclass(frozen=True)

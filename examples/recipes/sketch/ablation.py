@@ -74,6 +74,8 @@ def drawn(paths: list[Path], changes: dict, space: clipx.JointSpace, file: Path)
         with progress(file.stem, len(paths)) as advance:
             for path in paths:
                 (drawing,) = draw([load_target(path)], space, config)
+                if drawing.stopped:  # by Ctrl-C, which ends one drawing early
+                    raise KeyboardInterrupt
                 found["start"].append(drawing.film[0].points)
                 found["end"].append(drawing.strokes.points)
                 advance(1)
