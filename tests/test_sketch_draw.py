@@ -1,6 +1,5 @@
 """Drawing: the loss falls, runs do not disturb each other, a resumed run is the undisturbed one, the command works."""
 
-import itertools
 import json
 import math
 import os
@@ -52,10 +51,10 @@ def target():
     return prepare(photo())
 
 
-def after(steps: int):
-    """A ``stop`` that is true from that step on."""
-    calls = itertools.count(1)
-    return lambda: next(calls) >= steps
+def stopped_after(steps: int):
+    """Arguments of ``draw`` that stop it after so many steps."""
+    done = []
+    return {"on_progress": lambda step, *_: done.append(step), "stop": lambda: len(done) >= steps - 1 > 0}
 
 
 def maps_of(target, space):
@@ -96,7 +95,7 @@ def test_runs_that_share_a_call_are_those_that_run_alone(target, tiny_space):
 def test_a_resumed_drawing_equals_an_uninterrupted_one(target, tiny_vit_space, tmp_path, preset):
     config = DrawConfig.preset(preset, strokes=(4,), seeds=(0, 1000), steps=6, views=2)
     (whole,) = draw([target], tiny_vit_space, config)
-    (part,) = draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", stop=after(3))
+    (part,) = draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", **stopped_after(3))
     assert part.stopped and len(part.history) == 3
     (rest,) = draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)
     assert to_svg(rest.strokes) == to_svg(whole.strokes) and rest.history == whole.history and not rest.stopped
@@ -107,11 +106,30 @@ def test_a_resumed_drawing_equals_an_uninterrupted_one(target, tiny_vit_space, t
         draw([target], tiny_vit_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)
 
 
+def test_a_stop_while_starts_are_sought_takes_what_is_there(tiny_vit_space, tmp_path, monkeypatch):
+    """Ctrl-C while strokes are chosen: no further choice is tried, and nothing claims to be a run to resume."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    busy = prepare(Image.fromarray(pixels).resize((300, 300)))
+    config = DrawConfig(strokes=(4,), seeds=(0, 1000), steps=6, views=1, pool=2, renew=False, rank=False)
+    tried, loss = [], Start.loss
+    monkeypatch.setattr(Start, "loss", lambda self, rows: tried.append(len(rows)) or loss(self, rows))
+    (whole,) = draw([busy], tiny_vit_space, config)
+    most = len(tried)
+    tried.clear()
+    asked = iter([False, True])  # as a page's button is: true once
+    checkpoint = tmp_path / "a.safetensors"
+    (cut,) = draw([busy], tiny_vit_space, config, checkpoint=checkpoint, stop=lambda: next(asked, False))
+    assert cut.stopped and len(cut.history) == 1 and len(cut.strokes) == 4
+    assert len(tried) < most / 2 and not checkpoint.exists()
+    (resumed,) = draw([busy], tiny_vit_space, config, checkpoint=checkpoint, resume=True)
+    assert to_svg(resumed.strokes) == to_svg(whole.strokes)
+
+
 def test_a_checkpoint_is_of_what_it_drew(tiny_space, tmp_path):
     config = DrawConfig(strokes=(4,), seeds=(0,), steps=6, views=1, pool=2, window=0)
     cat, dog = (Meaning.of_text(tiny_space, text) for text in ("a cat", "a dog"))
     (whole,) = draw([cat], tiny_space, config)
-    draw([cat], tiny_space, config, checkpoint=tmp_path / "a.safetensors", stop=after(3))
+    draw([cat], tiny_space, config, checkpoint=tmp_path / "a.safetensors", **stopped_after(3))
     for other in (dog, Meaning.of_text(tiny_space, "a cat", ["a dog"])):
         with pytest.raises(ClipxError, match="of other inputs"):
             draw([other], tiny_space, config, checkpoint=tmp_path / "a.safetensors", resume=True)

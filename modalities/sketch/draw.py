@@ -104,7 +104,8 @@ def draw(
         run: what identifies the run that these targets are a part of, as JSON; another one's checkpoint is refused.
         on_progress: called with (step, steps, lowest plain loss) after every step.
         on_partial: called with the best drawings so far every ``config.film_every`` steps, without importance and film.
-        stop: called after every step; once it is true, the call ends with the best so far. By default Ctrl-C does this.
+        stop: called after every step, and while starts are sought; once it is true, the call ends with the best so
+            far. By default Ctrl-C does this.
 
     Raises:
         InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint;
@@ -137,20 +138,29 @@ def draw(
     }
     first, stopped = 0, False
     with stopping(stop) as asked:
+
+        def cut() -> bool:  # a caller's stop may be true only once
+            nonlocal stopped
+            stopped = stopped or asked()
+            return stopped
+
         maps = _saliency_maps(targets, saliency_space, about)
         objective = objective_for(targets, space, config, maps)
-        starts = [Start(*each, objective, config) for each in zip(range(len(targets)), targets, maps, strict=True)]
+        each = zip(range(len(targets)), targets, maps, strict=True)
+        starts = [Start(*one, objective, config, cut) for one in each]
         resumed = resume and path is not None and path.exists()
         runs = _start(starts, config, blank=resumed)
+        if stopped:  # these are not the strokes that a whole run starts from: nothing to resume
+            path = None
         if path is not None and resumed:
             first = _restore(runs, path, identity)
         for step in range(first, config.steps):
-            if stopped or not runs.alive:
+            if not runs.alive:
                 break
             _step(runs, objective, config, step)
             _drop(runs, config, step + 1)
             _renew(runs, starts, config, step + 1)
-            stopped = asked()
+            cut()
             done = step + 1 == config.steps or not runs.alive
             if path is not None and (stopped or done or (step + 1) % CHECKPOINT_EVERY == 0):
                 state = {"step": step + 1, "alive": runs.alive, "history": runs.history}
@@ -160,6 +170,8 @@ def draw(
             if on_partial and step % config.film_every == 0 and not done:
                 shown = replace(runs, film=runs.film[:0])
                 on_partial(_winners(shown, targets, starts, objective, config, lambda: True, stopped=True))
+            if stopped:
+                break
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
             raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
         return _winners(runs, targets, starts, objective, config, asked, stopped)

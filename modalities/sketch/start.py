@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +30,10 @@ HATCH_PX, HATCH_ANGLE = 20.0, -0.8  # length of a hatching stroke, and radians f
 Lines = dict[tuple[int, int], Tensor]  # (stroke count, seed) -> (N, 3 S + 1, 2), N at most the count
 
 
+class _CutError(Exception):
+    """The choice of strokes was cut short."""
+
+
 def within_frame(photo: Target, looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The luminance of a photo and its (224, 224) saliency, 0 at its border: the contours are found in these."""
     inside = np.zeros_like(looks)
@@ -45,6 +50,7 @@ class Start:
         looks: (224, 224) saliency of a photo, None of a meaning.
         objective: what says which strokes matter.
         config: ``start`` says how.
+        cut: asked while strokes are chosen; once it is true, the most salient contours are taken as they are.
 
     Raises:
         InputError: the target cannot be started so, or has too few pixels to start from.
@@ -57,8 +63,9 @@ class Start:
         looks: np.ndarray | None,
         objective: Objective,
         config: DrawConfig,
+        cut: Callable[[], bool] = lambda: False,
     ):
-        self.number, self.objective, self.config = number, objective, config
+        self.number, self.objective, self.config, self.cut = number, objective, config, cut
         self.known: dict[tuple[int, int], Tensor] = {}  # see ``contours``
         self.most = max(CANDIDATES[-1], max(config.strokes) * (config.segments + 1) // 2)  # that a start may need
         self.words: dict[tuple[int, int], str] = {}  # see ``word``
@@ -194,13 +201,16 @@ class Start:
         rows, least = rows_of(points, self.config), 0
 
         def losses(kept: list[list[int]]) -> Tensor:
+            if self.cut():
+                raise _CutError
             return self.loss(rows[torch.tensor(kept)])
 
-        for most in CANDIDATES:
-            some = [count for count in counts if least < count <= most // 2]
-            for count, kept in pruned(min(most, len(points)), some, losses).items():
-                found[count] = points[kept]
-            least = most // 2
+        with suppress(_CutError):
+            for most in CANDIDATES:
+                some = [count for count in counts if least < count <= most // 2]
+                for count, kept in pruned(min(most, len(points)), some, losses).items():
+                    found[count] = points[kept]
+                least = most // 2
         return found
 
     def _on_contours(self, counts: Sequence[int], segments: int) -> Lines:
