@@ -374,6 +374,7 @@ MISTAKES = {
     "classify --labels chair": "PATH",
     "classify photo.png --lables chair": "--lables",
     "clasify photo.png": "Did you mean 'classify'",
+    "trian space recipe": "Did you mean 'train'",
     "embed photo.png -o vectors.csv": "suffix '.csv'",
     "embed photo.png -o nowhere/vectors.npz": "nowhere",
     "embed half.png -o vectors.npz": "half.png: not a readable picture",

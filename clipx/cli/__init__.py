@@ -96,7 +96,8 @@ class _Commands(TyperGroup):
         from clipx.registry import load
 
         points = _points()
-        self.commands = cast(Any, dict.fromkeys(points))  # their names, for "did you mean"
+        names = [*points, *(name.partition(" ")[0] for name in points)]
+        self.commands = cast(Any, dict.fromkeys(names))  # for "did you mean"
         if (both := " ".join(args[:2])) in points:
             args = [both, *args[2:]]
         elif args[0] not in points and _below(args[0]):
@@ -157,7 +158,9 @@ def _below(name: str) -> dict[str, Any]:
 
 def _family(name: str) -> Any:
     """The group of those commands, where there is none of that name alone."""
-    return TyperGroup(name=name, commands=_below(name), no_args_is_help=True, help=f"What can be {name}d.")
+    below = _below(name)
+    about = f"The commands that begin with clipx {name}.\n\nExample: clipx {name} {min(below)} --help"
+    return TyperGroup(name=name, commands=below, no_args_is_help=True, help=about)
 
 
 def _build(name: str, target: Any) -> Any:

@@ -36,12 +36,15 @@ class Given:
     required: bool = True  # whether it is a mistake to give it to a modality that has no such field
 
 
-def condition(text: str, flag: str = "--where") -> tuple[str, str]:
-    """``column=value`` of a flag as a pair. Raises InputError."""
-    column, equals, value = text.partition("=")
-    if not equals or not column.strip():
-        raise InputError(f"expected column=value, got {text!r}", where=flag)
-    return column.strip(), value.strip()
+def conditions(texts: Sequence[str] | None, flag: str = "--where") -> list[tuple[str, str]]:
+    """Each ``column=value`` that a flag was given, as a pair. Raises InputError."""
+    pairs = []
+    for text in texts or ():
+        column, equals, value = text.partition("=")
+        if not equals or not column.strip():
+            raise InputError(f"expected column=value, got {text!r}", where=flag)
+        pairs.append((column.strip(), value.strip()))
+    return pairs
 
 
 def with_settings(command: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from clipx.cli._flags import condition, read_toml, with_parameters
+from clipx.cli._flags import conditions, read_toml, with_parameters
 from clipx.errors import InputError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class RunOptions:
 
     def conditions(self) -> list[tuple[str, str]]:
         """``where`` as pairs of column and value. Raises InputError."""
-        return [condition(text) for text in self.where or ()]
+        return conditions(self.where)
 
     def emit(self, record: dict[str, Any], table: Callable[[], None]) -> None:
         """Print the record as JSON or as a table, and write it to ``out``."""

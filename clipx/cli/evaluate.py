@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from clipx.cli._flags import condition
+from clipx.cli._flags import conditions
 from clipx.cli._options import RunOptions, takes
 from clipx.errors import InputError
 from clipx.evaluation import ZERO_SHOT
@@ -239,7 +239,7 @@ def _shots(
         return None
     if train is None and not train_where:
         raise InputError("the shots are drawn from nowhere", where="--shots", remedy="name --train or --train-where")
-    shown = read_data(train or data, cls, [condition(text) for text in train_where or ()])
+    shown = read_data(train or data, cls, conditions(train_where, "--train-where"))
     require_disjoint(tested, shown)
     _, known = targets_of(shown.labels, names)
     require_shots(known, names, 1 if options.short else max(counts))
@@ -349,8 +349,7 @@ def _sweep(texts: Sequence[str], cls: type[Modality]) -> list[dict[str, Any]]:
     """``setting=a,b`` texts -> the settings of each row: every combination, the last one varying fastest."""
     hints = get_type_hints(cls.Config)
     axes: dict[str, list[Any]] = {}
-    for text in texts:
-        name, values = condition(text, "--sweep")
+    for name, values in conditions(texts, "--sweep"):
         name = name.replace("-", "_")
         if name != "prompts" and name not in hints:
             known = ", ".join(["prompts", *hints])

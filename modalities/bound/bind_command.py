@@ -106,7 +106,7 @@ def bind(
 
 def _read(data: Path, encoder: Encoder, flags: BindFlags, run: RunOptions) -> tuple[LabelledData, LabelledData | None]:
     """What is bound, and what is measured on."""
-    from clipx.cli._flags import condition
+    from clipx.cli._flags import conditions
     from clipx.datasets import read_captions, read_data
     from clipx.evaluation import require_disjoint
     from clipx.registry import get_modality
@@ -117,7 +117,7 @@ def _read(data: Path, encoder: Encoder, flags: BindFlags, run: RunOptions) -> tu
     shown = read_data(data, reads, where) if column is None else read_captions(data, reads, column, where)
     if flags.test is None and not flags.test_where:
         return shown, None
-    tested = read_data(flags.test or data, reads, [condition(text, "--test-where") for text in flags.test_where or []])
+    tested = read_data(flags.test or data, reads, conditions(flags.test_where, "--test-where"))
     require_disjoint(tested, shown)
     return shown, tested
 

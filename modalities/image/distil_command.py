@@ -126,13 +126,13 @@ def _photos(data: Path, run: RunOptions, failures: dict[str, ClipxError]) -> lis
 
 
 def _tested(flags: DistilFlags) -> LabelledData | None:
-    from clipx.cli._flags import condition
+    from clipx.cli._flags import conditions
     from clipx.datasets import read_data
     from clipx.modalities.image import Image
 
     if flags.test is None:
         return None
-    return read_data(flags.test, Image, [condition(text, "--test-where") for text in flags.test_where or []])
+    return read_data(flags.test, Image, conditions(flags.test_where, "--test-where"))
 
 
 def _measured(space: JointSpace, tested: LabelledData | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import condition
+from clipx.cli._flags import conditions
 from clipx.cli._options import RunOptions, takes
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _reproduce(
     names, targets = targets_of(tested.labels, tested.classes)
     shown = None
     if train is not None or train_where:
-        shown = read_data(train or data, FirstPoints, [condition(text) for text in train_where or ()])
+        shown = read_data(train or data, FirstPoints, conditions(train_where, "--train-where"))
         require_disjoint(tested, shown)
         _, known = targets_of(shown.labels, names)
 

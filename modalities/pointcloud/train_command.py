@@ -150,13 +150,13 @@ def _clouds(items: Sequence[Item], teacher: PointCloud, failures: dict[str, Clip
 
 
 def _tested(flags: TowerFlags) -> LabelledData | None:
-    from clipx.cli._flags import condition
+    from clipx.cli._flags import conditions
     from clipx.datasets import read_data
     from clipx.modalities.pointcloud.encoder import PointCloud
 
     if flags.test is None:
         return None
-    return read_data(flags.test, PointCloud, [condition(text, "--test-where") for text in flags.test_where or []])
+    return read_data(flags.test, PointCloud, conditions(flags.test_where, "--test-where"))
 
 
 def _measured(way: str, encoder: PointCloud, data: LabelledData) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipx.cli._flags import condition
+from clipx.cli._flags import conditions
 from clipx.cli._options import RunOptions, takes
 from clipx.modalities.segment.command import SegmentFlags, segment_config
 
@@ -124,8 +124,7 @@ def _variants(texts: Sequence[str]) -> list[dict[str, Any]]:
     from clipx.modalities.segment.config import SegmentConfig
 
     axes: dict[str, list[Any]] = {}
-    for text in texts:
-        name, values = condition(text, "--sweep")
+    for name, values in conditions(texts, "--sweep"):
         name = name.replace("-", "_")
         if name not in SWEPT:
             raise InputError(f"no setting {name!r}", where="--sweep", remedy=f"known: {', '.join(SWEPT)}")

@@ -95,7 +95,7 @@ def train(
 
 def _read(data: Path, flags: TrainFlags, run: RunOptions) -> tuple[LabelledData, LabelledData | None]:
     """The clips to learn from, and those to measure on."""
-    from clipx.cli._flags import condition
+    from clipx.cli._flags import conditions
     from clipx.datasets import read_captions, read_data
     from clipx.evaluation import require_disjoint
     from clipx.modalities.video.modality import Video
@@ -106,7 +106,7 @@ def _read(data: Path, flags: TrainFlags, run: RunOptions) -> tuple[LabelledData,
     shown = read(run.conditions())
     if not flags.test_where:
         return shown, None
-    tested = read([condition(text, "--test-where") for text in flags.test_where])
+    tested = read(conditions(flags.test_where, "--test-where"))
     require_disjoint(tested, shown, "--test-where", "see --where")
     return shown, tested
 

@@ -1,4 +1,4 @@
-"""clipx train: recipes -> trained weights."""
+"""clipx train space: a recipe -> an embedded space."""
 
 from __future__ import annotations
 
@@ -9,20 +9,7 @@ import typer
 
 from clipx.cli._options import RunOptions, takes
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-
-@app.callback()
-def _group() -> None:
-    """Learn from data of your own: a classifier, a head, a tower, a space.
-
-    Example: clipx train classifier birds/ -o birds.safetensors
-
-    Example: clipx train space examples/recipes/lite --data DIR -o runs/lite
-    """
-
-
-@app.command()
 @takes("device", "as_json", "config")
 def space(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A folder with recipe.toml, or that file.")],
