@@ -460,7 +460,7 @@ def test_the_command_plots_and_animates(tmp_path, capsys, monkeypatch, tiny_spac
 
 def test_drawings_are_encoded_as_drawings_where_the_space_can(target, tiny_space):
     lite = load_space("lite")
-    objective = objective_for([target], lite, QUICK, maps_of(target, lite))
+    objective = objective_for([target], lite, replace(QUICK, words=0.0), maps_of(target, lite))
     assert objective.side == 128 and objective.semantic == 1
     page = torch.rand(1, 1, 224, 224, generator=torch.Generator().manual_seed(0)).requires_grad_()
     kept, rows = objective._encode(objective._fitted(page), 1)
@@ -477,6 +477,27 @@ def test_drawings_are_encoded_as_drawings_where_the_space_can(target, tiny_space
     assert objective_for([target], tiny_space, QUICK).semantic == 0.1
     with pytest.raises(InputError, match="no stage 'stage9'"):
         objective_for([target], lite, replace(QUICK, stages=("stage9",)), maps_of(target, lite))
+
+
+def test_a_drawing_is_to_mean_the_photos_words_too(target, tiny_space):
+    """Half of the way from the photo's vector to its best words, or to what it is drawn for."""
+    import skimage.data
+
+    lite = load_space("lite")
+    cat = prepare(Image.fromarray(skimage.data.chelsea()))
+
+    def wanted(words, about=None, shown=cat, space=lite):
+        objective = objective_for([shown], space, replace(QUICK, words=words), maps_of(shown, space), about)
+        return torch.nn.functional.normalize(objective._wanted(torch.tensor([0]), torch.tensor([0]), None)[1][0], dim=0)
+
+    photo_alone, half, words_alone = wanted(0.0), wanted(0.5), wanted(1.0)
+    torch.testing.assert_close(half @ photo_alone, half @ words_alone)
+    assert photo_alone @ words_alone < half @ words_alone < 1
+    said = lite.encode_text(["an Egyptian cat", "a cup", "a piano", "a car"])
+    assert (said @ words_alone.numpy()).argmax() == 0
+    np.testing.assert_allclose(wanted(1.0, "a cup").numpy(), lite.encode_text(["a cup"])[0], atol=1e-6)
+    # a space that has no picture domains compares pictures with pictures
+    assert torch.equal(wanted(0.5, "a cup", target, tiny_space), wanted(0.0, None, target, tiny_space))
 
 
 def test_lite_looks_where_the_thing_is_that_one_asks_for():

@@ -202,6 +202,19 @@ def test_the_command_draws_scenes(run, tmp_path):
     assert not list((tmp_path / "out").glob("*checkpoint*"))
 
 
+def test_what_a_scene_is_drawn_for_is_the_object_alone(target, where, monkeypatch):
+    """The background of a photo of a cat is none."""
+    from clipx.modalities.sketch import task
+
+    asked, drawn = [], task.draw
+    monkeypatch.setattr(
+        task, "draw", lambda *given, about, **more: asked.append(about) or drawn(*given, about=about, **more)
+    )
+    plan = task.DrawTaskConfig.preset("fast", strokes=(3,), seeds=(0,), steps=1, layers=2, about="a cat")
+    (ladder,) = task.DrawTask(load_space("lite"), plan).run([replace(target, where=where)])
+    assert asked == [None, "a cat"] and len(ladder[0].strokes) == 3
+
+
 def test_a_mask_is_found_without_rembg(run, tmp_path, monkeypatch, tiny_space, where):
     monkeypatch.setattr("clipx.modalities.sketch.command._has_rembg", lambda: False)
     monkeypatch.setattr(scene, "find_object", lambda *given: where)

@@ -49,6 +49,10 @@ class DrawConfig:
         default=None, metadata={"help": "weight of the semantic term. Default: 0.1, or 1 where across applies"}
     )
     across: bool = field(default=True, metadata={"help": "see the drawing as a drawing, where the space can"})
+    words: float = field(
+        default=0.5,
+        metadata={"help": "share of the photo's own words in what a drawing is to mean, with across"},
+    )
     small_views: bool = field(default=True, metadata={"help": "views at the tower's size or less, not the canvas's"})
     window: int = field(default=40, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})
     min_gain: float = field(default=0.01, metadata={"help": "of the loss, that counts as a gain"})
@@ -86,8 +90,9 @@ class DrawConfig:
         for name, choices in (("start", starts), ("profile", PROFILES)):
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(filter(None, choices))}, got {value!r}")
-        if not 0 <= self.focus <= 1 or not 0 < self.spread <= 1:
-            raise InputError(f"focus must be 0 to 1 and spread above 0 to 1, got {self.focus} and {self.spread}")
+        if not 0 <= self.focus <= 1 or not 0 <= self.words <= 1 or not 0 < self.spread <= 1:
+            got = f"{self.focus}, {self.words} and {self.spread}"
+            raise InputError(f"focus and words must be 0 to 1 and spread above 0 to 1, got {got}")
         for name in ("semantic", "smooth", "ink"):
             value = getattr(self, name) or 0.0
             if not (math.isfinite(value) and value >= 0):

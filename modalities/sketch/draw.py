@@ -145,7 +145,7 @@ def draw(
             return stopped
 
         maps = _saliency_maps(targets, saliency_space, about)
-        objective = objective_for(targets, space, config, maps)
+        objective = objective_for(targets, space, config, maps, about)
         each = zip(range(len(targets)), targets, maps, strict=True)
         starts = [Start(*one, objective, config, cut) for one in each]
         resumed = resume and path is not None and path.exists()

@@ -16,6 +16,7 @@ from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
 from clipx.modalities.sketch.curves import CANVAS
 from clipx.modalities.sketch.losses import SEMANTIC_WEIGHT, clipasso_loss, meaning_loss, stage_names
+from clipx.modalities.sketch.saliency import best_words
 from clipx.modalities.sketch.target import Target, inner, without_frame
 from clipx.modalities.sketch.views import CROP_AREA, ViewDraws, apply_views, draw_views
 
@@ -63,9 +64,13 @@ class Meaning:
 
 
 def objective_for(
-    targets: Sequence[Target | Meaning], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray | None] = ()
+    targets: Sequence[Target | Meaning],
+    space: JointSpace,
+    config: DrawConfig,
+    maps: Sequence[np.ndarray | None] = (),
+    about: str | None = None,
 ) -> Objective:
-    """The objective of targets that are of one kind; ``maps``: where one looks on each photo, for ``config.focus``.
+    """The objective of targets that are of one kind; ``maps`` and ``about``: see ``PhotoObjective``.
 
     Raises:
         InputError: photos and meanings together. SpaceMismatchError: a meaning of another space.
@@ -74,7 +79,9 @@ def objective_for(
     meanings = [target for target in targets if isinstance(target, Meaning)]
     if photos and meanings:
         raise InputError("photos and meanings are drawn separately", remedy="call draw once for each kind")
-    return PhotoObjective(photos, space, config, maps) if photos else MeaningObjective(meanings, space, config)
+    if not photos:
+        return MeaningObjective(meanings, space, config)
+    return PhotoObjective(photos, space, config, maps, about)
 
 
 class Objective:
@@ -176,10 +183,17 @@ class PhotoObjective(Objective):
         space: whose tower.
         config: ``focus`` above 0 weighs places of the stages by ``maps`` and leaves out the photo's frame.
         maps: (224, 224) saliency of each photo, or None; without them places of ``Target.where`` have equal weights.
+        about: what the photos are drawn for. Where drawings are seen as drawings, ``config.words`` is its share in what
+            a drawing is to mean; without it, that of the words which fit each photo best.
     """
 
     def __init__(
-        self, targets: Sequence[Target], space: JointSpace, config: DrawConfig, maps: Sequence[np.ndarray | None] = ()
+        self,
+        targets: Sequence[Target],
+        space: JointSpace,
+        config: DrawConfig,
+        maps: Sequence[np.ndarray | None] = (),
+        about: str | None = None,
     ):
         super().__init__(space, config)
         weighed = bool(config.focus and maps) or any(target.where is not None for target in targets)
@@ -204,6 +218,8 @@ class PhotoObjective(Objective):
             if self.drawing_space is not space:  # of every view the whole photo's
                 whole = torch.stack(photos).split(ENCODED_AT_ONCE)
                 own = torch.cat([space.encode_image(part.to(self.device)) for part in whole])
+                if config.words:
+                    own = torch.lerp(own, self._words(photos, about).to(own), config.words)
                 vectors = own[:, None].expand(*shape, -1)
             looks = {}
             if self.places is not None:
@@ -214,6 +230,12 @@ class PhotoObjective(Objective):
             vectors,
             {name: value.unflatten(0, shape) for name, value in looks.items()},
         )
+
+    def _words(self, photos: Sequence[Tensor], about: str | None) -> Tensor:
+        """(T, D) unit vectors of the words that say what each photo shows, or of ``about``."""
+        if about is not None and not self.space.unknown(about):
+            return torch.from_numpy(self.space.encode_text([about])).expand(len(photos), -1)
+        return F.normalize(torch.stack([best_words(self.space, photo) for photo in photos]), dim=-1)
 
     def _encode(self, pixels: Tensor, views: int) -> tuple[dict[str, Tensor], Tensor]:
         kept, rows = self._features(pixels)

@@ -118,7 +118,7 @@ def class_activation(space: JointSpace, pixels: Tensor, embedding: Tensor | None
     """
     maps = []
     with torch.no_grad():
-        towards = _best_words(space, pixels) if embedding is None else embedding.reshape(-1)
+        towards = best_words(space, pixels) if embedding is None else embedding.reshape(-1)
         for scale in (1, 2):
             height, width = space.image_size
             fine = scale * height, scale * width
@@ -128,8 +128,11 @@ def class_activation(space: JointSpace, pixels: Tensor, embedding: Tensor | None
     return _stretched(maps[0] + maps[1])
 
 
-def _best_words(space: JointSpace, pixels: Tensor) -> Tensor:
-    """(D,): the mean of the ``WORDS`` best words for a picture, weighed by their probabilities."""
+def best_words(space: JointSpace, pixels: Tensor) -> Tensor:
+    """(D,): the mean of the ``WORDS`` best words for a picture (3, H, W), weighed by their probabilities.
+
+    The words are those that the space knows from pictures; where it has no list of them, the picture's own vector.
+    """
     own = space.encode_image(pixels[None].to(space.device))[0]
     known = _words_with_pictures(space)
     if known is None:

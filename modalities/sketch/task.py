@@ -149,12 +149,13 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
                 on_partial(self._joined([*done, _by_target(drawings)]))
 
         for layer, (targets, plan, path) in enumerate(zip(shown, plans, paths, strict=True)):
+            top = layer + 1 == len(plans)
             drawings = draw(
                 targets,
                 self.space,
                 plan,
                 saliency_space=self.saliency_space,
-                about=self.config.about,
+                about=self.config.about if top else None,  # what is behind it is something else
                 checkpoint=path,
                 resume=resume,
                 run=run,
@@ -164,7 +165,7 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
             )
             done.append(_by_target(drawings))
             if drawings[0].stopped:
-                return self._joined(done) if layer + 1 == len(plans) else []
+                return self._joined(done) if top else []
             work.finish(plan.steps)
         return self._joined(done)
 
