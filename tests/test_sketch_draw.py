@@ -144,7 +144,7 @@ def test_large_batches_are_encoded_in_parts(target, tiny_space, monkeypatch):
     )
     targets = [target, target]
     at_once = draw(targets, tiny_space, config)
-    monkeypatch.setattr(drawing, "ENCODED_AT_ONCE", 2)
+    monkeypatch.setattr(objectives, "CPU_PIXELS", 1)
     for one, other in zip(draw(targets, tiny_space, config), at_once, strict=True):
         np.testing.assert_allclose(one.strokes.points, other.strokes.points, atol=0.02, rtol=0)
 

@@ -43,7 +43,6 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's own
 WIDTHS = (0.5, 50.0)  # pixels between which a learned width stays; CLIPDraw's largest
 WIDTH_LR, COLOR_LR = 0.1, 0.01  # CLIPDraw's, beside lr 1 for points
 CHECKPOINT_EVERY = 25  # steps
-ENCODED_AT_ONCE = 64  # pictures in one pass of the tower with gradients, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,7 @@ def _step(runs: _Runs, objective: Objective, config: DrawConfig, step: int) -> N
     if step % config.film_every == 0:
         runs.film = torch.cat([runs.film, runs.strokes[None]])
     parts = []
-    for some in torch.tensor(alive).split(max(1, ENCODED_AT_ONCE // (1 + config.views))):  # runs are independent
+    for some in torch.tensor(alive).split(max(1, objective.at_once // (1 + config.views))):  # runs are independent
         strokes = runs.strokes[some].requires_grad_()  # on the CPU, where they are painted
         picture = paint(strokes, config).to(objective.device)
         loss, plain = objective([runs.of[run] for run in some.tolist()], picture, step)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 MEANING_CROP_AREA = (0.7, 0.9)  # CLIPDraw's views
-ENCODED_AT_ONCE = 64
+# Pictures in one pass of the tower: on a GPU, and on a CPU as many as hold so many pixels. There larger batches cost
+# more a picture (of lite 13 ms in twelves, 19 in sixties, at 128 px), since their tensors fit into no cache.
+AT_ONCE, CPU_PIXELS = 64, 200_000
 SMALL = 128  # pixels: four times as fast as 224
 
 
@@ -103,6 +105,7 @@ class Objective:
         self.side = config.side or (own if config.small_views and height == width and own < CANVAS else CANVAS)
         if config.side and not space.backbone.averages and space.image_size != (config.side, config.side):
             raise InputError(f"this tower looks at {height} x {width} pixels only", where=space.name, remedy="side=0")
+        self.at_once = max(1, CPU_PIXELS // self.side**2) if self.device.type == "cpu" else AT_ONCE
         self.resize = not space.backbone.averages  # to the one size that the tower takes
         default = 1.0 if drawing else SEMANTIC_WEIGHT
         self.semantic = default if config.semantic is None else config.semantic
@@ -146,7 +149,7 @@ class Objective:
     def plain(self, target: int, images: Tensor) -> Tensor:
         """(B, 1 or 3, 224, 224) drawings of one target -> (B,) their losses in the plain view."""
         parts = []
-        for part in self._fitted(images).split(ENCODED_AT_ONCE):
+        for part in self._fitted(images).split(self.at_once):
             rows = torch.full((len(part),), target)
             wanted = self._wanted(rows, torch.tensor([0]), None if self.pool is not None else [])
             parts.append(self._loss(self._encode(part, 1), wanted, 1))
@@ -213,10 +216,10 @@ class PhotoObjective(Objective):
             self.last = [name for name in stages if name in names][-1]
             views = self.photos[:, None] if self.pool is None else apply_views(self.photos, self.pool)
             shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
-            parts = [self._features(part) for part in views.flatten(0, 1).split(ENCODED_AT_ONCE)]
+            parts = [self._features(part) for part in views.flatten(0, 1).split(self.at_once)]
             vectors = torch.cat([part[1] for part in parts]).unflatten(0, shape)
             if self.drawing_space is not space:  # of every view the whole photo's
-                whole = torch.stack(photos).split(ENCODED_AT_ONCE)
+                whole = torch.stack(photos).split(self.at_once)
                 own = torch.cat([space.encode_image(part.to(self.device)) for part in whole])
                 if config.words:
                     own = torch.lerp(own, self._words(photos, about).to(own), config.words)

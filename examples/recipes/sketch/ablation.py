@@ -42,6 +42,8 @@ SETTINGS: dict[str, dict] = {  # the default first
     "default": {},
     "semantic 0": {"semantic": 0.0},
     "semantic 4": {"semantic": 4.0},
+    "no words": {"words": 0.0},
+    "words alone": {"words": 1.0},
     "stages 1, 2, 3": {"stages": ("stage1", "stage2", "stage3")},
     "stages 2, 3, 4": {"stages": ("stage2", "stage3", "stage4")},
     "no focus": {"focus": 0.0},
