@@ -15,7 +15,7 @@ from clipx.backends.base import Backend
 from clipx.preprocess import Preprocess
 
 T = TypeVar("T")
-CPU_PIXELS = 400_000  # of the pictures that a thread encodes at once; RN50 takes a quarter longer for thirty-twos
+CPU_PIXELS = 400_000  # of the pictures that a thread encodes at once; see tests/benchmarks/bench_batches.py
 
 
 class TorchBackend(Backend):
