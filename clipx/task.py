@@ -116,8 +116,9 @@ class Task(ABC, Generic[Input, Result]):
             on_progress: see ``OnProgress``; called before the first step as well. What a callback raises ends the run.
             on_partial: called with (position, result, done): a result as it is so far, and last with ``done`` each
                 finished one.
-            stop: called between two steps; once it is true, the checkpoint is written and ``Stopped`` is raised. By
-                default Ctrl-C and SIGTERM do this, in the main thread; a second one interrupts at once.
+            stop: called between two steps; once it is true, the checkpoint is written, unless there is nothing yet to
+                go on from, and ``Stopped`` is raised. By default Ctrl-C and SIGTERM do this, in the main thread; a
+                second one interrupts at once.
             checkpoint: a folder, made where it is missing, for files from which an interrupted run can be resumed; it
                 may hold other files. When the run is done, its own files (``checkpoint_path``) are deleted, and no
                 others.

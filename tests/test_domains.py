@@ -84,17 +84,18 @@ def test_an_unknown_domain_is_the_space_itself(space, tiny_space):
 
 
 def test_a_large_batch_is_encoded_in_parts_on_a_processor(space, monkeypatch):
-    """The same rows and domains, in order, in passes of a few pictures; an array of none is no pass of none."""
+    """The same rows and domains, in order, in passes of a few pictures; an empty batch gives no rows."""
     pixels = np.random.default_rng(0).random((7, 3, 64, 64), dtype=np.float32)
     whole, domains = space.encode_with_domain(pixels)
     sizes, encode = [], space.backend._run
     monkeypatch.setattr(space.backend, "_run", lambda see, part: sizes.append(len(part)) or encode(see, part))
-    monkeypatch.setattr("clipx.backends.torch.CPU_PIXELS", 3 * 64 * 64 / torch.get_num_threads())
+    monkeypatch.setattr("clipx.backends.torch.PIXELS_PER_THREAD", 3 * 64 * 64)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     rows, found = space.encode_with_domain(pixels)
     np.testing.assert_allclose(rows, whole, atol=1e-6)
     assert found == domains and sizes == [3, 3, 1]
     np.testing.assert_allclose(space.encode_image(pixels), space.encode_image(torch.from_numpy(pixels)), atol=1e-6)
-    assert sizes[3:] == [3, 3, 1] and space.encode_image(pixels[:0]).shape == (0, space.dim)
+    assert sizes[3:] == [3, 3, 1] and space.backend.encode_image(pixels[:0]).shape == (0, space.dim)
 
 
 def test_cells_of_an_averaging_tower_are_of_any_size_and_average_to_the_picture(space):

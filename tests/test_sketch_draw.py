@@ -52,9 +52,10 @@ def target():
 
 
 def stopped_after(steps: int):
-    """Arguments of ``draw`` that stop it after so many steps."""
+    """Arguments of ``draw`` that stop it after so many steps, at least 2: before the first one it asks, too."""
+    assert steps > 1
     done = []
-    return {"on_progress": lambda step, *_: done.append(step), "stop": lambda: len(done) >= steps - 1 > 0}
+    return {"on_progress": lambda step, *_: done.append(step), "stop": lambda: len(done) >= steps - 1}
 
 
 def maps_of(target, space):
@@ -125,6 +126,30 @@ def test_a_stop_while_starts_are_sought_takes_what_is_there(tiny_vit_space, tmp_
     assert to_svg(resumed.strokes) == to_svg(whole.strokes)
 
 
+def test_a_resumed_run_that_is_stopped_says_what_it_began_from(tmp_path):
+    """The drawings of "fruit" are sought again by a resumed run; to stop it must not cut that search short."""
+    lite, checkpoint = load_space("lite"), tmp_path / "a.safetensors"
+    config = DrawConfig.preset("meaning", strokes=(2,), seeds=(0,), steps=6, rank=False)
+    fruit = Meaning.of_text(lite, "fruit")
+    (first,) = draw([fruit], lite, config, checkpoint=checkpoint, **stopped_after(2))
+    (again,) = draw([fruit], lite, config, checkpoint=checkpoint, resume=True, **stopped_after(2))
+    assert again.stopped and len(again.history) == len(first.history) + 2
+    assert again.strokes.about["from"] == first.strokes.about["from"]
+
+
+def test_what_a_photo_is_drawn_for_reaches_the_loss(target, monkeypatch):
+    """From the same strokes and with the same places to look at, ``about`` changes the loss by its share of words."""
+    lite, looks = load_space("lite"), maps_of(target, load_space("lite"))
+    monkeypatch.setattr(drawing, "_saliency_maps", lambda *given: looks)
+
+    def loss(words, about):
+        config = replace(QUICK, seeds=(0,), steps=1, start="points", words=words)
+        return draw([target], lite, config, about=about)[0].loss
+
+    assert loss(0.0, "a cup") == loss(0.0, None)
+    assert abs(loss(0.5, "a cup") - loss(0.5, None)) > 1e-3
+
+
 def test_a_checkpoint_is_of_what_it_drew(tiny_space, tmp_path):
     config = DrawConfig(strokes=(4,), seeds=(0,), steps=6, views=1, pool=2, window=0)
     cat, dog = (Meaning.of_text(tiny_space, text) for text in ("a cat", "a dog"))
@@ -144,7 +169,7 @@ def test_large_batches_are_encoded_in_parts(target, tiny_space, monkeypatch):
     )
     targets = [target, target]
     at_once = draw(targets, tiny_space, config)
-    monkeypatch.setattr(objectives, "CPU_PIXELS", 1)
+    monkeypatch.setattr(objectives, "PIXELS_PER_THREAD", 1)
     for one, other in zip(draw(targets, tiny_space, config), at_once, strict=True):
         np.testing.assert_allclose(one.strokes.points, other.strokes.points, atol=0.02, rtol=0)
 
@@ -565,6 +590,23 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, capsys, monkeypatch, tiny_space)
     capsys.readouterr()
     assert main([*args, "-o", str(tmp_path)]) == 2 and "--resume" in capsys.readouterr().err
     assert main([*args, "-o", str(tmp_path), "--resume"]) == 0 and not kept.exists()
+
+
+def test_ctrl_c_before_the_first_step_names_no_run_to_resume(tmp_path, capsys, monkeypatch, tiny_space):
+    monkeypatch.setattr("clipx.cli._work.open_space", lambda *args: tiny_space)
+    start_of_runs = drawing._start
+
+    def interrupted(*given, **more):
+        os.kill(os.getpid(), signal.SIGINT)
+        return start_of_runs(*given, **more)
+
+    monkeypatch.setattr(drawing, "_start", interrupted)
+    photo().save(tmp_path / "disc.png")
+    args = ["sketch", str(tmp_path / "disc.png"), "--strokes", "3", "--seeds", "1", "--steps", "9"]
+    assert main([*args, "-o", str(tmp_path)]) == 130
+    err = capsys.readouterr().err
+    assert "the best so far is kept" in err and "--resume" not in err
+    assert len(read_svg(tmp_path / "disc-3.svg")) == 3 and not list(tmp_path.glob("*checkpoint*"))
 
 
 def test_a_stopped_ladder_has_no_choice(tmp_path, capsys, monkeypatch, tiny_space, tiny_vit_space):

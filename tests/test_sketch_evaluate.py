@@ -334,10 +334,11 @@ def test_labels_choose_the_photos(run):
 def test_a_gallery_goes_on_beyond_the_chosen_photos(run, photos):
     """Of two photos chosen by --where, the other photos of the folder fill the gallery up, each of them once."""
     whole = sum(path.suffix == ".png" for path in photos.rglob("*"))
-    for asked, filled in ((0, 2), (4, 4), (99, whole)):
+    for asked, filled, outside in ((0, 2, 0), (3, 3, 0), (4, 4, 1), (99, whole, 3)):
         args = ("--json", "--where", "label=disc", "--strokes", "3", "--gallery", asked)
         record = json.loads(run(*args)[1])
         assert (record["n"], record["gallery"], record["all_labels"]) == (2, filled, 2)
+        assert record["gallery_outside_where"] == outside
         assert record["figures"][0]["photo_recall@1"] == 1  # the photos' own stand first
         assert record["chance"]["photo_recall@1"] == 1 / filled
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipx import load_space
 from clipx.cli import main
-from clipx.errors import InputError
+from clipx.errors import InputError, UnsupportedError
 from clipx.modalities.sketch import objective as objectives
 from clipx.modalities.sketch import quickdraw, scene
 from clipx.modalities.sketch.config import STYLES, DrawConfig
@@ -213,6 +213,10 @@ def test_what_a_scene_is_drawn_for_is_the_object_alone(target, where, monkeypatc
     plan = task.DrawTaskConfig.preset("fast", strokes=(3,), seeds=(0,), steps=1, layers=2, about="a cat")
     (ladder,) = task.DrawTask(load_space("lite"), plan).run([replace(target, where=where)])
     assert asked == [None, "a cat"] and len(ladder[0].strokes) == 3
+    asked.clear()
+    with pytest.raises(UnsupportedError, match="whatever is asked for"):  # before the background is drawn
+        task.DrawTask(load_space("nano-vit"), plan).run([replace(target, where=where)])
+    assert asked == []
 
 
 def test_a_mask_is_found_without_rembg(run, tmp_path, monkeypatch, tiny_space, where):

@@ -15,7 +15,7 @@ from clipx.backends.base import Backend
 from clipx.preprocess import Preprocess
 
 T = TypeVar("T")
-CPU_PIXELS = 400_000  # of the pictures that a thread encodes at once; see tests/benchmarks/bench_batches.py
+PIXELS_PER_THREAD = 400_000  # of one pass on a CPU; larger batches take longer, see tests/benchmarks/bench_batches.py
 
 
 class TorchBackend(Backend):
@@ -66,10 +66,10 @@ class TorchBackend(Backend):
         return self if backbone is self.backbone else TorchBackend(backbone)
 
     def _parts(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """The pictures of one batch, as many at a time as the caches of the processor like."""
+        """A batch in parts of at most ``PIXELS_PER_THREAD`` a thread; whole on a GPU."""
         if not self.on_cpu or not len(pixels):
             return [pixels]
-        most = max(1, int(CPU_PIXELS * torch.get_num_threads() / (pixels.shape[-2] * pixels.shape[-1])))
+        most = max(1, PIXELS_PER_THREAD * torch.get_num_threads() // (pixels.shape[-2] * pixels.shape[-1]))
         return [pixels[i : i + most] for i in range(0, len(pixels), most)]
 
     def _run(self, function: Callable[[Tensor], T], pixels: np.ndarray) -> T:

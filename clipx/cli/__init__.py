@@ -22,6 +22,10 @@ from clipx.errors import ClipxError
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own class: some releases of typer bring their own click
 _ClickException: Any = _UsageError.__mro__[1]
+FAMILIES = {  # what the commands of two words that begin alike have in common
+    "reproduce": "Measure what a paper measured, beside the figure that it published.",
+    "train": "Learn from data of your own: a classifier, a head, a tower, a space.",
+}
 _TERM = re.compile(r"-+\s")  # how no flag begins
 
 
@@ -159,7 +163,8 @@ def _below(name: str) -> dict[str, Any]:
 def _family(name: str) -> Any:
     """The group of those commands, where there is none of that name alone."""
     below = _below(name)
-    about = f"The commands that begin with clipx {name}.\n\nExample: clipx {name} {min(below)} --help"
+    about = FAMILIES.get(name, f"The commands that begin with clipx {name}.")
+    about += f"\n\nExample: clipx {name} {min(below)} --help"
     return TyperGroup(name=name, commands=below, no_args_is_help=True, help=about)
 
 

@@ -103,7 +103,11 @@ class PhotoFlags:
     ] = 1
     fix_scale: Annotated[bool, typer.Option("--fix-scale", help="Leave a margin of white around the photo.")] = False
     about: Annotated[
-        str | None, typer.Option("--about", help="What in the photo to draw, such as 'the cat': strokes start there.")
+        str | None,
+        typer.Option(
+            "--about",
+            help="What in the photo to draw, such as 'the cat': strokes start there and are to mean it.",
+        ),
     ] = None
     saliency_space: Annotated[
         str | None,
@@ -525,7 +529,8 @@ class _Output:
                 if i not in records:
                     records[i] = self.write(task, sources[i], drawings, judge, done=False)
             if not self.one_file:
-                note("the best so far is kept; go on with --resume")
+                begun = bool(checkpoint_files(self.out))  # not where starts were still sought
+                note("the best so far is kept" + ("; go on with --resume" if begun else ""))
             return [record for own in records.values() for record in own], True
         return [record for own in records.values() for record in own], False
 

@@ -51,7 +51,7 @@ class DrawConfig:
     across: bool = field(default=True, metadata={"help": "see the drawing as a drawing, where the space can"})
     words: float = field(
         default=0.5,
-        metadata={"help": "share of the photo's own words in what a drawing is to mean, with across"},
+        metadata={"help": "with across: share of words, the photo's best or about's, in the semantic target"},
     )
     small_views: bool = field(default=True, metadata={"help": "views at the tower's size or less, not the canvas's"})
     window: int = field(default=40, metadata={"help": "steps without a gain after which a drawing stops; 0 never"})

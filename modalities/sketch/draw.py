@@ -2,11 +2,11 @@
 
 Method: CLIPasso (Vinker et al., SIGGRAPH 2022). ``DrawConfig.preset("clipasso")`` keeps its constants. The default
 starts on the photo's contours (``contours``) and takes few, small steps: all seeds, stroke counts and photos are one
-tensor and one encoder call, the photo's features are computed once for a pool of views, weak seeds are dropped, and
+tensor and are encoded together, the photo's features are computed once for a pool of views, weak seeds are dropped, and
 what has come to rest stops. The geometric loss counts more where a tower looks and not at the photo's frame; the
-semantic one compares the drawing, encoded as a drawing where the space can, with the photo. Idle strokes are moved
-elsewhere. A sentence, a sound or a cloud is drawn by the same loss without its geometric term (CLIPDraw, Frans
-et al., 2022), from people's drawings (``quickdraw``).
+semantic one compares the drawing with the photo or, where the space can encode it as a drawing, with the photo and the
+words that fit it. Idle strokes are moved elsewhere. A sentence, a sound or a cloud is drawn by the same loss without
+its geometric term (CLIPDraw, Frans et al., 2022), from people's drawings (``quickdraw``).
 """
 
 from __future__ import annotations
@@ -96,15 +96,16 @@ def draw(
         config: how.
         saliency_space: whose tower says where strokes on a photo start; by default ``space`` if it is a ViT or its
             vector is the mean of its cells, else an embedded space with class attention.
-        about: what to draw on each photo, such as "the cat": strokes start where the tower finds that. Default: where
-            it finds what the photo shows most.
-        checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end.
+        about: what to draw on each photo, such as "the cat": strokes start where the tower finds that, and the drawing
+            is to mean it, see ``DrawConfig.words``. Default: what the photo shows most.
+        checkpoint: a .safetensors file, written every 25 steps, when it is stopped and at the end; not by a run that
+            is stopped while its starts are sought.
         resume: go on from the checkpoint, where there is one: the same strokes, bit for bit on a CPU, as of one run.
         run: what identifies the run that these targets are a part of, as JSON; another one's checkpoint is refused.
         on_progress: called with (step, steps, lowest plain loss) after every step.
         on_partial: called with the best drawings so far every ``config.film_every`` steps, without importance and film.
         stop: called after every step, and while starts are sought; once it is true, the call ends with the best so
-            far. By default Ctrl-C does this.
+            far, after one step at least. By default Ctrl-C does this.
 
     Raises:
         InputError: a target has fewer pixels to start a stroke from than strokes asked for; another run's checkpoint;
@@ -137,19 +138,14 @@ def draw(
     }
     first, stopped = 0, False
     with stopping(stop) as asked:
-
-        def cut() -> bool:  # a caller's stop may be true only once
-            nonlocal stopped
-            stopped = stopped or asked()
-            return stopped
-
+        cut = _latched(asked)
         maps = _saliency_maps(targets, saliency_space, about)
         objective = objective_for(targets, space, config, maps, about)
-        each = zip(range(len(targets)), targets, maps, strict=True)
-        starts = [Start(*one, objective, config, cut) for one in each]
         resumed = resume and path is not None and path.exists()
+        each = zip(range(len(targets)), targets, maps, strict=True)
+        starts = [Start(*one, objective, config, None if resumed else cut) for one in each]
         runs = _start(starts, config, blank=resumed)
-        if stopped:  # these are not the strokes that a whole run starts from: nothing to resume
+        if not resumed and cut():  # these may not be the strokes that a whole run starts from: nothing to resume
             path = None
         if path is not None and resumed:
             first = _restore(runs, path, identity)
@@ -159,7 +155,7 @@ def draw(
             _step(runs, objective, config, step)
             _drop(runs, config, step + 1)
             _renew(runs, starts, config, step + 1)
-            cut()
+            stopped = cut()
             done = step + 1 == config.steps or not runs.alive
             if path is not None and (stopped or done or (step + 1) % CHECKPOINT_EVERY == 0):
                 state = {"step": step + 1, "alive": runs.alive, "history": runs.history}
@@ -173,7 +169,19 @@ def draw(
                 break
         if not any(math.isfinite(loss) for loss in runs.best.tolist()):
             raise InputError("the loss was never a finite number", where=space.name, remedy="try --dtype float32")
-        return _winners(runs, targets, starts, objective, config, asked, stopped)
+        return _winners(runs, targets, starts, objective, config, _latched(asked), stopped)
+
+
+def _latched(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """``stop``, true from the first time on that it is: that of ``serve``'s page is true only once."""
+    found = False
+
+    def asked() -> bool:
+        nonlocal found
+        found = found or stop()
+        return found
+
+    return asked
 
 
 def traced(photo: Target, space: JointSpace, config: DrawConfig | None = None, *, about: str | None = None) -> Strokes:
@@ -244,20 +252,25 @@ def _restore(runs: _Runs, path: Path, identity: dict[str, Any]) -> int:
     return int(state["step"])
 
 
+def require_finds(saliency_space: JointSpace, about: str | None) -> None:
+    """Raise UnsupportedError, or VocabularyError, if that space cannot look for ``about``."""
+    if about is None:
+        return
+    if saliency_space.supports("class_attention"):
+        raise UnsupportedError(
+            "a class token looks where it looks, whatever is asked for",
+            where=saliency_space.name,
+            remedy="leave about out, or take lite as the saliency space",
+        )
+    saliency_space.require_words([about])
+
+
 def _saliency_maps(
     targets: Sequence[Target | Meaning], saliency_space: JointSpace, about: str | None
 ) -> list[np.ndarray | None]:
     """The saliency of each photo; None for meanings."""
-    meant = None
-    if about is not None:
-        if saliency_space.supports("class_attention"):
-            raise UnsupportedError(
-                "a class token looks where it looks, whatever is asked for",
-                where=saliency_space.name,
-                remedy="leave about out, or take lite as the saliency space",
-            )
-        saliency_space.require_words([about])
-        meant = saliency_space.encode_text([about])[0]
+    require_finds(saliency_space, about)
+    meant = None if about is None else saliency_space.encode_text([about])[0]
     maps: list[np.ndarray | None] = []
     for target in targets:
         found = saliency(saliency_space, target.pixels, meant) if isinstance(target, Target) else None

@@ -88,7 +88,7 @@ class JudgeFlags:
         int,
         typer.Option(
             "--gallery",
-            help="Number of photos among which a drawing is to find its own; of the --where first, then of the rest.",
+            help="Number of photos among which a drawing is to find its own: those of --where, then others of FOLDER.",
             min=0,
         ),
     ] = 0
@@ -224,10 +224,10 @@ def _chosen(
 
 def _all_classes(
     folder: Path, where: Sequence[tuple[str, str]], chosen: LabelledData, gallery: int, judge: JointSpace
-) -> tuple[list[str], list[Item]]:
-    """Every class of the data that the judge knows, and photos that fill a gallery up, evenly from those not drawn.
+) -> tuple[list[str], list[Item], list[Item]]:
+    """Every class of the data that the judge knows, and what fills a gallery up beside the photos that are drawn.
 
-    Where the chosen part of the data has too few, photos of its other parts are taken, too.
+    First the other photos of ``where``, then, where these are too few, photos outside it; evenly from either.
     """
     from clipx.datasets import read_data
     from clipx.progress import note
@@ -240,11 +240,12 @@ def _all_classes(
         note(f"{len(rows.classes) - len(known)} classes that {judge.name} does not know are not among all labels")
     names = {spoken(name).casefold(): name for name in [*known, *chosen.classes]}
     drawn, here = {item.id for item in chosen.items}, {item.id for item in rows.items}
-    left = _evenly([item for item in rows.items if item.id not in drawn], gallery - len(drawn))
-    if where and (more := gallery - len(drawn) - len(left)) > 0:
+    inside = _evenly([item for item in rows.items if item.id not in drawn], gallery - len(drawn))
+    outside: list[Item] = []
+    if where and (more := gallery - len(drawn) - len(inside)) > 0:
         others = read_data(folder, get_modality("image")).items
-        left += _evenly([item for item in others if item.id not in here], more)
-    return list(dict.fromkeys(names.values())), left
+        outside = _evenly([item for item in others if item.id not in here], more)
+    return list(dict.fromkeys(names.values())), inside, outside
 
 
 def _evenly(items: Sequence[Item], count: int) -> list[Item]:
@@ -261,6 +262,7 @@ class _Setup:
     judging: JudgeFlags
     run: RunOptions
     rows: LabelledData
+    outside: int  # photos of the gallery that --where does not choose
     joint: JointSpace
     starting: JointSpace
     eye: Modality
@@ -298,17 +300,19 @@ def _setup(
         raise InputError(f"{judge.name} also judges", where="--saliency-space", remedy="name another")
     of_labels = [make_classifier(judge, rows.classes, of_drawings or "sketch"),
                  make_classifier(judge, rows.classes, of_photos or "photo")]  # fmt: skip
-    every, shown = _all_classes(folder, run.conditions(), rows, judging.gallery, judge)
+    every, inside, outside = _all_classes(folder, run.conditions(), rows, judging.gallery, judge)
     of_every = [make_classifier(judge, every, of_drawings or "sketch"),
                 make_classifier(judge, every, of_photos or "photo")]  # fmt: skip
     eye = make_modality("image", judge)
-    gallery = encode(eye, [*rows.items, *shown], run.batch_size)  # a corrupt photo is found before hours of drawing
+    gallery = encode(
+        eye, [*rows.items, *inside, *outside], run.batch_size
+    )  # a corrupt photo is found before hours of drawing
     targets = [list(rows.classes).index(label) for label in rows.labels]
     all_targets = [every.index(label) for label in rows.labels]
     judges = [Judge(*pair, targets, all_targets, gallery) for pair in zip(of_labels, of_every, strict=True)]
     if "drawing" in judge.domains:  # whatever it takes a picture for, it knows what these are
         eye = make_modality("image", judge.domain("drawing"))
-    return _Setup(data, judging, run, rows, joint, starting, eye, of_drawings=judges[0], of_photos=judges[1])
+    return _Setup(data, judging, run, rows, len(outside), joint, starting, eye, judges[1], judges[0])
 
 
 def _draw(setup: _Setup, name: str, plan: DrawTaskConfig, kept: Path) -> list[DrawnPhoto]:
@@ -384,6 +388,7 @@ def _record(
         },
         all_labels=every,
         gallery=photos,
+        gallery_outside_where=setup.outside,
         against=next(({"preset": name, "settings": asdict(other.drawing)} for name, other in rivals), None),
         figures=[
             {"picture": kind, "strokes": count} | figures(own, labels, seed, every)

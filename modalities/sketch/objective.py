@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from clipx.space import JointSpace
 
 MEANING_CROP_AREA = (0.7, 0.9)  # CLIPDraw's views
-# Pictures in one pass of the tower: on a GPU, and on a CPU as many as hold so many pixels. There larger batches cost
-# more a picture (of lite 13 ms in twelves, 19 in sixties, at 128 px), since their tensors fit into no cache.
-AT_ONCE, CPU_PIXELS = 64, 200_000
+AT_ONCE = 64  # pictures in one pass of the tower, which bounds memory
+# On a CPU fewer: tensors that fit into no cache cost more a picture. With gradients, on one core, lite took 13 ms a
+# picture in batches of 12 and 19 in batches of 63 at 128 px, and 39 in fives and 137 in sixties at 224 px.
+PIXELS_PER_THREAD = 200_000
 SMALL = 128  # pixels: four times as fast as 224
 
 
@@ -105,8 +106,11 @@ class Objective:
         self.side = config.side or (own if config.small_views and height == width and own < CANVAS else CANVAS)
         if config.side and not space.backbone.averages and space.image_size != (config.side, config.side):
             raise InputError(f"this tower looks at {height} x {width} pixels only", where=space.name, remedy="side=0")
-        self.at_once = max(1, CPU_PIXELS // self.side**2) if self.device.type == "cpu" else AT_ONCE
         self.resize = not space.backbone.averages  # to the one size that the tower takes
+        self.at_once = AT_ONCE
+        if self.device.type == "cpu":
+            seen = height * width if self.resize else self.side**2
+            self.at_once = min(AT_ONCE, max(1, PIXELS_PER_THREAD * torch.get_num_threads() // seen))
         default = 1.0 if drawing else SEMANTIC_WEIGHT
         self.semantic = default if config.semantic is None else config.semantic
         self.pool: ViewDraws | None = None
@@ -186,8 +190,12 @@ class PhotoObjective(Objective):
         space: whose tower.
         config: ``focus`` above 0 weighs places of the stages by ``maps`` and leaves out the photo's frame.
         maps: (224, 224) saliency of each photo, or None; without them places of ``Target.where`` have equal weights.
-        about: what the photos are drawn for. Where drawings are seen as drawings, ``config.words`` is its share in what
-            a drawing is to mean; without it, that of the words which fit each photo best.
+        about: what to draw on each photo. Where drawings are encoded as drawings, the semantic term compares them with
+            a mix of the photo's vector and of words; ``config.words`` is the share of the words: ``about``, or else
+            those that fit each photo best.
+
+    Raises:
+        VocabularyError: ``about`` holds a word that an embedded space does not know.
     """
 
     def __init__(
@@ -218,7 +226,7 @@ class PhotoObjective(Objective):
             shape = views.shape[:2]  # features of the pool's views, (T, V, ...)
             parts = [self._features(part) for part in views.flatten(0, 1).split(self.at_once)]
             vectors = torch.cat([part[1] for part in parts]).unflatten(0, shape)
-            if self.drawing_space is not space:  # of every view the whole photo's
+            if self.drawing_space is not space:  # of every view the whole photo's, and its words
                 whole = torch.stack(photos).split(self.at_once)
                 own = torch.cat([space.encode_image(part.to(self.device)) for part in whole])
                 if config.words:
@@ -236,7 +244,8 @@ class PhotoObjective(Objective):
 
     def _words(self, photos: Sequence[Tensor], about: str | None) -> Tensor:
         """(T, D) unit vectors of the words that say what each photo shows, or of ``about``."""
-        if about is not None and not self.space.unknown(about):
+        if about is not None:
+            self.space.require_words([about])
             return torch.from_numpy(self.space.encode_text([about])).expand(len(photos), -1)
         return F.normalize(torch.stack([best_words(self.space, photo) for photo in photos]), dim=-1)
 

@@ -23,6 +23,7 @@ from clipx.modalities.sketch.table import COLOR, POINTS, WIDTH, paint, points_of
 from clipx.modalities.sketch.target import Target, inner, without_frame
 
 CANDIDATES = (64, 256)  # contours among which up to 32 strokes are chosen, and up to 128
+PAINTED_AT_ONCE = 32  # drawings
 RANKED = 128  # strokes at most for which leaving each one out is tried
 FREE_SPREAD = 0.1  # of a stroke that starts anywhere
 HATCH_PX, HATCH_ANGLE = 20.0, -0.8  # length of a hatching stroke, and radians from the x axis
@@ -50,7 +51,7 @@ class Start:
         looks: (224, 224) saliency of a photo, None of a meaning.
         objective: what says which strokes matter.
         config: ``start`` says how.
-        cut: asked while strokes are chosen; once it is true, the most salient contours are taken as they are.
+        cut: asked while strokes are chosen; once it is true, the first of them are taken. None: they are all tried.
 
     Raises:
         InputError: the target cannot be started so, or has too few pixels to start from.
@@ -63,7 +64,7 @@ class Start:
         looks: np.ndarray | None,
         objective: Objective,
         config: DrawConfig,
-        cut: Callable[[], bool] = lambda: False,
+        cut: Callable[[], bool] | None = None,
     ):
         self.number, self.objective, self.config, self.cut = number, objective, config, cut
         self.known: dict[tuple[int, int], Tensor] = {}  # see ``contours``
@@ -188,7 +189,7 @@ class Start:
 
     def loss(self, rows: Tensor) -> Tensor:
         """(B, N, columns) -> (B,) the plain losses of B drawings."""
-        pictures = (paint(some, self.config).to(self.objective.device) for some in rows.split(32))
+        pictures = (paint(some, self.config).to(self.objective.device) for some in rows.split(PAINTED_AT_ONCE))
         return torch.cat([self.objective.plain(self.number, picture) for picture in pictures]).cpu()
 
     def _missed_most(self, points: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
@@ -201,9 +202,12 @@ class Start:
         rows, least = rows_of(points, self.config), 0
 
         def losses(kept: list[list[int]]) -> Tensor:
-            if self.cut():
-                raise _CutError
-            return self.loss(rows[torch.tensor(kept)])
+            found = []
+            for some in rows[torch.tensor(kept)].split(PAINTED_AT_ONCE):
+                if self.cut is not None and self.cut():
+                    raise _CutError
+                found.append(self.loss(some))
+            return torch.cat(found)
 
         with suppress(_CutError):
             for most in CANDIDATES:

@@ -14,9 +14,10 @@ from clipx.errors import InputError
 from clipx.files import sha256_of, write_whole
 from clipx.modalities.sketch import film
 from clipx.modalities.sketch.config import DrawConfig
-from clipx.modalities.sketch.draw import Drawing, draw
+from clipx.modalities.sketch.draw import Drawing, draw, require_finds
 from clipx.modalities.sketch.objective import Meaning
 from clipx.modalities.sketch.plotter import hpgl as to_hpgl
+from clipx.modalities.sketch.saliency import default_space
 from clipx.modalities.sketch.scene import together, two_layers
 from clipx.modalities.sketch.svg import Strokes, to_svg, travel_sorted
 from clipx.modalities.sketch.target import Target, load_target, prepare
@@ -40,7 +41,9 @@ FILM_S = 4.0  # of an animated SVG
 class DrawTaskConfig(DrawConfig):
     """``DrawConfig``, which part of a photo is drawn, and in how many layers."""
 
-    about: str | None = field(default=None, metadata={"help": "what on a photo to draw: strokes start there"})
+    about: str | None = field(
+        default=None, metadata={"help": "what on a photo to draw: strokes start there and are to mean it"}
+    )
     layers: int = field(default=1, metadata={"help": "2: background and object in layers of their own"})
 
     def __post_init__(self) -> None:
@@ -142,6 +145,10 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
     ) -> list[list[Drawing]]:
         """The drawings of some inputs; [] where it was stopped before the last layer."""
         plans, shown = self._layers(inputs)
+        looking = self.saliency_space
+        if len(plans) > 1:  # both layers by the same tower; what it cannot find is refused before the first one
+            looking = looking or default_space(self.space, self.config.about)
+            require_finds(looking, self.config.about)
         done: list[list[list[Drawing]]] = []
 
         def partial(drawings: list[Drawing]) -> None:
@@ -154,8 +161,8 @@ class DrawTask(Task[Target | Meaning, list[Drawing]]):
                 targets,
                 self.space,
                 plan,
-                saliency_space=self.saliency_space,
-                about=self.config.about if top else None,  # what is behind it is something else
+                saliency_space=looking,
+                about=self.config.about if top else None,  # the background shows something else
                 checkpoint=path,
                 resume=resume,
                 run=run,

@@ -1,4 +1,4 @@
-"""Batches on a processor: encoded whole beside in parts of ``clipx.backends.torch.CPU_PIXELS``, in turns in one run.
+"""Batches on a CPU: encoded whole beside in parts (``clipx.backends.torch.PIXELS_PER_THREAD``), in turns in one run.
 
     python tests/benchmarks/bench_batches.py [--towers lite random:RN50 random:ViT-B-16] [--batch 32] [--json]
 
@@ -24,13 +24,13 @@ WHOLE = 1 << 40  # pixels: more than any batch has
 def measured(name: str, batch: int, repeats: int) -> dict:
     space = load_space(name, backend="torch")
     pixels = np.random.default_rng(0).random((batch, 3, *space.image_size), dtype=np.float32)
-    limits, times = {"whole": WHOLE, "parts": backend.CPU_PIXELS}, {"whole": [], "parts": []}
+    limits, times = {"whole": WHOLE, "parts": backend.PIXELS_PER_THREAD}, {"whole": [], "parts": []}
     for repeat in range(1 + repeats):
         for way, limit in limits.items():
-            backend.CPU_PIXELS = limit
+            backend.PIXELS_PER_THREAD = limit
             ms = seconds(partial(space.encode_image, pixels)) / batch * 1e3
             times[way] += [ms] if repeat else []
-    backend.CPU_PIXELS = limits["parts"]
+    backend.PIXELS_PER_THREAD = limits["parts"]
     row = {"tower": name, "batch": batch, "threads": torch.get_num_threads()}
     return row | {f"{way}_ms": spread(found) for way, found in times.items()}
 

@@ -47,7 +47,11 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     words, every = commonest(given.data / "words" / "nouns.csv"), list(drawings())
     space, config = clipx.load_space(given.space), DrawConfig.preset("meaning", rank=False)
-    found = {word: draw([Meaning.of_text(space, word)], space, config)[0] for word in words}
+    found = {}
+    for word in words:
+        (found[word],) = draw([Meaning.of_text(space, word)], space, config)
+        if found[word].stopped:  # by Ctrl-C, which ends one drawing early
+            raise KeyboardInterrupt
     for word, drawing in found.items():
         (given.out / f"{word}.svg").write_text(to_svg(drawing.strokes), encoding="utf-8")
     record = {"space": space.id, "words": words, "classes": len(every), "judges": {}}
