@@ -746,7 +746,7 @@ def test_a_renewed_stroke_moves_as_a_new_one_does(target):
     """Adam's first step is as long as the learning rate, also where other strokes have moved for long."""
 
     class Pull:
-        device = torch.device("cpu")
+        device, at_once = torch.device("cpu"), 64
 
         def __call__(self, of, pictures, step):
             return 1000 * pictures.mean(dim=(1, 2, 3)), torch.ones(len(of))
@@ -773,7 +773,9 @@ def test_a_renewed_stroke_moves_as_a_new_one_does(target):
 
 def test_clipassos_preset_knows_nothing_of_what_the_default_adds():
     plain = DrawConfig.preset("clipasso")
-    assert (plain.spread, plain.focus, plain.renew) == (0.05, 0.0, False)
-    for wrong in ({"focus": 1.1}, {"focus": -0.1}, {"spread": 0.0}):
-        with pytest.raises(InputError, match="focus must be 0 to 1"):
-            DrawConfig(**wrong)
+    assert (plain.spread, plain.focus, plain.renew, plain.across, plain.words) == (0.05, 0.0, False, False, 0.0)
+    wrong = {"focus": (1.1, -0.1), "words": (1.1, -0.1, math.nan), "spread": (0.0, 1.1)}
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(InputError, match=f"^{name} must be "):
+                DrawConfig(**{name: value})

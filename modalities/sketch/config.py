@@ -90,9 +90,11 @@ class DrawConfig:
         for name, choices in (("start", starts), ("profile", PROFILES)):
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(filter(None, choices))}, got {value!r}")
-        if not 0 <= self.focus <= 1 or not 0 <= self.words <= 1 or not 0 < self.spread <= 1:
-            got = f"{self.focus}, {self.words} and {self.spread}"
-            raise InputError(f"focus and words must be 0 to 1 and spread above 0 to 1, got {got}")
+        for name in ("focus", "words"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if not 0 < self.spread <= 1:
+            raise InputError(f"spread must be above 0 and at most 1, got {self.spread}")
         for name in ("semantic", "smooth", "ink"):
             value = getattr(self, name) or 0.0
             if not (math.isfinite(value) and value >= 0):
@@ -138,6 +140,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "focus": 0.0,
         "renew": False,
         "across": False,
+        "words": 0.0,
         "clipasso_stop": True,
     },
 }
