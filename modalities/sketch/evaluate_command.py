@@ -304,9 +304,8 @@ def _setup(
     of_every = [make_classifier(judge, every, of_drawings or "sketch"),
                 make_classifier(judge, every, of_photos or "photo")]  # fmt: skip
     eye = make_modality("image", judge)
-    gallery = encode(
-        eye, [*rows.items, *inside, *outside], run.batch_size
-    )  # a corrupt photo is found before hours of drawing
+    # A corrupt photo is found before hours of drawing.
+    gallery = encode(eye, [*rows.items, *inside, *outside], run.batch_size)
     targets = [list(rows.classes).index(label) for label in rows.labels]
     all_targets = [every.index(label) for label in rows.labels]
     judges = [Judge(*pair, targets, all_targets, gallery) for pair in zip(of_labels, of_every, strict=True)]
