@@ -36,6 +36,11 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def pictures_at_once(pixels_per_thread: int, height: int, width: int) -> int:
+    """How many pictures of that size a tower takes in one pass on a CPU, at least 1; larger batches fit no cache."""
+    return max(1, pixels_per_thread * threads() // (height * width))
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run operators in this thread alone."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from clipx._arrays import to_array
+from clipx._threads import pictures_at_once
 from clipx.backbone import Backbone
 from clipx.backends.base import Backend
 from clipx.preprocess import Preprocess
@@ -69,7 +70,7 @@ class TorchBackend(Backend):
         """A batch in parts of at most ``PIXELS_PER_THREAD`` a thread; whole on a GPU."""
         if not self.on_cpu or not len(pixels):
             return [pixels]
-        most = max(1, PIXELS_PER_THREAD * torch.get_num_threads() // (pixels.shape[-2] * pixels.shape[-1]))
+        most = pictures_at_once(PIXELS_PER_THREAD, *pixels.shape[-2:])
         return [pixels[i : i + most] for i in range(0, len(pixels), most)]
 
     def _run(self, function: Callable[[Tensor], T], pixels: np.ndarray) -> T:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipx._threads import pictures_at_once
 from clipx.embedding import Embedding
 from clipx.errors import InputError, SpaceMismatchError
 from clipx.modalities.sketch.curves import CANVAS
@@ -109,8 +110,8 @@ class Objective:
         self.resize = not space.backbone.averages  # to the one size that the tower takes
         self.at_once = AT_ONCE
         if self.device.type == "cpu":
-            seen = height * width if self.resize else self.side**2
-            self.at_once = min(AT_ONCE, max(1, PIXELS_PER_THREAD * torch.get_num_threads() // seen))
+            seen = (height, width) if self.resize else (self.side, self.side)
+            self.at_once = min(AT_ONCE, pictures_at_once(PIXELS_PER_THREAD, *seen))
         default = 1.0 if drawing else SEMANTIC_WEIGHT
         self.semantic = default if config.semantic is None else config.semantic
         self.pool: ViewDraws | None = None
