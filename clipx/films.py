@@ -12,13 +12,13 @@ from clipx.errors import MissingDependencyError
 KINDS = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm",
 }  # fmt: skip  # what browsers play is what they know inside of it: they refuse video/quicktime and video/x-matroska
-UNPLAYED = (".avi",)  # which no browser plays
+UNPLAYED = (".avi", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".3g2", ".flv")  # which few browsers play
+SUFFIXES = (*KINDS, *UNPLAYED)
 
 
 def is_film(path: str | PathLike[str]) -> bool:
     """Whether a file's suffix is that of a film, other than an animated GIF."""
-    suffix = Path(path).suffix.lower()
-    return suffix in KINDS or suffix in UNPLAYED
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def pyav(what: str = "films need PyAV", otherwise: str = "") -> Any:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-KINDS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg", ".mp3": "audio/mpeg"}
-CONVERTED = (".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".oga")  # which few browsers play
+from clipx.tracks import Track
+
+KINDS = {
+    ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg", ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4", ".m4b": "audio/mp4", ".aac": "audio/aac",
+}  # fmt: skip  # what browsers play
+BY_PYAV = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".ac3", ".mka", ".wv", ".ape")  # which libsndfile does not read
+CONVERTED = (
+    *(".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".oga"),
+    *(".wma", ".amr", ".ac3", ".mka", ".wv", ".ape"),
+)  # which few browsers play
+SUFFIXES = (*KINDS, *CONVERTED)
 BARS = 160  # of a waveform
 DRAWN_S = 600.0  # of a waveform; of a longer sound the minutes about the place are drawn
 
@@ -33,20 +45,18 @@ class Waveform:
 
 def is_sound(path: str | PathLike) -> bool:
     """Whether a file's suffix is that of a sound."""
-    suffix = Path(path).suffix.lower()
-    return suffix in KINDS or suffix in CONVERTED
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def waveform(path: str | PathLike, start_s: float | None = None, parts: int = BARS) -> Waveform:
     """The waveform of a file, of at most ten minutes about a place.
 
     Raises:
-        Exception: whatever soundfile raises of a damaged file; ImportError where it is not installed.
+        Exception: whatever soundfile or PyAV raise of a damaged file; ImportError or MissingDependencyError where the
+            one that reads it is not installed.
     """
-    import soundfile
-
-    with soundfile.SoundFile(path) as file:
-        rate, length = file.samplerate, len(file)
+    with _opened(path) as file:
+        rate, length = file.samplerate, file.frames
         first, duration = 0, length / rate
         if length > DRAWN_S * rate:
             first = round(min(max(0.0, (start_s or 0.0) - DRAWN_S / 2), length / rate - DRAWN_S) * rate)
@@ -67,11 +77,21 @@ def cut(path: str | PathLike, start_s: float, end_s: float | None, longest_s: fl
     """
     import soundfile
 
-    with soundfile.SoundFile(path) as file:
+    with _opened(path) as file:
         rate = file.samplerate
-        until = min(end_s or np.inf, start_s + longest_s, len(file) / rate)
-        file.seek(min(round(start_s * rate), len(file)))
+        until = min(end_s or np.inf, start_s + longest_s, file.frames / rate)
+        file.seek(min(round(start_s * rate), file.frames))
         samples = file.read(max(0, round((until - start_s) * rate)), dtype="float32", always_2d=True).mean(1)
     sound = io.BytesIO()
     soundfile.write(sound, samples, rate, format="WAV", subtype="PCM_16")
     return sound.getvalue(), until
+
+
+def _opened(path: str | PathLike) -> AbstractContextManager[Any]:
+    """A ``soundfile.SoundFile``, or what of it a ``TrackReader`` has."""
+    path = Path(path)
+    if path.suffix.lower() in BY_PYAV:
+        return Track(path, f"a {path.suffix} file").opened()
+    import soundfile
+
+    return soundfile.SoundFile(path)

@@ -17,6 +17,8 @@ from clipx.modalities.video.config import VideoConfig
 from clipx.modalities.video.decode import frames_at, measured_s, opened
 from clipx.modalities.video.films import Clip, read_film
 from clipx.modalities.video.sampling import wanted
+from clipx.registry import modality_of
+from clipx.serve.uploads import suffix_by_content
 
 av = pytest.importorskip("av")
 
@@ -70,6 +72,21 @@ def test_a_time_gives_the_frame_that_is_shown_then(tmp_path, name, codec):
     assert np.allclose([time for _, time in found], [0, 0.1, 0.9, 1.0, 2.0, 2.8, 2.9], atol=2e-3)
     assert source.seconds == pytest.approx(3, abs=0.11) and not source.losses.packets and not source.losses.missing
     assert read_film(path, VideoConfig(), same).times == pytest.approx((0, 1, 2), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container"),
+    [
+        ("a.wmv", "wmv2", "asf"), ("a.mpg", "mpeg2video", "mpeg"), ("a.mpeg", "mpeg1video", "mpeg"),
+        ("a.mts", "libx264", "mpegts"), ("a.m2ts", "libx265", "mpegts"), ("a.3gp", "h263", "3gp"),
+        ("a.3g2", "mpeg4", "3g2"), ("a.flv", "flv", "flv"),
+    ],
+)  # fmt: skip
+def test_films_of_camcorders_and_old_phones_are_found_by_their_suffix(tmp_path, name, codec, container):
+    path = write_film(tmp_path / name, [grey(i, 144, 176) for i in range(38)], 25, codec=codec, format=container)
+    assert modality_of(path) == "video"
+    assert [one for one, _ in seen(path, [0, 0.05, 0.95, 1.45])[0]] == [0, 1, 23, 36]
+    assert suffix_by_content(path.read_bytes()[:4096], name) == name[1:]
 
 
 def test_nothing_drifts_at_29_97_frames_a_second(tmp_path):

@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 from films import grey, number, write_film
 from PIL import Image
+from soundfile import SoundFile
 
 import clipx
 from clipx import pipeline
+from clipx.cli._sound import player
 from clipx.errors import FileError, NoTrackError
 from clipx.index import Index
 from clipx.modalities.audio import Audio, LongSound, read_sound
 from clipx.parts import Time
+from clipx.registry import modality_of
+from clipx.serve.uploads import suffix_by_content
+from clipx.sounds import cut, waveform
 
 pytest.importorskip("av")
 
@@ -44,11 +49,12 @@ def loudest_hz(samples, rate=HZ):
 # Decoding -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.avi", "a.webm"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.avi", "a.webm", "a.mts", "a.m2ts", "a.wmv", "a.flv"])
 def test_the_sound_of_a_film_is_a_sound(tmp_path, name):
-    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
-    rate = 48_000 if name.endswith("webm") else HZ  # Opus has one rate
-    path = write_film(tmp_path / name, [grey(0)] * 2, 1, codec=codec, sound=tone(2, rate=rate), sound_hz=rate)
+    codec = {"webm": "libvpx-vp9", ".wmv": "wmv2", ".flv": "flv"}.get(name[-4:], "libx264")
+    rate = {"webm": 48_000, ".flv": 44_100}.get(name[-4:], HZ)  # those of Opus and of Flash
+    many = 25 if name == "a.wmv" else 1  # pictures a second
+    path = write_film(tmp_path / name, [grey(0)] * 2 * many, many, codec=codec, sound=tone(2, rate=rate), sound_hz=rate)
     sound = read_sound(path)
     assert sound.seconds == pytest.approx(2, abs=0.15)
     middle = sound.samples[0, rate // 2 : rate]
@@ -180,6 +186,53 @@ def test_a_damaged_track_is_one_line(tmp_path):
     with pytest.raises(FileError, match="is MPEG-4 audio or film") as caught:
         read_sound(path)
     assert "\n" not in str(caught.value)
+
+
+# suffix -> FFmpeg's names of the container and the codec
+MEMOS = {
+    ".m4a": ("mp4", "aac"), ".m4b": ("mp4", "aac"), ".aac": ("adts", "aac"), ".wma": ("asf", "wmav2"),
+    ".ac3": ("ac3", "ac3"), ".mka": ("matroska", "aac"), ".wv": ("wv", "wavpack"),
+}  # fmt: skip  # not of .amr and .ape, which FFmpeg does not write
+
+
+def memo(path, samples, rate=44_100):
+    """A file of sound alone, as phones and recorders write them."""
+    import av
+
+    kind, codec = MEMOS[path.suffix.lower()]
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate, layout="mono")
+        stream.bit_rate = 128_000
+        block = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
+        block.sample_rate = rate
+        for packet in (*stream.encode(block), *stream.encode(None)):
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", MEMOS)
+def test_recordings_of_phones_are_found_shown_and_played(tmp_path, suffix):
+    path = memo(tmp_path / f"MEMO{suffix.upper()}", np.concatenate([0.1 * tone(2, rate=44_100), tone(2, 1000, 44_100)]))
+    assert modality_of(path) == "audio" and not MEMOS.keys() - set(Audio.suffixes)
+    assert suffix_by_content(path.read_bytes()[:4096], path.name) == suffix
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of AAC without a container the length is a guess
+        assert loudest_hz(read_sound(path).samples[0, 100_000:150_000], 44_100) == pytest.approx(1000, rel=0.01)
+    wave = waveform(path)
+    if suffix != ".aac":
+        assert wave.duration_s == pytest.approx(4, abs=0.15)
+        assert wave.peaks[20:60].max() < 0.2 and wave.peaks[100:140].min() > 0.8
+    wav, until = cut(path, 2.5, 3.0, 30.0)
+    with SoundFile(io.BytesIO(wav)) as played:
+        assert until == 3.0 and len(played) == 22_050
+        assert loudest_hz(played.read(), 44_100) == pytest.approx(1000, rel=0.01)
+    assert "<audio" in player(path, 0, 1, "memo")
+
+
+def test_a_recording_without_pyav_names_what_to_install(tmp_path, monkeypatch):
+    path = memo(tmp_path / "memo.m4a", tone(1, rate=44_100))
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    assert "cannot be played: is a .m4a file, which needs PyAV" in player(path, 0, 1, "memo")
 
 
 # In an index ----------------------------------------------------------------------------------------------------------

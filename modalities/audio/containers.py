@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError
-from clipx.modalities.audio.tracks import Track
+from clipx.tracks import Track
 
 MAX_FMT_BYTES = 2**16  # of a WAV's format chunk, which takes 16 to 40
 MAX_CHUNKS = 10_000  # of a WAV
@@ -46,7 +46,7 @@ _TRACKS = (  # likewise, of what PyAV decodes
     (rb".{4}ftyp3g", "3GPP audio (.3gp)"),
     (rb".{4}ftypqt", "a QuickTime film (.mov)"),
     (rb".{4}(ftyp|moov|mdat)", "MPEG-4 audio or film (.mp4, .m4v, .m4a)"),
-    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (.wma)"),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (.wma, .wmv)"),
     (rb"#!AMR", "AMR speech (.amr)"),
     (rb"\xff[\xf0\xf1\xf8\xf9]|ADIF", "AAC audio (.aac)"),
     (rb"RIFF.{4}AVI ", "an AVI film (.avi)"),
@@ -57,6 +57,7 @@ _TRACKS = (  # likewise, of what PyAV decodes
     (rb"DSD |FRM8", "DSD audio (.dsf, .dff)"),
     (rb"\x0b\x77", "Dolby Digital (.ac3)"),
     (rb"FLV", "a Flash film (.flv)"),
+    (rb"G.{187}G.{187}G|.{4}G.{191}G.{191}G", "an MPEG transport stream (.mts, .m2ts, .ts)"),
 )
 # Versions 1 and 2 of MPEG, layers 1 to 3: kbit/s by index; Hz by index.
 _KBITS = {

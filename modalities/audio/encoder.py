@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 import clipx
+from clipx import films, sounds
 from clipx._arrays import unit_rows
 from clipx._threads import one_thread, prefetch, single_threaded_pool, threads
 from clipx.errors import InputError
-from clipx.films import KINDS, UNPLAYED
 from clipx.identity import Stamp, identity, weights_sha256
-from clipx.modalities.audio.files import SUFFIXES, LongSound, Sound, mix, read_sound
+from clipx.modalities.audio.files import LongSound, Sound, mix, read_sound
 from clipx.modalities.audio.spectrograms import LogMelConfig, log_mel
 from clipx.modalities.audio.towers import Tower, load_tower, new_tower, shipped_tower
 from clipx.modalities.audio.weights import WEIGHTS
@@ -69,8 +69,8 @@ class Audio(Modality):
     """
 
     name = "audio"
-    suffixes = SUFFIXES
-    tracks_of = (*KINDS, *UNPLAYED)
+    suffixes = sounds.SUFFIXES
+    tracks_of = films.SUFFIXES
     prompts = "sound"
     array_key = "sounds"
     Config = AudioConfig

@@ -17,12 +17,8 @@ from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, InputError
 from clipx.files import reading, require_regular
 from clipx.modalities.audio.containers import Container, inspect, is_open
-from clipx.modalities.audio.tracks import Track
+from clipx.tracks import Track
 
-SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".opus", ".mp3"),
-    *(".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".oga"),
-)
 SHORTEST_S = 0.1  # anything shorter is warned of
 SHORT_S = 60.0  # what is held in memory; anything longer is read as it is encoded
 LONGEST_S = 24 * 3600.0

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipx import films
 from clipx._arrays import TINY
 from clipx._batches import batches
 from clipx._threads import prefetch, single_threaded_pool
 from clipx.errors import ClipxError, InputError
 from clipx.files import sha256_of
-from clipx.films import KINDS, UNPLAYED, pyav
+from clipx.films import pyav
 from clipx.modalities.video.config import VideoConfig
 from clipx.modalities.video.decode import frames_at, opened
 from clipx.modalities.video.films import Clip, Film, frames_of, read_film
@@ -29,7 +30,6 @@ from clipx.parts import Parts, Place, Time
 if TYPE_CHECKING:
     from clipx.modalities.video.heads import Head
 
-SUFFIXES = (*KINDS, *UNPLAYED, ".gif")
 _FRAMES_AT_ONCE = 32
 _SAMPLING = ("fps", "frames", "uniform")
 _BATCHES_AHEAD = 3  # decoded while one is encoded: 60 MB at 224 pixels
@@ -44,7 +44,7 @@ class Video(Modality):
     """
 
     name = "video"
-    suffixes = SUFFIXES
+    suffixes = (*films.SUFFIXES, ".gif")
     prompts = "photo"
     array_key = "films"
     Config = VideoConfig

@@ -21,7 +21,7 @@ _UNTIMED = ("aac", "amr", "ac3", "wv", "ape", "dsf")  # where FFmpeg makes up ti
 
 @dataclass(frozen=True)
 class Track:
-    """The first sound track of a file; opened as ``clipx.modalities.audio.containers.Container`` is.
+    """The first sound track of a file.
 
     Args:
         path: the file.
@@ -56,7 +56,7 @@ class Track:
 
 
 class TrackReader:
-    """What of ``soundfile.SoundFile`` the audio modality reads by.
+    """What of ``soundfile.SoundFile`` is needed to read a file from its beginning to its end.
 
     Args:
         container: PyAV's, with at least one stream of sound, at its beginning.
@@ -106,6 +106,11 @@ class TrackReader:
         frames = np.concatenate([part for part in parts if len(part)]) if held else self._held
         self._held = frames[count:]
         return frames[:count]
+
+    def seek(self, frames: int) -> None:
+        """Pass over the next frames, by decoding them: packets that are skipped leave the codec without its state."""
+        while frames > 0 and len(passed := self.read(min(frames, _SILENCE))):
+            frames -= len(passed)
 
     def _decoded(self) -> Iterator[np.ndarray]:
         """(n, C) float32 blocks from the beginning of the file, with silence where the track has nothing.
