@@ -10,12 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn import functional as F
 
+from clipx import load_space
 from clipx.errors import InputError
 from clipx.modalities.detect import boxes as bx
 from clipx.modalities.detect.boxes import Detections, Proposals
 from clipx.modalities.detect.config import DetectConfig
 from clipx.modalities.detect.detector import HALF, Detector, detect, scores, selected
+from clipx.modalities.detect.presence import Presence
 from clipx.modalities.detect.proposals import PROPOSALS, method_named, propose
 from clipx.modalities.detect.proposals.components import k_means
 from clipx.modalities.detect.proposals.segments import straddling
@@ -260,11 +263,9 @@ def quick(**changes):
     return DetectConfig(labels=LABELS, short_sides_px=(64,), limit=30, **changes)
 
 
-def test_probabilities_are_the_softmax_that_is_documented(tiny_space, monkeypatch):
+def test_probabilities_are_the_softmax_that_is_documented(tiny_space):
     detector = Detector(tiny_space, quick(background=("floor",), temperature=2.0, margin=3.0))
-    logits = torch.tensor([[4.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
-    monkeypatch.setattr(RegionEncoder, "logits", lambda *args: logits)
-    found = detector.probabilities(detector.dense, torch.zeros(3, 9, 9), np.zeros((2, 4)))
+    found = detector.probabilities(torch.tensor([[4.0, 0.0, 2.0], [0.0, 0.0, 0.0]]).double())
     total = math.exp(2) + 1 + math.exp(1) + math.exp(1.5)
     assert found[0] == pytest.approx([math.exp(2) / total, 1 / total])
     assert found[1] == pytest.approx([1 / (3 + math.exp(1.5))] * 2)
@@ -274,7 +275,8 @@ def test_both_is_the_weighted_geometric_mean(tiny_space, monkeypatch):
     config = quick(regions="both", dense_weight=1 / 3, objectness=0.5, overlap=1.0)
     detector = Detector(tiny_space, config)
     shares = {"dense": [[0.8, 0.1], [0.2, 0.3]], "crops": [[0.1, 0.4], [0.5, 0.3]]}
-    monkeypatch.setattr(Detector, "probabilities", lambda self, regions, *_: np.array(shares[regions.how]))
+    monkeypatch.setattr(RegionEncoder, "logits", lambda self, *_: torch.tensor(shares[self.how]))
+    monkeypatch.setattr(Detector, "probabilities", lambda self, logits: logits.numpy())
     given = Proposals(np.array([[0, 0, 5, 5], [3, 3, 9, 9]], np.float32), np.array([1.0, 0.25], np.float32))
     found = detector(torch.zeros(3, 10, 10), given)
     a, b = (np.array(shares[how]) for how in ("dense", "crops"))
@@ -323,6 +325,49 @@ def test_selection_by_threshold_overlap_and_top():
         ("chair", 0.9), ("table", 0.6), ("chair", 0.4)]  # fmt: skip
     assert len(selected(found, quick(overlap=0.5, top=2))) == 2
     assert len(selected(found, quick(threshold=1.0))) == 0
+
+
+def test_presence_is_the_share_of_nouns_that_fit_less(tiny_space, monkeypatch):
+    """By hand: four nouns, standardised by themselves, once by their best box and once by the whole photo."""
+    nouns = np.eye(4, tiny_space.dim, dtype=np.float32)
+    monkeypatch.setattr("clipx.modalities.detect.presence.null_vectors", lambda space, fewest: nouns)
+    labels = torch.eye(6, tiny_space.dim)[4:]
+    presence = Presence(tiny_space, labels)
+    whole = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.32, 0.0]])
+    monkeypatch.setattr(RegionEncoder, "__call__", lambda self, photo, boxes: F.pad(whole, (0, tiny_space.dim - 6)))
+    # labels first; the second box counts half, what is below 0 nothing
+    contrast = np.array([[2.5, -1.0, 1.0, 2.0, -3.0, -4.0], [0.0, -1.0, 0.0, 0.0, 6.0, 8.0]])
+    boxes = np.array([1.0, 2.0, 3.0, 4.0])
+    fit = (boxes - 2.5) / boxes.std() + (whole[0, :4].numpy() - 0.25) / whole[0, :4].numpy().std()
+    own = (np.array([2.5, 0.0]) - 2.5) / boxes.std() + (np.array([0.32, 0.0]) - 0.25) / whole[0, :4].numpy().std()
+    found = presence(torch.zeros(3, 9, 9), contrast, np.array([1.0, 0.5]))
+    assert found.dtype == np.float32 and found.tolist() == [(fit < one).mean() for one in own] == [0.5, 0.0]
+    assert presence(torch.zeros(3, 9, 9), contrast[:0], np.zeros(0)).tolist() == [0.75, 0.0]  # by the whole photo
+
+
+def test_a_space_of_few_nouns_has_no_presence(space_folder):
+    with pytest.raises(InputError, match=r"knows 1 of 300 everyday nouns; leave presence at 0"):
+        Detector(load_space(str(space_folder)), quick(presence=0.5))
+
+
+def test_labels_that_fit_less_than_most_nouns_are_left_out():
+    boxes = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32)
+    found = Detections(
+        (40, 40), LABELS, boxes, np.array([0, 1]), np.array([0.9, 0.5], "f4"), np.array([0.6, 0.9], "f4")
+    )
+    assert selected(found, quick(presence=0.85)).names == ["table"]
+    assert selected(found, quick(presence=0.5)).names == ["chair", "table"]
+    assert selected(dataclasses.replace(found, presence=None), quick(presence=0.85)).names == ["chair", "table"]
+
+
+@pytest.mark.parametrize("regions", ["dense", "crops", "both"])
+def test_looking_at_nouns_as_well_leaves_the_scores_as_they_are(regions):
+    space, photo = load_space("lite"), composite(0)[0]
+    config = dataclasses.replace(quick(regions=regions, crop_limit=5), labels=("cat", "balloon"))
+    one, two = (Detector(space, dataclasses.replace(config, presence=share)).scored(photo) for share in (0, 0.5))
+    assert one.presence is None and two.presence.shape == (2,)
+    assert (two.presence >= 0).all() and (two.presence <= 1).all()
+    assert np.array_equal(one.boxes, two.boxes) and one.scores == pytest.approx(two.scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("regions", ["dense", "crops", "both"])

@@ -1,6 +1,7 @@
 """clipx detect and clipx eval detect: what they write, what they take, and what they refuse."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -240,7 +241,10 @@ def test_a_task_keeps_what_it_found(tiny_space, tmp_path):
     config, photos = DetectTask.example()
     task = DetectTask(tiny_space, config)
     (found,) = task.run(photos[:1])
+    known = dataclasses.replace(found, presence=np.array([0.25, 1.0], np.float32))
+    assert task.unpack(*task.pack(known)).presence.tolist() == [0.25, 1.0]
     again = task.unpack(*task.pack(found))
+    assert again.presence is None
     assert again.size == found.size and np.array_equal(again.boxes, found.boxes) and again.labels == found.labels
     written = task.save(found, tmp_path / "one", name="x.png", photo=photos[0], settings={"a": 1})
     assert [path.name for path in written] == ["one.json", "one.png"]
@@ -263,11 +267,38 @@ def test_a_photo_without_a_find_says_how_near_it_came(run, run_json, here):
 def test_a_threshold_that_is_given_decides_alone(run_json, here):
     write_photo("shape.png", composite(0)[0])
     settings = run_json(f"detect shape.png --labels chair,table {QUICK}")["settings"]
-    assert (settings["threshold"], settings["relative"], settings["top"]) == (0.35, 0.8, 20)
+    assert (settings["threshold"], settings["relative"], settings["top"]) == (0.3, 0.8, 20)
     settings = run_json(f"detect shape.png --labels chair,table --threshold 0.1 {QUICK}")["settings"]
     assert (settings["threshold"], settings["relative"], settings["top"]) == (0.1, 0.0, 20)
     settings = run_json(f"detect shape.png --labels chair,table --relative 0.5 {QUICK}")["settings"]
-    assert (settings["threshold"], settings["relative"]) == (0.35, 0.5)
+    assert (settings["threshold"], settings["relative"], settings["presence"]) == (0.3, 0.5, 0.0)  # it knows no nouns
+
+
+def test_what_fits_a_photo_less_than_most_nouns_gets_no_box(run, run_json, here):
+    cat = Path(skimage.data.__file__).parent / "chelsea.png"
+    line = f"detect {cat} --labels cat,skyscraper --space lite -o found.png"
+    (result,) = run_json(line)["results"]
+    assert result["presence"]["cat"] > 0.97 and result["presence"]["skyscraper"] < 0.7
+    assert {one["label"] for one in result["detections"]} == {"cat"}
+    coco = json.loads((here / "found.json").read_text())
+    assert coco["annotations"][0]["presence"] == pytest.approx(result["presence"]["cat"], abs=1e-3)
+    (every,) = run_json(f"{line} --threshold 0.05")["results"]  # which decides alone
+    assert "presence" not in every and {one["label"] for one in every["detections"]} == {"cat", "skyscraper"}
+    status, _, err = run(f"{line} --labels skyscraper --threshold 0.01 --presence 0.85")
+    assert status == 0 and "nothing reaches --presence 0.85; the best is skyscraper at" in err
+
+
+def test_eval_asks_for_what_is_not_there(run, run_json, boxed):
+    record = run_json(f"eval detect {boxed} --absent 1 {QUICK}")
+    (one,) = record["results"]
+    assert (one["present"]["n"], one["absent"]["n"], one["asked"]) == (3, 3, 1)  # one label a photo, one drawn
+    assert (one["settings"]["threshold"], one["settings"]["top"]) == (0.3, 20)
+    (every,) = run_json(f"eval detect {boxed} --absent 9 --threshold 0 --overlap 1 --limit 50 --top 150")["results"]
+    assert every["absent"] == {"n": 6, "found": 1.0} and every["present"] == {"n": 3, "found": 1.0}  # two of three
+    assert every["boxes"]["n"] == 3 * 150 and 0 < every["boxes"]["right50"] < every["boxes"]["right30"] < 1 / 3
+    (none,) = run_json(f"eval detect {boxed} --absent 9 --threshold 1 {QUICK}")["results"]
+    assert none["absent"]["found"] == none["present"]["found"] == none["boxes"]["n"] == 0
+    assert "--absent: takes no --present" in run(f"eval detect {boxed} --absent 1 --present")[2]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from clipx.errors import FileError
+from clipx.errors import FileError, InputError
 from clipx.files import write_whole
 from clipx.index.arrays import unit
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 WORDS = 32  # kept of each item
 SHARPNESS = 0.5  # of the softmax over the words, as a share of the space's logit scale
 SIMILARITY_SHARPNESS = 0.35  # the same, of how much a word counts for similar words
+NULL_WORDS = 300
+_NULL_VECTORS: WeakKeyDictionary[JointSpace, np.ndarray] = WeakKeyDictionary()  # 300 texts are seconds of a CLIP's time
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,3 +160,24 @@ def everyday_nouns() -> list[str]:
     """The words of words.txt, which no space is trained on: 1,389, in alphabetical order."""
     lines = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def null_words(space: JointSpace) -> list[str]:
+    """300 everyday nouns, or those of them that the space takes; most are not in any one photo."""
+    nouns = everyday_nouns()
+    return [word for word in nouns[:: len(nouns) // NULL_WORDS][:NULL_WORDS] if not space.unknown(word)]
+
+
+def null_vectors(space: JointSpace, fewest: int = 1) -> np.ndarray:
+    """(B, D) unit vectors of the space's ``null_words``.
+
+    Raises:
+        InputError: they are fewer than ``fewest``.
+    """
+    words = null_words(space)
+    if len(words) < fewest:
+        what = f"the space knows {len(words) or 'none'} of {NULL_WORDS} everyday nouns"
+        raise InputError(what, where=space.name)
+    if space not in _NULL_VECTORS:
+        _NULL_VECTORS[space] = space.encode_text([f"a photo of a {word}." for word in words])
+    return _NULL_VECTORS[space]

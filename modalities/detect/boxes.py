@@ -40,6 +40,7 @@ class Detections:
         boxes: (R, 4) float32 in pixels of the photo.
         label_index: (R,) int64, which of the labels each box shows.
         scores: (R,) float32 in [0, 1], best first.
+        presence: (K,) float32 in [0, 1] of each label, see ``Presence``; None where it was not asked for.
     """
 
     size: tuple[int, int]
@@ -47,6 +48,7 @@ class Detections:
     boxes: np.ndarray
     label_index: np.ndarray
     scores: np.ndarray
+    presence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -25,6 +25,8 @@ def coco_json(found: Sequence[tuple[str, Detections]], settings: Mapping[str, An
         images.append({"id": number, "file_name": name, "height": one.size[0], "width": one.size[1]})
         for box, label, score in zip(one.boxes.tolist(), one.label_index.tolist(), one.scores.tolist(), strict=True):
             annotations.append(annotation(len(annotations) + 1, number, label + 1, box, score))
+            if one.presence is not None:
+                annotations[-1]["presence"] = round(float(one.presence[label]), 3)
     categories = [{"id": k, "name": label} for k, label in enumerate(labels, 1)]
     info = {"description": "clipx detect", "settings": dict(settings)}
     record = {"info": info, "images": images, "categories": categories, "annotations": annotations}

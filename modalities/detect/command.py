@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".json", ".png")  # of the files of a photo
 TOP = 20  # of clipx detect: what is drawn for people
-CLEAR = {"threshold": 0.35, "relative": 0.8}  # where no --threshold is given, which else decides alone
+CLEAR = {"threshold": 0.3, "relative": 0.8, "presence": 0.85}  # without --threshold, which else decides alone
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ class DetectFlags:
     relative: Annotated[
         float | None, typer.Option("--relative", help="The lowest share of the best score of a label, in [0, 1].")
     ] = None
+    presence: Annotated[
+        float | None,
+        typer.Option("--presence", help="The lowest share of everyday nouns that fit the photo less than the label."),
+    ] = None
     top: Annotated[int | None, typer.Option("--top", help="The most boxes in a photo.", min=1)] = None
 
 
@@ -87,8 +91,8 @@ def detect(
     Boxes come from selective search. The score of a box says how much more of a
     label it shows than what is around it, beside the other labels; with one label
     the surroundings alone decide. Without --threshold a box is shown that reaches
-    0.35, and 0.8 times the best score of its label. Writes the photo with boxes, and
-    COCO JSON.
+    0.3, and 0.8 times the best score of its label, where the label fits the photo
+    better than 85 % of everyday nouns. Writes the photo with boxes, and COCO JSON.
 
     A photo that cannot be read is named at the end, and the exit status is then 2.
 
@@ -106,6 +110,7 @@ def detect(
     given = None if boxes is None else read_proposals(boxes)
     stems = picture_stems(out, files, "-boxes", SUFFIXES)
     joint = run.open_space(backend="torch")
+    plan = plan_of(plan, detection, joint)
     task = DetectTask(joint, plan, opened_head(head, joint))
     if out.suffix.lower() != ".png":
         make_folder(out)
@@ -115,7 +120,7 @@ def detect(
     failures: dict[str, ClipxError] = {}
     results, stopped = _detect(task, files, stems, given, boxes, crop, settings, failures)
     for one in results:
-        _note_nothing(one, plan.threshold)
+        _note_nothing(one, plan)
     space = task.space
     record = report("detect", results, space=space.name, space_id=space.id, settings=settings)
 
@@ -175,6 +180,8 @@ def _record(path: Path, found: Detections, files: Sequence[Path], crops: Sequenc
     rows = zip(found.names, found.scores.tolist(), found.boxes.tolist(), strict=True)
     detections = [{"label": label, "score": score, "box": box} for label, score, box in rows]
     about = {"source": str(path), "height": found.size[0], "width": found.size[1], "detections": detections}
+    if found.presence is not None:
+        about["presence"] = dict(zip(found.labels, found.presence.tolist(), strict=True))
     return about | {"files": [str(f) for f in files], "crops": [str(f) for f in crops]}
 
 
@@ -186,7 +193,7 @@ def _best(every: Detections) -> dict[str, Any] | None:
     return {"label": every.names[row], "score": float(every.scores[row])}
 
 
-def _note_nothing(one: Mapping[str, Any], threshold: float) -> None:
+def _note_nothing(one: Mapping[str, Any], config: DetectConfig) -> None:
     """Say of a photo in which nothing was found how near the best box came."""
     from clipx.progress import note
 
@@ -194,8 +201,11 @@ def _note_nothing(one: Mapping[str, Any], threshold: float) -> None:
         return
     label, score = one["best"]["label"], one["best"]["score"]
     lower = f"{math.floor(score * 100) / 100:.2f}"
-    note(f"{one['source']}: nothing reaches --threshold {threshold:g}; the best is {label} at {score:.3f}"
-         f" (--threshold {lower} shows it)")  # fmt: skip
+    why, best = f"nothing reaches --threshold {config.threshold:g}", f"{label} at {score:.3f}"
+    if score >= config.threshold:  # so it is the photo as a whole that speaks against it
+        why = f"nothing reaches --presence {config.presence:g}"
+        best += f" with a presence of {one['presence'][label]:.2f}"
+    note(f"{one['source']}: {why}; the best is {best} (--threshold {lower} shows it)")
 
 
 # ----------------------------------------------------------------------------------------- flags, for clipx eval, too
@@ -216,6 +226,15 @@ def detect_config(
     if run.prompts is not None:
         changes["prompts"] = read_prompts(run.prompts)
     return DetectConfig(labels=labels, seed=run.seed, **changes)
+
+
+def plan_of(config: DetectConfig, flags: DetectFlags, space: JointSpace) -> DetectConfig:
+    """The config, without a presence that nobody asked for where the space knows too few nouns."""
+    from clipx.index.vocabulary import null_words
+    from clipx.modalities.detect.presence import FEWEST
+
+    few = flags.presence is None and config.presence > 0 and len(null_words(space)) < FEWEST
+    return replace(config, presence=0.0) if few else config
 
 
 def opened_head(path: Path | None, space: JointSpace) -> RegionHead | None:

@@ -38,6 +38,8 @@ class DetectConfig:
         overlap: IoU above which the lower of two boxes of a label is left out.
         threshold: detections of a lower score are left out.
         relative: so are those whose score is below this share of the best one of their label in the photo.
+        presence: so are those of labels that fit the photo better than less than this share of everyday nouns, see
+            ``Presence``; 0 looks at no nouns.
         top: the most detections in a photo.
         seed: of the random crops that stand for the background.
 
@@ -63,6 +65,7 @@ class DetectConfig:
     overlap: float = 0.3
     threshold: float = 0.0
     relative: float = 0.0
+    presence: float = 0.0
     top: int = 100
     seed: int = 0
 
@@ -103,4 +106,5 @@ _RANGES = (
     ("overlap", 0.0, 1.0),
     ("threshold", 0.0, 1.0),
     ("relative", 0.0, 1.0),
+    ("presence", 0.0, 1.0),
 )

@@ -14,6 +14,7 @@ from clipx.api import opened_space
 from clipx.errors import InputError
 from clipx.modalities.detect.boxes import Detections, Proposals, as_boxes, non_maximum_suppression
 from clipx.modalities.detect.config import DetectConfig
+from clipx.modalities.detect.presence import Presence
 from clipx.modalities.detect.proposals import method_named, propose
 from clipx.modalities.detect.regions import RegionEncoder
 from clipx.pictures import read_rgb
@@ -69,6 +70,7 @@ class Detector:
         shared |= {"crop_scales": config.crop_scales, "seed": config.seed}
         self.dense = RegionEncoder(space, "dense", head, **shared) if config.regions != "crops" else None
         self.crops = RegionEncoder(space, "crops", **shared) if config.regions != "dense" else None
+        self.presence = Presence(space, self.weights[: len(self.labels)]) if config.presence > 0 else None
 
     def __call__(self, photo: Tensor, proposals: Proposals | None = None) -> Detections:
         """The detections in a photo, best first.
@@ -94,28 +96,35 @@ class Detector:
         proposals = proposals.first(config.limit)
         size = int(photo.shape[-2]), int(photo.shape[-1])
         boxes, objectness = as_boxes(proposals.boxes, size), proposals.scores.astype(np.float64) ** config.objectness
-        if self.dense is not None:
-            shares = self.probabilities(self.dense, photo, boxes)
-        if self.crops is not None:
-            if self.dense is None:
-                boxes, objectness = boxes[: config.crop_limit], objectness[: config.crop_limit]
-                shares = self.probabilities(self.crops, photo, boxes)
-            else:
-                best = np.sort(np.argsort(-(shares.max(axis=1) * objectness), kind="stable")[: config.crop_limit])
-                boxes, objectness = boxes[best], objectness[best]
-                cropped = self.probabilities(self.crops, photo, boxes)
-                shares = shares[best] ** config.dense_weight * cropped ** (1 - config.dense_weight)
-        every = scores(shares * objectness[:, None], len(self.weights), config)
-        labels = np.tile(np.arange(len(self.labels), dtype=np.int64), len(boxes))
-        return Detections(size, self.labels, np.repeat(boxes, len(self.labels), axis=0), labels, every.ravel())
+        if self.dense is None:
+            boxes, objectness = boxes[: config.crop_limit], objectness[: config.crop_limit]
+        regions = self.dense or self.crops
+        assert regions is not None  # one of the two is there
+        nouns = self.weights[:0] if self.presence is None else self.presence.nouns
+        logits = regions.logits(photo, boxes, torch.cat([self.weights, nouns])).cpu().double()  # MPS has no float64
+        words, own = len(self.weights), len(self.labels)
+        there = None
+        if self.presence is not None:
+            asked = torch.cat([logits[:, :own], logits[:, words:]], dim=1).numpy()
+            there = self.presence(photo, asked, objectness)
+        shares = self.probabilities(logits[:, :words])
+        if self.dense is not None and self.crops is not None:
+            best = np.sort(np.argsort(-(shares.max(axis=1) * objectness), kind="stable")[: config.crop_limit])
+            boxes, objectness = boxes[best], objectness[best]
+            cropped = self.probabilities(self.crops.logits(photo, boxes, self.weights).cpu().double())
+            shares = shares[best] ** config.dense_weight * cropped ** (1 - config.dense_weight)
+        every = scores(shares * objectness[:, None], words, config)
+        labels = np.tile(np.arange(own, dtype=np.int64), len(boxes))
+        return Detections(size, self.labels, np.repeat(boxes, own, axis=0), labels, every.ravel(), there)
 
-    def probabilities(self, regions: RegionEncoder, photo: Tensor, boxes: np.ndarray) -> np.ndarray:
+    def probabilities(self, logits: Tensor) -> np.ndarray:
         """(R, K) float64: the labels' part of a softmax over them, the words of the background, and the background.
 
-        exp(l_k / t) / (exp(m / t) + sum over j of exp(l_j / t)), with logits l of ``RegionEncoder.logits``, temperature
-        t and margin m.
+        exp(l_k / t) / (exp(m / t) + sum over j of exp(l_j / t)), with temperature t and margin m.
+
+        Args:
+            logits: l of ``RegionEncoder.logits``, of labels and words of the background: (R, K + W) float64.
         """
-        logits = regions.logits(photo, boxes, self.weights).cpu().double()  # MPS has no float64
         every = torch.cat([logits, logits.new_full((len(logits), 1), self.config.margin)], dim=1)
         return (every / self.config.temperature).softmax(dim=1)[:, : len(self.labels)].numpy()
 
@@ -141,10 +150,13 @@ def selected(found: Detections, config: DetectConfig) -> Detections:
 
     Args:
         found: R boxes with labels and scores, in any order.
-        config: ``threshold``, ``relative``, ``overlap`` and ``top`` of it.
+        config: ``threshold``, ``relative``, ``presence``, ``overlap`` and ``top`` of it.
     """
     best = np.zeros(len(found.labels), np.float32)
     np.maximum.at(best, found.label_index, found.scores)
-    rows = np.flatnonzero(found.scores >= np.maximum(config.threshold, config.relative * best[found.label_index]))
+    clear = found.scores >= np.maximum(config.threshold, config.relative * best[found.label_index])
+    if found.presence is not None:
+        clear &= found.presence[found.label_index] >= config.presence
+    rows = np.flatnonzero(clear)
     kept = non_maximum_suppression(found.boxes[rows], found.scores[rows], config.overlap, found.label_index[rows])
     return found.of(rows[kept[: config.top]])

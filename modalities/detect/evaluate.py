@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clipx.errors import MissingDependencyError
-from clipx.modalities.detect.boxes import Detections, Proposals
+from clipx.modalities.detect.boxes import Detections, Proposals, area, iou
 from clipx.modalities.detect.config import DetectConfig
 from clipx.modalities.detect.data import BoxedPhoto
 from clipx.modalities.detect.detector import Detector
@@ -29,6 +29,7 @@ RESAMPLES = 200
 MOST = 100  # detections in a photo that COCO counts
 RECALLED = (10, 100)  # proposals
 UNNAMED = "box"  # the label of a proposal, whatever it is of
+LARGE = 0.1  # of a photo's area: a thing that nobody overlooks
 
 
 @dataclass
@@ -100,6 +101,57 @@ def shuffled(found: Detections, seed: int) -> Detections:
     other = np.empty_like(order)
     other[order] = np.roll(order, 1)  # no label keeps its own place, unless it is the only one
     return replace(found, label_index=other[found.label_index].astype(np.int64)) if len(order) else found
+
+
+# ------------------------------------------------------------------------------------- labels that are not in a photo
+
+
+def asked(
+    space: JointSpace,
+    photos: Sequence[BoxedPhoto],
+    config: DetectConfig,
+    absent: int,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """How often what is in a photo gets a box, and what is not, where a photo is asked for both.
+
+    Args:
+        space: the frozen joint space.
+        photos: N photos with true boxes; those without any are left out.
+        config: its labels are not used.
+        absent: labels of the set that are not in the photo, drawn for each photo, or all where there are fewer.
+        seed: of the draw.
+
+    Returns:
+        ``present``, ``large`` (a true box covers a tenth of the photo) and ``absent``: each the number ``n`` of labels
+        and the share ``found`` that got a box; ``boxes``: how many there are and the shares ``right50`` and ``right30``
+        of them that have an IoU of .5 and .3 with a true box of their label.
+    """
+    table = []  # label after label: is it there, is it large, has it a box
+    overlaps: list[float] = []
+    for number, one in enumerate(photos):
+        own = dict.fromkeys(one.labels)
+        others = [label for label in one.vocabulary if label not in own]
+        rng = np.random.default_rng([seed, number])
+        drawn = [others[k] for k in sorted(rng.permutation(len(others))[:absent])]
+        if own:
+            pixels = torch.from_numpy(read_rgb(one.path))
+            found = Detector(space, replace(config, labels=(*own, *drawn)))(pixels)
+            for label in (*own, *drawn):
+                true = one.boxes[[name == label for name in one.labels]]
+                large = label in own and area(true).max() >= LARGE * pixels.shape[1] * pixels.shape[2]
+                boxes = found.boxes[[name == label for name in found.names]]
+                table.append((label in own, large, len(boxes) > 0))
+                overlaps += iou(boxes, true).max(axis=1).tolist() if len(true) else [0.0] * len(boxes)
+        if on_progress:
+            on_progress(number + 1, len(photos), "")
+    there, large, got = np.array(table, bool).reshape(-1, 3).T
+    best = np.array(overlaps)
+    share = lambda which: float(which.mean()) if len(which) else float("nan")  # noqa: E731
+    rows = {"present": there, "large": large, "absent": ~there}
+    figures: dict[str, Any] = {name: {"n": int(of.sum()), "found": share(got[of])} for name, of in rows.items()}
+    return figures | {"boxes": {"n": len(best), "right50": share(best >= 0.5), "right30": share(best >= 0.3)}}
 
 
 # --------------------------------------------------------------------------------------------------- COCO's figures

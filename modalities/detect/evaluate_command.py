@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clipx.cli._options import RunOptions, takes
-from clipx.modalities.detect.command import DetectFlags
+from clipx.modalities.detect.command import CLEAR, TOP, DetectFlags
 
 FEW = 10  # photos: intervals over fewer are warned of
 COLUMNS = ("row", "AP50", "AP", "AR@10", "AR@100", "boxes", "s/photo")
@@ -26,6 +26,15 @@ def evaluate(
     present: Annotated[
         bool, typer.Option("--present", help="Choose from the labels in each photo, not from all of the set.")
     ] = False,
+    absent: Annotated[
+        int | None,
+        typer.Option(
+            "--absent",
+            min=1,
+            help="Instead: ask each photo for its labels and for so many that are not in it, by the settings of "
+            "clipx detect, and count those with a box.",
+        ),
+    ] = None,
     *,
     detect: DetectFlags,
     run: RunOptions,
@@ -39,33 +48,56 @@ def evaluate(
     even and odd rows of labels.csv.
 
     Example: clipx eval detect photos --where half=1
+
+    How often a label that is not in the photo gets a box:
+    clipx eval detect photos --absent 3
     """
     from clipx.cli._output import report
     from clipx.errors import InputError
     from clipx.modalities.detect import evaluate as library
-    from clipx.modalities.detect.command import detect_config, settings_of
+    from clipx.modalities.detect.command import detect_config, plan_of, settings_of
     from clipx.modalities.detect.data import read_boxed, set_sha256
     from clipx.progress import note, task_progress
 
     run.check_writable()
     library.coco_tools()  # now, not after the work
-    plan = detect_config((), detect, run)
+    if absent is not None and present:
+        raise InputError("takes no --present", where="--absent", remedy="leave one of them out")
+    shown = {"top": TOP} | (CLEAR if detect.threshold is None else {})  # as clipx detect shows boxes
+    plan = detect_config((), detect, run, shown if absent is not None else None)
     photos = read_boxed(data, run.conditions())
     if all(one.ignored.all() for one in photos):
         raise InputError("no photo has a box that counts", where=data, remedy="give photos with boxes")
     joint = run.open_space(backend="torch")
-    with task_progress("judging detections") as on_progress:
-        rows = library.judge(joint, photos, plan, run.seed, present, on_progress)
     if len(photos) < FEW:
         note(f"warning: {len(photos)} photos say little")
+    about: dict[str, Any] = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos)}
+    about |= {"where": list(run.where or ()), "space": joint.name, "space_id": joint.id, "seed": run.seed}
+    if absent is not None:
+        plan = plan_of(plan, detect, joint)
+        with task_progress("asking for what is not there") as on_progress:
+            figures = library.asked(joint, photos, plan, absent, run.seed, on_progress)
+        one = {"row": "detect", "n": len(photos), "settings": settings_of(plan), "asked": absent, **figures}
+        run.emit(report("eval detect", [one], **about), lambda: _print_asked(one))
+        return
+    with task_progress("judging detections") as on_progress:
+        rows = library.judge(joint, photos, plan, run.seed, present, on_progress)
     found = library.summary(photos, rows, run.seed)
     results = [
         {"row": name, "n": len(photos), "settings": settings_of(rows[name].config), "present": present, **figures}
         for name, figures in found.items()
     ]
-    about = {"dataset": data.resolve().name, "data_sha256": set_sha256(photos), "where": list(run.where or ())}
-    record = report("eval detect", results, **about, space=joint.name, space_id=joint.id, seed=run.seed)
-    run.emit(record, lambda: _print(results, len(photos)))
+    run.emit(report("eval detect", results, **about), lambda: _print(results, len(photos)))
+
+
+def _print_asked(one: Mapping[str, Any]) -> None:
+    from clipx.cli._output import print_table
+
+    shares = [(one[name]["n"], one[name]["found"]) for name in ("present", "large", "absent")]
+    cells = [f"{found:.0%} of {n}" for n, found in shares]
+    right = f"{one['boxes']['right50']:.0%} / {one['boxes']['right30']:.0%} of {one['boxes']['n']}"
+    names = ("in the photo", "large in it", "not in it", "boxes right, IoU .5 / .3")
+    print_table(names, [(*cells, right)], f"{one['n']} photos: labels with a box")
 
 
 def _print(results: Sequence[Mapping[str, Any]], photos: int) -> None:

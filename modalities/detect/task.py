@@ -51,6 +51,7 @@ class DetectTask(PerInputTask[Tensor, Detections]):
     def pack(self, result: Detections) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """See ``PerInputTask.pack``."""
         arrays = {"boxes": result.boxes, "label_index": result.label_index, "scores": result.scores}
+        arrays |= {} if result.presence is None else {"presence": result.presence}
         state = {"size": list(result.size), "labels": list(result.labels)}
         return {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}, state
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from clipx.api import opened_space
 from clipx.dense import dense_logits
 from clipx.errors import InputError, UnsupportedError
+from clipx.index.vocabulary import null_vectors
 from clipx.modalities.segment.config import AUTO, NONE, SegmentConfig
 from clipx.modalities.segment.denoise import absent_classes, smooth_keys
 from clipx.modalities.segment.features import best_path
@@ -32,9 +32,7 @@ LONGEST = 4096  # pixels: a side of what the tower looks at
 MOST_LOGITS = 2**28  # of all labels at its size: 1 GiB
 NOWHERE = -1e4  # a logit in place of -inf, which cannot be averaged
 WHOLE = 8.0  # areas of a transformer's own picture: larger photos are seen through windows
-NULL_WORDS, NULL_DEVIATIONS = 300, 2.5  # chosen on every second photo of a set of 68, see docs/modalities/segment.md
-
-_NULL_VECTORS: WeakKeyDictionary[JointSpace, Tensor] = WeakKeyDictionary()  # 300 texts are seconds of a CLIP's time
+NULL_DEVIATIONS = 2.5  # chosen on every second photo of a set of 68, see docs/modalities/segment.md
 
 
 class Segmenter:
@@ -77,9 +75,7 @@ class Segmenter:
         self._others = torch.tensor([words.index(word) for word in others])  # those of the background
         self._weights = torch.from_numpy(classifier.weights.vectors)
         if AUTO in config.background:
-            if space not in _NULL_VECTORS:
-                _NULL_VECTORS[space] = null_vectors(space)
-            self._weights = torch.cat([self._weights, _NULL_VECTORS[space]])
+            self._weights = torch.cat([self._weights, _null_vectors(space)])
         self._words = len(words)
 
     def __call__(self, photo: Tensor) -> Segmentation:
@@ -225,18 +221,9 @@ def segment(
     return [segmenter(torch.from_numpy(read_rgb(one))) for one in path]
 
 
-def null_vectors(space: JointSpace) -> Tensor:
-    """(B, D) vectors of 300 everyday nouns, of those that the space takes.
-
-    Raises:
-        InputError: it takes none of them.
-    """
-    from clipx.index.vocabulary import everyday_nouns
-
-    nouns = everyday_nouns()
-    words = [word for word in nouns[:: len(nouns) // NULL_WORDS][:NULL_WORDS] if not space.unknown(word)]
-    if not words:
-        raise InputError(
-            "the space knows no everyday noun", where=space.name, remedy="name the background: --background wall,floor"
-        )
-    return torch.from_numpy(space.encode_text([f"a photo of a {word}." for word in words]))
+def _null_vectors(space: JointSpace) -> Tensor:
+    try:
+        return torch.from_numpy(null_vectors(space))
+    except InputError as error:
+        remedy = "name the background: --background wall,floor"
+        raise InputError(error.what, where=space.name, remedy=remedy) from error
