@@ -68,8 +68,9 @@ class Detector:
         self.weights = torch.from_numpy(words.weights.vectors).to(space.device)  # (K + background words, D)
         shared: dict[str, Any] = {"path": config.path, "short_sides_px": config.short_sides_px, "ring": config.ring}
         shared |= {"crop_scales": config.crop_scales, "seed": config.seed}
-        self.dense = RegionEncoder(space, "dense", head, **shared) if config.regions != "crops" else None
-        self.crops = RegionEncoder(space, "crops", **shared) if config.regions != "dense" else None
+        crops = RegionEncoder(space, "crops", **shared)
+        self.regions = crops if config.regions == "crops" else RegionEncoder(space, "dense", head, **shared)
+        self.crops = crops if config.regions == "both" else None  # of the best boxes, looked at once more
         self.presence = Presence(space, self.weights[: len(self.labels)]) if config.presence > 0 else None
 
     def __call__(self, photo: Tensor, proposals: Proposals | None = None) -> Detections:
@@ -96,19 +97,19 @@ class Detector:
         proposals = proposals.first(config.limit)
         size = int(photo.shape[-2]), int(photo.shape[-1])
         boxes, objectness = as_boxes(proposals.boxes, size), proposals.scores.astype(np.float64) ** config.objectness
-        if self.dense is None:
+        if config.regions == "crops":
             boxes, objectness = boxes[: config.crop_limit], objectness[: config.crop_limit]
-        regions = self.dense or self.crops
-        assert regions is not None  # one of the two is there
         nouns = self.weights[:0] if self.presence is None else self.presence.nouns
-        logits = regions.logits(photo, boxes, torch.cat([self.weights, nouns])).cpu().double()  # MPS has no float64
+        logits = (
+            self.regions.logits(photo, boxes, torch.cat([self.weights, nouns])).cpu().double()
+        )  # MPS has no float64
         words, own = len(self.weights), len(self.labels)
         there = None
         if self.presence is not None:
             asked = torch.cat([logits[:, :own], logits[:, words:]], dim=1).numpy()
             there = self.presence(photo, asked, objectness)
         shares = self.probabilities(logits[:, :words])
-        if self.dense is not None and self.crops is not None:
+        if self.crops is not None:
             best = np.sort(np.argsort(-(shares.max(axis=1) * objectness), kind="stable")[: config.crop_limit])
             boxes, objectness = boxes[best], objectness[best]
             cropped = self.probabilities(self.crops.logits(photo, boxes, self.weights).cpu().double())

@@ -49,7 +49,7 @@ class Presence:
         boxes = (np.maximum(contrast, 0) * objectness[:, None]).max(axis=0, initial=0.0)
         height, width = photo.shape[-2:]
         whole = self._whole(photo, np.array([[0, 0, width, height]], np.float32)) @ self._every.T
-        fit = sum(_standard(one, labels) for one in (boxes, whole[0].cpu().double().numpy()))
+        fit = _standard(boxes, labels) + _standard(whole[0].cpu().double().numpy(), labels)
         below = np.searchsorted(np.sort(fit[labels:]), fit[:labels])  # nouns that fit less
         return (below / len(self.nouns)).astype(np.float32)
 
