@@ -202,6 +202,20 @@ def test_what_the_pages_say_of_drawings_in_words():
     assert f"{said} of the edge maps (p = {test['p']:.2f})".replace("= 0.", "= .") in page
 
 
+def test_what_the_pages_say_of_drawings_beside_clipassos():
+    said = []
+    for run in RECORDS["drawings-against-clipasso"]["runs"]:
+        assert (run["n"], run["against"]["preset"], run["against"]["settings"]["steps"]) == (20, "clipasso", 300)
+        of = {row["picture"]: row["acc1"] for row in run["figures"]}
+        (test,) = (test for test in run["tests"] if test["second"] == "clipasso, 16")
+        assert of["drawing"] > of["clipasso"] and test["p"] > 0.05
+        said.append([f"{of['drawing']:.1%}", f"{of['clipasso']:.1%}", f"(p = {test['p']:.2f})".replace("0.", ".")])
+    page = " ".join((ROOT / "docs/modalities/sketch.md").read_text().split())
+    (own, other, p), (own_b, other_b, p_b) = said
+    assert f"`nano-vit` names {own} of the default's drawings and {other} of the preset's {p}" in page
+    assert f"`lite-b` {own_b} and {other_b} {p_b}: more by both, which is within chance for 20 photos" in page
+
+
 def test_what_the_pages_say_of_drawn_words():
     record = json.loads((ROOT / "docs" / "results" / "benchmarks" / "drawn-words.json").read_text())
     found = record["judges"]["nano-vit"]["end"]
