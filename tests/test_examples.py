@@ -27,7 +27,7 @@ SAYS = {
     "distil_space": ["cosine with the teacher", "takes the words of nano"],
     "draw_a_photo": ["loss of the plain view", "nano-vit says"],
     "edit_a_photo": ["loss", "temperature", "written to"],
-    "few_shot": ["zero-shot", "cache", "linear probe", "cone, cube, cylinder, sphere, torus"],
+    "few_shot": ["zero-shot", "cache", "linear probe", "chair, ladder, lamp, monitor, sofa, table"],
     "learn_without_labels": ["512 pictures of 12 kinds", "random            spread", "no stop-gradient  spread"],
     "moments": ["6 captions, 6 clips in 2 films", "R@1 at IoU 0.5 in films"],
     "name_things": ["airplane.obj   airplane", "chair.off      chair", "toilet.ply     toilet", "fish.png       fish"],
@@ -45,7 +45,7 @@ WRITES = {
     "distil_space": {"photos", "teacher", "space", "checkpoint.safetensors", "history.jsonl", "loss.png"},
     "draw_a_photo": {"photo.png", "drawing.svg", "drawing.png", "search.gif"},
     "edit_a_photo": {"photo.png", "edited.png", "tiles.png"},
-    "few_shot": {"solids.safetensors"},
+    "few_shot": {"things.safetensors"},
     "learn_without_labels": {
         f"{name}{end}" for name in ("simsiam", "no-stop-gradient") for end in ("", ".safetensors")
     },
