@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -214,6 +215,19 @@ def test_what_the_pages_say_of_drawings_beside_clipassos():
     (own, other, p), (own_b, other_b, p_b) = said
     assert f"`nano-vit` names {own} of the default's drawings and {other} of the preset's {p}" in page
     assert f"`lite-b` {own_b} and {other_b} {p_b}: more by both, which is within chance for 20 photos" in page
+
+
+def test_the_ablation_of_drawings_is_that_of_its_record():
+    script = runpy.run_path(str(ROOT / "examples/recipes/sketch/ablation.py"))
+    record = json.loads((RESULTS / "benchmarks" / "ablation-of-drawings.json").read_text())
+    page = (ROOT / "docs/modalities/sketch.md").read_text()
+    assert script["table"](record) + "\n" in page
+    assert (record["n"], record["space"]) == (40, load_space("lite").id)
+    assert {row["setting"] for row in record["rows"]} == {*script["SETTINGS"], "start, before any step"}
+    default = {row["judge"]: row["log_probability"] for row in record["rows"] if row["setting"] == "default"}
+    beyond_chance = [row for row in record["rows"] if row.get("p", 1) < 0.05]
+    assert beyond_chance and all(row["log_probability"] < default[row["judge"]] for row in beyond_chance)
+    assert "no other setting is better beyond chance" in " ".join(page.split())
 
 
 def test_what_the_pages_say_of_drawn_words():
