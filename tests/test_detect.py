@@ -331,8 +331,10 @@ def test_presence_is_the_share_of_nouns_that_fit_less(tiny_space, monkeypatch):
     """By hand: four nouns, standardised by themselves, once by their best box and once by the whole photo."""
     nouns = np.eye(4, tiny_space.dim, dtype=np.float32)
     monkeypatch.setattr("clipx.modalities.detect.presence.null_vectors", lambda space, fewest: nouns)
-    labels = torch.eye(6, tiny_space.dim)[4:]
-    presence = Presence(tiny_space, labels)
+    presence = Presence(tiny_space, LABELS)
+    said = tiny_space.encode_text([f"a photo of a {label}." for label in LABELS])  # in the nouns' sentence
+    assert presence.every.numpy() == pytest.approx(np.concatenate([said, nouns]), abs=1e-6)
+    presence.every = torch.eye(6, tiny_space.dim)[[4, 5, 0, 1, 2, 3]]
     whole = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.32, 0.0]])
     monkeypatch.setattr(RegionEncoder, "__call__", lambda self, photo, boxes: F.pad(whole, (0, tiny_space.dim - 6)))
     # labels first; the second box counts half, what is below 0 nothing

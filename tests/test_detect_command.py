@@ -285,7 +285,12 @@ def test_what_fits_a_photo_less_than_most_nouns_gets_no_box(run, run_json, here)
     (every,) = run_json(f"{line} --threshold 0.05")["results"]  # which decides alone
     assert "presence" not in every and {one["label"] for one in every["detections"]} == {"cat", "skyscraper"}
     status, _, err = run(f"{line} --labels skyscraper --threshold 0.01 --presence 0.85")
-    assert status == 0 and "nothing reaches --presence 0.85; the best is skyscraper at" in err
+    assert status == 0 and "nothing is found; the best is skyscraper at" in err
+    share = err.split("(--presence ")[1].split(" shows it)")[0]  # what it says to do shows that box
+    (shown,) = run_json(f"{line} --labels skyscraper --threshold 0.01 --presence {share}")["results"]
+    assert shown["detections"][0]["label"] == "skyscraper"
+    for more in ("--regions crops --crop-limit 5", "--regions both --crop-limit 5"):  # where it was not measured
+        assert run_json(f"{line} {more}")["settings"]["presence"] == 0
 
 
 def test_eval_asks_for_what_is_not_there(run, run_json, boxed):

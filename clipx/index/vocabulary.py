@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WORDS = 32  # kept of each item
 SHARPNESS = 0.5  # of the softmax over the words, as a share of the space's logit scale
 SIMILARITY_SHARPNESS = 0.35  # the same, of how much a word counts for similar words
-NULL_WORDS = 300
+NULL_WORDS, NULL_PROMPT = 300, "a photo of a {}."
 _NULL_VECTORS: WeakKeyDictionary[JointSpace, np.ndarray] = WeakKeyDictionary()  # 300 texts are seconds of a CLIP's time
 
 
@@ -179,5 +179,5 @@ def null_vectors(space: JointSpace, fewest: int = 1) -> np.ndarray:
         what = f"the space knows {len(words) or 'none'} of {NULL_WORDS} everyday nouns"
         raise InputError(what, where=space.name)
     if space not in _NULL_VECTORS:
-        _NULL_VECTORS[space] = space.encode_text([f"a photo of a {word}." for word in words])
+        _NULL_VECTORS[space] = space.encode_text([NULL_PROMPT.format(word) for word in words])
     return _NULL_VECTORS[space]

@@ -110,7 +110,7 @@ def detect(
     given = None if boxes is None else read_proposals(boxes)
     stems = picture_stems(out, files, "-boxes", SUFFIXES)
     joint = run.open_space(backend="torch")
-    plan = plan_of(plan, detection, joint)
+    plan = plan_of(plan, detection, joint, head)
     task = DetectTask(joint, plan, opened_head(head, joint))
     if out.suffix.lower() != ".png":
         make_folder(out)
@@ -200,12 +200,15 @@ def _note_nothing(one: Mapping[str, Any], config: DetectConfig) -> None:
     if one["detections"] or one["best"] is None:
         return
     label, score = one["best"]["label"], one["best"]["score"]
-    lower = f"{math.floor(score * 100) / 100:.2f}"
-    why, best = f"nothing reaches --threshold {config.threshold:g}", f"{label} at {score:.3f}"
-    if score >= config.threshold:  # so it is the photo as a whole that speaks against it
-        why = f"nothing reaches --presence {config.presence:g}"
-        best += f" with a presence of {one['presence'][label]:.2f}"
-    note(f"{one['source']}: {why}; the best is {best} (--threshold {lower} shows it)")
+    lower = lambda value: f"{math.floor(value * 100) / 100:.2f}"  # noqa: E731
+    why, best, flags = "nothing is found", f"{label} at {score:.3f}", []
+    if score < config.threshold:
+        why = f"nothing reaches --threshold {config.threshold:g}"
+        flags.append(f"--threshold {lower(score)}")
+    if (presence := one.get("presence", {}).get(label, 1.0)) < config.presence:
+        best += f", with a presence of {presence:.2f} below {config.presence:g}"
+        flags.append(f"--presence {lower(presence)}")
+    note(f"{one['source']}: {why}; the best is {best} ({' '.join(flags)} shows it)")
 
 
 # ----------------------------------------------------------------------------------------- flags, for clipx eval, too
@@ -228,13 +231,15 @@ def detect_config(
     return DetectConfig(labels=labels, seed=run.seed, **changes)
 
 
-def plan_of(config: DetectConfig, flags: DetectFlags, space: JointSpace) -> DetectConfig:
-    """The config, without a presence that nobody asked for where the space knows too few nouns."""
+def plan_of(config: DetectConfig, flags: DetectFlags, space: JointSpace, head: Path | None = None) -> DetectConfig:
+    """The config, without a presence that nobody asked for where it was not measured, or the space knows few nouns."""
     from clipx.index.vocabulary import null_words
     from clipx.modalities.detect.presence import FEWEST
 
-    few = flags.presence is None and config.presence > 0 and len(null_words(space)) < FEWEST
-    return replace(config, presence=0.0) if few else config
+    if flags.presence is not None or not config.presence:
+        return config
+    without = head is not None or config.regions != "dense" or len(null_words(space)) < FEWEST
+    return replace(config, presence=0.0) if without else config
 
 
 def opened_head(path: Path | None, space: JointSpace) -> RegionHead | None:

@@ -71,7 +71,7 @@ class Detector:
         crops = RegionEncoder(space, "crops", **shared)
         self.regions = crops if config.regions == "crops" else RegionEncoder(space, "dense", head, **shared)
         self.crops = crops if config.regions == "both" else None  # of the best boxes, looked at once more
-        self.presence = Presence(space, self.weights[: len(self.labels)]) if config.presence > 0 else None
+        self.presence = Presence(space, self.labels) if config.presence > 0 else None
 
     def __call__(self, photo: Tensor, proposals: Proposals | None = None) -> Detections:
         """The detections in a photo, best first.
@@ -99,15 +99,11 @@ class Detector:
         boxes, objectness = as_boxes(proposals.boxes, size), proposals.scores.astype(np.float64) ** config.objectness
         if config.regions == "crops":
             boxes, objectness = boxes[: config.crop_limit], objectness[: config.crop_limit]
-        nouns = self.weights[:0] if self.presence is None else self.presence.nouns
-        logits = (
-            self.regions.logits(photo, boxes, torch.cat([self.weights, nouns])).cpu().double()
-        )  # MPS has no float64
         words, own = len(self.weights), len(self.labels)
-        there = None
-        if self.presence is not None:
-            asked = torch.cat([logits[:, :own], logits[:, words:]], dim=1).numpy()
-            there = self.presence(photo, asked, objectness)
+        more = self.weights[:0] if self.presence is None else self.presence.every
+        # in float64, which MPS has not
+        logits = self.regions.logits(photo, boxes, torch.cat([self.weights, more])).cpu().double()
+        there = None if self.presence is None else self.presence(photo, logits[:, words:].numpy(), objectness)
         shares = self.probabilities(logits[:, :words])
         if self.crops is not None:
             best = np.sort(np.argsort(-(shares.max(axis=1) * objectness), kind="stable")[: config.crop_limit])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from clipx.errors import InputError
-from clipx.index.vocabulary import null_vectors
+from clipx.index.vocabulary import NULL_PROMPT, null_vectors
 from clipx.modalities.detect.regions import RegionEncoder
+from clipx.prompts import spoken
 from clipx.space import JointSpace
 
 FEWEST = 50  # nouns that a share can be of
@@ -23,35 +26,39 @@ class Presence:
 
     Args:
         space: the frozen joint space.
-        weights: (K, D) unit vectors of the labels.
+        labels: K words. They are read in the nouns' sentence, since a CLIP's cosines move with the sentence.
+
+    Attributes:
+        every: (K + B, D) unit vectors of the labels and of the nouns.
 
     Raises:
         InputError: the space takes fewer than ``FEWEST`` of the nouns.
     """
 
-    def __init__(self, space: JointSpace, weights: Tensor):
+    def __init__(self, space: JointSpace, labels: Sequence[str]):
         try:
-            self.nouns = torch.from_numpy(null_vectors(space, FEWEST)).to(space.device)  # (B, D)
+            nouns = null_vectors(space, FEWEST)
         except InputError as error:
             raise InputError(error.what, where=space.name, remedy="leave presence at 0") from error
         self._whole = RegionEncoder(space, "crops", crop_scales=(1.0,))
-        self._every = torch.cat([weights, self.nouns])  # (K + B, D)
+        own = space.encode_text([NULL_PROMPT.format(spoken(label)) for label in labels])
+        self.every, self._labels = torch.from_numpy(np.concatenate([own, nouns])).to(space.device), len(own)
 
     def __call__(self, photo: Tensor, contrast: np.ndarray, objectness: np.ndarray) -> np.ndarray:
         """(K,) float32 in [0, 1].
 
         Args:
             photo: (3, H, W) RGB in [0, 1].
-            contrast: (R, K + B) logits of ``RegionEncoder.logits`` of labels and nouns; R may be 0.
+            contrast: (R, K + B) logits of ``RegionEncoder.logits`` of ``every``; R may be 0.
             objectness: (R,) of the boxes.
         """
-        labels = contrast.shape[1] - len(self.nouns)
+        labels = self._labels
         boxes = (np.maximum(contrast, 0) * objectness[:, None]).max(axis=0, initial=0.0)
         height, width = photo.shape[-2:]
-        whole = self._whole(photo, np.array([[0, 0, width, height]], np.float32)) @ self._every.T
+        whole = self._whole(photo, np.array([[0, 0, width, height]], np.float32)) @ self.every.T
         fit = _standard(boxes, labels) + _standard(whole[0].cpu().double().numpy(), labels)
         below = np.searchsorted(np.sort(fit[labels:]), fit[:labels])  # nouns that fit less
-        return (below / len(self.nouns)).astype(np.float32)
+        return (below / len(fit[labels:])).astype(np.float32)
 
 
 def _standard(values: np.ndarray, labels: int) -> np.ndarray:
