@@ -296,7 +296,7 @@ def test_what_fits_a_photo_less_than_most_nouns_gets_no_box(run, run_json, here)
 def test_eval_asks_for_what_is_not_there(run, run_json, boxed):
     record = run_json(f"eval detect {boxed} --absent 1 {QUICK}")
     (one,) = record["results"]
-    assert (one["present"]["n"], one["absent"]["n"], one["asked"]) == (3, 3, 1)  # one label a photo, one drawn
+    assert (one["present"]["n"], one["absent"]["n"], one["absent_per_photo"]) == (3, 3, 1)  # one label a photo, one drawn
     assert (one["settings"]["threshold"], one["settings"]["top"]) == (0.3, 20)
     (every,) = run_json(f"eval detect {boxed} --absent 9 --threshold 0 --overlap 1 --limit 50 --top 150")["results"]
     assert every["absent"] == {"n": 6, "found": 1.0} and every["present"] == {"n": 3, "found": 1.0}  # two of three
@@ -304,6 +304,14 @@ def test_eval_asks_for_what_is_not_there(run, run_json, boxed):
     (none,) = run_json(f"eval detect {boxed} --absent 9 --threshold 1 {QUICK}")["results"]
     assert none["absent"]["found"] == none["present"]["found"] == none["boxes"]["n"] == 0
     assert "--absent: takes no --present" in run(f"eval detect {boxed} --absent 1 --present")[2]
+    coco = boxed / "part" / "boxes.json"
+    record = json.loads(coco.read_text())
+    record["annotations"][0]["iscrowd"] = 1  # of the first photo, which has no other; its label is in the third, too
+    record["annotations"].append({**record["annotations"][2], "id": 9, "category_id": 3, "iscrowd": 1})
+    coco.write_text(json.dumps(record))
+    (one,) = run_json(f"eval detect {boxed} --absent 9 {QUICK}")["results"]
+    assert (one["n"], one["present"]["n"], one["absent"]["n"]) == (2, 2, 2 + 1)  # the third's crowd is neither
+    assert run(f"eval detect {boxed} --absent 9 --threshold 1 {QUICK}")[1].endswith("\t0% of 3\tnone\n")
 
 
 @pytest.mark.parametrize(

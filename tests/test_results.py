@@ -346,6 +346,21 @@ def test_the_calibration_of_the_docs():
         assert found["absent with 0.9 or more"] <= 0.2 and found["absent with 0.5 or more"] <= 0.5, name
 
 
+def test_the_rates_of_detections_are_those_of_their_records():
+    page = (ROOT / "docs" / "modalities" / "detect.md").read_text(encoding="utf-8").splitlines()
+    for half, photos, file in (("odd", 1, "half"), ("even", 0, "even")):
+        for setting, presence, name in (("the default", 0.85, ""), ("score .35, any presence", 0, "-without-presence")):
+            record = json.loads((ROOT / "docs" / "results" / "detect" / f"{file}-absent{name}.json").read_text())
+            (one,) = record["results"]
+            assert record["where"] == [f"half={photos}"] and one["settings"]["presence"] == presence
+            (row,) = [line for line in page if line.startswith(f"| {half} rows: {setting}")]
+            cells = [cell.split(" of ") for cell in row.strip("| ").split(" | ")[1:4]]
+            for kind, (share, *n) in zip(("present", "large", "absent"), cells, strict=True):
+                assert share == f"{one[kind]['found'] * 100:.0f} %" and n in ([], [str(one[kind]["n"])])
+            shares = " / ".join(f"{one['boxes'][key] * 100:.0f} %" for key in ("right50", "right30"))
+            assert row.strip("| ").endswith(shares)
+
+
 def test_what_the_page_says_of_agents():
     """`python tests/benchmarks/bench_mcp.py --json` wrote the record."""
     page = (ROOT / "docs" / "agents.md").read_text()

@@ -165,7 +165,8 @@ def everyday_nouns() -> list[str]:
 def null_words(space: JointSpace) -> list[str]:
     """300 everyday nouns, or those of them that the space takes; most are not in any one photo."""
     nouns = everyday_nouns()
-    return [word for word in nouns[:: len(nouns) // NULL_WORDS][:NULL_WORDS] if not space.unknown(word)]
+    evenly = np.linspace(0, len(nouns) - 1, NULL_WORDS).round().astype(int)
+    return [nouns[k] for k in evenly if not space.unknown(nouns[k])]
 
 
 def null_vectors(space: JointSpace, fewest: int = 1) -> np.ndarray:

@@ -106,7 +106,7 @@ def shuffled(found: Detections, seed: int) -> Detections:
 # ------------------------------------------------------------------------------------- labels that are not in a photo
 
 
-def asked(
+def image_rates(
     space: JointSpace,
     photos: Sequence[BoxedPhoto],
     config: DetectConfig,
@@ -114,28 +114,33 @@ def asked(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """How often what is in a photo gets a box, and what is not, where a photo is asked for both.
+    """True and false positive rates of whole photos: how often a label that is in one gets a box, and one that is not.
 
     Args:
         space: the frozen joint space.
-        photos: N photos with true boxes; those without any are left out.
+        photos: N photos with true boxes. Labels with a box that is to be ignored are not looked for; photos without
+            another label are left out.
         config: its labels are not used.
         absent: labels of the set that are not in the photo, drawn for each photo, or all where there are fewer.
         seed: of the draw.
 
     Returns:
-        ``present``, ``large`` (a true box covers a tenth of the photo) and ``absent``: each the number ``n`` of labels
-        and the share ``found`` that got a box; ``boxes``: how many there are and the shares ``right50`` and ``right30``
-        of them that have an IoU of .5 and .3 with a true box of their label.
+        ``n``, the photos that count; ``present``, ``large`` (a true box covers a tenth of the photo) and ``absent``:
+        each the number ``n`` of labels and the share ``found`` that got a box; ``boxes``: how many there are and the
+        shares ``right50`` and ``right30`` of them that have an IoU of .5 and .3 with a true box of their label. A share
+        of nothing is NaN.
     """
+    counted = 0
     table = []  # label after label: is it there, is it large, has it a box
     overlaps: list[float] = []
     for number, one in enumerate(photos):
-        own = dict.fromkeys(one.labels)
-        others = [label for label in one.vocabulary if label not in own]
+        vague = {label for label, ignored in zip(one.labels, one.ignored, strict=True) if ignored}
+        own = [label for label in dict.fromkeys(one.labels) if label not in vague]
+        others = [label for label in one.vocabulary if label not in one.labels]
         rng = np.random.default_rng([seed, number])
         drawn = [others[k] for k in sorted(rng.permutation(len(others))[:absent])]
         if own:
+            counted += 1
             pixels = torch.from_numpy(read_rgb(one.path))
             found = Detector(space, replace(config, labels=(*own, *drawn)))(pixels)
             for label in (*own, *drawn):
@@ -150,7 +155,8 @@ def asked(
     best = np.array(overlaps)
     share = lambda which: float(which.mean()) if len(which) else float("nan")  # noqa: E731
     rows = {"present": there, "large": large, "absent": ~there}
-    figures: dict[str, Any] = {name: {"n": int(of.sum()), "found": share(got[of])} for name, of in rows.items()}
+    figures: dict[str, Any] = {"n": counted}
+    figures |= {name: {"n": int(of.sum()), "found": share(got[of])} for name, of in rows.items()}
     return figures | {"boxes": {"n": len(best), "right50": share(best >= 0.5), "right30": share(best >= 0.3)}}
 
 

@@ -60,9 +60,10 @@ def evaluate(
     from clipx.progress import note, task_progress
 
     run.check_writable()
-    library.coco_tools()  # now, not after the work
     if absent is not None and present:
         raise InputError("takes no --present", where="--absent", remedy="leave one of them out")
+    if absent is None:
+        library.coco_tools()  # now, not after the work
     shown = {"top": TOP} | (CLEAR if detect.threshold is None else {})  # as clipx detect shows boxes
     plan = detect_config((), detect, run, shown if absent is not None else None)
     photos = read_boxed(data, run.conditions())
@@ -75,10 +76,10 @@ def evaluate(
     about |= {"where": list(run.where or ()), "space": joint.name, "space_id": joint.id, "seed": run.seed}
     if absent is not None:
         plan = plan_of(plan, detect, joint)
-        with task_progress("asking for what is not there") as on_progress:
-            figures = library.asked(joint, photos, plan, absent, run.seed, on_progress)
-        one = {"row": "detect", "n": len(photos), "settings": settings_of(plan), "asked": absent, **figures}
-        run.emit(report("eval detect", [one], **about), lambda: _print_asked(one))
+        with task_progress("looking for what is there and what is not") as on_progress:
+            figures = library.image_rates(joint, photos, plan, absent, run.seed, on_progress)
+        one = {"row": "detect", "settings": settings_of(plan), "absent_per_photo": absent, **figures}
+        run.emit(report("eval detect", [one], **about), lambda: _print_rates(one))
         return
     with task_progress("judging detections") as on_progress:
         rows = library.judge(joint, photos, plan, run.seed, present, on_progress)
@@ -90,12 +91,14 @@ def evaluate(
     run.emit(report("eval detect", results, **about), lambda: _print(results, len(photos)))
 
 
-def _print_asked(one: Mapping[str, Any]) -> None:
+def _print_rates(one: Mapping[str, Any]) -> None:
     from clipx.cli._output import print_table
 
-    shares = [(one[name]["n"], one[name]["found"]) for name in ("present", "large", "absent")]
-    cells = [f"{found:.0%} of {n}" for n, found in shares]
-    right = f"{one['boxes']['right50']:.0%} / {one['boxes']['right30']:.0%} of {one['boxes']['n']}"
+    def share(*names: str, of: Mapping[str, Any]) -> str:
+        return " / ".join(f"{of[name]:.0%}" for name in names) + f" of {of['n']}" if of["n"] else "none"
+
+    cells = [share("found", of=one[name]) for name in ("present", "large", "absent")]
+    right = share("right50", "right30", of=one["boxes"])
     names = ("in the photo", "large in it", "not in it", "boxes right, IoU .5 / .3")
     print_table(names, [(*cells, right)], f"{one['n']} photos: labels with a box")
 
