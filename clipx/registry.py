@@ -94,7 +94,10 @@ def version_of(name: str) -> str:
 
 
 def modality_of(path: str | PathLike) -> str:
-    """The modality that reads this file, by its suffix; where two own that, by a look into it (``Modality.claims``).
+    """The modality that reads this file, by its suffix; where two may read such files, by a look into it.
+
+    Where two own a suffix ``Modality.claims`` decides. What its owner does not claim goes to the one that reads a track
+    of such files: a film without pictures is a sound.
 
     Raises:
         InputError: no installed modality that works owns the suffix.
@@ -107,11 +110,12 @@ def modality_of(path: str | PathLike) -> str:
         if broken:
             remedy += f"; broken plug-ins: {', '.join(broken)} (see clipx modalities)"
         raise InputError(f"no modality reads {suffix or 'a file without suffix'}", where=path, remedy=remedy)
-    claiming = _claiming(owners[suffix], path) if is_shared(suffix) else owners[suffix]
+    claiming = _claiming(owners[suffix], path) if len(owners[suffix]) > 1 else owners[suffix]
     if len(claiming) > 1:
         names = " and ".join(map(repr, claiming))
         raise ContractError(f"modalities {names} both claim {suffix}", remedy="name one, or uninstall the other")
-    return claiming[0]
+    readers = track_readers(suffix)
+    return claiming[0] if not readers or get_modality(claiming[0]).claims(path) else readers[0]
 
 
 def track_readers(suffix: str) -> list[str]:
@@ -120,8 +124,8 @@ def track_readers(suffix: str) -> list[str]:
 
 
 def is_shared(suffix: str) -> bool:
-    """Whether several modalities own a suffix, so that ``modality_of`` looks into files."""
-    return len(_by_suffix("suffixes")[0].get(suffix, ())) > 1
+    """Whether several modalities may read files of a suffix, so that ``modality_of`` looks into them."""
+    return len(_by_suffix("suffixes")[0].get(suffix, ())) > 1 or bool(track_readers(suffix))
 
 
 def _claiming(names: list[str], path: str | PathLike) -> list[str]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from clipx.tracks import Track
+from clipx.containers import inspect
 
 KINDS = {
     ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg", ".mp3": "audio/mpeg",
     ".m4a": "audio/mp4", ".m4b": "audio/mp4", ".aac": "audio/aac",
 }  # fmt: skip  # what browsers play
-BY_PYAV = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".ac3", ".mka", ".wv", ".ape")  # which libsndfile does not read
 CONVERTED = (
     *(".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".oga"),
     *(".wma", ".amr", ".ac3", ".mka", ".wv", ".ape"),
@@ -52,8 +51,8 @@ def waveform(path: str | PathLike, start_s: float | None = None, parts: int = BA
     """The waveform of a file, of at most ten minutes about a place.
 
     Raises:
-        Exception: whatever soundfile or PyAV raise of a damaged file; ImportError or MissingDependencyError where the
-            one that reads it is not installed.
+        Exception: whatever soundfile or PyAV raise of a damaged file; FileError of what is no sound; ImportError or
+            MissingDependencyError where the package that reads it is not installed.
     """
     with _opened(path) as file:
         rate, length = file.samplerate, file.frames
@@ -88,10 +87,6 @@ def cut(path: str | PathLike, start_s: float, end_s: float | None, longest_s: fl
 
 
 def _opened(path: str | PathLike) -> AbstractContextManager[Any]:
-    """A ``soundfile.SoundFile``, or what of it a ``TrackReader`` has."""
+    """A ``soundfile.SoundFile``, or what of it a ``TrackReader`` has; the content decides, not the suffix."""
     path = Path(path)
-    if path.suffix.lower() in BY_PYAV:
-        return Track(path, f"a {path.suffix} file").opened()
-    import soundfile
-
-    return soundfile.SoundFile(path)
+    return inspect(path, path.stat().st_size).opened()

@@ -296,7 +296,11 @@ def test_what_fits_a_photo_less_than_most_nouns_gets_no_box(run, run_json, here)
 def test_eval_asks_for_what_is_not_there(run, run_json, boxed):
     record = run_json(f"eval detect {boxed} --absent 1 {QUICK}")
     (one,) = record["results"]
-    assert (one["present"]["n"], one["absent"]["n"], one["absent_per_photo"]) == (3, 3, 1)  # one label a photo, one drawn
+    assert (one["present"]["n"], one["absent"]["n"], one["absent_per_photo"]) == (
+        3,
+        3,
+        1,
+    )  # one label a photo, one drawn
     assert (one["settings"]["threshold"], one["settings"]["top"]) == (0.3, 20)
     (every,) = run_json(f"eval detect {boxed} --absent 9 --threshold 0 --overlap 1 --limit 50 --top 150")["results"]
     assert every["absent"] == {"n": 6, "found": 1.0} and every["present"] == {"n": 3, "found": 1.0}  # two of three

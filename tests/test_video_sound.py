@@ -14,13 +14,14 @@ from soundfile import SoundFile
 import clipx
 from clipx import pipeline
 from clipx.cli._sound import player
-from clipx.errors import FileError, NoTrackError
+from clipx.errors import FileError, InputError, NoTrackError
 from clipx.index import Index
 from clipx.modalities.audio import Audio, LongSound, read_sound
 from clipx.parts import Time
 from clipx.registry import modality_of
 from clipx.serve.uploads import suffix_by_content
 from clipx.sounds import cut, waveform
+from clipx.tracks import TrackReader
 
 pytest.importorskip("av")
 
@@ -216,12 +217,11 @@ def test_recordings_of_phones_are_found_shown_and_played(tmp_path, suffix):
     assert modality_of(path) == "audio" and not MEMOS.keys() - set(Audio.suffixes)
     assert suffix_by_content(path.read_bytes()[:4096], path.name) == suffix
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of AAC without a container the length is a guess
+        warnings.simplefilter("error", UserWarning)
         assert loudest_hz(read_sound(path).samples[0, 100_000:150_000], 44_100) == pytest.approx(1000, rel=0.01)
     wave = waveform(path)
-    if suffix != ".aac":
-        assert wave.duration_s == pytest.approx(4, abs=0.15)
-        assert wave.peaks[20:60].max() < 0.2 and wave.peaks[100:140].min() > 0.8
+    assert wave.duration_s == pytest.approx(4, abs=0.15)
+    assert wave.peaks[20:60].max() < 0.2 and wave.peaks[100:140].min() > 0.8
     wav, until = cut(path, 2.5, 3.0, 30.0)
     with SoundFile(io.BytesIO(wav)) as played:
         assert until == 3.0 and len(played) == 22_050
@@ -229,10 +229,83 @@ def test_recordings_of_phones_are_found_shown_and_played(tmp_path, suffix):
     assert "<audio" in player(path, 0, 1, "memo")
 
 
+@pytest.mark.parametrize("name", ["a.m4a", "a.aac", "a.wv", "a.mka", "a.mts", "a.mpg", "a.avi", "a.mp3"])
+def test_a_place_sounds_as_it_does_in_the_whole(tmp_path, name, monkeypatch):
+    """A tone that rises all the time; of what is before the place one second is decoded."""
+    at = np.arange(30 * 44_100) / 44_100
+    rising = (0.3 * np.sin(2 * np.pi * (200 + 40 * at) * at)).astype(np.float32)
+    kinds = {".mts": ("mpegts", "aac"), ".mpg": ("mpeg", "mp2"), ".avi": ("avi", "mp3"), ".mp3": ("mp3", "mp3")}
+    monkeypatch.setitem(MEMOS, name[-4:], kinds.get(name[-4:], MEMOS.get(name[1:])))
+    path = memo(tmp_path / name, rising)
+    (whole, until), (late, end) = (cut(path, *part, 60.0) for part in ((0, None), (20.4, 21.0)))
+    whole, late = (SoundFile(io.BytesIO(wav)).read() for wav in (whole, late))
+    assert until == pytest.approx(30, abs=0.1) and end == 21.0 and len(late) == round(0.6 * 44_100)
+    offs = range(-44, 45) if name == "a.mka" else [0]  # Matroska counts time in milliseconds
+    first = round(20.4 * 44_100)
+    assert min(np.abs(late - whole[first + off :][: len(late)]).max() for off in offs) < 0.01
+    if name not in ("a.mp3", "a.avi"):  # which libsndfile reads; in whose AVI all packets are keyframes
+        decoded, real = [], TrackReader._frames
+        monkeypatch.setattr(TrackReader, "_frames", lambda *given: (decoded.append(f) or f for f in real(*given)))
+        cut(path, 20.4, 21.0, 60.0)
+        assert sum(frame.samples for frame in decoded) < 8 * 44_100  # a cluster of Matroska is 5 s
+
+
+def test_a_sound_is_played_whatever_its_suffix(tmp_path):
+    """And what is no sound is said to be none."""
+    path = memo(tmp_path / "memo.m4a", tone(1, rate=44_100)).rename(tmp_path / "memo.wav")
+    assert "<audio" in player(path, 0, 1, "memo") and waveform(path).duration_s == pytest.approx(1, abs=0.1)
+    (tmp_path / "notes.m4a").write_text("no sound")
+    assert "cannot be played: " in player(tmp_path / "notes.m4a", 0, 1, "notes")
+
+
+def test_a_film_without_pictures_is_a_sound(tmp_path, space):
+    """As of recorders (.3gp), and of what was taken from a film without its pictures."""
+    folder = tmp_path / "memos"
+    folder.mkdir()
+    for name in ("voice.3gp", "talk.mp4", "song.webm"):
+        hz = 48_000 if name == "song.webm" else HZ
+        write_film(folder / name, [], sound=tone(1, rate=hz), sound_hz=hz)
+    film(folder / "film.mp4", 2)
+    film(folder / "silent.mp4", 2, sound=False)
+    with Index.create(tmp_path / "my.index", space) as index:
+        report = index.add([folder])
+        assert (report.added, report.failures) == (5, [])
+        assert index.stats()["modalities"] == {"audio": 3 + 1, "video": 2}  # one of the films has sound
+        assert index.embedding_of(folder / "talk.mp4").modality == "audio"
+        assert index.add([folder]).unchanged == 5
+    assert clipx.embed(str(folder / "voice.3gp"), space=space).modality == "audio"
+
+
 def test_a_recording_without_pyav_names_what_to_install(tmp_path, monkeypatch):
     path = memo(tmp_path / "memo.m4a", tone(1, rate=44_100))
     monkeypatch.setitem(__import__("sys").modules, "av", None)
-    assert "cannot be played: is a .m4a file, which needs PyAV" in player(path, 0, 1, "memo")
+    said = "cannot be played: is MPEG-4 audio or film (.mp4, .m4v, .m4a), which needs PyAV"
+    assert said in player(path, 0, 1, "memo")
+
+
+def packets(step, first=0):
+    """The beginning of an MPEG transport stream, of packets of ``step`` bytes."""
+    data = bytearray(4096)
+    data[first::step] = b"G" * len(data[first::step])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "suffix"),
+    [
+        (b"\xff\xf0\x50\x80", "crc.aac", ".aac"), (b"\xff\xf8\x50\x80", "crc.aac", ".aac"),
+        (b"ID3\4\0\0", "tagged.aac", ".aac"), (b"ID3\4\0\0", "tagged", ".mp3"), (b"\xff\xe3\x18", "old.mp3", ".mp3"),
+        (b"\0\0\0\x1cftyp3gp4", "memo.m4a", ".m4a"), (b"\0\0\0\x1cftyp3gp4", "memo.mp3", ".3gp"),
+        (packets(188), "broadcast.mpg", ".mpg"), (packets(192, 4), "camera.m2ts", ".m2ts"), (packets(188), "x", ".mts"),
+    ],
+)  # fmt: skip
+def test_an_upload_has_the_suffix_of_its_content(head, name, suffix):
+    assert suffix_by_content(head.ljust(64, b"\0"), name) == suffix
+
+
+def test_an_upload_that_only_has_the_name_of_a_film_is_refused():
+    with pytest.raises(InputError, match=r"its content is not that of a \.mts file"):
+        suffix_by_content(b"no film\0" * 500, "a.mts")
 
 
 # In an index ----------------------------------------------------------------------------------------------------------

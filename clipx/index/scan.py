@@ -16,7 +16,7 @@ from clipx.index.meta import NAME as META
 from clipx.index.meta import is_index
 from clipx.index.remote import START, About, canonical, fetch, file_name, is_url, list_folder, look_up
 from clipx.modality import looks_into_files
-from clipx.registry import get_modality, is_shared, modality_of
+from clipx.registry import get_modality, is_shared, modality_of, track_readers
 
 REQUESTS = 16  # for listings, at a time
 _NOT_UTF8 = "its name is not UTF-8"
@@ -253,7 +253,7 @@ def _list(folder: str) -> list[About] | ClipxError:
 
 
 def _take_listed(wanted: tuple[About, str]) -> Found | Failure | None:
-    """A listed file and the modality of its suffix -> the file, or None where that does not claim it."""
+    """A listed file and the modality of its suffix -> the file, or None where none claims it; see ``modality_of``."""
     about, owner = wanted
     cls = get_modality(owner)
     try:
@@ -264,7 +264,10 @@ def _take_listed(wanted: tuple[About, str]) -> Found | Failure | None:
         if looks_into_files(cls):
             start = fetch(about.url, START)
             if not cls.claims(start.path):
-                return None
+                readers = track_readers(suffix_of(about.url))
+                if not readers or owner in readers:
+                    return None
+                owner = readers[0]
     except ClipxError as error:
         return Failure(about.url, error.what)
     return Found(about.url, about.size or 0, about.mtime_ns, owner)

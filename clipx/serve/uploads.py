@@ -34,14 +34,14 @@ _STARTS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
     (4, b"ftypavis", (".avif",)),
     *((4, b"ftyp" + brand, (".heic", ".heif")) for brand in sorted(HEIF_BRANDS)),
     *((4, b"ftypM4" + brand, (".m4a", ".m4b")) for brand in (b"A ", b"B ")),
-    (4, b"ftyp3g", (".3gp", ".3g2")),
+    (4, b"ftyp3g", (".3gp", ".3g2", ".mp4", ".m4a")),
     (4, b"ftyp", (".mp4", ".mov", ".m4v", ".m4a", ".m4b")),
     (0, b"\x1aE\xdf\xa3", (".mkv", ".webm", ".mka")),
     (0, b"0&\xb2u\x8ef\xcf\x11", (".wmv", ".wma")),
     *((0, b"\0\0\1" + code, (".mpg", ".mpeg")) for code in (b"\xba", b"\xb3")),
     (0, b"FLV", (".flv",)),
     (0, b"#!AMR", (".amr",)),
-    *((0, bytes((0xFF, mark)), (".aac",)) for mark in (0xF1, 0xF9)),
+    *((0, bytes((0xFF, mark)), (".aac",)) for mark in (0xF0, 0xF1, 0xF8, 0xF9)),
     (0, b"\x0b\x77", (".ac3",)),
     (0, b"wvpk", (".wv",)),
     (0, b"MAC ", (".ape",)),
@@ -50,10 +50,8 @@ _STARTS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
     (8, b"WAVE", (".wav",)),
     (0, b"fLaC", (".flac",)),
     (0, b"OggS", (".ogg", ".oga", ".opus")),
-    (0, b"ID3", (".mp3",)),
-    (0, b"\xff\xfb", (".mp3",)),
-    (0, b"\xff\xf3", (".mp3",)),
-    (0, b"\xff\xf2", (".mp3",)),
+    (0, b"ID3", (".mp3", ".aac")),
+    *((0, bytes((0xFF, mark)), (".mp3",)) for mark in (0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3)),
     (8, b"AIFF", (".aiff", ".aif")),
     (8, b"AIFC", (".aifc", ".aiff")),
     (0, b"caff", (".caf",)),
@@ -80,7 +78,8 @@ _NEVER = (
     b"7z\xbc\xaf",
     b"\x1f\x8b",
 )
-_OF_CONTENT = {suffix for _, _, suffixes in _STARTS for suffix in suffixes}
+_STREAMS = (".mts", ".m2ts", ".mpg", ".mpeg")  # of MPEG packets of 188 bytes, each after a time of 4 in the first two
+_OF_CONTENT = {suffix for _, _, suffixes in _STARTS for suffix in suffixes} | {*_STREAMS}
 
 
 @dataclass(frozen=True)
@@ -164,10 +163,9 @@ def suffix_by_content(head: bytes, name: str) -> str:
     named = Path(name.replace("\\", "/")).suffix.lower()
     if not head:
         raise InputError("the file is empty", where=shown(name))
-    for at, start, suffixes in _STARTS:
-        if head[at:].startswith(start):
-            suffix = named if named in suffixes else suffixes[0]
-            break
+    beginning = (suffixes for at, start, suffixes in _STARTS if head[at:].startswith(start))
+    if (suffixes := next(beginning, _STREAMS if _is_stream(head) else ())) != ():
+        suffix = named if named in suffixes else suffixes[0]
     else:
         suffix = _by_text(head, named)
         if head.startswith(_NEVER) or (suffix in _OF_CONTENT and b"\0" in head):  # the latter is no text either
@@ -184,6 +182,11 @@ def shown(name: str) -> str:
     """A file's name as it may stand in a message."""
     plain = "".join(c if c.isprintable() else " " for c in name.replace("\\", "/").rpartition("/")[2]).strip()
     return plain[:120] or "unnamed"
+
+
+def _is_stream(head: bytes) -> bool:
+    """Whether it is an MPEG transport stream: every packet begins with "G"."""
+    return any(len(head) > 3 * step and set(head[at::step]) == {ord("G")} for at, step in ((0, 188), (4, 192)))
 
 
 def _by_text(head: bytes, named: str) -> str:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from clipx._quiet import suppress_library_notes
+from clipx.containers import Container, inspect, is_open
 from clipx.errors import FileError, InputError
 from clipx.files import reading, require_regular
-from clipx.modalities.audio.containers import Container, inspect, is_open
 from clipx.tracks import Track
 
 SHORTEST_S = 0.1  # anything shorter is warned of
@@ -255,7 +252,7 @@ def _decode(about: Container | Track) -> Iterator[np.ndarray]:
         with about.opened() as file:
             promised, rate = getattr(file, "promised", file.frames), file.samplerate
             guessed = file.format == "MP3" or "MPEG" in file.subtype  # MP3 in a WAV
-            while len(frames := _next(file)):
+            while len(frames := file.read(BLOCK, dtype="float32", always_2d=True)):
                 read += len(frames)
                 if read > LONGEST_S * rate:
                     raise FileError(f"is longer than {LONGEST_S / 3600:.0f} hours", where=path)
@@ -273,12 +270,6 @@ def _decode(about: Container | Track) -> Iterator[np.ndarray]:
         warnings.warn(f"{path}: its sound is damaged: {damaged:,} packets cannot be decoded", stacklevel=3)
     if read < 0.95 * promised:  # such a header is a guess
         warnings.warn(f"{path}: it may be cut short: {read:,} of {promised:,} samples", stacklevel=3)
-
-
-def _next(file: Any) -> np.ndarray:
-    """The next (n, C) float32 frames of an open file."""
-    with suppress_library_notes() if file.format == "MP3" else nullcontext():
-        return file.read(BLOCK, dtype="float32", always_2d=True)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

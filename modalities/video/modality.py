@@ -26,6 +26,7 @@ from clipx.modalities.video.gif import is_animated
 from clipx.modalities.video.windows import shots
 from clipx.modality import Modality
 from clipx.parts import Parts, Place, Time
+from clipx.tracks import has_pictures
 
 if TYPE_CHECKING:
     from clipx.modalities.video.heads import Head
@@ -203,8 +204,10 @@ class Video(Modality):
 
     @classmethod
     def claims(cls, path: str | PathLike) -> bool:
-        """Of GIFs those that move, and only where they can be read as films: all others are pictures."""
-        return not str(path).lower().endswith(".gif") or (cls.missing() is None and is_animated(path))
+        """Not what has sound alone. Of GIFs those that move, where they can be read as films: others are pictures."""
+        if str(path).lower().endswith(".gif"):
+            return cls.missing() is None and is_animated(path)
+        return has_pictures(path)
 
     @classmethod
     def missing(cls) -> str | None:

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -102,6 +102,10 @@ class Container:
 
             def seekable(self) -> bool:
                 return False
+
+            def read(self, *args: Any, **options: Any) -> Any:
+                with suppress_library_notes() if self.format == "MP3" else nullcontext():
+                    return super().read(*args, **options)
 
         with suppress_library_notes():
             spliced = self.head or self.start
@@ -235,8 +239,10 @@ def _past_tags(file: IO[bytes], size: int) -> int:
         if block.strip(b"\0"):
             break
     begun = at + zeros
-    # an MPEG-4 file begins with the upper bytes of a size, which are zeros and no padding
-    return at if _at(file, at + 4, 4) in (b"ftyp", b"moov", b"mdat", b"wide", b"free") or begun >= size else begun
+    # an MPEG-4 file begins with the upper bytes of a size, an MPEG film with a code: zeros that are no padding
+    boxes, codes = (b"ftyp", b"moov", b"mdat", b"wide", b"free"), (b"\0\0\1\xba", b"\0\0\1\xb3")
+    begins = _at(file, at + 4, 4) in boxes or _at(file, at, 4) in codes
+    return at if begins or begun >= size else begun
 
 
 def _tag_size(head: bytes) -> int:
