@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from clipx._quiet import suppress_library_notes
-from clipx.errors import FileError, MissingDependencyError
+from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import ignore_library_warnings, read_bytes
 
 if TYPE_CHECKING:
@@ -165,6 +165,52 @@ def read_rgb(path: str | PathLike) -> np.ndarray:
     """
     rgb = np.asarray(on_white(open_picture(path), path))
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255
+
+
+def as_rgb(photo: str | PathLike | Picture | np.ndarray) -> np.ndarray:
+    """A photo as a user holds it, as (3, H, W) float32 RGB in [0, 1].
+
+    Args:
+        photo: a file; a PIL picture, which is turned upright by its EXIF tag; or an array, see ``checked_array``.
+
+    Raises:
+        FileError: no readable picture. InputError: an array that is no picture.
+    """
+    from PIL import Image as pil
+    from PIL import ImageOps
+
+    if isinstance(photo, str | PathLike):
+        return read_rgb(photo)
+    if isinstance(photo, pil.Image):
+        return array_pixels(np.asarray(on_white(ImageOps.exif_transpose(photo))))
+    return array_pixels(checked_array(photo))
+
+
+def checked_array(array: Any) -> np.ndarray:
+    """(H, W) grey or (H, W, 3) RGB, uint8 in [0, 255] or floats in [0, 1].
+
+    Args:
+        array: other integers in [0, 255] become uint8.
+
+    Raises:
+        InputError: wrong shape, type or range, or NaN.
+    """
+    values = np.asarray(array)
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or 0 in values.shape:
+        raise InputError(f"a picture must be (H, W) or (H, W, 3), got {values.shape}")
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"a picture must hold integers or floats, got {values.dtype}")
+    top = 1 if values.dtype.kind == "f" else 255
+    if not (values.min() >= 0 and values.max() <= top):  # a NaN fails both
+        raise InputError(f"a picture of {values.dtype} must lie in [0, {top}], got {values.min()} to {values.max()}")
+    return values if values.dtype.kind == "f" else values.astype(np.uint8, copy=False)
+
+
+def array_pixels(values: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3), uint8 or floats in [0, 1] -> (3, H, W) float32 in [0, 1]."""
+    channels = np.broadcast_to(values, (3, *values.shape)) if values.ndim == 2 else values.transpose(2, 0, 1)
+    channels = np.array(channels, order="C")  # of bytes, of which there are fewer to move than of floats
+    return channels.astype(np.float32, copy=False) if values.dtype.kind == "f" else channels / np.float32(255)
 
 
 def _from_lab(picture: Picture) -> Picture:

@@ -402,6 +402,16 @@ def test_photos_of_any_size_are_looked_through(space, size):
         assert found.size == size and np.isfinite(found.scores).all()
 
 
+def test_a_photo_is_taken_as_users_hold_it(tiny_space, tmp_path):
+    picture = Image.fromarray((composite(0)[0].numpy().transpose(1, 2, 0) * 255).astype(np.uint8))
+    picture.save(tmp_path / "photo.png")
+    every = [
+        detect(photo, LABELS, tiny_space, limit=20, short_sides_px=(64,))
+        for photo in (tmp_path / "photo.png", picture, np.asarray(picture))
+    ]
+    assert len(every[0].boxes) and all(np.array_equal(one.boxes, every[0].boxes) for one in every)
+
+
 def test_bad_labels_and_settings_are_refused(tiny_space):
     for labels, message in (
         ((), "list of labels is empty"),

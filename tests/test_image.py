@@ -18,7 +18,7 @@ from PIL import Image as pil
 from clipx.errors import ClipxError, FileError, InputError, MissingDependencyError
 from clipx.index.thumbnail import thumbnail
 from clipx.modalities.image import Image
-from clipx.pictures import on_white, open_picture
+from clipx.pictures import as_rgb, on_white, open_picture, read_rgb
 
 
 @pytest.fixture(scope="module")
@@ -520,6 +520,25 @@ def test_damaged_files_raise_clipx_errors_only(encoder, tmp_path, data):
     except ClipxError:
         return
     assert pixels.shape[0] == 3 and pixels.min() >= 0 and pixels.max() <= 1
+
+
+def test_a_photo_is_taken_as_users_hold_it(tmp_path):
+    """A file, what PIL opens of it and its array are the same photo: upright, and white where nothing is."""
+    rgb = gradient(12, 20)
+    exif = pil.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    pil.fromarray(rgb).save(tmp_path / "turned.png", exif=exif)
+    pil.fromarray(np.dstack([rgb, np.full((12, 20), 64, np.uint8)])).save(tmp_path / "clear.png")
+    for name, shape in (("turned.png", (3, 20, 12)), ("clear.png", (3, 12, 20))):
+        file = as_rgb(tmp_path / name)
+        assert file.shape == shape and file.dtype == np.float32 and np.array_equal(file, read_rgb(tmp_path / name))
+        with pil.open(tmp_path / name) as picture:
+            assert np.array_equal(as_rgb(picture), file)
+    assert as_rgb(tmp_path / "clear.png").min() > 0.7
+    expected = rgb.transpose(2, 0, 1) / np.float32(255)
+    assert np.array_equal(as_rgb(rgb), expected) and np.allclose(as_rgb(rgb / 255), expected, atol=1e-7)
+    with pytest.raises(InputError, match=r"must be \(H, W\) or \(H, W, 3\)"):
+        as_rgb(expected)
 
 
 def test_arrays_are_taken_as_they_are(encoder):

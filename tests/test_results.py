@@ -207,7 +207,9 @@ def test_what_the_pages_say_of_drawings_in_words():
     (test,) = (test for test in fine["tests"] if test["second"] == "initial strokes, 32")
     said = f"`lite-b` names {named['drawing']} of the drawings among {fine['all_labels']} labels, "
     said += f"{of['drawing']['acc5']:.1%} among its first five, and {named['photo']} of the photos"
-    said += f": more than of the initial strokes ({named['initial strokes']}, p = {test['p']:.2f}), ".replace("= 0", "= ")
+    said += f": more than of the initial strokes ({named['initial strokes']}, p = {test['p']:.2f}), ".replace(
+        "= 0", "= "
+    )
     said += f"as many as of the edge maps ({named['edge map']}); it finds the own photo first among the {fine['n']} "
     assert f"{said}for {of['drawing']['photo_recall@1']:.1%}" in page
 

@@ -376,6 +376,10 @@ def test_one_call(tmp_path, tiny_space):
         Image.fromarray(np.random.default_rng(1).integers(0, 255, (30, 40, 4), np.uint8), "RGBA").save(tmp_path / name)
     one = segment(tmp_path / "a.png", ["cat", "dog"], space=tiny_space)
     both = segment([tmp_path / "a.png", tmp_path / "b.png"], ["cat", "dog"], space=tiny_space)
+    with Image.open(tmp_path / "a.png") as picture:
+        held = segment([picture, np.asarray(picture.convert("RGB"))], ["cat", "dog"], space=tiny_space)
+        assert np.array_equal(segment(picture, ["cat", "dog"], space=tiny_space).mask, one.mask)
+    assert all(np.array_equal(each.mask, one.mask) for each in held)
     assert one.mask.shape == (30, 40) and len(both) == 2 and (both[1].mask == one.mask).all()
 
 

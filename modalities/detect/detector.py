@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,21 @@ from clipx.modalities.detect.config import DetectConfig
 from clipx.modalities.detect.presence import Presence
 from clipx.modalities.detect.proposals import method_named, propose
 from clipx.modalities.detect.regions import RegionEncoder
-from clipx.pictures import read_rgb
+from clipx.pictures import as_rgb
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
 HALF = 3.0  # a box with this many times the share of one that shows nothing has a score of .5
 
 
-def detect(
-    photo: str | PathLike | Tensor, labels: Sequence[str], space: JointSpace | str | None = None, **settings: Any
-) -> Detections:
+def detect(photo: Any, labels: Sequence[str], space: JointSpace | str | None = None, **settings: Any) -> Detections:
     """The boxes of what labels name in one photo.
 
     >>> found = detect("street.jpg", ["car", "dog"])                            # doctest: +SKIP
     >>> found.names[0], found.boxes[0], found.scores[0]                         # doctest: +SKIP
 
     Args:
-        photo: a picture file, or (3, H, W) RGB in [0, 1].
+        photo: what ``clipx.pictures.as_rgb`` takes (a file, a PIL picture, an array), or a (3, H, W) tensor in [0, 1].
         labels: K >= 1 different labels.
         space: the joint space or its name; the default space when left out.
         settings: other fields of ``DetectConfig``.
@@ -43,7 +40,7 @@ def detect(
             an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
     detector = Detector(opened_space(space, backend="torch"), DetectConfig(labels=labels, **settings))
-    return detector(photo if isinstance(photo, Tensor) else torch.from_numpy(read_rgb(photo)))
+    return detector(photo if isinstance(photo, Tensor) else torch.from_numpy(as_rgb(photo)))
 
 
 class Detector:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +24,7 @@ from clipx.modalities.detect.phrases import CHUNKERS, noun_phrases, spoken_phras
 from clipx.modalities.detect.proposals import method_named, propose
 from clipx.modalities.detect.regions import RegionEncoder
 from clipx.modalities.detect.views import dense_views
-from clipx.pictures import read_rgb
+from clipx.pictures import as_rgb
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -124,16 +123,14 @@ class Grounder:
         return phrase_maps(self.space, photo, self.weights, self.config.short_sides_px, self.config.path)
 
 
-def ground(
-    photo: str | PathLike | Tensor, sentence: str, space: JointSpace | str | None = None, **settings: Any
-) -> Grounding:
+def ground(photo: Any, sentence: str, space: JointSpace | str | None = None, **settings: Any) -> Grounding:
     """Where the phrases of a sentence are in one photo.
 
     >>> found = ground("kitchen.jpg", "a red cup on a table")                    # doctest: +SKIP
     >>> found.phrases[found.phrase_index[0]].text, found.boxes[0]                # doctest: +SKIP
 
     Args:
-        photo: a picture file, or (3, H, W) RGB in [0, 1].
+        photo: what ``clipx.pictures.as_rgb`` takes (a file, a PIL picture, an array), or a (3, H, W) tensor in [0, 1].
         sentence: in English; its noun phrases are looked for.
         space: the joint space or its name; the default space when left out.
         settings: other fields of ``GroundConfig``.
@@ -143,7 +140,7 @@ def ground(
             an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
     grounder = Grounder(opened_space(space, backend="torch"), GroundConfig(sentence, **settings))
-    return grounder(photo if isinstance(photo, Tensor) else torch.from_numpy(read_rgb(photo)))
+    return grounder(photo if isinstance(photo, Tensor) else torch.from_numpy(as_rgb(photo)))
 
 
 def phrase_vectors(space: JointSpace, phrases: Sequence[Phrase], prompts: str = "photo") -> Tensor:

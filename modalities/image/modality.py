@@ -14,7 +14,7 @@ from clipx.domains import PHOTO
 from clipx.errors import InputError
 from clipx.modality import Modality
 from clipx.parts import Parts
-from clipx.pictures import SUFFIXES, on_white, open_picture
+from clipx.pictures import SUFFIXES, array_pixels, checked_array, on_white, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -86,24 +86,15 @@ class Image(Modality):
         Raises:
             InputError: wrong shape, type or range, or NaN.
         """
-        values = np.asarray(array)
-        if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or 0 in values.shape:
-            raise InputError(f"a picture must be (H, W) or (H, W, 3), got {values.shape}")
-        if values.dtype.kind not in "fiu":
-            raise InputError(f"a picture must hold integers or floats, got {values.dtype}")
-        top = 1 if values.dtype.kind == "f" else 255
-        if not (values.min() >= 0 and values.max() <= top):  # a NaN fails both
-            raise InputError(
-                f"a picture of {values.dtype} must lie in [0, {top}], got {values.min()} to {values.max()}"
-            )
+        values = checked_array(array)
         if values.dtype.kind == "f":
-            return _pixels(values)
+            return array_pixels(values)
         from PIL import Image as pil
 
-        return self._fitted(pil.fromarray(values.astype(np.uint8)).convert("RGB"))
+        return self._fitted(pil.fromarray(values).convert("RGB"))
 
     def _fitted(self, rgb: Picture) -> np.ndarray:
-        return _pixels(np.asarray(self.space.preprocess.fit(rgb)))
+        return array_pixels(np.asarray(self.space.preprocess.fit(rgb)))
 
     def parts(self, samples: Sequence[np.ndarray]) -> Parts:
         rows = []
@@ -143,10 +134,3 @@ class Image(Modality):
         y, x = np.meshgrid(np.linspace(-1, 1, 48), np.linspace(-1, 1, 64), indexing="ij")
         disc = x**2 + y**2 < 0.5
         return np.stack([disc, disc * 0.6, ~disc * (y + 1) / 2]).astype(np.float32)
-
-
-def _pixels(values: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3), integers in [0, 255] or floats in [0, 1] -> (3, H, W) float32 in [0, 1]."""
-    channels = np.broadcast_to(values, (3, *values.shape)) if values.ndim == 2 else values.transpose(2, 0, 1)
-    channels = np.array(channels, order="C")  # of bytes, of which there are fewer to move than of floats
-    return channels.astype(np.float32, copy=False) if values.dtype.kind == "f" else channels / np.float32(255)

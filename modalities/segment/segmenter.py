@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +24,7 @@ from clipx.modalities.segment.features import best_path
 from clipx.modalities.segment.head import load_head
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
-from clipx.pictures import read_rgb
+from clipx.pictures import as_rgb
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -193,7 +194,7 @@ class Segmenter:
 
 
 def segment(
-    path: str | PathLike | Iterable[str | PathLike],
+    photo: Any,
     labels: Sequence[str],
     space: str | JointSpace | None = None,
     device: str = "cpu",
@@ -205,20 +206,25 @@ def segment(
     array([[0, 0, 2, ...
 
     Args:
-        path: one file, or several.
+        photo: what ``clipx.pictures.as_rgb`` takes (a file, a PIL picture, an array) or a (3, H, W) tensor in [0, 1];
+            or several of them.
         labels: what to find; ``"sofa|couch"`` is one label by two words.
         space: what ``clipx.load_space`` takes, or a ``JointSpace``.
         device: where a space given by name is loaded.
         **config: fields of ``SegmentConfig``, such as ``background=("wall", "floor")``.
 
     Returns:
-        A ``Segmentation``; of several files a list of them.
+        A ``Segmentation``; of several photos a list of them.
     """
+    from PIL.Image import Image
+
     settings = SegmentConfig(labels=labels, **config)  # type: ignore[arg-type]  # any list; refuses others
     segmenter = Segmenter(opened_space(space, device, "torch"), settings)
-    if isinstance(path, str | PathLike):
-        return segmenter(torch.from_numpy(read_rgb(path)))
-    return [segmenter(torch.from_numpy(read_rgb(one))) for one in path]
+    one = isinstance(photo, str | PathLike | np.ndarray | Tensor | Image)
+    found = []
+    for each in [photo] if one else photo:
+        found.append(segmenter(each if isinstance(each, Tensor) else torch.from_numpy(as_rgb(each))))
+    return found[0] if one else found
 
 
 def _null_vectors(space: JointSpace) -> Tensor:
