@@ -162,12 +162,13 @@ class TrackReader:
 
     def _placed(self, first: int) -> Iterator[tuple[int, np.ndarray]]:
         """Blocks and the frames at which they begin, of which those up to ``first`` may be wrong."""
-        made, packets = self._packets(first)
+        starts, packets = self._packets(first)
+        made = first if starts is None else starts
         resampler = self._av.AudioResampler("fltp", rate=self.samplerate)
         layout = shape = None  # of the first frame, and of the last
         for frame in self._frames(packets):
             untimed = self._untimed or frame.time is None
-            if made is None and untimed:
+            if starts is None and untimed:
                 continue  # nothing says yet where it belongs
             layout = layout or frame.layout
             now = frame.format.name, frame.layout.name, frame.sample_rate
@@ -175,7 +176,8 @@ class TrackReader:
                 shape = now
                 resampler = self._av.AudioResampler("fltp", layout, self.samplerate)
             begins = made if untimed else self._sample_at(frame.time)
-            made = min(begins, first) if made is None else made
+            if starts is None:
+                starts = made = min(begins, first)
             if GAP_S * self.samplerate < begins - made and begins <= self._most:
                 for start in range(made, begins, _SILENCE):
                     yield start, np.zeros((min(_SILENCE, begins - start), layout.nb_channels), np.float32)
