@@ -1,4 +1,4 @@
-"""The one-liners: files in, labels or vectors out."""
+"""The one-liners: files, pictures or clouds in, labels or vectors out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_text
 from clipx.modality import Modality, bound
 from clipx.parts import View
-from clipx.pipeline import embedding_of, encode_all, file_items
+from clipx.pipeline import FileItem, Item, ObjectItem, embedding_of, encode_all
 from clipx.prompts import Prompts
-from clipx.registry import get_modality, modality_of
+from clipx.registry import get_modality, modality_of, modality_taking, object_takers
 from clipx.settings import restored
 from clipx.zeroshot import Prediction, ZeroShotClassifier
 
@@ -33,11 +33,11 @@ StrPath = str | PathLike[str]
 @overload
 def classify(path: StrPath, labels: Sequence[str] | None = None, **options: Any) -> list[Prediction]: ...
 @overload
+def classify(path: list[Any], labels: Sequence[str] | None = None, **options: Any) -> list[list[Prediction]]: ...
+@overload
+def classify(path: Any, labels: Sequence[str] | None = None, **options: Any) -> Any: ...
 def classify(
-    path: Iterable[StrPath], labels: Sequence[str] | None = None, **options: Any
-) -> list[list[Prediction]]: ...
-def classify(
-    path: StrPath | Iterable[StrPath],
+    path: Any,
     labels: Sequence[str] | None = None,
     modality: str | None = None,
     space: StrPath | JointSpace | None = None,
@@ -53,11 +53,15 @@ def classify(
 
     >>> clipx.classify("chair.ply", ["chair", "table", "airplane"])[0].label   # doctest: +SKIP
     'chair'
+    >>> clipx.classify(PIL.Image.open("cat.jpg"), ["cat", "dog"])[0].label     # doctest: +SKIP
+    'cat'
 
     Args:
-        path: one file, or several; their modalities may differ.
+        path: one file, or several; their modalities may differ. In the place of a file may stand an object that a
+            modality takes (``clipx.modality.TakesObjects``): a PIL picture, an (H, W, 3) array of RGB, a (3, H, W)
+            tensor of RGB in [0, 1], or a (P, 3) array of a cloud's points.
         labels: the words to choose from; None with a classifier.
-        modality: a modality's name; taken from each file's suffix when left out.
+        modality: a modality's name; taken from each file's suffix or each object when left out.
         space: what ``clipx.load_space`` takes, loaded once and kept, or a ``JointSpace``; by default ``$CLIPX_SPACE``,
             else lite.
         top: how many predictions to keep; all by default.
@@ -71,26 +75,30 @@ def classify(
 
     Returns:
         One path: its predictions, best first. Several: one such list for each, in their order.
+
+    Raises:
+        FileError: a file that cannot be read. InputError: what no modality reads or takes, no labels, or a setting out
+            of range. VocabularyError: an embedded space does not know a word.
     """
-    paths, one = _as_list(path)
+    items, one = _items(path)
     if classifier is not None:
         if labels is not None or prompts is not None or none_threshold is not None:
             raise InputError("labels, prompts and none_threshold are for words", where="classify")
-        found = _by_classifier(paths, classifier, modality, space, top, device, batch_size, config)
+        found = _by_classifier(items, classifier, modality, space, top, device, batch_size, config)
         return found[0] if one else found
     if labels is None:
         raise InputError("takes words or a classifier", where="classify", remedy="give labels or classifier")
-    space, found = opened_space(space, device), [[] for _ in paths]
-    for encoder, rows in _encoders(paths, modality, space, config):
+    space, found = opened_space(space, device), [[] for _ in items]
+    for encoder, rows in _encoders(items, modality, space, config):
         by_words = ZeroShotClassifier(space, labels, encoder.prompts if prompts is None else prompts, none_threshold)
-        embedding = _encode(bound(encoder, by_words), [paths[i] for i in rows], batch_size)
+        embedding = _encode(bound(encoder, by_words), [items[i] for i in rows], batch_size)
         for i, predictions in zip(rows, by_words.predict(embedding, top), strict=True):
             found[i] = predictions
     return found[0] if one else found
 
 
 def _by_classifier(
-    paths: Sequence[StrPath],
+    items: Sequence[Item],
     classifier: StrPath | FewShotClassifier,
     modality: str | None,
     space: StrPath | JointSpace | None,
@@ -105,10 +113,9 @@ def _by_classifier(
     name, stored, source = learned_from(fitted, modality)
     space = opened_space(own_space(source) if space is None else space, device)
     encoder = make_modality(name, space, stored | dict(config))
-    items = file_items([Path(path) for path in paths])
     views = (View,) if fitted.views > 1 else ()
     embedding = embedding_of(encode_all(items, encoder, separate=views, batch=batch_size), encoder, bool(views))
-    return fitted.attached(space).predict(embedding, top) if paths else []
+    return fitted.attached(space).predict(embedding, top) if items else []
 
 
 def own_space(source: str) -> str:
@@ -141,26 +148,26 @@ def learned_from(classifier: FewShotClassifier, modality: str | None = None) -> 
 
 
 def embed(
-    paths: StrPath | Iterable[StrPath],
+    paths: Any,
     modality: str | None = None,
     space: StrPath | JointSpace | None = None,
     device: str = "cpu",
     batch_size: int = 32,
     **config: Any,
 ) -> Embedding:
-    """The files as unit vectors of a joint space, one row for each in their order; ``ids`` are the paths.
+    """The files as unit vectors of a joint space, one row for each in their order.
 
-    Args are those of ``classify``. Where the files are of several modalities, the embedding's modality joins their
-    names with ``+``.
+    ``ids`` are the paths; of an object its place among what was given, such as ``[0]``. Args and errors are those of
+    ``classify``. Where the files are of several modalities, the embedding's modality joins their names with ``+``.
     """
-    paths, _ = _as_list(paths)
+    items, _ = _items(paths)
     space = opened_space(space, device)
-    vectors = np.zeros((len(paths), space.dim), np.float32)
-    encoders = _encoders(paths, modality, space, config)
+    vectors = np.zeros((len(items), space.dim), np.float32)
+    encoders = _encoders(items, modality, space, config)
     for encoder, rows in encoders:
-        vectors[rows] = _encode(encoder, [paths[i] for i in rows], batch_size).vectors
+        vectors[rows] = _encode(encoder, [items[i] for i in rows], batch_size).vectors
     names = "+".join(sorted(encoder.name for encoder, _ in encoders)) or modality or "none"
-    return Embedding(vectors, space.id, names, [fspath(path) for path in paths])
+    return Embedding(vectors, space.id, names, [item.id for item in items])
 
 
 def group_by_modality(paths: Sequence[StrPath], modality: str | None = None) -> dict[str, list[int]]:
@@ -235,8 +242,35 @@ def _unquoted(label: str) -> str:
     return label[1:-1].strip() if len(label) > 2 and label[0] + label[-1] in pairs else label
 
 
-def _as_list(path: StrPath | Iterable[StrPath]) -> tuple[list[StrPath], bool]:
-    return ([path], True) if isinstance(path, str | PathLike) else (list(path), False)
+def _items(given: Any) -> tuple[list[Item], bool]:
+    """What a user gave as items, and whether it was one file or object rather than several."""
+    one = isinstance(given, str | PathLike) or modality_taking(given) is not None
+    if not one and not isinstance(given, Iterable):
+        raise InputError(f"takes one or several files or objects, got {_kind(given)}")
+    return [_item(value, place) for place, value in enumerate([given] if one else given)], one
+
+
+def _item(value: Any, place: int) -> Item:
+    if isinstance(value, str | PathLike):
+        return FileItem(fspath(value), Path(value))
+    return ObjectItem(f"[{place}]", value)
+
+
+def _modality_of_item(item: Item) -> str:
+    """Its modality's name. Raises InputError: none reads or takes it."""
+    if isinstance(item, FileItem):
+        return modality_of(item.id)
+    value = cast("ObjectItem", item).value
+    if (name := modality_taking(value)) is None:
+        known = ["a file", *(cls.objects for cls in object_takers().values())]
+        raise InputError(f"no modality takes {_kind(value)}", where=item.id, remedy=f"give {', or '.join(known)}")
+    return name
+
+
+def _kind(value: Any) -> str:
+    """A type's name, with its shape where it has one."""
+    shape = getattr(value, "shape", None)
+    return f"{type(value).__module__}.{type(value).__qualname__}" + (f" of {tuple(shape)}" if shape is not None else "")
 
 
 def opened_space(space: StrPath | JointSpace | None, device: str = "cpu", backend: str = "auto") -> JointSpace:
@@ -255,10 +289,12 @@ def _load_once(name: str, device: str, backend: str) -> JointSpace:
 
 
 def _encoders(
-    paths: Sequence[StrPath], modality: str | None, space: JointSpace, config: Mapping[str, Any]
+    items: Sequence[Item], modality: str | None, space: JointSpace, config: Mapping[str, Any]
 ) -> list[tuple[Modality, list[int]]]:
-    """The modality of each group of files with the files' positions; each takes the config fields that it has."""
-    groups = group_by_modality(paths, modality)
+    """The modality of each group of items with the items' positions; each takes the config fields that it has."""
+    groups: dict[str, list[int]] = {}
+    for i, item in enumerate(items):
+        groups.setdefault(modality or _modality_of_item(item), []).append(i)
     classes = {name: get_modality(name) for name in groups}
     _check_fields(list(classes.values()), config)
     return [
@@ -267,8 +303,8 @@ def _encoders(
     ]
 
 
-def _encode(encoder: Modality, paths: Sequence[StrPath], batch_size: int) -> Embedding:
-    return embedding_of(encode_all(file_items([Path(path) for path in paths]), encoder, batch=batch_size), encoder)
+def _encode(encoder: Modality, items: Sequence[Item], batch_size: int) -> Embedding:
+    return embedding_of(encode_all(items, encoder, batch=batch_size), encoder)
 
 
 def _field_names(cls: type[Modality]) -> list[str]:

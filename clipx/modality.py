@@ -118,6 +118,20 @@ class ReadsArrays(Protocol):
 
 
 @runtime_checkable
+class TakesObjects(Protocol):
+    """A modality whose samples may be objects of a user's program, such as PIL pictures."""
+
+    objects: ClassVar[str]  # what it takes, in words, for messages
+
+    @classmethod
+    def takes(cls, value: Any) -> bool:
+        """Whether a value is of this modality: by type and shape alone, and nothing is imported for it."""
+
+    def from_object(self, value: Any) -> Any:
+        """A value -> a sample. Raises InputError where it is none, or a bad one; never anything else."""
+
+
+@runtime_checkable
 class ReadsSets(Protocol):
     """A modality that knows labelled sets in layouts of their own, such as a public benchmark's files."""
 

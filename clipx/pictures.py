@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from clipx._arrays import is_tensor, to_array
 from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import ignore_library_warnings, read_bytes
@@ -79,11 +81,7 @@ def open_picture(path: str | PathLike, fitted: Fitted | None = None) -> Picture:
             turn = TURNS.get(_orientation(picture, exif))
             if fitted is not None and picture.format == "JPEG":
                 _reduce(picture, fitted, sideways=turn in SIDEWAYS)
-            with suppress_library_notes() if picture.format == "TIFF" else nullcontext():
-                picture.load()
-            if picture.format == "TIFF" and picture.getexif().get(PHOTOMETRIC) == 0:
-                picture.info[WHITE_IS_ZERO] = True
-            return picture if turn is None else picture.transpose(pil.Transpose[turn])
+            return _decoded(picture, turn)
     except FileError:
         raise
     except UnidentifiedImageError as error:
@@ -91,6 +89,37 @@ def open_picture(path: str | PathLike, fitted: Fitted | None = None) -> Picture:
         raise FileError(f"not a readable picture: {what}", where=path, remedy=remedy) from error
     except Exception as error:  # whatever a decoder trips over in a damaged file
         raise FileError(f"not a readable picture: {str(error) or type(error).__name__}", where=path) from error
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is a PIL picture, without importing Pillow where nobody else has."""
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(value, pil.Image)
+
+
+def upright(picture: Picture) -> Picture:
+    """A PIL picture as ``open_picture`` gives it of its file: decoded, and turned by its EXIF orientation.
+
+    Raises:
+        InputError: it has no pixels, or it cannot be decoded, as where its file is truncated.
+    """
+    if 0 in picture.size:
+        raise InputError(f"a picture of {picture.width} x {picture.height} has no pixels")
+    try:
+        with ignore_library_warnings():
+            return _decoded(picture, TURNS.get(_orientation(picture, None)))
+    except Exception as error:  # whatever a decoder trips over in a damaged file
+        raise InputError(f"not a readable picture: {str(error) or type(error).__name__}") from error
+
+
+def _decoded(picture: Picture, turn: str | None) -> Picture:
+    from PIL import Image as pil
+
+    with suppress_library_notes() if picture.format == "TIFF" else nullcontext():
+        picture.load()
+    if picture.format == "TIFF" and picture.getexif().get(PHOTOMETRIC) == 0:
+        picture.info[WHITE_IS_ZERO] = True
+    return picture if turn is None else picture.transpose(pil.Transpose[turn])
 
 
 def eight_bits(picture: Picture, where: str | PathLike | None = None) -> Picture:
@@ -167,35 +196,39 @@ def read_rgb(path: str | PathLike) -> np.ndarray:
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255
 
 
-def as_rgb(photo: str | PathLike | Picture | np.ndarray) -> np.ndarray:
+def as_rgb(photo: Any) -> np.ndarray:
     """A photo as a user holds it, as (3, H, W) float32 RGB in [0, 1].
 
     Args:
-        photo: a file; a PIL picture, which is turned upright by its EXIF tag; or an array, see ``checked_array``.
+        photo: a file; a PIL picture, which is read as its file would be; or an array or a tensor, see
+            ``checked_array``.
 
     Raises:
-        FileError: no readable picture. InputError: an array that is no picture.
+        FileError: no readable picture. InputError: a PIL picture that cannot be decoded, or an array that is none.
     """
-    from PIL import Image as pil
-    from PIL import ImageOps
-
     if isinstance(photo, str | PathLike):
         return read_rgb(photo)
-    if isinstance(photo, pil.Image):
-        return array_pixels(np.asarray(on_white(ImageOps.exif_transpose(photo))))
-    return array_pixels(checked_array(photo))
+    return array_pixels(np.asarray(on_white(upright(photo))) if is_picture(photo) else checked_array(photo))
 
 
 def checked_array(array: Any) -> np.ndarray:
     """(H, W) grey or (H, W, 3) RGB, uint8 in [0, 255] or floats in [0, 1].
 
     Args:
-        array: other integers in [0, 255] become uint8.
+        array: integers in [0, 255] or floats in [0, 1], in these shapes; or a torch tensor, which has its channels
+            first: (3, H, W), as torchvision has it.
 
     Raises:
         InputError: wrong shape, type or range, or NaN.
     """
-    values = np.asarray(array)
+    if is_tensor(array):
+        if array.ndim != 3 or array.shape[0] != 3:
+            raise InputError(f"a tensor of a picture must be (3, H, W), got {tuple(array.shape)}")
+        array = to_array(array).transpose(1, 2, 0)
+    try:
+        values = np.asarray(array)
+    except Exception as error:  # of whatever pretends to be an array
+        raise InputError(f"a picture must be an array, got {type(array).__qualname__}") from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or 0 in values.shape:
         raise InputError(f"a picture must be (H, W) or (H, W, 3), got {values.shape}")
     if values.dtype.kind not in "fiu":

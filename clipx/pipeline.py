@@ -22,7 +22,7 @@ from clipx._threads import READERS, prefetch, single_threaded_pool, threads
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.files import read_once, reading
-from clipx.modality import ReadsArrays, ReadsLater
+from clipx.modality import ReadsArrays, ReadsLater, TakesObjects
 from clipx.parts import Parts, Place, View
 
 if TYPE_CHECKING:
@@ -113,6 +113,28 @@ class ArrayItem(Item):
     def values(self) -> bytes:
         kind = np.float32 if self.array.dtype.kind in "fiu" else None
         return np.ascontiguousarray(self.array, dtype=kind).tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectItem(Item):
+    """An object of a user's program, such as a PIL picture; it cannot be cached.
+
+    Args:
+        value: the object.
+    """
+
+    value: Any
+
+    def load(self, modality: Modality) -> Any:
+        if not isinstance(modality, TakesObjects):
+            raise InputError(f"{modality.name} takes files alone", where=self.id)
+        try:
+            return modality.from_object(self.value)
+        except InputError as error:
+            raise InputError(error.what, where=error.where or self.id, remedy=error.remedy) from error
+
+    def content(self) -> bytes:
+        raise InputError("an object has no content to cache it by", where=self.id)
 
 
 @dataclass(frozen=True, eq=False)

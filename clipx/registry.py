@@ -5,6 +5,7 @@ A plug-in that is broken, or that claims what another one owns, is an error for 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from os import PathLike
@@ -116,6 +117,30 @@ def modality_of(path: str | PathLike) -> str:
         raise ContractError(f"modalities {names} both claim {suffix}", remedy="name one, or uninstall the other")
     readers = track_readers(suffix)
     return claiming[0] if not readers or get_modality(claiming[0]).claims(path) else readers[0]
+
+
+def modality_taking(value: Any) -> str | None:
+    """The modality that takes an object of a user's program, see ``clipx.modality.TakesObjects``; None where none does.
+
+    Raises:
+        ContractError: two of them take it.
+    """
+    names = [name for name, cls in object_takers().items() if cls.takes(value)]
+    if len(names) > 1:
+        both = " and ".join(map(repr, names))
+        raise ContractError(f"modalities {both} both take a {type(value).__name__}", remedy="name one: modality=...")
+    return names[0] if names else None
+
+
+@lru_cache
+def object_takers() -> dict[str, Any]:
+    """Name -> class of the modalities that take objects. One that cannot be loaded takes none."""
+    found = {}
+    for name in registered(MODALITIES):
+        with suppress(ContractError):
+            if hasattr(cls := get_modality(name), "takes"):
+                found[name] = cls
+    return found
 
 
 def track_readers(suffix: str) -> list[str]:

@@ -261,6 +261,38 @@ class ClaimsWithoutAWord(Colour):
         return None
 
 
+class Objects(Colour):
+    objects = "colours as strings"
+
+    @classmethod
+    def takes(cls, value):
+        return isinstance(value, str) and value.startswith("#")
+
+    def from_object(self, value):
+        if not self.takes(value):
+            raise InputError("no colour")
+        return torch.ones(3)
+
+
+@breaks("other_objects_are_not_taken")
+class TakesPaths(Objects):
+    @classmethod
+    def takes(cls, value):
+        return isinstance(value, str)
+
+
+@breaks("other_objects_are_not_taken")
+class MakesSamplesOfAnything(Objects):
+    def from_object(self, value):
+        return torch.ones(3)
+
+
+@breaks("other_objects_are_not_taken")
+class StumblesOverObjects(Objects):
+    def from_object(self, value):
+        return torch.tensor([float(part) for part in value])
+
+
 @breaks("pictures_are_in_range")
 class EightBitPictures(Colour):
     def pictures(self, sample):
@@ -303,8 +335,9 @@ def own_space():
 
 
 def test_the_toy_keeps_the_contract(as_if_registered, tiny_space):
-    as_if_registered(Colour)
-    check_modality(Colour, tiny_space)
+    for cls in (Colour, Objects):
+        as_if_registered(cls)
+        check_modality(cls, tiny_space)
 
 
 def test_the_documented_example_runs(as_if_registered, tiny_space):

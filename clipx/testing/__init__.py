@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from clipx._arrays import to_array
 from clipx.embedding import Embedding
 from clipx.errors import ClipxError, ContractError
-from clipx.modality import Modality, pictures_of
+from clipx.modality import Modality, TakesObjects, pictures_of
 from clipx.parts import Parts
 from clipx.prompts import get_prompts
 from clipx.registry import MODALITIES, registered
@@ -268,6 +268,24 @@ def claims_answers_and_never_raises(it: Subject) -> None:
                 ask(odd, f"{len(content)} odd bytes in a {suffix} file")
 
 
+def other_objects_are_not_taken(it: Subject) -> None:
+    """A modality that takes objects takes no path, and raises nothing but a ClipxError on what it does not take."""
+    modality = it.cls(it.space)
+    if not isinstance(modality, TakesObjects):
+        return
+    it.require(isinstance(modality.objects, str) and modality.objects, "objects must say in words what it takes")
+    for value in (None, 3, "a.png", Path("a.png"), ["a.png"], b"\0", {}, object(), np.zeros(0), np.zeros((2,) * 5)):
+        it.require(modality.takes(value) is False, f"takes() of {value!r:.40} must be False")
+        try:
+            modality.from_object(value)
+        except ClipxError as error:
+            it.require("\n" not in str(error), f"the error for {value!r:.40} must be one line")
+        except Exception as error:
+            it.require(False, f"from_object({value!r:.40}) raised {type(error).__name__}, not a ClipxError: {error}")
+        else:
+            it.require(False, f"from_object() made a sample of {value!r:.40}")
+
+
 def pictures_are_in_range(it: Subject) -> None:
     """What a person is shown is (V, 3, H, W) in [0, 1], or None."""
     pictures = pictures_of(it.cls(it.space), it.samples()[0])
@@ -298,6 +316,7 @@ _PROMISES: tuple[Callable[[Subject], None], ...] = (
     empty_batch_gives_an_empty_embedding,
     bad_files_raise_clipx_errors_only,
     claims_answers_and_never_raises,
+    other_objects_are_not_taken,
     pictures_are_in_range,
 )
 

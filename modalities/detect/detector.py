@@ -30,7 +30,7 @@ def detect(photo: Any, labels: Sequence[str], space: JointSpace | str | None = N
     >>> found.names[0], found.boxes[0], found.scores[0]                         # doctest: +SKIP
 
     Args:
-        photo: what ``clipx.pictures.as_rgb`` takes (a file, a PIL picture, an array), or a (3, H, W) tensor in [0, 1].
+        photo: what ``clipx.pictures.as_rgb`` takes: a file, a PIL picture, an (H, W, 3) array or a (3, H, W) tensor.
         labels: K >= 1 different labels.
         space: the joint space or its name; the default space when left out.
         settings: other fields of ``DetectConfig``.
@@ -40,7 +40,7 @@ def detect(photo: Any, labels: Sequence[str], space: JointSpace | str | None = N
             an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
     detector = Detector(opened_space(space, backend="torch"), DetectConfig(labels=labels, **settings))
-    return detector(photo if isinstance(photo, Tensor) else torch.from_numpy(as_rgb(photo)))
+    return detector(torch.from_numpy(as_rgb(photo)))
 
 
 class Detector:

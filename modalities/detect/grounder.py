@@ -130,7 +130,7 @@ def ground(photo: Any, sentence: str, space: JointSpace | str | None = None, **s
     >>> found.phrases[found.phrase_index[0]].text, found.boxes[0]                # doctest: +SKIP
 
     Args:
-        photo: what ``clipx.pictures.as_rgb`` takes (a file, a PIL picture, an array), or a (3, H, W) tensor in [0, 1].
+        photo: what ``clipx.pictures.as_rgb`` takes: a file, a PIL picture, an (H, W, 3) array or a (3, H, W) tensor.
         sentence: in English; its noun phrases are looked for.
         space: the joint space or its name; the default space when left out.
         settings: other fields of ``GroundConfig``.
@@ -140,7 +140,7 @@ def ground(photo: Any, sentence: str, space: JointSpace | str | None = None, **s
             an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
     grounder = Grounder(opened_space(space, backend="torch"), GroundConfig(sentence, **settings))
-    return grounder(photo if isinstance(photo, Tensor) else torch.from_numpy(as_rgb(photo)))
+    return grounder(torch.from_numpy(as_rgb(photo)))
 
 
 def phrase_vectors(space: JointSpace, phrases: Sequence[Phrase], prompts: str = "photo") -> Tensor:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx._arrays import to_array
+from clipx._arrays import is_tensor, to_array
 from clipx.domains import PHOTO
 from clipx.errors import InputError
 from clipx.modality import Modality
 from clipx.parts import Parts
-from clipx.pictures import SUFFIXES, array_pixels, checked_array, on_white, open_picture
+from clipx.pictures import SUFFIXES, array_pixels, checked_array, is_picture, on_white, open_picture, upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -49,6 +49,7 @@ class Image(Modality):
     suffixes = SUFFIXES
     prompts = "photo"
     array_key = "images"
+    objects = "a PIL picture, or RGB as an (H, W, 3) array or a (3, H, W) tensor"
     Config = ImageConfig
 
     config: ImageConfig
@@ -92,6 +93,24 @@ class Image(Modality):
         from PIL import Image as pil
 
         return self._fitted(pil.fromarray(values).convert("RGB"))
+
+    @classmethod
+    def takes(cls, value: Any) -> bool:
+        """PIL pictures, (H, W, 3) arrays, 8-bit grey (H, W) arrays and (3, H, W) tensors."""
+        if isinstance(value, np.ndarray):
+            return (value.ndim == 3 and value.shape[2] == 3) or (value.ndim == 2 and value.dtype == np.uint8)
+        return is_picture(value) or (is_tensor(value) and value.ndim == 3 and value.shape[0] == 3)
+
+    def from_object(self, value: Any) -> np.ndarray:
+        """A picture as a program holds it -> a sample.
+
+        Args:
+            value: a PIL picture, read as its file would be; an array or a tensor, see ``checked_array``.
+
+        Raises:
+            InputError: a picture that cannot be decoded, or an array that is none.
+        """
+        return self._fitted(on_white(upright(value))) if is_picture(value) else self.from_array(value)
 
     def _fitted(self, rgb: Picture) -> np.ndarray:
         return array_pixels(np.asarray(self.space.preprocess.fit(rgb)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx._arrays import unit_rows
+from clipx._arrays import is_tensor, to_array, unit_rows
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh, upright
@@ -117,6 +117,7 @@ class PointCloud(Modality):
     suffixes = tuple(READERS)
     prompts = "pointclip"  # of the class; an instance has those of its projection
     array_key = "points"
+    objects = "points as a (P, 3) array"
     Config = CloudConfig
 
     config: CloudConfig
@@ -190,6 +191,17 @@ class PointCloud(Modality):
         if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
             raise InputError(f"points must be (P, 3) numbers, got {points.shape} {points.dtype}")
         return to_cloud(Geometry(points.astype(np.float64), up=None if up is None else str(up)), self._read_as)
+
+    @classmethod
+    def takes(cls, value: Any) -> bool:
+        """(P, 3) arrays and tensors, but 8-bit ones, which are pictures."""
+        if not (isinstance(value, np.ndarray) or is_tensor(value)):
+            return False
+        return value.ndim == 2 and value.shape[1] == 3 and str(value.dtype).removeprefix("torch.") != "uint8"
+
+    def from_object(self, value: Any) -> Cloud:
+        """What ``from_array`` takes, or a tensor of it; its up axis is the config's."""
+        return self.from_array(to_array(value))
 
     @classmethod
     def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from clipx.modalities.segment.features import best_path
 from clipx.modalities.segment.head import load_head
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
-from clipx.pictures import as_rgb
+from clipx.pictures import as_rgb, is_picture
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -206,7 +206,7 @@ def segment(
     array([[0, 0, 2, ...
 
     Args:
-        photo: what ``clipx.pictures.as_rgb`` takes (a file, a PIL picture, an array) or a (3, H, W) tensor in [0, 1];
+        photo: what ``clipx.pictures.as_rgb`` takes: a file, a PIL picture, an (H, W, 3) array or a (3, H, W) tensor;
             or several of them.
         labels: what to find; ``"sofa|couch"`` is one label by two words.
         space: what ``clipx.load_space`` takes, or a ``JointSpace``.
@@ -216,14 +216,10 @@ def segment(
     Returns:
         A ``Segmentation``; of several photos a list of them.
     """
-    from PIL.Image import Image
-
     settings = SegmentConfig(labels=labels, **config)  # type: ignore[arg-type]  # any list; refuses others
     segmenter = Segmenter(opened_space(space, device, "torch"), settings)
-    one = isinstance(photo, str | PathLike | np.ndarray | Tensor | Image)
-    found = []
-    for each in [photo] if one else photo:
-        found.append(segmenter(each if isinstance(each, Tensor) else torch.from_numpy(as_rgb(each))))
+    one = isinstance(photo, str | PathLike | np.ndarray | Tensor) or is_picture(photo)
+    found = [segmenter(torch.from_numpy(as_rgb(each))) for each in ([photo] if one else photo)]
     return found[0] if one else found
 
 
