@@ -21,7 +21,7 @@ def rows(index):
 def same(one, two):
     """The same rows, as ``rows`` returns them."""
     assert [{**r, "vector": 0} for r in one] == [{**r, "vector": 0} for r in two]
-    np.testing.assert_allclose([r["vector"] for r in one], [r["vector"] for r in two], atol=1e-5)
+    np.testing.assert_allclose([r["vector"] for r in one], [r["vector"] for r in two], atol=3e-5)  # of a tower that spreads its vectors
 
 
 def assert_same(one, two):
