@@ -30,6 +30,18 @@ settings.register_profile("clipx", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("clipx")
 
 
+LONGEST = (  # files that take a minute or more with the slow tests: first, so that no process of two ends alone
+    *("test_readme.py", "test_composites.py", "test_recipe_lite.py", "test_export.py", "test_devices.py"),
+    *("test_ray.py", "test_raster.py", "test_clipasso.py", "test_index_large.py", "test_examples.py"),
+    *("test_sketch_draw.py", "test_contract_tasks.py", "test_estimator.py", "test_backbone.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))  # stable: else as they were collected
+
+
 def pytest_collection_finish(session):
     """The pretended device must be there before the first backward pass: autograd counts the devices then."""
     if any(item.path.name == "test_devices.py" for item in session.items):
