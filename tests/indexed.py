@@ -21,7 +21,7 @@ def rows(index):
 def same(one, two):
     """The same rows, as ``rows`` returns them."""
     assert [{**r, "vector": 0} for r in one] == [{**r, "vector": 0} for r in two]
-    vectors = [np.stack([r["vector"] for r in rows]) for rows in (one, two)]
+    vectors = [np.stack([r["vector"] for r in own]) for own in (one, two)]
     np.testing.assert_allclose(*vectors, atol=3e-5)  # of other batches, by a tower that spreads what it gives
 
 
