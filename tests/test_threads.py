@@ -49,7 +49,7 @@ def items(count):
 
 
 def test_the_next_batch_is_read_while_one_is_encoded(tiny_space):
-    for found in (encode(Slow(tiny_space), items(5), 2), api._encode(Slow(tiny_space), paths(5), 2)):
+    for found in (encode(Slow(tiny_space), items(5), 2), api._encode(Slow(tiny_space), items(5), 2)):
         assert found.vectors.argmax(1).tolist() == [0, 1, 2, 3, 4] and list(found.ids) == paths(5)
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_read_ends_the_run_or_is_listed(tiny_space):
     with pytest.raises(FileError, match="corrupt"):
         encode(Slow(tiny_space), items(9), 2)
     with pytest.raises(FileError, match="corrupt"):
-        api._encode(Slow(tiny_space), paths(9), 2)
+        api._encode(Slow(tiny_space), items(9), 2)
     failures = {}
     found = encode(Slow(tiny_space), items(9), 2, failures=failures)
     assert [*failures] == ["7.slow"] and list(found.ids) == [path for path in paths(9) if path != "7.slow"]
