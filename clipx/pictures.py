@@ -101,8 +101,11 @@ def upright(picture: Picture) -> Picture:
     """A PIL picture as ``open_picture`` gives it of its file: decoded, and turned by its EXIF orientation.
 
     Raises:
-        InputError: it has no pixels, or it cannot be decoded, as where its file is truncated.
+        InputError: another object, or one without pixels, or one that cannot be decoded, as where its file is
+            truncated.
     """
+    if not is_picture(picture):
+        raise InputError(f"expected a PIL picture, got {type(picture).__module__}.{type(picture).__qualname__}")
     if 0 in picture.size:
         raise InputError(f"a picture of {picture.width} x {picture.height} has no pixels")
     try:

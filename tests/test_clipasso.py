@@ -1,6 +1,7 @@
 """CLIPasso's building blocks equal what the released code returned (golden/clipasso.npz), and refuse bad input."""
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -209,6 +210,21 @@ def test_16_bit_grey_and_exif_orientation(tmp_path):
     exif[0x0112] = 6  # turned a quarter
     pil.fromarray(np.arange(2000, dtype=np.uint8).reshape(20, 100)).save(path, exif=exif)
     assert load_target(path).source_size == (100, 20)
+    with pil.open(path) as picture:
+        assert torch.equal(load_target(picture).pixels, load_target(path).pixels)
+    with pytest.raises(ClipxError, match=r"^expected a PIL picture, got numpy\.ndarray"):
+        load_target(deep)
+
+
+def test_a_photo_of_few_pixels_is_warned_of(tmp_path):
+    path = tmp_path / "icon.png"
+    pil.fromarray(np.arange(1200, dtype=np.uint8).reshape(40, 30)).save(path)
+    with pytest.warns(UserWarning, match="30 x 40 pixels, of which a drawing can show little"):
+        load_target(path)
+    pil.fromarray(np.arange(2000, dtype=np.uint8).reshape(20, 100)).save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_target(path)
 
 
 def png_header(width: int, height: int) -> bytes:

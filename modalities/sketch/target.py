@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 
 from clipx.errors import InputError, MissingDependencyError
 from clipx.modalities.sketch.curves import CANVAS
-from clipx.pictures import eight_bits, on_white, open_picture
+from clipx.pictures import eight_bits, on_white, open_picture, upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 FRAME = 8  # pixels at a photo's border in which nothing is drawn
+FEW_PIXELS = 48  # of the longer side, below which a photo is warned of
 MARGIN = 20  # pixels of the photo that fix_scale adds to its longer side
 
 
@@ -48,25 +50,34 @@ class Target:
 
 
 def load_target(
-    path: str | PathLike, mask: str | PathLike | None = None, *, fix_scale: bool = False, keep_aspect: bool = True
+    photo: str | PathLike | Picture,
+    mask: str | PathLike | None = None,
+    *,
+    fix_scale: bool = False,
+    keep_aspect: bool = True,
 ) -> Target:
-    """Read a photo, and a mask if there is one; see ``prepare``.
+    """Read a photo, and a mask if there is one; see ``prepare``. Warns of a photo of few pixels.
 
-    The mask's file may be a cut-out (what is opaque is the object) or plain (what is light is the object); ``"auto"``
-    lets rembg find the object, which fetches its own model the first time.
+    The photo is a file or a PIL picture. The mask's file may be a cut-out (what is opaque is the object) or plain (what
+    is light is the object); ``"auto"`` lets rembg find the object, which fetches its own model the first time.
 
     Raises:
         FileError: a file is missing, damaged, of more than 2**27 pixels, or no picture.
-        InputError: as in ``prepare``.
+        InputError: as in ``prepare``, or a PIL picture that cannot be decoded.
         MissingDependencyError: the mask is to be found, and rembg is not installed.
     """
-    picture = eight_bits(open_picture(path), path)
+    path = photo if isinstance(photo, str | PathLike) else None
+    picture = eight_bits(open_picture(photo) if isinstance(photo, str | PathLike) else upright(photo), path)
     shape = None if mask is None else found_by_rembg(picture) if mask == "auto" else load_mask(mask)
     try:
-        return prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
+        target = prepare(picture, shape, fix_scale=fix_scale, keep_aspect=keep_aspect)
     except InputError as error:
         about_mask = error.where == "mask"
         raise InputError(error.what, where=mask if about_mask else path, remedy=error.remedy) from error
+    if max(picture.size) < FEW_PIXELS:
+        size = f"{picture.width} x {picture.height} pixels"
+        warnings.warn(f"{path or 'the photo'}: has {size}, of which a drawing can show little", stacklevel=2)
+    return target
 
 
 def found_by_rembg(picture: Picture) -> np.ndarray:
