@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import import_module
 from os import PathLike
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -38,6 +39,8 @@ TURNS = {
     6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
 }  # fmt: skip
 SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+
+_DECODING = [Lock() for _ in range(61)]  # a prime: addresses are multiples of 16
 
 Fitted = Callable[[int, int], tuple[int, int]]
 """(height, width) of a picture -> (height, width) that it will be resampled to."""
@@ -100,6 +103,8 @@ def is_picture(value: Any) -> bool:
 def upright(picture: Picture) -> Picture:
     """A PIL picture as ``open_picture`` gives it of its file: decoded, and turned by its EXIF orientation.
 
+    Of several frames it is the one that the picture stands at.
+
     Raises:
         InputError: another object, or one without pixels, or one that cannot be decoded, as where its file is
             truncated.
@@ -109,7 +114,8 @@ def upright(picture: Picture) -> Picture:
     if 0 in picture.size:
         raise InputError(f"a picture of {picture.width} x {picture.height} has no pixels")
     try:
-        with ignore_library_warnings():
+        # one thread at a time decodes a picture that is given several times
+        with _DECODING[id(picture) % len(_DECODING)], ignore_library_warnings():
             return _decoded(picture, TURNS.get(_orientation(picture, None)))
     except Exception as error:  # whatever a decoder trips over in a damaged file
         raise InputError(f"not a readable picture: {str(error) or type(error).__name__}") from error

@@ -129,6 +129,15 @@ def test_a_damaged_picture_is_refused_in_one_line(space):
         clipx.embed("gone.png")
 
 
+def test_a_picture_that_is_given_several_times_is_decoded_once(space):
+    """Pillow decodes at first use, and readers are threads."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG")
+    vectors = clipx.embed([Image.open(file)] * 8).vectors
+    assert np.abs(vectors - vectors[0]).max() < 1e-5
+
+
 def test_two_modalities_of_one_object_are_told(space, monkeypatch):
     class Greedy(Modality):
         objects = "anything"
