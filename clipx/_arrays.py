@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from clipx.errors import InputError
+
 A = TypeVar("A")
 """An array or a tensor; what comes out is what went in."""
 
@@ -27,6 +29,19 @@ def to_array(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         return value.float().numpy() if value.element_size() == 2 and value.is_floating_point() else value.numpy()
     return np.asarray(value)
+
+
+def numbers(value: Any) -> np.ndarray:
+    """What a user gives for an array, as ``to_array`` has it.
+
+    Raises:
+        InputError: it is none, such as a ragged list or a sparse tensor.
+    """
+    try:
+        return to_array(value)
+    except Exception as error:  # of whatever pretends to be an array
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise InputError(f"the values of a {kind} cannot be read") from error
 
 
 def unit_rows(rows: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from clipx._arrays import is_tensor, to_array
+from clipx._arrays import is_tensor, numbers
 from clipx._quiet import suppress_library_notes
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import ignore_library_warnings, read_bytes
@@ -182,7 +182,8 @@ def on_white(picture: Picture, where: str | PathLike | None = None) -> Picture:
 
     picture = eight_bits(picture, where)
     if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
+        straight = picture.convert("LA") if picture.mode == "La" else picture  # of which Pillow makes nothing else
+        rgba = straight.convert("RGBA")
         rgb = pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     else:
         rgb = _from_lab(picture) if picture.mode == "LAB" else picture.convert("RGB")
@@ -224,28 +225,36 @@ def checked_array(array: Any) -> np.ndarray:
     """(H, W) grey or (H, W, 3) RGB, uint8 in [0, 255] or floats in [0, 1].
 
     Args:
-        array: integers in [0, 255] or floats in [0, 1], in these shapes; or a torch tensor, which has its channels
-            first: (3, H, W), as torchvision has it.
+        array: integers in [0, 255] or floats in [0, 1], in these shapes, or (H, W, 4) with opacity, which is laid on
+            white; or a torch tensor, which has its channels first: (3, H, W) or (4, H, W), as torchvision has it.
 
     Raises:
         InputError: wrong shape, type or range, or NaN.
     """
+    values = numbers(array)
     if is_tensor(array):
-        if array.ndim != 3 or array.shape[0] != 3:
-            raise InputError(f"a tensor of a picture must be (3, H, W), got {tuple(array.shape)}")
-        array = to_array(array).transpose(1, 2, 0)
-    try:
-        values = np.asarray(array)
-    except Exception as error:  # of whatever pretends to be an array
-        raise InputError(f"a picture must be an array, got {type(array).__qualname__}") from error
-    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or 0 in values.shape:
+        if values.ndim != 3 or len(values) not in (3, 4):
+            raise InputError(f"a tensor of a picture must be (3, H, W), got {values.shape}")
+        values = values.transpose(1, 2, 0)
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,), (4,)) or 0 in values.shape:
         raise InputError(f"a picture must be (H, W) or (H, W, 3), got {values.shape}")
     if values.dtype.kind not in "fiu":
         raise InputError(f"a picture must hold integers or floats, got {values.dtype}")
     top = 1 if values.dtype.kind == "f" else 255
     if not (values.min() >= 0 and values.max() <= top):  # a NaN fails both
-        raise InputError(f"a picture of {values.dtype} must lie in [0, {top}], got {values.min()} to {values.max()}")
-    return values if values.dtype.kind == "f" else values.astype(np.uint8, copy=False)
+        remedy = "divide it by 255" if top == 1 and values.min() >= 0 and values.max() <= 255 else None
+        what = f"a picture of {values.dtype} must lie in [0, {top}], got {values.min():g} to {values.max():g}"
+        raise InputError(what, remedy=remedy)
+    values = values if values.dtype.kind == "f" else values.astype(np.uint8, copy=False)
+    return values if values.shape[2:] != (4,) else _array_on_white(values)
+
+
+def _array_on_white(rgba: np.ndarray) -> np.ndarray:
+    if rgba.dtype.kind == "f":
+        return rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:])
+    from PIL import Image as pil
+
+    return np.asarray(on_white(pil.fromarray(rgba)))
 
 
 def array_pixels(values: np.ndarray) -> np.ndarray:

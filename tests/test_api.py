@@ -67,8 +67,11 @@ def test_arrays_and_tensors_of_a_photo_are_the_photo(space, files):
     assert all(np.array_equal(one, floats[1]) for one in floats[1:])
     np.testing.assert_allclose(floats[0], floats[1], atol=1e-5)  # of float64
     np.testing.assert_allclose(floats[1], expected, atol=0.05)  # resampled without rounding to bytes
-    grey = np.ascontiguousarray(array[..., 0])
-    assert np.array_equal(clipx.embed(grey).vectors, clipx.embed(Image.fromarray(grey)).vectors)
+    grey, clear = np.ascontiguousarray(array[..., 0]), np.dstack([array, array[..., :1]])
+    for value in (grey, clear):
+        assert np.array_equal(clipx.embed(value).vectors, clipx.embed(Image.fromarray(value)).vectors)
+    assert np.abs(clipx.embed(clear).vectors - expected).max() > 1e-3
+    np.testing.assert_allclose(clipx.embed(clear / 255).vectors, clipx.embed(clear).vectors, atol=0.05)
 
 
 def test_points_are_a_cloud(space, tmp_path):
@@ -99,14 +102,19 @@ def test_files_and_objects_mix_in_their_order(space, files, tmp_path):
         (None, None, "takes one or several files or objects, got builtins.NoneType"),
         ([None], None, r"\[0\]: no modality takes builtins.NoneType; give a file, .*a PIL picture.*points"),
         (np.zeros((2, 4, 4, 5)), None, r"\[0\]: no modality takes numpy.ndarray of \(4, 4, 5\)"),
+        (np.zeros((4, 5, 7)), None, r"\[0\]: no modality takes numpy.ndarray of \(4, 5, 7\)"),  # not four of (5, 7)
+        (torch.zeros(1, 4, 5), None, r"\[0\]: no modality takes torch.Tensor of \(1, 4, 5\)"),
+        (np.zeros(5), None, r"\[0\]: no modality takes numpy.ndarray of \(5,\)"),
+        (np.full((4, 4, 3), 255.0), None, r"\[0\]: .* must lie in \[0, 1\], got 255 to 255; divide it by 255"),
+        (torch.zeros(3, 4, 4, device="meta"), None, r"\[0\]: the values of a torch.Tensor cannot be read"),
         (Image.new("RGB", (0, 4)), None, r"\[0\]: a picture of 0 x 4 has no pixels"),
         (np.full((4, 4, 3), 7.0), None, r"\[0\]: a picture of float64 must lie in \[0, 1\]"),
         (torch.full((3, 4, 4), torch.nan), None, r"\[0\]: a picture of float32 must lie in \[0, 1\]"),
         (np.zeros((5, 3)), None, r"\[0\]: a cloud needs two different points"),
-        (torch.zeros(4, 4, 3), "image", r"\[\d\]: a tensor of a picture must be \(3, H, W\), got"),
+        (torch.zeros(5, 4, 3), "image", r"\[\d\]: a tensor of a picture must be \(3, H, W\), got"),
         ([Image.new("RGB", (4, 4))], "pointcloud", r"\[0\]: points must be \(P, 3\) numbers"),
         ([np.zeros((9, 3))], "audio", r"\[0\]: audio takes files alone"),
-        ([[[1], [2, 3]]], "image", r"\[0\]: a picture must be an array, got list"),
+        ([[[1], [2, 3]]], "image", r"\[0\]: the values of a builtins.list cannot be read"),
     ],
 )
 def test_what_is_no_object_of_a_modality_is_refused(space, value, modality, message):

@@ -556,7 +556,7 @@ def test_arrays_are_taken_as_they_are(encoder):
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((4, 4, 4)),
+        np.zeros((4, 4, 5)),
         np.zeros(4),
         np.zeros((0, 4)),
         np.full((4, 4), np.nan),

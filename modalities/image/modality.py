@@ -80,7 +80,7 @@ class Image(Modality):
         return self._fitted(on_white(open_picture(path, self.space.preprocess.fitted), path))
 
     def from_array(self, array: Any, **about: Any) -> np.ndarray:
-        """(H, W) grey or (H, W, 3) RGB -> a sample: integers in [0, 255], or floats in [0, 1].
+        """An array or a tensor as ``checked_array`` takes it -> a sample: integers in [0, 255], or floats in [0, 1].
 
         Values are taken as they are: dark on light stays dark on light. Integers are resampled as files are.
 
@@ -96,16 +96,16 @@ class Image(Modality):
 
     @classmethod
     def takes(cls, value: Any) -> bool:
-        """PIL pictures, (H, W, 3) arrays, 8-bit grey (H, W) arrays and (3, H, W) tensors."""
+        """PIL pictures, arrays of three or four channels, 8-bit grey ones, and tensors with the channels first."""
         if isinstance(value, np.ndarray):
-            return (value.ndim == 3 and value.shape[2] == 3) or (value.ndim == 2 and value.dtype == np.uint8)
-        return is_picture(value) or (is_tensor(value) and value.ndim == 3 and value.shape[0] == 3)
+            return (value.ndim == 3 and value.shape[2] in (3, 4)) or (value.ndim == 2 and value.dtype == np.uint8)
+        return is_picture(value) or (is_tensor(value) and value.ndim == 3 and value.shape[0] in (3, 4))
 
     def from_object(self, value: Any) -> np.ndarray:
         """A picture as a program holds it -> a sample.
 
         Args:
-            value: a PIL picture, read as its file would be; an array or a tensor, see ``checked_array``.
+            value: a PIL picture, read as its file would be; or what ``from_array`` takes.
 
         Raises:
             InputError: a picture that cannot be decoded, or an array that is none.

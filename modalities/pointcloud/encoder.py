@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipx._arrays import is_tensor, to_array, unit_rows
+from clipx._arrays import is_tensor, numbers, unit_rows
 from clipx.embedding import Embedding
 from clipx.errors import InputError
 from clipx.modalities.pointcloud.cloud import AXES, Cloud, Mesh, draw, require_axis, require_mesh, upright
@@ -182,12 +182,12 @@ class PointCloud(Modality):
         return Shape(points, found.triangles, found.colors)
 
     def from_array(self, array: Any, up: str | None = None, **about: Any) -> Cloud:
-        """(P, 3) numbers -> a sample. ``Config.up`` wins over ``up``.
+        """A (P, 3) array or tensor -> a sample. ``Config.up`` wins over ``up``.
 
         Raises:
             InputError: wrong shape or type, NaN, fewer than two different points, or a projection of meshes.
         """
-        points = np.asarray(array)
+        points = numbers(array)
         if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
             raise InputError(f"points must be (P, 3) numbers, got {points.shape} {points.dtype}")
         return to_cloud(Geometry(points.astype(np.float64), up=None if up is None else str(up)), self._read_as)
@@ -200,8 +200,8 @@ class PointCloud(Modality):
         return value.ndim == 2 and value.shape[1] == 3 and str(value.dtype).removeprefix("torch.") != "uint8"
 
     def from_object(self, value: Any) -> Cloud:
-        """What ``from_array`` takes, or a tensor of it; its up axis is the config's."""
-        return self.from_array(to_array(value))
+        """What ``from_array`` takes; the up axis is the config's."""
+        return self.from_array(value)
 
     @classmethod
     def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
