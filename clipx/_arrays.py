@@ -14,6 +14,7 @@ from clipx.errors import InputError
 A = TypeVar("A")
 """An array or a tensor; what comes out is what went in."""
 
+_NUMBERS = "biufc"  # kinds of NumPy's dtypes
 TINY = 1e-12  # the norm below which a row is left as it is, as torch.nn.functional.normalize has it
 
 
@@ -35,13 +36,21 @@ def numbers(value: Any) -> np.ndarray:
     """What a user gives for an array, as ``to_array`` has it.
 
     Raises:
-        InputError: it is none, such as a ragged list or a sparse tensor.
+        InputError: it holds no numbers, or they cannot be read, as those of a sparse tensor.
     """
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
     try:
-        return to_array(value)
+        values = to_array(value)
     except Exception as error:  # of whatever pretends to be an array
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise InputError(f"the values of a {kind} cannot be read") from error
+    if values.dtype.kind not in _NUMBERS:
+        raise InputError(f"expected numbers, got a {kind}")
+    return values
+
+
+def is_one_array(value: Any) -> bool:
+    """Whether a user means one thing by an array of numbers, not several: one of fewer than four axes."""
+    return (is_tensor(value) or (isinstance(value, np.ndarray) and value.dtype.kind in _NUMBERS)) and value.ndim < 4
 
 
 def unit_rows(rows: Any) -> Any:

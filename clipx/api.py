@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
-from clipx._arrays import is_tensor
+from clipx._arrays import is_one_array
 from clipx.embedding import Embedding
 from clipx.errors import FileError, InputError, MissingDependencyError
 from clipx.files import read_text
@@ -244,19 +244,11 @@ def _unquoted(label: str) -> str:
 
 
 def _items(given: Any) -> tuple[list[Item], bool]:
-    """What a user gave as items, and whether it was one file or object rather than several.
-
-    An array of four axes or more is several; of fewer it is one object, whether a modality takes it or not.
-    """
-    one = isinstance(given, str | PathLike) or _is_one_array(given) or modality_taking(given) is not None
+    """What a user gave as items, and whether it was one file or object rather than several."""
+    one = isinstance(given, str | PathLike) or is_one_array(given) or modality_taking(given) is not None
     if not one and not isinstance(given, Iterable):
         raise InputError(f"takes one or several files or objects, got {_kind(given)}")
     return [_item(value, place) for place, value in enumerate([given] if one else given)], one
-
-
-def _is_one_array(given: Any) -> bool:
-    numbers = is_tensor(given) or (isinstance(given, np.ndarray) and given.dtype.kind in "biufc")
-    return numbers and given.ndim < 4
 
 
 def _item(value: Any, place: int) -> Item:

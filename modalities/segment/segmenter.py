@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipx._arrays import is_one_array
 from clipx.api import opened_space
 from clipx.dense import dense_logits
 from clipx.errors import InputError, UnsupportedError
@@ -24,7 +24,7 @@ from clipx.modalities.segment.features import best_path
 from clipx.modalities.segment.head import load_head
 from clipx.modalities.segment.maps import Segmentation
 from clipx.modalities.segment.refine import REFINEMENTS
-from clipx.pictures import as_rgb, is_picture
+from clipx.pictures import as_rgb
 from clipx.space import JointSpace
 from clipx.zeroshot import ZeroShotClassifier
 
@@ -215,12 +215,16 @@ def segment(
 
     Returns:
         A ``Segmentation``; of several photos a list of them.
+
+    Raises:
+        FileError: no readable picture. InputError: what is no picture, no labels, or a setting out of range.
+        VocabularyError: an embedded space does not know a word. UnsupportedError: the tower has no dense features.
     """
     settings = SegmentConfig(labels=labels, **config)  # type: ignore[arg-type]  # any list; refuses others
     segmenter = Segmenter(opened_space(space, device, "torch"), settings)
-    one = isinstance(photo, str | PathLike | np.ndarray | Tensor) or is_picture(photo)
-    found = [segmenter(torch.from_numpy(as_rgb(each))) for each in ([photo] if one else photo)]
-    return found[0] if one else found
+    several = isinstance(photo, Iterable) and not (isinstance(photo, str | PathLike) or is_one_array(photo))
+    found = [segmenter(torch.from_numpy(as_rgb(each))) for each in (photo if several else [photo])]
+    return found if several else found[0]
 
 
 def _null_vectors(space: JointSpace) -> Tensor:
