@@ -103,7 +103,7 @@ def is_picture(value: Any) -> bool:
 def upright(picture: Picture) -> Picture:
     """A PIL picture as ``open_picture`` gives it of its file: decoded, and turned by its EXIF orientation.
 
-    Of several frames it is the one that the picture stands at.
+    Of several frames it is the one that the picture stands at. A JPEG is decoded whole, however large it is.
 
     Raises:
         InputError: another object, or one without pixels, or one that cannot be decoded, as where its file is

@@ -105,7 +105,8 @@ class Image(Modality):
         """A picture as a program holds it -> a sample.
 
         Args:
-            value: a PIL picture, read as its file would be; or what ``from_array`` takes.
+            value: a PIL picture, read as its file would be, but that a large JPEG is decoded whole; or what
+                ``from_array`` takes.
 
         Raises:
             InputError: a picture that cannot be decoded, or an array that is none.
