@@ -49,8 +49,12 @@ def numbers(value: Any) -> np.ndarray:
 
 
 def is_one_array(value: Any) -> bool:
-    """Whether a user means one thing by an array of numbers, not several: one of fewer than four axes."""
-    return (is_tensor(value) or (isinstance(value, np.ndarray) and value.dtype.kind in _NUMBERS)) and value.ndim < 4
+    """Whether a user means one thing by an array of numbers, not several: one of fewer than four axes.
+
+    ``np.array([])`` is an empty list: nothing.
+    """
+    of_numbers = is_tensor(value) or (isinstance(value, np.ndarray) and value.dtype.kind in _NUMBERS)
+    return of_numbers and value.ndim < 4 and tuple(value.shape) != (0,)
 
 
 def unit_rows(rows: Any) -> Any:

@@ -91,6 +91,7 @@ def test_files_and_objects_mix_in_their_order(space, files, tmp_path):
     assert found.ids == (str(files[1]), "[1]", "[2]", str(files[2])) and found.modality == "image+pointcloud"
     for row, value in zip(found.vectors, (files[1], points, picture, files[2]), strict=True):
         np.testing.assert_allclose(row, clipx.embed(value).vectors[0], atol=1e-5)
+    assert all(clipx.embed(nothing).vectors.shape == (0, space.dim) for nothing in ([], (), np.array([])))
     one, several = clipx.classify(picture, LABELS), clipx.classify(iter([picture]), LABELS)
     assert several == [one] and one[0].rank == 1
 
