@@ -60,7 +60,7 @@ def classify(
     Args:
         path: one file, or several; their modalities may differ. In the place of a file may stand an object that a
             modality takes (``clipx.modality.TakesObjects``): a PIL picture, an (H, W, 3) array of RGB, a (3, H, W)
-            tensor of RGB in [0, 1], or a (P, 3) array of a cloud's points.
+            tensor of RGB in [0, 1], a (P, 3) array of a cloud's points, or a sound as (waveform, Hz).
         labels: the words to choose from; None with a classifier.
         modality: a modality's name; taken from each file's suffix or each object when left out.
         space: what ``clipx.load_space`` takes, loaded once and kept, or a ``JointSpace``; by default ``$CLIPX_SPACE``,

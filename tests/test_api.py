@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -85,6 +86,21 @@ def test_points_are_a_cloud(space, tmp_path):
     assert np.abs(clipx.embed(points, up="x").vectors - expected.vectors).max() > 1e-4
 
 
+def test_a_waveform_with_its_rate_is_a_sound(space, tmp_path):
+    """As torchaudio and librosa load a file; soundfile has the channels last."""
+    time_s = np.arange(32_000) / 16_000
+    stereo = np.stack([np.sin(440 * 2 * np.pi * time_s), np.sin(990 * 2 * np.pi * time_s)]).astype(np.float32) / 2
+    soundfile.write(tmp_path / "tones.wav", stereo.T, 16_000, "FLOAT")
+    expected = clipx.embed(tmp_path / "tones.wav")
+    for value in ((stereo, 16_000), (torch.from_numpy(stereo), 16_000), [(stereo.astype(np.float64), 16_000.0)]):
+        found = clipx.embed(value)
+        assert found.modality == "audio" and found.ids == ("[0]",)
+        np.testing.assert_allclose(found.vectors, expected.vectors, atol=1e-6)
+    assert np.abs(clipx.embed((stereo, 8_000)).vectors - expected.vectors).max() > 1e-4
+    assert clipx.embed((stereo[0], 16_000)).vectors.shape == (1, space.dim)
+    assert clipx.embed([(stereo, 16_000), tmp_path / "tones.wav"]).modality == "audio"
+
+
 def test_files_and_objects_mix_in_their_order(space, files, tmp_path):
     points, picture = np.random.default_rng(0).normal(size=(300, 3)), Image.open(files[0])
     found = clipx.embed([str(files[1]), points, picture, files[2]])
@@ -114,7 +130,16 @@ def test_files_and_objects_mix_in_their_order(space, files, tmp_path):
         (np.zeros((5, 3)), None, r"\[0\]: a cloud needs two different points"),
         (torch.zeros(5, 4, 3), "image", r"\[\d\]: a tensor of a picture must be \(3, H, W\), got"),
         ([Image.new("RGB", (4, 4))], "pointcloud", r"\[0\]: points must be \(P, 3\) numbers"),
-        ([np.zeros((9, 3))], "audio", r"\[0\]: audio takes files alone"),
+        ([np.zeros((9, 3))], "audio", r"\[0\]: expected a waveform and its rate in Hz, got ndarray"),
+        (
+            (np.zeros((32_000, 2)), 16_000),
+            None,
+            r"\[0\]: a waveform of 32000 channels and 2 samples; channels come first",
+        ),
+        ((np.zeros(99), 0), None, r"\[0\]: .*rate"),
+        ((np.zeros(99), np.nan), None, r"\[0\]: a sampling rate of nan Hz"),
+        ((np.full(99, np.nan), 16_000), None, r"\[0\]: has NaN or infinite samples"),
+        ([np.zeros((9, 9))], "video", r"\[0\]: video takes files alone"),
         ([[[1], [2, 3]]], "image", r"\[0\]: the values of a builtins.list cannot be read"),
     ],
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, groupby, islice
 from math import isfinite
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ import numpy as np
 
 import clipx
 from clipx import films, sounds
-from clipx._arrays import unit_rows
+from clipx._arrays import is_tensor, numbers, unit_rows
 from clipx._threads import one_thread, prefetch, single_threaded_pool, threads
 from clipx.errors import InputError
 from clipx.identity import Stamp, identity, weights_sha256
@@ -73,6 +74,7 @@ class Audio(Modality):
     tracks_of = films.SUFFIXES
     prompts = "sound"
     array_key = "sounds"
+    objects = "a sound as (waveform, Hz)"
     Config = AudioConfig
 
     config: AudioConfig
@@ -130,12 +132,37 @@ class Audio(Modality):
         Raises:
             InputError: wrong shape or type, NaN, no samples.
         """
-        values = np.asarray(array)
+        values = numbers(array)
         if values.ndim not in (1, 2) or values.dtype.kind not in "fi":
             raise InputError(f"a sound must be (T,) or (C, T) floats or integers, got {values.shape} {values.dtype}")
         top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max) + 1
         samples = np.atleast_2d(values).astype(np.float32) / np.float32(top)
         return Sound(samples if len(samples) <= 2 else mix(samples), int(sample_rate_hz))
+
+    @classmethod
+    def takes(cls, value: Any) -> bool:
+        """A waveform and its sampling rate, as torchaudio and librosa load them."""
+        if not isinstance(value, tuple) or len(value) != 2 or isinstance(value[0], str):
+            return False
+        waveform, rate = value
+        of_sound = (is_tensor(waveform) or isinstance(waveform, np.ndarray)) and waveform.ndim in (1, 2)
+        return of_sound and isinstance(rate, Real) and not isinstance(rate, bool)
+
+    def from_object(self, value: Any) -> Sound:
+        """(waveform, Hz) -> a sample; the waveform is what ``from_array`` takes, or a tensor of it.
+
+        Raises:
+            InputError: another value, or a waveform that ``from_array`` refuses, or one with its channels last.
+        """
+        if not self.takes(value):
+            raise InputError(f"expected a waveform and its rate in Hz, got {type(value).__qualname__}")
+        waveform, rate = value
+        if not isfinite(rate):
+            raise InputError(f"a sampling rate of {rate} Hz")
+        if waveform.ndim == 2 and waveform.shape[0] > waveform.shape[1]:
+            what = f"a waveform of {waveform.shape[0]} channels and {waveform.shape[1]} samples"
+            raise InputError(what, remedy="channels come first: transpose it")
+        return self.from_array(waveform, rate)
 
     @classmethod
     def read_set(cls, path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, Any] | None:
