@@ -242,7 +242,7 @@ def checked_array(array: Any) -> np.ndarray:
         raise InputError(f"a picture must hold integers or floats, got {values.dtype}")
     top = 1 if values.dtype.kind == "f" else 255
     if not (values.min() >= 0 and values.max() <= top):  # a NaN fails both
-        remedy = "divide it by 255" if top == 1 and values.min() >= 0 and values.max() <= 255 else None
+        remedy = "divide it by 255" if top == 1 and values.min() >= 0 and 2 < values.max() <= 255 else None
         what = f"a picture of {values.dtype} must lie in [0, {top}], got {values.min():g} to {values.max():g}"
         raise InputError(what, remedy=remedy)
     values = values if values.dtype.kind == "f" else values.astype(np.uint8, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,11 +56,13 @@ class Track:
 
 
 def has_pictures(path: str | PathLike[str]) -> bool:
-    """Whether there is more to a film than its sound; also where nothing tells, such as without PyAV.
+    """Whether there is more to a film than its sound; True where nothing tells, such as without PyAV or of a pipe.
 
     Args:
         path: a film by its suffix. The cover of an album is no picture of a film.
     """
+    if not os.path.isfile(path):  # reading a pipe might never end
+        return True
     try:
         av = pyav()
         with _open(Path(path), av) as container:

@@ -1,7 +1,10 @@
 """The sound of films: decoded for the audio modality, and kept in an index beside the pictures."""
 
 import io
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -472,3 +475,11 @@ def test_a_folder_of_films_is_one_of_sounds_where_that_is_asked_for(tmp_path):
     assert files_in([tmp_path], "audio").files == [path]
     with pytest.raises(clipx.ClipxError, match="holds no file that the modality pointcloud reads"):
         files_in([tmp_path], "pointcloud")
+
+
+def test_a_pipe_of_a_film_s_suffix_is_never_opened(tmp_path):
+    """Whoever opens one waits for a writer; another process, which can be ended, looks at it."""
+    os.mkfifo(tmp_path / "x.mp4")
+    look = "import sys; from clipx.registry import modality_of; print(modality_of(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", look, tmp_path / "x.mp4"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "video", done.stderr
